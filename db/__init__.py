@@ -1,0 +1,1 @@
+"""The record: PostgreSQL schema, engine, writing and reading."""

@@ -1,0 +1,224 @@
+"""The study configuration: every choice of the protocol is a named option.
+
+Frozen pydantic models; an unknown field is an error. This is what the Prefect form shows.
+`ExecutionConfig` holds what may change how fast a study runs but never what it computes; it is
+the only part left out of digests.
+"""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Backbone = Literal["vgg16", "vgg19", "resnet34", "resnet50", "resnet18", "vgg11_bn", "efficientnet_b0"]
+Strategy = Literal["gradual", "simultaneous"]
+Normalise = Literal["per_class", "train", "imagenet", "per_patch"]
+RateRule = Literal["tenth_per_unit", "harmonic", "author_vgg"]
+Policy = Literal["fixed", "otsu", "validation", "area"]
+Method = Literal[
+    "grad_cam", "grad_cam_pp", "hires_cam", "layer_cam", "eigen_cam", "score_cam", "ablation_cam"
+]
+
+
+class Frozen(BaseModel):
+    """Immutable; unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PhantomConfig(Frozen):
+    """A synthetic data set in CBIS-DDSM's Kaggle layout."""
+
+    height: int = Field(900, ge=200, le=6000, description="Height of a full mammogram in pixels")
+    width: int = Field(560, ge=120, le=4000, description="Width of a full mammogram in pixels")
+    train_per_class: int = Field(60, ge=2, description="Patients per lesion class in the training part")
+    test_per_class: int = Field(24, ge=1, description="Patients per lesion class in the test part")
+    callback_free: int = Field(
+        60, ge=2, description="Patients with BENIGN_WITHOUT_CALLBACK findings, split likewise"
+    )
+    confounder: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Probability that a marker away from the lesion predicts a malignant class",
+    )
+    seed: int = Field(0, ge=0, description="Same seed, same bytes")
+
+
+class DataConfig(Frozen):
+    """Which data set, and where."""
+
+    source: Literal["cbis_kaggle", "phantom"] = Field("cbis_kaggle", description="How the files are laid out")
+    root: Path | None = Field(None, description="Folder that holds csv/ and jpeg/; not used for the phantom")
+    phantom: PhantomConfig = Field(default_factory=PhantomConfig, description="Used when source is phantom")
+
+    @model_validator(mode="after")
+    def _root_where_needed(self) -> Self:
+        if self.source != "phantom" and self.root is None:
+            raise ValueError("data.root is missing: name the folder that holds csv/ and jpeg/")
+        return self
+
+
+class PatchConfig(Frozen):
+    """Lesion windows (protocol section 2)."""
+
+    size: int = Field(224, ge=32, le=1024, description="Side of a stored patch in pixels")
+    context: float = Field(3.0, ge=1, le=10, description="Window side divided by lesion box side")
+    per: Literal["image", "lesion"] = Field(
+        "lesion", description="One patch per image and class (the study), or one per lesion"
+    )
+    component: Literal["all", "each"] = Field(
+        "all", description="All mask pixels as one lesion (the study), or each connected component"
+    )
+    jitter: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="How far the lesion may lie from the centre: 0 centred, 1 anywhere in the window",
+    )
+
+
+class BackgroundConfig(Frozen):
+    """Background windows (protocol section 3)."""
+
+    size: int | Literal["matched"] = Field(
+        550, description="Window side in pixels, or drawn from the lesion windows' sizes"
+    )
+    min_mean: float = Field(70 / 3, ge=0, le=255, description="Least mean grey of a window")
+    per_image: int = Field(4, ge=1, le=100, description="Most windows taken from one image")
+    train: int = Field(644, ge=1, description="Background patches wanted for training and validation")
+    test: int = Field(310, ge=1, description="Background patches wanted for test")
+
+
+class SplitConfig(Frozen):
+    """Training, validation and test parts (protocol section 5)."""
+
+    rule: Literal["paper", "official", "sound"] = Field("sound", description="Who goes to test")
+    group: Literal["patch", "patient"] = Field(
+        "patient", description="What stays together between train and validation"
+    )
+    validation: float = Field(
+        0.15, gt=0, lt=0.5, description="Share of the training part used for validation"
+    )
+
+
+class StoppingConfig(Frozen):
+    """Early stopping on validation loss."""
+
+    patience: int = Field(7, ge=1, description="Epochs without a sufficient improvement before a phase ends")
+    min_delta: float = Field(
+        0.01, ge=0, description="Least decrease of validation loss that counts as improvement"
+    )
+    max_epochs: int = Field(100, ge=1, description="Upper bound for the epochs of one phase")
+
+
+class TrainingConfig(Frozen):
+    """What all runs of a study share (protocol section 6)."""
+
+    weights: Literal["imagenet", "none"] = Field(
+        "imagenet",
+        description="Pretrained weights, or none: random, its frozen part calibrated on training patches",
+    )
+    normalise: Normalise = Field(
+        "train", description="Input statistics; per_class needs the label and leaks it"
+    )
+    stopping: StoppingConfig = Field(default_factory=StoppingConfig)
+    vgg_rates: RateRule = Field("harmonic", description="How rates fall towards the input in VGG")
+    resnet_rates: RateRule = Field("tenth_per_unit", description="How rates fall towards the input in ResNet")
+    frozen_bn: Literal["eval", "train"] = Field(
+        "eval", description="Mode of the frozen half's batch normalisation"
+    )
+    feature_dtype: Literal["float32", "float16", "bfloat16"] = Field(
+        "float32", description="Storage of the frozen half's output"
+    )
+
+
+class HyperSet(Frozen):
+    """One hyper-parameter set of the grid."""
+
+    batch_size: int = Field(16, ge=1, le=512)
+    head_rate: float = Field(1e-4, gt=0, le=1, description="Learning rate of the linear layer")
+    unit_rate: float = Field(3e-5, gt=0, le=1, description="Learning rate of the last convolutional unit")
+
+
+class RunConfig(HyperSet):
+    """One training run: a cell of the grid, one set, one seed."""
+
+    backbone: Backbone
+    strategy: Strategy
+    seed: int = Field(0, ge=0)
+
+    @property
+    def title(self) -> str:
+        return f"{self.backbone} {self.strategy} batch {self.batch_size} rate {self.unit_rate:g} seed {self.seed}"
+
+
+PAPER_SETS = tuple(HyperSet(batch_size=b, unit_rate=r) for b in (8, 16, 32) for r in (3e-5, 3e-4))
+
+
+class GridConfig(Frozen):
+    """Every backbone with every strategy, set and seed."""
+
+    backbones: tuple[Backbone, ...] = Field(("vgg16", "vgg19", "resnet34", "resnet50"), min_length=1)
+    strategies: tuple[Strategy, ...] = Field(("gradual", "simultaneous"), min_length=1)
+    sets: tuple[HyperSet, ...] = Field(PAPER_SETS, min_length=1)
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+
+    def runs(self) -> tuple[RunConfig, ...]:
+        """The grid, expanded; order: backbone, strategy, set, seed."""
+        return tuple(
+            RunConfig(backbone=b, strategy=s, seed=seed, **hyper.model_dump())
+            for b in self.backbones
+            for s in self.strategies
+            for hyper in self.sets
+            for seed in self.seeds
+        )
+
+    @model_validator(mode="after")
+    def _no_run_twice(self) -> Self:
+        if len(set(self.runs())) != len(self.runs()):
+            raise ValueError(
+                "grid: the same run appears twice; remove the repeated backbone, strategy, set or seed"
+            )
+        return self
+
+
+class EvaluationConfig(Frozen):
+    """Maps and scores (protocol sections 7 and 8)."""
+
+    methods: tuple[Method, ...] = Field(
+        ("grad_cam",), min_length=1, description="How activation maps are made"
+    )
+    layer: Literal["block", "conv"] = Field(
+        "block", description="Output of the last block, or the literal last convolution (the study)"
+    )
+    scaling: Literal["relu_max", "minmax"] = Field(
+        "relu_max", description="Positive part over maximum, or min-max without ReLU (the study)"
+    )
+    policy: Policy = Field("validation", description="Threshold policy of the headline localisation score")
+    fixed_threshold: float = Field(0.5, gt=0, lt=1)
+    resamples: int = Field(1000, ge=100, le=100_000, description="Bootstrap resamples, clustered by patient")
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+
+
+class ExecutionConfig(Frozen):
+    """How fast, never what. Not part of any digest."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    workers: int = Field(0, ge=0, description="Processes that decode images; 0 for one per core")
+    runs_per_device: int = Field(1, ge=1, description="Training runs that share one device")
+
+
+class StudyConfig(Frozen):
+    """One study, whole."""
+
+    name: str = Field("study", min_length=1, max_length=80, description="Shown in reports")
+    seed: int = Field(0, ge=0, description="Splits, background windows, jitter and bootstrap derive from it")
+    data: DataConfig
+    patches: PatchConfig = Field(default_factory=PatchConfig)
+    background: BackgroundConfig = Field(default_factory=BackgroundConfig)
+    split: SplitConfig = Field(default_factory=SplitConfig)
+    training: TrainingConfig = Field(default_factory=TrainingConfig)
+    grid: GridConfig = Field(default_factory=GridConfig)
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+    execution: ExecutionConfig = Field(default_factory=ExecutionConfig)

@@ -1,0 +1,1 @@
+"""From files to patches: readers, windows, splits, normalisation."""

@@ -1,0 +1,1 @@
+"""From models to scores: classification, activation maps, localisation, statistics."""

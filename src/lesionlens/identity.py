@@ -1,0 +1,37 @@
+"""Content identity: the same configuration and inputs give the same digest on any machine."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces; pydantic models by their JSON form.
+
+    Raises TypeError for what JSON cannot hold, ValueError for NaN and infinities.
+    """
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_model)
+
+
+def _model(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} has no place in a digest")
+
+
+def digest(*parts: Any) -> str:
+    """SHA-256 (64 hex characters) of the parts' canonical JSON."""
+    return hashlib.sha256(canonical(list(parts)).encode()).hexdigest()
+
+
+def bytes_digest(chunks: Iterable[bytes]) -> str:
+    """SHA-256 (64 hex characters) of the concatenated chunks."""
+    sha = hashlib.sha256()
+    for chunk in chunks:
+        sha.update(chunk)
+    return sha.hexdigest()

@@ -1,0 +1,71 @@
+"""Named studies: `demo` (phantom, minutes on two cores), `paper` (the study, literally), `sound` (the default)."""
+
+from pathlib import Path
+
+from lesionlens.config import (
+    BackgroundConfig,
+    DataConfig,
+    EvaluationConfig,
+    GridConfig,
+    HyperSet,
+    PatchConfig,
+    PhantomConfig,
+    SplitConfig,
+    StoppingConfig,
+    StudyConfig,
+    TrainingConfig,
+)
+
+PRESETS = ("demo", "paper", "sound")
+
+
+def demo() -> StudyConfig:
+    """Two small backbones, two strategies, untrained stems, on phantom mammograms."""
+    return StudyConfig(
+        name="demo",
+        data=DataConfig(source="phantom", phantom=PhantomConfig()),
+        patches=PatchConfig(size=96, jitter=0.5),
+        background=BackgroundConfig(size="matched", train=70, test=30, per_image=2),
+        training=TrainingConfig(weights="none", stopping=StoppingConfig(patience=4, max_epochs=12)),
+        grid=GridConfig(
+            backbones=("vgg11_bn", "resnet18"),
+            sets=(HyperSet(batch_size=16, head_rate=1e-3, unit_rate=3e-4),),
+        ),
+    )
+
+
+def paper(root: Path) -> StudyConfig:
+    """What the study did, as literally as can be established."""
+    return StudyConfig(
+        name="paper",
+        data=DataConfig(root=root),
+        patches=PatchConfig(per="image", component="all", context=3.0, jitter=0.0),
+        background=BackgroundConfig(size=550),
+        split=SplitConfig(rule="paper", group="patch"),
+        training=TrainingConfig(normalise="per_class"),
+        evaluation=EvaluationConfig(layer="conv", scaling="minmax", policy="fixed"),
+    )
+
+
+def sound(root: Path) -> StudyConfig:
+    """The same question asked in a way that stands up."""
+    return StudyConfig(
+        name="sound",
+        data=DataConfig(root=root),
+        patches=PatchConfig(per="lesion", jitter=1.0),
+        background=BackgroundConfig(size="matched"),
+        split=SplitConfig(rule="sound", group="patient"),
+    )
+
+
+def preset(name: str, root: Path | None = None) -> StudyConfig:
+    """The preset of that name. ValueError for an unknown name or a missing data folder."""
+    if name == "demo":
+        return demo()
+    if name not in PRESETS:
+        raise ValueError(f"no preset {name!r}: choose one of {', '.join(PRESETS)}")
+    if root is None:
+        raise ValueError(
+            f"preset {name!r} needs a data folder, for example: make study DATA=/path/to/cbis-ddsm"
+        )
+    return paper(root) if name == "paper" else sound(root)

@@ -1,0 +1,226 @@
+"""The vocabulary that every layer shares: classes, frozen dataclasses, no behaviour beyond shape checks."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A class of a data set. `group` pools classes for reporting (background, calcification, mass)."""
+
+    code: str
+    name: str
+    group: str
+    ordinal: int
+    is_lesion: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A full image. `key` is unique in the data set; `path` is relative to its root, POSIX."""
+
+    key: str
+    patient: str
+    path: str
+    laterality: str | None = None
+    view: str | None = None
+    breast_density: int | None = None
+    official_part: Literal["train", "test"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lesion:
+    """One row of a case file: an ROI of an image. `label` is its class code, None for no target class."""
+
+    key: str
+    image_key: str
+    lesion_type: str
+    pathology: str
+    label: str | None
+    mask_path: str | None
+    official_part: Literal["train", "test"] | None = None
+    abnormality_id: int | None = None
+    subtlety: int | None = None
+    assessment: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """Why a lesion (or, with `lesion_key` None, an image) yields no patch. `reason` is a short fixed code."""
+
+    image_key: str
+    lesion_key: str | None
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetIndex:
+    """What a reader found. `digest` depends on the content (case files, file names and sizes), not on the place."""
+
+    name: str
+    kind: str
+    digest: str
+    labels: tuple[Label, ...]
+    images: tuple[Image, ...]
+    lesions: tuple[Lesion, ...]
+    exclusions: tuple[Exclusion, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Half-open pixel box: columns x0..x1, rows y0..y1."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def width(self) -> int:
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> int:
+        return self.y1 - self.y0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patch:
+    """A window of an image, resized to size x size.
+
+    pixels uint8 [size, size]; mask bool [size, size] or None for background; window and lesion_box in
+    full-image pixels; mask_fraction is the share of window pixels (before resizing) inside the mask,
+    None for background. `key` is unique in the patch set and the same for the same content.
+    """
+
+    key: str
+    label: str
+    image_key: str
+    lesion_key: str | None
+    patient: str
+    part: Part
+    window: Box
+    lesion_box: Box | None
+    mask_fraction: float | None
+    pixels: NDArray[np.uint8]
+    mask: NDArray[np.bool_] | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeakCheck:
+    """How many `unit`s two parts share. `examples` names at most ten of them."""
+
+    unit: Literal["patient", "image", "lesion"]
+    part_a: Part
+    part_b: Part
+    shared: int
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Mean and standard deviation of grey values in [0, 1] over the training part; label None: all classes."""
+
+    label: str | None
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatchArrays:
+    """A patch set as arrays, in ascending patch id.
+
+    ids int64 [n]; pixels uint8 [n, s, s]; masks bool [n, s, s] (all False for background);
+    labels int64 [n] (label ordinals); parts, patients str [n]; has_mask bool [n];
+    statistics: rows as stored with the patch set; classes: label codes by ordinal.
+    """
+
+    digest: str
+    classes: tuple[str, ...]
+    ids: NDArray[np.int64]
+    pixels: NDArray[np.uint8]
+    masks: NDArray[np.bool_]
+    labels: NDArray[np.int64]
+    parts: NDArray[np.str_]
+    patients: NDArray[np.str_]
+    has_mask: NDArray[np.bool_]
+    groups: tuple[str, ...]
+    statistics: tuple[Statistics, ...]
+
+    def part(self, name: Part) -> "PatchArrays":
+        """The patches of one part, same order."""
+        keep = self.parts == name
+        return PatchArrays(
+            self.digest,
+            self.classes,
+            self.ids[keep],
+            self.pixels[keep],
+            self.masks[keep],
+            self.labels[keep],
+            self.parts[keep],
+            self.patients[keep],
+            self.has_mask[keep],
+            self.groups,
+            self.statistics,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A safetensors file beside the record; path relative to the checkpoint folder, POSIX."""
+
+    role: Literal["best", "last"]
+    phase: int
+    epoch: int
+    path: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochResult:
+    """One finished epoch. `epoch` counts from 1 through all phases of a run, `phase` from 1.
+
+    rates: learning rate by unit name. checkpoints: what is on disk after this epoch.
+    """
+
+    phase: int
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    validation_accuracy: float
+    seconds: float
+    rates: dict[str, float]
+    improved: bool
+    checkpoints: tuple[Checkpoint, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """Everything one evaluation of one run computed, as frames; column lists in docs/record.md.
+
+    predictions, explanations, localizations, class_scores, run_scores: see `db/tables.py`, same column
+    names, with `patch_id` and label ordinals instead of label ids.
+    """
+
+    predictions: pl.DataFrame
+    explanations: pl.DataFrame
+    localizations: pl.DataFrame
+    class_scores: pl.DataFrame
+    run_scores: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReportData:
+    """One read of the record: what a report shows. `frames` by name of the view or query."""
+
+    study: dict[str, Any]
+    frames: dict[str, pl.DataFrame] = field(default_factory=dict)

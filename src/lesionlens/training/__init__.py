@@ -1,0 +1,1 @@
+"""From patches to models: backbones, strategies, the training loop."""
