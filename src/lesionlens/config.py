@@ -15,9 +15,7 @@ Strategy = Literal["gradual", "simultaneous"]
 Normalise = Literal["per_class", "train", "imagenet", "per_patch"]
 RateRule = Literal["tenth_per_unit", "harmonic", "author_vgg"]
 Policy = Literal["fixed", "otsu", "validation", "area"]
-Method = Literal[
-    "grad_cam", "grad_cam_pp", "hires_cam", "layer_cam", "eigen_cam", "score_cam", "ablation_cam"
-]
+Method = Literal["grad_cam", "grad_cam_pp", "hires_cam", "layer_cam", "eigen_cam", "score_cam", "ablation_cam"]
 
 
 class Frozen(BaseModel):
@@ -33,9 +31,7 @@ class PhantomConfig(Frozen):
     width: int = Field(560, ge=120, le=4000, description="Width of a full mammogram in pixels")
     train_per_class: int = Field(60, ge=2, description="Patients per lesion class in the training part")
     test_per_class: int = Field(24, ge=1, description="Patients per lesion class in the test part")
-    callback_free: int = Field(
-        60, ge=2, description="Patients with BENIGN_WITHOUT_CALLBACK findings, split likewise"
-    )
+    callback_free: int = Field(60, ge=2, description="Patients with BENIGN_WITHOUT_CALLBACK findings, split likewise")
     confounder: float = Field(
         0.0,
         ge=0,
@@ -97,18 +93,14 @@ class SplitConfig(Frozen):
     group: Literal["patch", "patient"] = Field(
         "patient", description="What stays together between train and validation"
     )
-    validation: float = Field(
-        0.15, gt=0, lt=0.5, description="Share of the training part used for validation"
-    )
+    validation: float = Field(0.15, gt=0, lt=0.5, description="Share of the training part used for validation")
 
 
 class StoppingConfig(Frozen):
     """Early stopping on validation loss."""
 
     patience: int = Field(7, ge=1, description="Epochs without a sufficient improvement before a phase ends")
-    min_delta: float = Field(
-        0.01, ge=0, description="Least decrease of validation loss that counts as improvement"
-    )
+    min_delta: float = Field(0.01, ge=0, description="Least decrease of validation loss that counts as improvement")
     max_epochs: int = Field(100, ge=1, description="Upper bound for the epochs of one phase")
 
 
@@ -119,15 +111,11 @@ class TrainingConfig(Frozen):
         "imagenet",
         description="Pretrained weights, or none: random, its frozen part calibrated on training patches",
     )
-    normalise: Normalise = Field(
-        "train", description="Input statistics; per_class needs the label and leaks it"
-    )
+    normalise: Normalise = Field("train", description="Input statistics; per_class needs the label and leaks it")
     stopping: StoppingConfig = Field(default_factory=StoppingConfig)
     vgg_rates: RateRule = Field("harmonic", description="How rates fall towards the input in VGG")
     resnet_rates: RateRule = Field("tenth_per_unit", description="How rates fall towards the input in ResNet")
-    frozen_bn: Literal["eval", "train"] = Field(
-        "eval", description="Mode of the frozen half's batch normalisation"
-    )
+    frozen_bn: Literal["eval", "train"] = Field("eval", description="Mode of the frozen half's batch normalisation")
     feature_dtype: Literal["float32", "float16", "bfloat16"] = Field(
         "float32", description="Storage of the frozen half's output"
     )
@@ -177,18 +165,14 @@ class GridConfig(Frozen):
     @model_validator(mode="after")
     def _no_run_twice(self) -> Self:
         if len(set(self.runs())) != len(self.runs()):
-            raise ValueError(
-                "grid: the same run appears twice; remove the repeated backbone, strategy, set or seed"
-            )
+            raise ValueError("grid: the same run appears twice; remove the repeated backbone, strategy, set or seed")
         return self
 
 
 class EvaluationConfig(Frozen):
     """Maps and scores (protocol sections 7 and 8)."""
 
-    methods: tuple[Method, ...] = Field(
-        ("grad_cam",), min_length=1, description="How activation maps are made"
-    )
+    methods: tuple[Method, ...] = Field(("grad_cam",), min_length=1, description="How activation maps are made")
     layer: Literal["block", "conv"] = Field(
         "block", description="Output of the last block, or the literal last convolution (the study)"
     )

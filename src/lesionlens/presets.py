@@ -65,7 +65,5 @@ def preset(name: str, root: Path | None = None) -> StudyConfig:
     if name not in PRESETS:
         raise ValueError(f"no preset {name!r}: choose one of {', '.join(PRESETS)}")
     if root is None:
-        raise ValueError(
-            f"preset {name!r} needs a data folder, for example: make study DATA=/path/to/cbis-ddsm"
-        )
+        raise ValueError(f"preset {name!r} needs a data folder, for example: make study DATA=/path/to/cbis-ddsm")
     return paper(root) if name == "paper" else sound(root)
