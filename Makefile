@@ -1,0 +1,53 @@
+# What people run. `make help` lists it.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+PRESET ?= sound
+
+.PHONY: help demo study serve stop psql test check lock clean
+
+help:
+	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "lesionlens needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv from requirements.lock (about 5 GB, once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]'
+	@touch $(READY)
+
+demo: $(READY) ## the whole study on synthetic mammograms, in minutes
+	@$(BIN)/python -m flows demo
+
+study: $(READY) ## the study on CBIS-DDSM: make study DATA=/path/to/cbis-ddsm PRESET=sound|paper
+	@test -n "$(DATA)" || { echo "Name the data folder: make study DATA=/path/to/cbis-ddsm PRESET=sound"; exit 2; }
+	@$(BIN)/python -m flows study --preset "$(PRESET)" --data "$(DATA)"
+
+serve: $(READY) ## Prefect server, UI and worker on 127.0.0.1:4200
+	@$(BIN)/python -m flows serve
+
+stop: $(READY) ## stop what `make serve` and the embedded record left running
+	@$(BIN)/python -m flows stop
+
+psql: $(READY) ## a prompt on the record; takes SQL on standard input
+	@$(BIN)/python -m db.psql
+
+test: $(READY) ## all tests
+	@$(BIN)/python -m pytest
+
+check: $(READY) ## formatting, lint, types, layers, migrations
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m db.migrate check
+
+lock: ## write requirements.lock anew from what pyproject.toml admits today
+	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	@.venv-lock/bin/python -m pip install --quiet torch==2.14.1 torchvision==0.29.1 -e '.[dev]'
+	@.venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/ @ .*//' > requirements.lock
+	@rm -rf .venv-lock
+
+clean: ## remove the environment (state lives elsewhere and stays)
+	@rm -rf .venv .venv-lock

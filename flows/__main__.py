@@ -1,0 +1,78 @@
+"""The command line: python -m flows demo | study | serve | stop.
+
+Prefect reads its settings when it is imported, so the server's address and home are put into the
+environment first and the flows are imported after.
+"""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from flows import server
+from lesionlens.config import StudyConfig
+from lesionlens.home import home
+from lesionlens.presets import PRESETS, preset
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status (130 after Ctrl-C, 2 for a wrong argument)."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        if options.command == "serve":
+            server.serve(home().ensure())
+            return 0
+        if options.command == "stop":
+            return _stop()
+        return _run(_configuration(options))
+    except (ValidationError, ValueError, FileNotFoundError) as error:
+        print(f"lesionlens: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nStopped. What is finished is kept; the same command goes on from here.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m flows", description="Does the classifier look at the lesion?")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("demo", help="the whole study on synthetic mammograms")
+    study = commands.add_parser("study", help="the whole study on a data set")
+    study.add_argument("--preset", choices=PRESETS, default="sound", help="a named configuration")
+    study.add_argument("--data", type=Path, help="folder that holds csv/ and jpeg/")
+    study.add_argument("--config", type=Path, help="a StudyConfig as JSON, instead of a preset")
+    commands.add_parser("serve", help="Prefect server, UI and worker on 127.0.0.1:4200")
+    commands.add_parser("stop", help="stop server, worker and embedded record")
+    return parser
+
+
+def _configuration(options: argparse.Namespace) -> StudyConfig:
+    if options.command == "demo":
+        return preset("demo")
+    if options.config is not None:
+        return StudyConfig.model_validate_json(options.config.read_text())
+    return preset(options.preset, options.data.resolve() if options.data else None)
+
+
+def _run(config: StudyConfig) -> int:
+    with server.running_server(home().ensure()):
+        from flows.study import study
+
+        page = study(config)
+    print(f"\nReport:  {page}\nQuery:   make psql, for example\n  SELECT * FROM table_4_localization WHERE headline;")
+    return 0
+
+
+def _stop() -> int:
+    from db import embedded
+
+    server.stop(home())
+    embedded.stop(home().record)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""The whole study: prepare, train, evaluate, report."""
+
+from pathlib import Path
+
+from prefect import flow, get_run_logger
+
+from flows.evaluate import evaluate
+from flows.prepare import prepare
+from flows.report import report
+from flows.train import train
+from lesionlens.config import StudyConfig
+
+
+@flow(name="study", flow_run_name="study {config.name}")
+def study(config: StudyConfig) -> Path:
+    """Run a study from its data to its report; what the record holds already is not done again.
+
+    Returns where the report lies. Runs that failed are in the record and in the report with their reasons.
+    """
+    study_id = prepare(config)
+    failed = train(study_id, config.execution)
+    evaluate(study_id)
+    page = report(study_id)
+    if failed:
+        get_run_logger().warning("%d runs failed; the report names them and says why", failed)
+    return page

@@ -1,0 +1,111 @@
+"""Prepare: an indexed data set, its patches in the record, and the study that will use them."""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from db import read, write
+from db.engine import make_engine
+from db.lease import lease
+from lesionlens.config import DataConfig, StudyConfig
+from lesionlens.data.cbis import read_index
+from lesionlens.data.normalise import statistics
+from lesionlens.data.patch_set import build_patches
+from lesionlens.data.phantom import write_phantom
+from lesionlens.data.splits import leak_checks
+from lesionlens.home import home
+from lesionlens.identity import digest
+from lesionlens.records import DatasetIndex, Exclusion, Patch
+from tasks.progress import stage
+
+LIBRARIES = ("lesionlens", "torch", "torchvision", "grad-cam", "torchmetrics", "scikit-image", "polars", "prefect")
+
+
+@task(name="locate data", cache_policy=NO_CACHE)
+def locate_data(config: DataConfig) -> Path:
+    """The data folder; a phantom is written first where it is missing or unfinished."""
+    if config.source != "phantom":
+        assert config.root is not None  # the configuration refuses a missing root
+        return config.root
+    root = home().ensure().phantom / digest(config.phantom)[:16]
+    with stage("draw phantom mammograms", unit="images") as advance:
+        write_phantom(config.phantom, root, advance)
+    return root
+
+
+@task(name="prepare patches", cache_policy=NO_CACHE)
+def prepare_patches(config: StudyConfig, root: Path) -> int:
+    """Cut, split and check patches unless the record holds this very set; returns its patch_set id."""
+    log = get_run_logger()
+    index = read_index(root)
+    identity = digest(index.digest, config.patches, config.background, config.split, config.seed)
+    engine = make_engine()
+    with lease(engine, f"patch set {identity}"), engine.begin() as connection:
+        known = read.find_patch_set(connection, identity)
+        if known is not None:
+            log.info("Patches are in the record already (patch set %s): nothing to do", known)
+            return known
+        dataset_id = write.save_dataset(connection, index, str(root))
+        patches, exclusions = _build(index, root, config)
+        settings = {
+            "patches": config.patches.model_dump(mode="json"),
+            "background": config.background.model_dump(mode="json"),
+            "split": config.split.model_dump(mode="json"),
+            "seed": config.seed,
+        }
+        patch_set_id = write.save_patch_set(
+            connection,
+            dataset_id,
+            identity,
+            settings,
+            config.patches.size,
+            patches,
+            exclusions,
+            leak_checks(patches),
+            statistics(patches),
+        )
+        log.info("%d patches cut, %d lesions left out, each with a reason", len(patches), len(exclusions))
+        return patch_set_id
+
+
+def _build(index: DatasetIndex, root: Path, config: StudyConfig) -> tuple[list[Patch], list[Exclusion]]:
+    patches: list[Patch] = []
+    exclusions: list[Exclusion] = []
+    with stage("cut patches", unit="images") as advance:
+        for item in build_patches(index, root, config, advance):
+            if isinstance(item, Patch):
+                patches.append(item)
+            else:
+                exclusions.append(item)
+    return patches, exclusions
+
+
+@task(name="plan study", cache_policy=NO_CACHE)
+def plan_study(config: StudyConfig, patch_set_id: int) -> int:
+    """Enter the study and every run of its grid; returns the study id, the same for the same content."""
+    with make_engine().begin() as connection:
+        patches = read.patch_set_digest(connection, patch_set_id)
+        content = config.model_dump(mode="json", exclude={"execution", "data", "patches", "background", "split"})
+        study_id = write.save_study(
+            connection,
+            digest(content, patches),
+            config.name,
+            config.model_dump(mode="json"),
+            digest(config.evaluation, config.seed),
+            patch_set_id,
+            versions(),
+        )
+        for run in config.grid.runs():
+            write.save_run(
+                connection, study_id, digest(run, config.training, patches), patch_set_id, run, config.training
+            )
+    return study_id
+
+
+def versions() -> dict[str, str]:
+    """What computes here: library versions, Python and machine."""
+    found = {name: version(name) for name in LIBRARIES}
+    return found | {"python": platform.python_version(), "machine": platform.machine()}
