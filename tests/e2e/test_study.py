@@ -1,0 +1,89 @@
+"""One command, from an empty folder to a report that agrees with the record."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_run_is_finished_and_evaluated(finished: Any) -> None:
+    runs = finished.sql("SELECT status, count(*) AS n FROM run GROUP BY status")
+    assert runs.rows() == [("finished", "4")]
+    assert finished.sql("SELECT count(*) AS n FROM table_2_accuracy").item() == "4"
+
+
+def test_every_test_sample_has_a_result_in_every_run(finished: Any) -> None:
+    tested = int(finished.sql("SELECT count(*) FROM patch WHERE part = 'test'").item())
+    assert tested >= 30
+    counts = finished.sql("SELECT count(*) FROM sample_results GROUP BY run_id").to_series().to_list()
+    assert counts == [str(tested)] * 4
+
+
+def test_every_lesion_is_a_patch_or_has_a_reason(finished: Any) -> None:
+    lost = finished.sql(
+        "SELECT lesion.key FROM lesion"
+        " LEFT JOIN patch ON patch.lesion_id = lesion.id"
+        " LEFT JOIN exclusion ON exclusion.lesion_id = lesion.id"
+        " WHERE patch.id IS NULL AND exclusion.id IS NULL"
+    )
+    assert lost.is_empty()
+
+
+def test_checkpoints_on_disk_are_those_in_the_record(finished: Any) -> None:
+    recorded = {Path(p).name for p in finished.sql("SELECT path FROM checkpoint").to_series()}
+    on_disk = {p.name for p in (finished.path / "checkpoints").rglob("*.safetensors")}
+    assert recorded == on_disk
+
+
+def test_the_views_return_what_the_report_prints(finished: Any) -> None:
+    page = next((finished.path / "reports").glob("*.html")).read_text()
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    for value in finished.sql("SELECT round(accuracy::numeric, 2) FROM table_2_accuracy").to_series():
+        assert value in text
+    scores = finished.sql("SELECT round(ll::numeric, 3) FROM table_4_localization WHERE headline AND ll IS NOT NULL")
+    for value in scores.to_series():
+        assert value in text
+    for value in finished.sql("SELECT test FROM table_1_patches").to_series():
+        assert value in text
+
+
+def test_the_confusion_matrix_adds_up_to_accuracy(finished: Any) -> None:
+    wrong = finished.sql(
+        "SELECT run_id FROM (SELECT run_id, sum(count) FILTER (WHERE true_code = predicted_code) / sum(count) AS share"
+        " FROM confusion_matrix GROUP BY run_id) AS c JOIN table_2_accuracy USING (run_id)"
+        " WHERE abs(share - accuracy) > 1e-6"
+    )
+    assert wrong.is_empty()
+
+
+def test_running_again_does_nothing_and_says_so(finished: Any) -> None:
+    before = finished.sql("SELECT count(*), max(created_at) FROM report").rows()
+    epochs = finished.sql("SELECT count(*) FROM epoch").item()
+    again = finished.study()
+    assert again.returncode == 0
+    assert "nothing to do" in again.stdout + again.stderr
+    assert finished.sql("SELECT count(*), max(created_at) FROM report").rows() == before
+    assert finished.sql("SELECT count(*) FROM epoch").item() == epochs
+
+
+def test_the_readmes_sql_works_as_written(finished: Any) -> None:
+    queries = re.findall(r"```sql\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert len(queries) >= 3
+    for query in queries:
+        assert not finished.sql(query).is_empty(), query
+
+
+def test_the_history_is_whole_on_prefects_side(finished: Any) -> None:
+    import sqlite3
+
+    database = finished.path / "prefect" / "prefect.db"
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        states = dict(connection.execute("SELECT state_type, count(*) FROM task_run GROUP BY state_type").fetchall())
+        trained = connection.execute("SELECT count(*) FROM task_run WHERE name LIKE 'train %'").fetchone()[0]
+    assert set(states) == {"COMPLETED"}
+    assert trained == 4
