@@ -1,0 +1,210 @@
+"""A synthetic data set in CBIS-DDSM's Kaggle layout: `jpeg/<SeriesInstanceUID>/…` and five files in `csv/`.
+
+What is in it: `phantom_plan`. How a breast is drawn: `phantom_anatomy`, `phantom_lesions`, `phantom_marker`,
+`phantom_film`. Its tables: `phantom_files`. Here they meet, and the files are written so that a killed write goes on.
+"""
+
+import fcntl
+import json
+import multiprocessing
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lesionlens.config import PhantomConfig
+from lesionlens.data.phantom_anatomy import draw_breast
+from lesionlens.data.phantom_files import case_file, info_file, info_row, pictures
+from lesionlens.data.phantom_film import develop
+from lesionlens.data.phantom_lesions import Place, choose_place, draw_lesion
+from lesionlens.data.phantom_marker import draw_marker, marker_place, mask_box
+from lesionlens.data.phantom_plan import Case, Kind, OfficialPart, plan
+from lesionlens.identity import digest
+
+EDITION = 1  # raise it whenever the same configuration would draw other bytes
+JPEG_QUALITY = 75  # the quantisation tables of the real files
+STAMP = "phantom.json"
+CROP_MARGIN = 0.12
+
+Pixels = NDArray[np.uint8]
+
+
+def write_phantom(config: PhantomConfig, root: Path, progress: Callable[[int, int], None] | None = None) -> None:
+    """Write the data set to `root`; do nothing where it already is.
+
+    Same configuration, same bytes. Everything is drawn into a hidden folder beside `root`, which is renamed last: a
+    `root` that exists is whole. After a kill the next call keeps the cases that were finished. Memory is bounded by
+    the size of one mammogram per core. `progress` receives (mammograms done, all mammograms).
+
+    Raises FileExistsError when `root` holds anything else.
+    """
+    stamp = {"edition": EDITION, "config": config.model_dump(mode="json")}
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(root):
+        if _finished(root, stamp):
+            return
+        draft = root.parent / f".{root.name}.{digest(stamp)[:16]}"
+        notes = draft / "cases"
+        notes.mkdir(parents=True, exist_ok=True)
+        cases = plan(config)
+        _draw_missing(config, cases, draft, progress)
+        (draft / "csv").mkdir(exist_ok=True)
+        rows = [row for case in cases for row in json.loads(_note(draft, case).read_bytes())]
+        _write(draft / "csv/dicom_info.csv", info_file(rows))
+        kinds: tuple[Kind, ...] = ("mass", "calc")
+        parts: tuple[OfficialPart, ...] = ("train", "test")
+        for kind in kinds:
+            for part in parts:
+                name = f"{kind}_case_description_{part}_set.csv"
+                _write(draft / "csv" / name, case_file(cases, kind, part, config.seed))
+        _write(draft / STAMP, json.dumps(stamp, indent=2, sort_keys=True).encode())
+        shutil.rmtree(notes)
+        draft.rename(root)
+
+
+def _finished(root: Path, stamp: dict[str, object]) -> bool:
+    """Whether `root` holds this data set. FileExistsError when it holds anything else; an empty folder is free."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return False
+    try:
+        if json.loads((root / STAMP).read_bytes()) == stamp:
+            return True
+    except (OSError, ValueError):
+        pass
+    raise FileExistsError(f"{root} holds something else than this phantom: name another folder, or delete it")
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Hold the data set's lock; it goes with the process, however that ends."""
+    with (root.parent / f".{root.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _draw_missing(
+    config: PhantomConfig, cases: tuple[Case, ...], draft: Path, progress: Callable[[int, int], None] | None
+) -> None:
+    """Draw the cases without a note, in as many processes as this one may use cores."""
+    missing = [case for case in cases if not _note(draft, case).exists()]
+    done = len(cases) - len(missing)
+    report = progress or (lambda done, total: None)
+    report(done, len(cases))
+    workers = min(len(os.sched_getaffinity(0)), len(missing))
+    if workers < 2:
+        for case in missing:
+            _write_case(config, case, draft)
+            done += 1
+            report(done, len(cases))
+        return
+    # Spawned, not forked: the caller may have threads. A few cases in flight per worker keep the queue short.
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _leave_with_parent) as pool:
+        flying: set[Future[None]] = set()
+        try:
+            for case in missing:
+                if len(flying) >= 4 * workers:
+                    done += _landed(flying)
+                    report(done, len(cases))
+                flying.add(pool.submit(_write_case, config, case, draft))
+            while flying:
+                done += _landed(flying)
+                report(done, len(cases))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _landed(flying: set[Future[None]]) -> int:
+    """Wait for at least one case and take what is finished out of `flying`; raises what a worker raised."""
+    finished, _ = wait(flying, return_when=FIRST_COMPLETED)
+    flying -= finished
+    for future in finished:
+        future.result()
+    return len(finished)
+
+
+def _leave_with_parent() -> None:
+    """A worker whose parent was killed would wait for ever."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _write_case(config: PhantomConfig, case: Case, draft: Path) -> None:
+    """Draw one mammogram with its crops and masks, then the note that says it is done: its rows of `dicom_info.csv`."""
+    full, masks = draw_case(config, case)
+    images = [full]
+    for mask in masks:
+        images += [_crop(full, mask), mask.astype(np.uint8) * np.uint8(255)]
+    rows = []
+    for picture, pixels in zip(pictures(case, config.seed), images, strict=True):
+        path = draft / picture.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _save_jpeg(path, pixels)
+        height, width = pixels.shape
+        rows.append(info_row(case, picture, width, height, int(pixels.min()), config.seed))
+    _write(_note(draft, case), json.dumps(rows).encode())
+
+
+def draw_case(config: PhantomConfig, case: Case) -> tuple[Pixels, list[NDArray[np.bool_]]]:
+    """The mammogram, uint8 [height, width], and one outline per finding, bool of the same shape."""
+    person = int(case.patient.removeprefix("P_"))
+    views = [config.seed, 2, person, int(case.side == "LEFT"), int(case.view == "CC")]
+    breast = draw_breast(config.height, config.width, case.view, case.density, np.random.default_rng(views))
+    places: list[Place] = []
+    masks = []
+    for finding in case.findings:
+        rng = np.random.default_rng([config.seed, 3, case.number, finding.abnormality])
+        for _ in range(20):
+            place = choose_place(breast, finding.size, tuple(places), rng)
+            mask = draw_lesion(breast, place, finding, case.kind, case.pathology, rng)
+            if mask.any():
+                break
+        places.append(place)
+        masks.append(mask)
+    # The marker has a generator of its own, so that nothing else changes with it.
+    rng = np.random.default_rng([config.seed, 4, case.number])
+    for mask in masks:
+        box = mask_box(mask)
+        chance, centre = rng.random(), marker_place(box, config.height, config.width, rng)
+        if case.pathology == "MALIGNANT" and chance < config.confounder:
+            draw_marker(breast.pixels, box, centre)
+    full = develop(breast.pixels, case, np.random.default_rng([config.seed, 5, case.number]))
+    if case.side == "RIGHT":
+        full, masks = full[:, ::-1], [mask[:, ::-1] for mask in masks]
+    return full, masks
+
+
+def _crop(full: Pixels, mask: NDArray[np.bool_]) -> Pixels:
+    """The mask's box with a margin, out of the mammogram."""
+    box = mask_box(mask)
+    dx, dy = round(CROP_MARGIN * box.width), round(CROP_MARGIN * box.height)
+    return full[max(box.y0 - dy, 0) : box.y1 + dy, max(box.x0 - dx, 0) : box.x1 + dx]
+
+
+def _save_jpeg(path: Path, pixels: Pixels) -> None:
+    partial = path.with_suffix(".partial")
+    Image.fromarray(np.ascontiguousarray(pixels)).save(partial, "JPEG", quality=JPEG_QUALITY)
+    partial.replace(path)
+
+
+def _write(path: Path, data: bytes) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(data)
+    partial.replace(path)
+
+
+def _note(draft: Path, case: Case) -> Path:
+    return draft / "cases" / f"{case.number:06d}.json"

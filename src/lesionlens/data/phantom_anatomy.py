@@ -1,0 +1,147 @@
+"""A breast without a lesion: outline, skin line, parenchyma, pectoral muscle.
+
+Drawn with the chest wall at the left edge. Lengths are fractions of the image width unless they say pixels,
+so that a phantom looks the same at any size. The parenchyma is a Gaussian random field whose power falls with
+the third power of spatial frequency, as measured in mammograms (Burgess 1999, Heine and Velthuizen 2002).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lesionlens.data.phantom_plan import View
+
+Field = NDArray[np.floating[Any]]
+
+TEXTURE_EXPONENT = 3.0
+COARSE = 160  # columns of the grid on which smooth fields are computed before they are enlarged
+GLAND_BY_DENSITY = {1: 0.25, 2: 0.5, 3: 0.75, 4: 1.0}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Breast:
+    """pixels float32 [height, width], about 0 to 1, film black 0; depth float32 [height, width], distance to the
+    skin in units of the width, negative outside; gland float32 [rows, cols] in [0, 1] on a coarse grid."""
+
+    pixels: Field
+    depth: Field
+    gland: Field
+
+
+def power_law(height: int, width: int, exponent: float, rng: np.random.Generator) -> Field:
+    """A random field float32 [height, width] with zero mean, unit variance and power ~ frequency ** -exponent."""
+    rows = np.fft.fftfreq(height).astype(np.float32)[:, None]
+    cols = np.fft.rfftfreq(width).astype(np.float32)[None, :]
+    power = rows * rows + cols * cols
+    power[0, 0] = np.inf
+    np.power(power, -exponent / 4, out=power)
+    spectrum = rng.standard_normal((*power.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
+    spectrum *= power
+    field: Field = np.fft.irfft2(spectrum, (height, width)).astype(np.float32, copy=False)
+    field /= field.std()
+    return field
+
+
+def draw_breast(height: int, width: int, view: View, density: int, rng: np.random.Generator) -> Breast:
+    """A breast of the given view and density (1 fatty to 4 dense)."""
+    rows, cols = max(2, round(COARSE * height / width)), COARSE
+    y = (np.arange(rows, dtype=np.float32)[:, None] + 0.5) * (height / width / rows)
+    x = (np.arange(cols, dtype=np.float32)[None, :] + 0.5) / cols
+    outline, nipple = _outline(x, y, height / width, view, rng)
+    slope = np.hypot(*np.gradient(outline, 1 / cols))
+    coarse_depth = np.clip(outline / np.maximum(slope, 1.0), -0.5, 0.8).astype(np.float32)
+    gland = _gland(x, y, nipple, coarse_depth, density, rng)
+    muscle = _muscle(x, y, height / width, rng) if view == "MLO" else np.zeros((rows, cols), np.float32)
+
+    depth = enlarge(coarse_depth, height, width)
+    edge = np.clip(1 - depth / rng.uniform(0.16, 0.24), 0, 1)
+    thickness = np.sqrt(1 - edge * edge, out=edge)  # the compressed breast is round at its rim
+    texture = power_law(height, width, TEXTURE_EXPONENT, rng)
+    pixels = _tissue(texture, enlarge(gland, height, width), enlarge(muscle, height, width), rng)
+    pixels += _strands(height, width, rng) * enlarge(0.35 + 0.65 * gland - 0.6 * muscle, height, width)
+    pixels *= thickness
+    pixels += 0.07 * np.exp(-(((depth - 0.006) / 0.004) ** 2))  # skin, seen edge-on
+    pixels[depth < 0] *= np.exp(depth[depth < 0] / 0.002)
+    return Breast(pixels, depth, gland)
+
+
+def enlarge(field: Field, height: int, width: int) -> Field:
+    """Bicubic enlargement of a smooth field to [height, width]."""
+    image = Image.fromarray(np.ascontiguousarray(field, dtype=np.float32))
+    return np.array(image.resize((width, height), Image.Resampling.BICUBIC), dtype=np.float32)
+
+
+def _outline(
+    x: Field, y: Field, aspect: float, view: View, rng: np.random.Generator
+) -> tuple[Field, tuple[float, float]]:
+    """A function positive inside the breast, zero on the skin; and the nipple's (x, y)."""
+    reach = rng.uniform(0.58, 0.8)
+    if view == "CC":
+        middle, up, down = (
+            aspect * rng.uniform(0.47, 0.53),
+            aspect * rng.uniform(0.36, 0.44),
+            aspect * rng.uniform(0.36, 0.44),
+        )
+        droop = rng.uniform(-0.05, 0.05)
+    else:
+        middle, up, down = (
+            aspect * rng.uniform(0.56, 0.62),
+            aspect * rng.uniform(0.8, 1.0),
+            aspect * rng.uniform(0.3, 0.36),
+        )
+        droop = rng.uniform(0.05, 0.16)
+    vertical = y - middle - droop * x
+    vertical = np.where(vertical < 0, vertical / up, vertical / down)
+    wobble = sum(rng.normal(0, 0.02 / k) * np.sin(k * 2.5 * y + rng.uniform(0, 6.3)) for k in (1, 2, 3))
+    inside = 1 + wobble - (x / reach) ** 2 - np.abs(vertical) ** rng.uniform(1.9, 2.3)
+    nipple = (reach, middle + droop * reach)
+    bump = np.exp(-(((y - nipple[1]) / 0.028) ** 2)) * np.clip(x / reach - 0.5, 0, 0.5) * rng.uniform(0.08, 0.2)
+    return (inside + bump).astype(np.float32), nipple
+
+
+def _gland(
+    x: Field, y: Field, nipple: tuple[float, float], depth: Field, density: int, rng: np.random.Generator
+) -> Field:
+    """Share of fibroglandular tissue: a ragged fan behind the nipple, larger in denser breasts."""
+    grade = GLAND_BY_DENSITY[density]
+    along = (nipple[0] - x) / (nipple[0] * (0.55 + 0.5 * grade))
+    across = (y - nipple[1] + rng.uniform(-0.05, 0.15) * (nipple[0] - x)) / (0.2 + 0.3 * grade)
+    spread = across / np.clip(0.35 + 1.1 * along, 0.25, 1.2)
+    ragged = power_law(depth.shape[0], depth.shape[1], 3.4, rng) * 0.22
+    fan = 0.85 - np.maximum(along, 0) ** 2.5 - spread**2 * 0.8 + ragged
+    gland: Field = 1 / (1 + np.exp(-np.clip(fan, -2, 2) / 0.14))
+    under_skin = np.clip((depth - 0.02) / 0.06, 0, 1)  # a layer of fat lies under the skin
+    gland *= under_skin * (0.45 + 0.55 * grade)
+    return gland
+
+
+def _muscle(x: Field, y: Field, aspect: float, rng: np.random.Generator) -> Field:
+    """Pectoral muscle in MLO: a slightly convex triangle in the upper corner at the chest wall, in [0, 1]."""
+    top, low = rng.uniform(0.26, 0.44), aspect * rng.uniform(0.45, 0.62)
+    bulge = rng.uniform(0.0, 0.12) * np.sin(np.pi * np.clip(y / low, 0, 1))
+    distance = (1 + bulge - x / top - y / low) / np.hypot(1 / top, 1 / low)
+    muscle: Field = 1 / (1 + np.exp(-np.clip(distance / 0.007, -30, 30)))
+    return muscle
+
+
+def _tissue(texture: Field, gland: Field, muscle: Field, rng: np.random.Generator) -> Field:
+    """Grey of fat, gland and muscle with the parenchymal texture; overwrites `gland` and `texture`."""
+    fat, bright = rng.uniform(0.30, 0.38), rng.uniform(0.16, 0.22)
+    swing = 0.045 + 0.045 * gland - 0.06 * muscle
+    texture *= swing
+    gland *= bright * (1 - muscle)
+    texture += gland
+    texture += fat + rng.uniform(0.2, 0.28) * muscle
+    return texture
+
+
+def _strands(height: int, width: int, rng: np.random.Generator) -> Field:
+    """Fibrous strands: thin bright curves along the level lines of smooth random fields."""
+    rows, cols = (height + 1) // 2, (width + 1) // 2
+    field = power_law(rows, cols, 3.4, rng)
+    steep = np.hypot(*np.gradient(field)) * (cols * 0.25)
+    thin = np.exp(-np.abs(np.sin(field * 5.0)) / (0.03 + 0.012 * steep))
+    return enlarge((thin * 0.09).astype(np.float32), height, width)

@@ -1,0 +1,208 @@
+"""Lesions: drawn into a breast's pixels, each with the outline a radiologist would have traced.
+
+Contrast and lengths follow a lesion's box side in pixels, so that a phantom looks the same at any size.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionlens.data.phantom_anatomy import Breast, Field
+from lesionlens.data.phantom_plan import Finding, Kind, Pathology
+from lesionlens.records import Box
+
+NEAR_BORDER = 0.06  # share of lesions allowed to reach the skin or the image border
+LOOSE = 1.3  # outline over extent of a calcification group: outlines of calcifications are loose
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Centre (pixels) and half the box side (pixels) of a lesion."""
+
+    x: float
+    y: float
+    radius: float
+
+
+def choose_place(breast: Breast, size: float, taken: tuple[Place, ...], rng: np.random.Generator) -> Place:
+    """A place inside the breast for a lesion of `size` (fraction of the width), clear of those `taken`."""
+    height, width = breast.pixels.shape
+    radius = max(size * width / 2, 4.0)
+    step = max(1, width // 112)
+    depth = breast.depth[::step, ::step]
+    y, x = (np.arange(n, dtype=np.float32) * step for n in depth.shape)
+    border = np.minimum(np.minimum(x, width - 1 - x)[None, :], np.minimum(y, height - 1 - y)[:, None])
+    room = np.minimum(depth * width, border)
+    need = 0.5 if rng.random() < NEAR_BORDER else 1.35
+    for place in taken:
+        apart = np.hypot(x[None, :] - place.x, y[:, None] - place.y) - 1.3 * place.radius
+        room = np.minimum(room, apart)
+    while not (room >= need * radius).any():
+        need *= 0.8
+        if need < 0.05:
+            raise ValueError(f"phantom of {width} x {height} pixels has no room for a lesion of radius {radius:.0f}")
+    candidates = np.flatnonzero(room >= need * radius)
+    if need < 0.6:
+        candidates = candidates[room.flat[candidates] < radius]
+    if not len(candidates):
+        candidates = np.flatnonzero(room >= need * radius)
+    row, col = np.unravel_index(int(rng.choice(candidates)), room.shape)
+    return Place(float(x[col]), float(y[row]), radius)
+
+
+def draw_lesion(
+    breast: Breast, place: Place, finding: Finding, kind: Kind, pathology: Pathology, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Add the lesion to the breast's pixels; the traced outline, bool [height, width], inside the breast."""
+    height, width = breast.pixels.shape
+    reach = 2.4 * place.radius
+    box = Box(
+        max(int(place.x - reach), 0),
+        max(int(place.y - reach), 0),
+        min(int(place.x + reach) + 1, width),
+        min(int(place.y + reach) + 1, height),
+    )
+    x = (np.arange(box.x0, box.x1, dtype=np.float32) - place.x)[None, :] / place.radius
+    y = (np.arange(box.y0, box.y1, dtype=np.float32) - place.y)[:, None] / place.radius
+    window = (slice(box.y0, box.y1), slice(box.x0, box.x1))
+    strength = 0.7 + 0.08 * finding.subtlety
+    if kind == "mass":
+        light, traced = _mass(x, y, finding, pathology, rng)
+    else:
+        light, traced = _calcifications(x, y, place.radius, finding, pathology, rng)
+    inside = breast.depth[window] > 0
+    breast.pixels[window] += np.where(inside, light * strength, 0)
+    outline = np.zeros((height, width), np.bool_)
+    outline[window] = traced & inside
+    return outline
+
+
+def _mass(
+    x: Field, y: Field, finding: Finding, pathology: Pathology, rng: np.random.Generator
+) -> tuple[Field, NDArray[np.bool_]]:
+    """Light and outline of a mass of radius 1 at the origin."""
+    distance = np.hypot(x, y)
+    angle = np.arctan2(y, x) + rng.uniform(0, 2 * np.pi)
+    if pathology == "MALIGNANT":
+        wave = sum(rng.normal(0, 0.16 / k**0.5) * np.cos(k * angle + rng.uniform(0, 6.3)) for k in range(2, 9))
+        edge = 0.62 * np.clip(1 + wave, 0.6, 1.45)
+        core = 1 / (1 + np.exp(np.clip((distance / edge - 1) / 0.11, -30, 30)))
+        light = 0.20 * core * (1.1 - 0.3 * distance) + 0.16 * _spicules(distance, angle, edge, rng)
+        traced = distance < edge * 1.25 * (1 + 0.06 * np.cos(rng.integers(9, 15) * angle))
+        return light.astype(np.float32), traced
+    ratio = 1.0 if finding.words[0] == "ROUND" else rng.uniform(0.62, 0.85)
+    edge = ratio / np.sqrt((ratio * np.cos(angle)) ** 2 + np.sin(angle) ** 2)
+    if finding.words[0] == "LOBULATED":
+        edge = edge * (1 + rng.uniform(0.05, 0.1) * np.cos(int(rng.integers(3, 5)) * angle + rng.uniform(0, 6.3)))
+    near = distance / (0.93 * edge)
+    blur = 0.09 if "OBSCURED" in finding.words[1] else 0.045
+    dome = np.sqrt(np.clip(1 - near * near, 0, 1))
+    light = (0.12 + 0.1 * dome) / (1 + np.exp(np.clip((near - 1) / blur, -30, 30)))
+    light -= 0.025 * np.exp(-(((near - 1.16) / 0.07) ** 2))  # a thin dark halo around a smooth mass
+    if finding.words[0] == "LYMPH_NODE":
+        light -= 0.1 * np.exp(-(((x - 0.3) ** 2 + (y - 0.1) ** 2) / 0.12))  # fatty hilum
+    if finding.words[0] == "ASYMMETRIC_BREAST_TISSUE":
+        light = 0.1 * np.exp(-(near**2))
+    return light.astype(np.float32), near < 1.08
+
+
+def _spicules(distance: Field, angle: Field, edge: Field, rng: np.random.Generator) -> Field:
+    """Thin tapering lines that radiate from an irregular mass, in [0, 1]."""
+    light = np.zeros_like(distance)
+    for direction in rng.uniform(0, 2 * np.pi, int(rng.integers(16, 27))):
+        length, bend, width = rng.uniform(0.5, 1.35), rng.uniform(-0.35, 0.35), rng.uniform(0.022, 0.045)
+        along = distance - 0.5
+        across = (angle - direction - bend * along + np.pi) % (2 * np.pi) - np.pi
+        taper = np.clip(1 - along / length, 0, 1) * (along > 0)
+        line = taper * np.exp(-((across * distance / (width * (0.35 + taper))) ** 2))
+        np.maximum(light, line, out=light)
+    return light
+
+
+def _calcifications(
+    x: Field, y: Field, radius: float, finding: Finding, pathology: Pathology, rng: np.random.Generator
+) -> tuple[Field, NDArray[np.bool_]]:
+    """Light of a calcification group within radius 1 / LOOSE, and its loose outline of radius about 1."""
+    light = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.float32)
+    least = 0.75 / radius  # no grain thinner than about a pixel and a half
+    for cx, cy, half, long, turn, hollow in _grains(finding, pathology, rng):
+        half = max(half, least)
+        u = (x - cx) * np.cos(turn) + (y - cy) * np.sin(turn)
+        v = (y - cy) * np.cos(turn) - (x - cx) * np.sin(turn)
+        near = np.hypot(u / (half * long), v / half)
+        grain = np.exp(-(near**4))
+        if hollow:
+            grain -= 0.6 * np.exp(-((near / 0.55) ** 2))
+        np.maximum(light, grain * rng.uniform(0.7, 1.0), out=light)
+    angle = np.arctan2(y, x)
+    wave = sum(rng.normal(0, 0.05) * np.cos(k * angle + rng.uniform(0, 6.3)) for k in (2, 3, 4, 5))
+    haze = 0.03 * np.exp(-((np.hypot(x, y) / 0.8) ** 4)) if pathology == "MALIGNANT" else 0.0
+    return light * 0.42 + haze, np.hypot(x, y) < np.clip(0.98 + wave, 0.8, 1.15)
+
+
+def _grains(
+    finding: Finding, pathology: Pathology, rng: np.random.Generator
+) -> list[tuple[float, float, float, float, float, bool]]:
+    """(x, y, half width, length over width, direction, hollow) of each calcification, in units of the radius."""
+    extent = 1 / LOOSE
+    if pathology != "MALIGNANT":
+        if finding.words[0] == "VASCULAR":
+            turn = rng.uniform(0, np.pi)
+            track = [(t, side) for t in np.linspace(-0.7, 0.7, 9) for side in (-0.09, 0.09)]
+            return [
+                (t * np.cos(turn) - s * np.sin(turn), t * np.sin(turn) + s * np.cos(turn), 0.045, 1.8, turn, False)
+                for t, s in track
+            ]
+        grains = []
+        for _ in range(int(rng.integers(3, 7))):
+            away, direction = extent * np.sqrt(rng.uniform(0, 0.85)), rng.uniform(0, 2 * np.pi)
+            hollow = "LUCENT" in finding.words[0] and bool(rng.random() < 0.7)
+            grains.append(
+                (
+                    away * np.cos(direction),
+                    away * np.sin(direction),
+                    rng.uniform(0.11, 0.2) * (1.15 if hollow else 1.0),
+                    rng.uniform(1.0, 1.35),
+                    rng.uniform(0, np.pi),
+                    hollow,
+                )
+            )
+        return grains
+    if "LINEAR" in finding.words[0]:
+        return _branching(extent, rng)
+    return [
+        (
+            float(np.clip(rng.normal(0, 0.38), -1, 1)) * extent,
+            float(np.clip(rng.normal(0, 0.38), -1, 1)) * extent,
+            rng.uniform(0.02, 0.05),
+            rng.uniform(1.0, 2.6),
+            rng.uniform(0, np.pi),
+            False,
+        )
+        for _ in range(int(rng.integers(26, 48)))
+    ]
+
+
+def _branching(extent: float, rng: np.random.Generator) -> list[tuple[float, float, float, float, float, bool]]:
+    """Fine short rods along a duct and its branches."""
+    trunk = rng.uniform(0, 2 * np.pi)
+    grains = []
+    for branch in range(int(rng.integers(2, 5))):
+        turn = trunk + (0.0 if branch == 0 else rng.choice((-1, 1)) * rng.uniform(0.35, 0.9))
+        start = -0.95 if branch == 0 else rng.uniform(-0.4, 0.2)
+        x0, y0 = start * np.cos(trunk), start * np.sin(trunk)
+        for t in np.arange(0, 1.9 if branch == 0 else 0.85, 0.11):
+            x, y = x0 + t * np.cos(turn) + rng.normal(0, 0.03), y0 + t * np.sin(turn) + rng.normal(0, 0.03)
+            if np.hypot(x, y) < 1:
+                grains.append(
+                    (
+                        x * extent,
+                        y * extent,
+                        rng.uniform(0.022, 0.042),
+                        rng.uniform(1.2, 3.0),
+                        turn + rng.normal(0, 0.2),
+                        False,
+                    )
+                )
+    return grains
