@@ -17,6 +17,7 @@ from lesionlens.data.phantom_plan import View
 Field = NDArray[np.floating[Any]]
 
 TEXTURE_EXPONENT = 3.0
+STRETCH = 1.5  # ducts and ligaments run from the chest wall towards the nipple
 COARSE = 160  # columns of the grid on which smooth fields are computed before they are enlarged
 GLAND_BY_DENSITY = {1: 0.25, 2: 0.5, 3: 0.75, 4: 1.0}
 
@@ -31,10 +32,13 @@ class Breast:
     gland: Field
 
 
-def power_law(height: int, width: int, exponent: float, rng: np.random.Generator) -> Field:
-    """A random field float32 [height, width] with zero mean, unit variance and power ~ frequency ** -exponent."""
+def power_law(height: int, width: int, exponent: float, rng: np.random.Generator, stretch: float = 1.0) -> Field:
+    """A random field float32 [height, width] with zero mean, unit variance and power ~ frequency ** -exponent.
+
+    With `stretch` above 1 its features are that much longer along a row than down a column.
+    """
     rows = np.fft.fftfreq(height).astype(np.float32)[:, None]
-    cols = np.fft.rfftfreq(width).astype(np.float32)[None, :]
+    cols = np.fft.rfftfreq(width).astype(np.float32)[None, :] * np.float32(stretch)
     power = rows * rows + cols * cols
     power[0, 0] = np.inf
     np.power(power, -exponent / 4, out=power)
@@ -59,9 +63,9 @@ def draw_breast(height: int, width: int, view: View, density: int, rng: np.rando
     depth = enlarge(coarse_depth, height, width)
     edge = np.clip(1 - depth / rng.uniform(0.16, 0.24), 0, 1)
     thickness = np.sqrt(1 - edge * edge, out=edge)  # the compressed breast is round at its rim
-    texture = power_law(height, width, TEXTURE_EXPONENT, rng)
+    texture = power_law(height, width, TEXTURE_EXPONENT, rng, STRETCH)
     pixels = _tissue(texture, enlarge(gland, height, width), enlarge(muscle, height, width), rng)
-    pixels += _strands(height, width, rng) * enlarge(0.35 + 0.65 * gland - 0.6 * muscle, height, width)
+    pixels += _strands(height, width, rng) * enlarge(0.4 + 0.6 * gland - 0.25 * muscle, height, width)
     pixels *= thickness
     pixels += 0.07 * np.exp(-(((depth - 0.006) / 0.004) ** 2))  # skin, seen edge-on
     pixels[depth < 0] *= np.exp(depth[depth < 0] / 0.002)
@@ -98,7 +102,8 @@ def _outline(
     wobble = sum(rng.normal(0, 0.02 / k) * np.sin(k * 2.5 * y + rng.uniform(0, 6.3)) for k in (1, 2, 3))
     inside = 1 + wobble - (x / reach) ** 2 - np.abs(vertical) ** rng.uniform(1.9, 2.3)
     nipple = (reach, middle + droop * reach)
-    bump = np.exp(-(((y - nipple[1]) / 0.028) ** 2)) * np.clip(x / reach - 0.5, 0, 0.5) * rng.uniform(0.08, 0.2)
+    tip = 1 / (1 + np.exp(np.clip((0.95 - x / reach) / 0.02, -30, 30)))
+    bump = np.exp(-(((y - nipple[1]) / 0.03) ** 4)) * tip * rng.uniform(0.04, 0.12)
     return (inside + bump).astype(np.float32), nipple
 
 
@@ -123,25 +128,25 @@ def _muscle(x: Field, y: Field, aspect: float, rng: np.random.Generator) -> Fiel
     top, low = rng.uniform(0.26, 0.44), aspect * rng.uniform(0.45, 0.62)
     bulge = rng.uniform(0.0, 0.12) * np.sin(np.pi * np.clip(y / low, 0, 1))
     distance = (1 + bulge - x / top - y / low) / np.hypot(1 / top, 1 / low)
-    muscle: Field = 1 / (1 + np.exp(-np.clip(distance / 0.007, -30, 30)))
+    muscle: Field = 1 / (1 + np.exp(-np.clip(distance / 0.012, -30, 30)))
     return muscle
 
 
 def _tissue(texture: Field, gland: Field, muscle: Field, rng: np.random.Generator) -> Field:
     """Grey of fat, gland and muscle with the parenchymal texture; overwrites `gland` and `texture`."""
     fat, bright = rng.uniform(0.30, 0.38), rng.uniform(0.16, 0.22)
-    swing = 0.045 + 0.045 * gland - 0.06 * muscle
+    swing = 0.04 + 0.05 * gland - 0.02 * muscle
     texture *= swing
     gland *= bright * (1 - muscle)
     texture += gland
-    texture += fat + rng.uniform(0.2, 0.28) * muscle
+    texture += fat + rng.uniform(0.13, 0.24) * muscle
     return texture
 
 
 def _strands(height: int, width: int, rng: np.random.Generator) -> Field:
     """Fibrous strands: thin bright curves along the level lines of smooth random fields."""
     rows, cols = (height + 1) // 2, (width + 1) // 2
-    field = power_law(rows, cols, 3.4, rng)
+    field = power_law(rows, cols, 4.6, rng, 1.6)
     steep = np.hypot(*np.gradient(field)) * (cols * 0.25)
-    thin = np.exp(-np.abs(np.sin(field * 5.0)) / (0.03 + 0.012 * steep))
-    return enlarge((thin * 0.09).astype(np.float32), height, width)
+    thin = np.exp(-np.abs(np.sin(field * 6.0)) / (0.04 + 0.02 * steep))
+    return enlarge((thin * 0.08).astype(np.float32), height, width)

@@ -28,7 +28,7 @@ def _letters(pixels: Field, case: Case, rng: np.random.Generator) -> None:
     """Side and view in lead, on a faint plate in the outer upper corner, away from the chest wall."""
     height, width = pixels.shape
     size = max(round(width * 0.055), 6)
-    plate = Image.new("L", (size * 4, size * 2), 18)
+    plate = Image.new("L", (size * 9 // 2, size * 2), 18)
     text = f"{case.side[0]} {case.view}"
     if case.side == "RIGHT":  # a right breast is mirrored as a whole afterwards, so its letters are mirrored here
         plate = _written(plate, text, size).transpose(Image.Transpose.FLIP_LEFT_RIGHT)

@@ -87,8 +87,9 @@ def _mass(
     if pathology == "MALIGNANT":
         wave = sum(rng.normal(0, 0.16 / k**0.5) * np.cos(k * angle + rng.uniform(0, 6.3)) for k in range(2, 9))
         edge = 0.62 * np.clip(1 + wave, 0.6, 1.45)
-        core = 1 / (1 + np.exp(np.clip((distance / edge - 1) / 0.11, -30, 30)))
-        light = 0.20 * core * (1.1 - 0.3 * distance) + 0.16 * _spicules(distance, angle, edge, rng)
+        core = 1 / (1 + np.exp(np.clip((distance / edge - 1) / 0.14, -30, 30)))
+        haze = 0.05 * np.exp(-((distance / 0.9) ** 2))
+        light = haze + 0.17 * core * (1.15 - 0.45 * distance / edge) + 0.13 * _spicules(distance, angle, edge, rng)
         traced = distance < edge * 1.25 * (1 + 0.06 * np.cos(rng.integers(9, 15) * angle))
         return light.astype(np.float32), traced
     ratio = 1.0 if finding.words[0] == "ROUND" else rng.uniform(0.62, 0.85)
@@ -96,9 +97,9 @@ def _mass(
     if finding.words[0] == "LOBULATED":
         edge = edge * (1 + rng.uniform(0.05, 0.1) * np.cos(int(rng.integers(3, 5)) * angle + rng.uniform(0, 6.3)))
     near = distance / (0.93 * edge)
-    blur = 0.09 if "OBSCURED" in finding.words[1] else 0.045
+    blur = 0.11 if "OBSCURED" in finding.words[1] else 0.055
     dome = np.sqrt(np.clip(1 - near * near, 0, 1))
-    light = (0.12 + 0.1 * dome) / (1 + np.exp(np.clip((near - 1) / blur, -30, 30)))
+    light = (0.06 + 0.11 * dome) / (1 + np.exp(np.clip((near - 1) / blur, -30, 30)))
     light -= 0.025 * np.exp(-(((near - 1.16) / 0.07) ** 2))  # a thin dark halo around a smooth mass
     if finding.words[0] == "LYMPH_NODE":
         light -= 0.1 * np.exp(-(((x - 0.3) ** 2 + (y - 0.1) ** 2) / 0.12))  # fatty hilum
@@ -111,11 +112,12 @@ def _spicules(distance: Field, angle: Field, edge: Field, rng: np.random.Generat
     """Thin tapering lines that radiate from an irregular mass, in [0, 1]."""
     light = np.zeros_like(distance)
     for direction in rng.uniform(0, 2 * np.pi, int(rng.integers(16, 27))):
-        length, bend, width = rng.uniform(0.5, 1.35), rng.uniform(-0.35, 0.35), rng.uniform(0.022, 0.045)
+        length, bend, width = rng.uniform(0.4, 1.6), rng.uniform(-0.5, 0.5), rng.uniform(0.022, 0.05)
+        bright = rng.uniform(0.45, 1.0)
         along = distance - 0.5
         across = (angle - direction - bend * along + np.pi) % (2 * np.pi) - np.pi
-        taper = np.clip(1 - along / length, 0, 1) * (along > 0)
-        line = taper * np.exp(-((across * distance / (width * (0.35 + taper))) ** 2))
+        taper = np.clip(1 - along / length, 0, 1) * np.clip(along / 0.15, 0, 1)
+        line = bright * taper * np.exp(-((across * distance / (width * (0.35 + taper))) ** 2))
         np.maximum(light, line, out=light)
     return light
 
