@@ -1,0 +1,141 @@
+"""What a report works on: the record's frames, checked once, and the models they tell of."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from lesionlens.records import ReportData
+from lesionlens.reporting.wording import BACKBONES, STRATEGIES, STRATEGY_NUMBERS, plain
+
+Row = dict[str, Any]
+
+FRAMES = {
+    "labels": ("code", "name", "group_name", "ordinal", "is_lesion"),
+    "table_1_patches": ("ordinal", "code", "label", "train", "validation", "train_and_validation", "test"),
+    "table_2_accuracy": ("run_id", "accuracy", "low", "high", "n", "best_epoch", "epochs", "validation_loss"),
+    "table_3_auc": ("run_id", "ordinal", "code", "auc", "auc_hard"),
+    "table_4_localization": ("run_id", "method", "target", "policy", "headline", "ll", "low", "high", "n"),
+    "confusion_matrix": ("run_id", "true_ordinal", "predicted_ordinal", "count", "row_fraction"),
+    "class_scores": ("run_id", "ordinal", "precision", "recall", "f1", "support"),
+    "run_scores": ("run_id", "name", "method", "policy", "population", "group_name", "value", "low", "high", "n"),
+    "epochs": ("run_id", "epoch", "phase", "train_loss", "validation_loss", "validation_accuracy", "seconds"),
+    "sample_results": ("run_id", "patch_id", "patch_key", "true_code", "predicted_code", "correct", "iou"),
+    "gallery": ("patch_id", "pixels", "mask"),
+    "maps": ("run_id", "patch_id", "method", "target", "rows", "cols", "grid"),
+    "exclusion_reasons": ("reason", "lesions"),
+    "split_check": ("unit", "part_a", "part_b", "shared"),
+    "normalisation": ("mean", "std"),
+    "runs": ("run_id", "backbone", "strategy", "batch_size", "unit_rate", "seed", "status", "reason"),
+    "comparison": ("score", "difference", "low", "high", "p_holm"),
+    "iou_curves": ("run_id", "method", "threshold", "iou"),
+    "selected_runs": ("run_id",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One run in the reader's terms. `series` is its place in the colour order, from 0."""
+
+    run_id: int
+    backbone: str
+    strategy: str
+    batch_size: int
+    unit_rate: float
+    seed: int
+    status: str
+    series: int
+    title: str
+    short: str
+    selected: bool
+
+
+def frame(data: ReportData, name: str) -> pl.DataFrame:
+    """A frame with the columns a report reads. KeyError where the frame or a column is missing."""
+    if name not in data.frames:
+        raise KeyError(f"report data has no frame {name!r}; it has {', '.join(sorted(data.frames)) or 'none'}")
+    found = data.frames[name]
+    missing = [column for column in FRAMES[name] if column not in found.columns]
+    if missing:
+        raise KeyError(f"frame {name!r} lacks {', '.join(missing)}; it has {', '.join(found.columns) or 'no column'}")
+    return found
+
+
+def rows(data: ReportData, name: str, **equal: object) -> list[Row]:
+    """Rows of a frame where every named column equals the value given."""
+    found = frame(data, name)
+    for column, value in equal.items():
+        found = found.filter(pl.col(column) == value)
+    return found.to_dicts()
+
+
+def models(data: ReportData) -> tuple[Model, ...]:
+    """Every run of the study, in the record's order; titles are unique.
+
+    Batch size, rate and seed are named only where backbone and strategy alone do not tell runs apart.
+    """
+    runs = frame(data, "runs").unique(subset="run_id", keep="first", maintain_order=True).to_dicts()
+    chosen = {row["run_id"] for row in rows(data, "selected_runs")} if "selected_runs" in data.frames else set()
+    told_apart = [name for name in ("batch_size", "unit_rate", "seed") if len({run[name] for run in runs}) > 1]
+    return tuple(
+        Model(
+            run_id=run["run_id"],
+            backbone=run["backbone"],
+            strategy=run["strategy"],
+            batch_size=run["batch_size"],
+            unit_rate=run["unit_rate"],
+            seed=run["seed"],
+            status=run["status"],
+            series=index,
+            title=_title(run, told_apart),
+            short=_short(run, told_apart),
+            selected=not chosen or run["run_id"] in chosen,
+        )
+        for index, run in enumerate(runs)
+    )
+
+
+def _title(run: Row, told_apart: list[str]) -> str:
+    parts = [plain(run["backbone"], BACKBONES), plain(run["strategy"], STRATEGIES)]
+    return ", ".join(parts + _extras(run, told_apart))
+
+
+def _short(run: Row, told_apart: list[str]) -> str:
+    number = STRATEGY_NUMBERS.get(run["strategy"], plain(run["strategy"], STRATEGIES)).replace("Strategy ", "S")
+    backbone = plain(run["backbone"], BACKBONES).replace(" with batch norm", "-BN")
+    return " ".join([f"{backbone} ({number})", *_extras(run, told_apart)])
+
+
+def _extras(run: Row, told_apart: list[str]) -> list[str]:
+    words = {
+        "batch_size": f"batch {run['batch_size']}",
+        "unit_rate": f"rate {run['unit_rate']:g}",
+        "seed": f"seed {run['seed']}",
+    }
+    return [words[name] for name in told_apart]
+
+
+def evaluated(data: ReportData) -> tuple[Model, ...]:
+    """The models that have an accuracy in the record."""
+    scored = set(frame(data, "table_2_accuracy")["run_id"].to_list())
+    return tuple(model for model in models(data) if model.run_id in scored)
+
+
+def shown(data: ReportData) -> tuple[Model, ...]:
+    """The evaluated models that validation loss selected, one per backbone and strategy."""
+    return tuple(model for model in evaluated(data) if model.selected)
+
+
+def lookup(config: object, path: str) -> Any:
+    """A value of the study configuration by dotted path; None where a step is missing."""
+    for step in path.split("."):
+        if not isinstance(config, dict):
+            return None
+        config = config.get(step)
+    return config
+
+
+def confidence(data: ReportData) -> str:
+    """The intervals' confidence level, as `95 %`."""
+    level = lookup(data.study.get("config"), "evaluation.confidence")
+    return f"{(level or 0.95) * 100:g} %"
