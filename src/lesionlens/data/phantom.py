@@ -5,6 +5,7 @@ What is in it: `phantom_plan`. How a breast is drawn: `phantom_anatomy`, `phanto
 """
 
 import fcntl
+import glob
 import json
 import multiprocessing
 import os
@@ -51,6 +52,8 @@ def write_phantom(config: PhantomConfig, root: Path, progress: Callable[[int, in
         if _finished(root, stamp):
             return
         draft = root.parent / f".{root.name}.{digest(stamp)[:16]}"
+        for abandoned in set(root.parent.glob(f".{glob.escape(root.name)}.{'[0-9a-f]' * 16}")) - {draft}:
+            shutil.rmtree(abandoned)
         notes = draft / "cases"
         notes.mkdir(parents=True, exist_ok=True)
         cases = plan(config)
@@ -167,13 +170,8 @@ def draw_case(config: PhantomConfig, case: Case) -> tuple[Pixels, list[NDArray[n
     masks = []
     for finding in case.findings:
         rng = np.random.default_rng([config.seed, 3, case.number, finding.abnormality])
-        for _ in range(20):
-            place = choose_place(breast, finding.size, tuple(places), rng)
-            mask = draw_lesion(breast, place, finding, case.kind, case.pathology, rng)
-            if mask.any():
-                break
-        places.append(place)
-        masks.append(mask)
+        places.append(choose_place(breast, finding.size, tuple(places), rng))
+        masks.append(draw_lesion(breast, places[-1], finding, case.kind, case.pathology, rng))
     # The marker has a generator of its own, so that nothing else changes with it.
     rng = np.random.default_rng([config.seed, 4, case.number])
     for mask in masks:
