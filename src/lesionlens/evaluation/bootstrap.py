@@ -1,0 +1,61 @@
+"""Bootstrap intervals clustered by patient: samples of one patient are drawn together or not at all."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clusters:
+    """Resamples of patients, drawn once and used for every score, so that scores can be paired and multiplied.
+
+    member int64 [n]: which patient each sample belongs to; counts float64 [resamples, patients]: how often each
+    patient was drawn.
+    """
+
+    member: NDArray[np.int64]
+    counts: NDArray[np.float64]
+
+    def sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sums of values [n, k] over every resample: [resamples, k]."""
+        per_patient = np.zeros((self.counts.shape[1], values.shape[1]))
+        np.add.at(per_patient, self.member, values)
+        sums: NDArray[np.float64] = self.counts @ per_patient
+        return sums
+
+    def weights(self, start: int, stop: int) -> NDArray[np.float64]:
+        """How often each sample was drawn, for resamples start..stop: [stop - start, n]."""
+        return self.counts[start:stop, self.member]
+
+
+def draw(patients: NDArray[np.str_], resamples: int, generator: np.random.Generator) -> Clusters:
+    """As many patients as there are, with replacement, `resamples` times. patients str [n], one per sample."""
+    names, member = np.unique(patients, return_inverse=True)
+    count = len(names)
+    counts = (
+        generator.multinomial(count, np.full(count, 1 / count), size=resamples) if count else np.zeros((resamples, 0))
+    )
+    return Clusters(member.astype(np.int64), counts.astype(np.float64))
+
+
+def ratios(values: NDArray[np.float64], used: NDArray[np.bool_], clusters: Clusters) -> NDArray[np.float64]:
+    """Means of values [n, k] over the samples `used` [n, k] in every resample: [resamples, k]; NaN where none is."""
+    totals = clusters.sums(np.where(used, values, 0.0))
+    drawn = clusters.sums(used.astype(np.float64))
+    means = np.full(totals.shape, np.nan)
+    np.divide(totals, drawn, out=means, where=drawn > 0)
+    return means
+
+
+def interval(resampled: NDArray[np.float64], confidence: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Percentile interval along the first axis, over the resamples in which the score is defined.
+
+    [resamples, k] -> low [k], high [k]; NaN where no resample defines the score.
+    """
+    tail = (1 - confidence) / 2
+    defined = ~np.isnan(resampled).all(axis=0)
+    low, high = np.full(defined.shape, np.nan), np.full(defined.shape, np.nan)
+    if defined.any():
+        low[defined], high[defined] = np.nanquantile(resampled[:, defined], [tail, 1 - tail], axis=0)
+    return low, high

@@ -1,0 +1,143 @@
+"""Map and mask to numbers: IoU at every threshold and policy, hit, energy, rank accuracy, pixel AP."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionlens.evaluation.maps import Scaling, activation_maps
+from lesionlens.evaluation.ranks import rank_scores
+from lesionlens.evaluation.thresholds import CURVE, otsu
+
+CHUNK = 64  # maps in memory at once
+
+# Pixels within this of the maximum share it: upsampling repeats a border cell's value up to rounding.
+TIE = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MapScores:
+    """Scores of n maps against their masks.
+
+    blank bool [n]; hit bool [n]; all others float64: curve [n, 19] (IoU at 0.05..0.95), energy, rank_accuracy,
+    pixel_ap, otsu_threshold, otsu_iou, area_threshold, area_iou, fixed_iou [n]. NaN where there is no mask.
+    """
+
+    blank: NDArray[np.bool_]
+    hit: NDArray[np.bool_]
+    energy: NDArray[np.float64]
+    rank_accuracy: NDArray[np.float64]
+    pixel_ap: NDArray[np.float64]
+    curve: NDArray[np.float64]
+    otsu_threshold: NDArray[np.float64]
+    otsu_iou: NDArray[np.float64]
+    area_threshold: NDArray[np.float64]
+    area_iou: NDArray[np.float64]
+    fixed_iou: NDArray[np.float64]
+
+
+def score_grids(grids: NDArray[np.float32], masks: NDArray[np.bool_], scaling: Scaling, fixed: float) -> MapScores:
+    """Scores of raw grids float32 [n, rows, cols] against masks bool [n, s, s]; `fixed` is a threshold in (0, 1)."""
+    parts = []
+    for rows in _chunks(len(grids)):
+        maps, blank = activation_maps(grids[rows], masks.shape[1], scaling)
+        parts.append(_score(maps, blank, masks[rows], fixed))
+    return _joined(parts)
+
+
+def score_maps(maps: NDArray[np.float32], masks: NDArray[np.bool_], fixed: float) -> MapScores:
+    """The same for maps float32 [n, s, s] that are scaled to [0, 1] already."""
+    parts = []
+    for rows in _chunks(len(maps)):
+        parts.append(_score(maps[rows], maps[rows].max(axis=(1, 2)) <= 0, masks[rows], fixed))
+    return _joined(parts)
+
+
+def _chunks(count: int) -> list[slice]:
+    return [slice(start, start + CHUNK) for start in range(0, count, CHUNK)]
+
+
+def iou_curve(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """IoU of {map >= t} with the mask for t = 0.05..0.95, exact, from one histogram per sample.
+
+    maps float32 [n, s, s] in [0, 1]; masks bool [n, s, s] -> float64 [n, 19]; NaN rows where the mask is empty.
+    """
+    count, pixels = len(maps), maps.shape[1] * maps.shape[2]
+    flat = maps.reshape(count, pixels)
+    levels = (flat * np.float32(20)).astype(np.uint8)
+    # The product may round up across a level; nothing rounds down across one (tested at every level's neighbours).
+    levels -= flat < np.concatenate(([np.float32(0)], CURVE, [np.float32(1)]))[levels]
+    levels += masks.reshape(count, pixels) * np.uint8(32)
+    histogram = np.zeros((count, 2, 32), dtype=np.int64)
+    for row, level in enumerate(levels):
+        histogram[row] = np.bincount(level, minlength=64).reshape(2, 32)
+    reached = histogram[:, :, ::-1].cumsum(axis=2)[:, :, ::-1][:, :, 1:20]
+    area = histogram[:, 1].sum(axis=1)[:, None]
+    return np.where(area > 0, _ratio(reached[:, 1], area + reached[:, 0]), np.nan)
+
+
+def iou_at(maps: NDArray[np.float32], masks: NDArray[np.bool_], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """IoU of {map >= its own threshold} with the mask: float64 [n]; NaN where the mask is empty."""
+    regions = maps >= thresholds.astype(np.float32)[:, None, None]
+    overlap = (regions & masks).sum(axis=(1, 2))
+    area = masks.sum(axis=(1, 2))
+    return np.where(area > 0, _ratio(overlap, area + regions.sum(axis=(1, 2)) - overlap), np.nan)
+
+
+def hits(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pointing game (Zhang et al. 2018), without its tolerance: does the maximum lie in the mask?
+
+    Where several pixels share the maximum, at least half of them must: no pixel order decides, and a plateau that
+    merely touches the lesion is no hit. A blank map hits nothing.
+    """
+    top = (maps >= 1 - TIE) & (maps > 0)
+    inside = (top & masks).sum(axis=(1, 2))
+    hit: NDArray[np.bool_] = (inside > 0) & (2 * inside >= top.sum(axis=(1, 2)))
+    return hit
+
+
+def energies(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Sum of the map in the mask / sum of the map (relevance mass accuracy; Arras et al. 2022); 0 for a blank map."""
+    total = maps.sum(axis=(1, 2), dtype=np.float64)
+    inside = np.where(masks, maps, 0).sum(axis=(1, 2), dtype=np.float64)
+    share = np.zeros(total.shape)
+    np.divide(inside, total, out=share, where=total > 0)
+    return share
+
+
+def _score(maps: NDArray[np.float32], blank: NDArray[np.bool_], masks: NDArray[np.bool_], fixed: float) -> MapScores:
+    masked: NDArray[np.bool_] = masks.sum(axis=(1, 2)) > 0
+    ranks = rank_scores(maps[masked], masks[masked])
+    cut = otsu(maps)
+    return MapScores(
+        blank=blank,
+        hit=hits(maps, masks),
+        energy=np.where(masked, energies(maps, masks), np.nan),
+        rank_accuracy=_spread(ranks.rank_accuracy, masked),
+        pixel_ap=_spread(ranks.pixel_ap, masked),
+        curve=iou_curve(maps, masks),
+        otsu_threshold=cut,
+        otsu_iou=iou_at(maps, masks, cut),
+        area_threshold=_spread(ranks.area_threshold, masked),
+        area_iou=_spread(ranks.area_iou, masked),
+        fixed_iou=iou_at(maps, masks, np.full(len(maps), fixed)),
+    )
+
+
+def _spread(values: NDArray[np.float64], masked: NDArray[np.bool_]) -> NDArray[np.float64]:
+    spread = np.full(len(masked), np.nan)
+    spread[masked] = values
+    return spread
+
+
+def _ratio(overlap: NDArray[np.int64], union: NDArray[np.int64]) -> NDArray[np.float64]:
+    ratio = np.full(union.shape, np.nan)
+    np.divide(overlap, union, out=ratio, where=union > 0)
+    return ratio
+
+
+def _joined(parts: list[MapScores]) -> MapScores:
+    if not parts:
+        size = (0, 1, 1)
+        parts = [_score(np.zeros(size, np.float32), np.zeros(0, np.bool_), np.zeros(size, np.bool_), 0.5)]
+    return MapScores(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(MapScores)})

@@ -1,0 +1,49 @@
+"""Activation maps: raw grids turned into values between 0 and 1 on the patch (protocol section 8)."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import interpolate
+
+Scaling = Literal["relu_max", "minmax"]
+
+# A map whose values differ by less than this share of its largest magnitude is constant: what is left is rounding of
+# the upsampling, and min-max would blow it up to a full-range map.
+FLAT = 1e-6
+
+
+def activation_maps(
+    grids: NDArray[np.float32], size: int, scaling: Scaling
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Scaled maps and which of them are blank, from raw grids.
+
+    grids float32 [n, rows, cols], any range -> maps float32 [n, size, size] in [0, 1], blank bool [n].
+    Upsampled first (bilinear, pixel centres aligned as in OpenCV and torch's align_corners=False), then scaled, so
+    every map that is not blank reaches 1 exactly.
+
+    relu_max: positive part, then divided by the maximum; where the minimum is above zero, min-max. No positive value:
+    blank. A constant positive map is 1 everywhere: it says "everywhere", and is scored as the whole patch.
+    minmax (the study): min-max of the raw values. A constant map has no range: blank.
+    Blank maps and maps with NaN or infinite values are all zeros and flagged.
+    """
+    finite: NDArray[np.bool_] = (~np.isfinite(grids)).sum(axis=(1, 2)) == 0
+    values = np.where(finite[:, None, None], grids, np.float32(0))
+    if scaling == "relu_max":
+        values = np.maximum(values, 0)
+    maps: NDArray[np.float32] = _upsample(values, size)
+    low, high = maps.min(axis=(1, 2)), maps.max(axis=(1, 2))
+    flat = high - low <= FLAT * np.maximum(np.abs(high), np.abs(low))
+    blank = ~finite | (high <= 0 if scaling == "relu_max" else flat)
+    span = np.where(flat, np.float32(1), high - low)
+    maps = (maps - low[:, None, None]) / span[:, None, None]
+    maps[flat] = 1
+    maps[blank] = 0
+    return maps, blank
+
+
+def _upsample(grids: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    tensor = torch.from_numpy(np.ascontiguousarray(grids, dtype=np.float32))[:, None]
+    upsampled: NDArray[np.float32] = interpolate(tensor, size=(size, size), mode="bilinear")[:, 0].numpy()
+    return upsampled

@@ -1,0 +1,127 @@
+"""Classification scores (protocol section 7): per class and over classes, by torchmetrics, with both kinds of AUC."""
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torchmetrics.functional.classification import (
+    multiclass_auroc,
+    multiclass_confusion_matrix,
+    multiclass_f1_score,
+    multiclass_precision,
+    multiclass_recall,
+)
+
+CLASS_SCORES = {
+    "label": pl.Int16,
+    "precision": pl.Float64,
+    "recall": pl.Float64,
+    "f1": pl.Float64,
+    "support": pl.Int64,
+    "auc": pl.Float64,
+    "auc_hard": pl.Float64,
+    "reason": pl.String,
+}
+
+
+def class_scores(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> pl.DataFrame:
+    """One row per class: label, precision, recall, f1, support, auc, auc_hard, reason.
+
+    probabilities float32 [n, classes], rows summing to 1; labels int64 [n]. The predicted class is the most probable
+    one, the first of several. A class that is never predicted has precision 0; one without samples has recall 0, no
+    AUC, and the reason 'no_samples'; one that every sample belongs to has no AUC, and 'no_other_class'.
+    """
+    classes, count = probabilities.shape[1], len(labels)
+    truth, guess = torch.from_numpy(labels), torch.from_numpy(probabilities.argmax(axis=1).astype(np.int64))
+    confusion = confusion_matrix(probabilities, labels)
+    support = confusion.sum(axis=1)
+    without = [None if 0 < n < count else ("no_samples" if n == 0 else "no_other_class") for n in support]
+    auc = class_auc(probabilities, labels)
+    hard = auc_hard(confusion)
+    return pl.DataFrame(
+        {
+            "label": list(range(classes)),
+            "precision": multiclass_precision(guess, truth, classes, average="none").tolist(),
+            "recall": multiclass_recall(guess, truth, classes, average="none").tolist(),
+            "f1": multiclass_f1_score(guess, truth, classes, average="none").tolist(),
+            "support": support.tolist(),
+            "auc": [float(value) if reason is None else None for value, reason in zip(auc, without, strict=True)],
+            "auc_hard": [float(value) if reason is None else None for value, reason in zip(hard, without, strict=True)],
+            "reason": without,
+        },
+        schema=CLASS_SCORES,
+    )
+
+
+def confusion_matrix(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Counts int64 [classes, classes]: rows true, columns predicted."""
+    guess = torch.from_numpy(probabilities.argmax(axis=1).astype(np.int64))
+    counts = multiclass_confusion_matrix(guess, torch.from_numpy(labels), probabilities.shape[1])
+    matrix: NDArray[np.int64] = counts.numpy().astype(np.int64)
+    return matrix
+
+
+def class_auc(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Area under the ROC curve of each class against the rest, float64 [classes]; NaN where one side has no sample."""
+    classes = probabilities.shape[1]
+    auc = np.full(classes, np.nan)
+    present = np.bincount(labels, minlength=classes)
+    defined = (present > 0) & (present < len(labels))
+    if defined.any():
+        truth = torch.from_numpy(labels)
+        values = multiclass_auroc(torch.from_numpy(probabilities), truth, classes, average="none", thresholds=None)
+        auc[defined] = values.numpy()[defined]
+    return auc
+
+
+def auc_hard(confusion: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.float64]:
+    """(recall + specificity) / 2 per class from confusion counts [..., classes, classes]: [..., classes].
+
+    What the study's Table III shows: the area under the ROC curve whose only inner point is the hard prediction. NaN
+    where a class has no sample, or every one.
+    """
+    counts = confusion.astype(np.float64)
+    right = np.diagonal(counts, axis1=-2, axis2=-1)
+    positive, total = counts.sum(axis=-1), counts.sum(axis=(-2, -1))[..., None]
+    false_positive = counts.sum(axis=-2) - right
+    with np.errstate(invalid="ignore", divide="ignore"):
+        result: NDArray[np.float64] = (right / positive + 1 - false_positive / (total - positive)) / 2
+    return result
+
+
+def averages(confusion: NDArray[np.float64] | NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """Scores over classes from confusion counts [..., classes, classes], each of shape [...].
+
+    accuracy, macro_* and weighted_* precision, recall and f1, auc_hard (mean). As scikit-learn and torchmetrics: 0
+    for 0/0, and a class that is neither present nor predicted does not enter the macro mean.
+    """
+    counts = confusion.astype(np.float64)
+    right = np.diagonal(counts, axis1=-2, axis2=-1)
+    present, predicted = counts.sum(axis=-1), counts.sum(axis=-2)
+    per_class = {
+        "precision": _share(right, predicted),
+        "recall": _share(right, present),
+        "f1": _share(2 * right, present + predicted),
+    }
+    known = (present + predicted > 0).astype(np.float64)
+    scores = {"accuracy": _share(right.sum(axis=-1), present.sum(axis=-1))}
+    for kind, weight in (("macro", known), ("weighted", present)):
+        for name, values in per_class.items():
+            scores[f"{kind}_{name}"] = _share((values * weight).sum(axis=-1), weight.sum(axis=-1))
+    scores["auc_hard"] = mean_defined(auc_hard(counts))
+    return scores
+
+
+def mean_defined(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the last axis of what is not NaN; NaN where nothing is."""
+    defined = ~np.isnan(values)
+    total = np.where(defined, values, 0.0).sum(axis=-1)
+    mean = np.full(total.shape, np.nan)
+    np.divide(total, defined.sum(axis=-1), out=mean, where=defined.any(axis=-1))
+    return mean
+
+
+def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    share = np.zeros(np.shape(whole))
+    np.divide(part, whole, out=share, where=whole > 0)
+    return share
