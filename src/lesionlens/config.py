@@ -36,7 +36,7 @@ class PhantomConfig(Frozen):
         0.0,
         ge=0,
         le=1,
-        description="Probability that a marker away from the lesion predicts a malignant class",
+        description="Probability that a malignant ROI has a bright cross beside it; no other ROI ever has one",
     )
     seed: int = Field(0, ge=0, description="Same seed, same bytes")
 
