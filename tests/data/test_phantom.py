@@ -130,6 +130,31 @@ def test_an_interrupted_write_goes_on_where_it_was(tiny: Path, tmp_path: Path) -
     assert content(root) == content(tiny)
 
 
+def test_a_write_killed_before_its_last_step_only_takes_it(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Path, "rename", killed)
+        write_phantom(TINY, tmp_path / "tiny")
+    assert not (tmp_path / "tiny").exists()
+    monkeypatch.setattr("lesionlens.data.phantom.draw_case", lambda *_: pytest.fail("drawn again"))
+    write_phantom(TINY, tmp_path / "tiny")
+    assert content(tmp_path / "tiny") == content(tiny)
+
+
+def test_an_abandoned_draft_is_removed(tiny: Path, tmp_path: Path) -> None:
+    abandoned = tmp_path / ".tiny.0123456789abcdef"
+    neighbour = tmp_path / ".tiny.more.0123456789abcdef"
+    for draft in (abandoned, neighbour):
+        (draft / "cases").mkdir(parents=True)
+    write_phantom(TINY, tmp_path / "tiny")
+    assert not abandoned.exists()
+    assert neighbour.exists()
+
+
 def test_a_killed_write_leaves_no_process_and_is_redone(tiny: Path, tmp_path: Path) -> None:
     root = tmp_path / "tiny"
     script = tmp_path / "write.py"

@@ -1,7 +1,8 @@
 """A synthetic data set in CBIS-DDSM's Kaggle layout: `jpeg/<SeriesInstanceUID>/…` and five files in `csv/`.
 
-What is in it: `phantom_plan`. How a breast is drawn: `phantom_anatomy`, `phantom_lesions`, `phantom_marker`,
-`phantom_film`. Its tables: `phantom_files`. Here they meet, and the files are written so that a killed write goes on.
+What is in it: `phantom_plan`. How it is drawn: `phantom_anatomy`, `phantom_lesions`, `phantom_calcifications`,
+`phantom_marker`, `phantom_film`. Its tables: `phantom_files`. Here they meet, and the files are written so that a
+killed write goes on.
 """
 
 import fcntl
@@ -54,22 +55,26 @@ def write_phantom(config: PhantomConfig, root: Path, progress: Callable[[int, in
         draft = root.parent / f".{root.name}.{digest(stamp)[:16]}"
         for abandoned in set(root.parent.glob(f".{glob.escape(root.name)}.{'[0-9a-f]' * 16}")) - {draft}:
             shutil.rmtree(abandoned)
-        notes = draft / "cases"
-        notes.mkdir(parents=True, exist_ok=True)
-        cases = plan(config)
-        _draw_missing(config, cases, draft, progress)
-        (draft / "csv").mkdir(exist_ok=True)
-        rows = [row for case in cases for row in json.loads(_note(draft, case).read_bytes())]
-        _write(draft / "csv/dicom_info.csv", info_file(rows))
-        kinds: tuple[Kind, ...] = ("mass", "calc")
-        parts: tuple[OfficialPart, ...] = ("train", "test")
-        for kind in kinds:
-            for part in parts:
-                name = f"{kind}_case_description_{part}_set.csv"
-                _write(draft / "csv" / name, case_file(cases, kind, part, config.seed))
-        _write(draft / STAMP, json.dumps(stamp, indent=2, sort_keys=True).encode())
-        shutil.rmtree(notes)
+        if not (draft / STAMP).exists():
+            (draft / "cases").mkdir(parents=True, exist_ok=True)
+            cases = plan(config)
+            _draw_missing(config, cases, draft, progress)
+            _write_tables(config, cases, draft)
+            _write(draft / STAMP, json.dumps(stamp, indent=2, sort_keys=True).encode())
+        shutil.rmtree(draft / "cases", ignore_errors=True)
         draft.rename(root)
+
+
+def _write_tables(config: PhantomConfig, cases: tuple[Case, ...], draft: Path) -> None:
+    (draft / "csv").mkdir(exist_ok=True)
+    rows = [row for case in cases for row in json.loads(_note(draft, case).read_bytes())]
+    _write(draft / "csv/dicom_info.csv", info_file(rows))
+    kinds: tuple[Kind, ...] = ("mass", "calc")
+    parts: tuple[OfficialPart, ...] = ("train", "test")
+    for kind in kinds:
+        for part in parts:
+            name = f"{kind}_case_description_{part}_set.csv"
+            _write(draft / "csv" / name, case_file(cases, kind, part, config.seed))
 
 
 def _finished(root: Path, stamp: dict[str, object]) -> bool:

@@ -33,6 +33,20 @@ INFO_COLUMNS = (
     "SecondaryCaptureDeviceManufacturerModelName,SeriesDescription,SeriesInstanceUID,SeriesNumber,"
     "SmallestImagePixelValue,SpecificCharacterSet,StudyDate,StudyID,StudyInstanceUID,StudyTime"
 )
+CONSTANT = {
+    "ConversionType": "WSD",
+    "InstanceNumber": "1",
+    "Modality": "MG",
+    "PhotometricInterpretation": "MONOCHROME2",
+    "PixelRepresentation": "0",
+    "SOPClassUID": "1.2.840.10008.5.1.4.1.1.7",
+    "SamplesPerPixel": "1",
+    "SecondaryCaptureDeviceManufacturer": "MathWorks",
+    "SecondaryCaptureDeviceManufacturerModelName": "MATLAB",
+    "SeriesNumber": "1",
+    "SpecificCharacterSet": "ISO_IR 100",
+    "StudyID": "DDSM",
+}
 UNDESCRIBED = 18  # one file in so many lacks SeriesDescription and Laterality: 566 of 10,237 in the real table
 
 
@@ -112,42 +126,34 @@ def info_row(case: Case, picture: Picture, columns: int, rows: int, darkest: int
     described = noise % UNDESCRIBED != 0
     plain = f"{case.patient}_{case.side}_{case.view}{suffix}.dcm"
     clock = f"{noise % 24:02d}{noise // 24 % 60:02d}{noise // 1440 % 60:02d}"
-    return dict.fromkeys(INFO_COLUMNS.split(","), "") | {
-        "file_path": f"CBIS-DDSM/dicom/{picture.series}/{picture.name.removesuffix('.jpg')}.dcm",
-        "image_path": f"CBIS-DDSM/{picture.path}",
-        "BitsAllocated": str(bits),
-        "BitsStored": str(bits),
-        "BodyPartExamined": "BREAST" if described else f"{case.side.capitalize()} Breast",
-        "Columns": str(columns),
-        "ContentDate": "20160426" if case.kind == "mass" else "20160503",
-        "ContentTime": f"{clock}.000000",
-        "ConversionType": "WSD",
-        "HighBit": str(bits - 1),
-        "InstanceNumber": "1",
-        "LargestImagePixelValue": str(2**bits - 1),
-        "Laterality": case.side[0] if described else "",
-        "Modality": "MG",
-        "PatientID": f"{case.name}{suffix}" if described else plain,
-        "PatientName": f"{case.name}{suffix}" if described else f"{case.patient}^{case.patient}",
-        "PatientOrientation": case.view,
-        "PhotometricInterpretation": "MONOCHROME2",
-        "PixelRepresentation": "0",
-        "Rows": str(rows),
-        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.7",
-        "SOPInstanceUID": uid(seed, picture.path, "instance"),
-        "SamplesPerPixel": "1",
-        "SecondaryCaptureDeviceManufacturer": "MathWorks",
-        "SecondaryCaptureDeviceManufacturerModelName": "MATLAB",
-        "SeriesDescription": DESCRIPTION[picture.role] if described else "",
-        "SeriesInstanceUID": picture.series,
-        "SeriesNumber": "1",
-        "SmallestImagePixelValue": str(darkest * 257 if bits == 16 else darkest),
-        "SpecificCharacterSet": "ISO_IR 100",
-        "StudyDate": "20160720" if described else "",
-        "StudyID": "DDSM",
-        "StudyInstanceUID": picture.study,
-        "StudyTime": clock if described else "",
-    }
+    return (
+        dict.fromkeys(INFO_COLUMNS.split(","), "")
+        | CONSTANT
+        | {
+            "file_path": f"CBIS-DDSM/dicom/{picture.series}/{picture.name.removesuffix('.jpg')}.dcm",
+            "image_path": f"CBIS-DDSM/{picture.path}",
+            "BitsAllocated": str(bits),
+            "BitsStored": str(bits),
+            "BodyPartExamined": "BREAST" if described else f"{case.side.capitalize()} Breast",
+            "Columns": str(columns),
+            "ContentDate": "20160426" if case.kind == "mass" else "20160503",
+            "ContentTime": f"{clock}.000000",
+            "HighBit": str(bits - 1),
+            "LargestImagePixelValue": str(2**bits - 1),
+            "Laterality": case.side[0] if described else "",
+            "PatientID": f"{case.name}{suffix}" if described else plain,
+            "PatientName": f"{case.name}{suffix}" if described else f"{case.patient}^{case.patient}",
+            "PatientOrientation": case.view,
+            "Rows": str(rows),
+            "SOPInstanceUID": uid(seed, picture.path, "instance"),
+            "SeriesDescription": DESCRIPTION[picture.role] if described else "",
+            "SeriesInstanceUID": picture.series,
+            "SmallestImagePixelValue": str(darkest * 257 if bits == 16 else darkest),
+            "StudyDate": "20160720" if described else "",
+            "StudyInstanceUID": picture.study,
+            "StudyTime": clock if described else "",
+        }
+    )
 
 
 def info_file(rows: Iterable[dict[str, str]]) -> bytes:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionlens.data.phantom_anatomy import Breast, Field
+from lesionlens.data.phantom_calcifications import draw_calcifications
 from lesionlens.data.phantom_plan import Finding, Kind, Pathology
 from lesionlens.records import Box
 
 NEAR_BORDER = 0.06  # share of lesions allowed to reach the skin or the image border
-LOOSE = 1.3  # outline over extent of a calcification group: outlines of calcifications are loose
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def draw_lesion(
     if kind == "mass":
         light, traced = _mass(x, y, finding, pathology, rng)
     else:
-        light, traced = _calcifications(x, y, place.radius, finding, pathology, rng)
+        light, traced = draw_calcifications(x, y, place.radius, finding, pathology, rng)
     inside = breast.depth[window] > 0
     breast.pixels[window] += np.where(inside, light * strength, 0)
     outline = np.zeros((height, width), np.bool_)
@@ -120,91 +120,3 @@ def _spicules(distance: Field, angle: Field, edge: Field, rng: np.random.Generat
         line = bright * taper * np.exp(-((across * distance / (width * (0.35 + taper))) ** 2))
         np.maximum(light, line, out=light)
     return light
-
-
-def _calcifications(
-    x: Field, y: Field, radius: float, finding: Finding, pathology: Pathology, rng: np.random.Generator
-) -> tuple[Field, NDArray[np.bool_]]:
-    """Light of a calcification group within radius 1 / LOOSE, and its loose outline of radius about 1."""
-    light = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.float32)
-    least = 0.75 / radius  # no grain thinner than about a pixel and a half
-    for cx, cy, half, long, turn, hollow in _grains(finding, pathology, rng):
-        half = max(half, least)
-        u = (x - cx) * np.cos(turn) + (y - cy) * np.sin(turn)
-        v = (y - cy) * np.cos(turn) - (x - cx) * np.sin(turn)
-        near = np.hypot(u / (half * long), v / half)
-        grain = np.exp(-(near**4))
-        if hollow:
-            grain -= 0.6 * np.exp(-((near / 0.55) ** 2))
-        np.maximum(light, grain * rng.uniform(0.7, 1.0), out=light)
-    angle = np.arctan2(y, x)
-    wave = sum(rng.normal(0, 0.05) * np.cos(k * angle + rng.uniform(0, 6.3)) for k in (2, 3, 4, 5))
-    haze = 0.03 * np.exp(-((np.hypot(x, y) / 0.8) ** 4)) if pathology == "MALIGNANT" else 0.0
-    return light * 0.42 + haze, np.hypot(x, y) < np.clip(0.98 + wave, 0.8, 1.15)
-
-
-def _grains(
-    finding: Finding, pathology: Pathology, rng: np.random.Generator
-) -> list[tuple[float, float, float, float, float, bool]]:
-    """(x, y, half width, length over width, direction, hollow) of each calcification, in units of the radius."""
-    extent = 1 / LOOSE
-    if pathology != "MALIGNANT":
-        if finding.words[0] == "VASCULAR":
-            turn = rng.uniform(0, np.pi)
-            track = [(t, side) for t in np.linspace(-0.7, 0.7, 9) for side in (-0.09, 0.09)]
-            return [
-                (t * np.cos(turn) - s * np.sin(turn), t * np.sin(turn) + s * np.cos(turn), 0.045, 1.8, turn, False)
-                for t, s in track
-            ]
-        grains = []
-        for _ in range(int(rng.integers(3, 7))):
-            away, direction = extent * np.sqrt(rng.uniform(0, 0.85)), rng.uniform(0, 2 * np.pi)
-            hollow = "LUCENT" in finding.words[0] and bool(rng.random() < 0.7)
-            grains.append(
-                (
-                    away * np.cos(direction),
-                    away * np.sin(direction),
-                    rng.uniform(0.11, 0.2) * (1.15 if hollow else 1.0),
-                    rng.uniform(1.0, 1.35),
-                    rng.uniform(0, np.pi),
-                    hollow,
-                )
-            )
-        return grains
-    if "LINEAR" in finding.words[0]:
-        return _branching(extent, rng)
-    return [
-        (
-            float(np.clip(rng.normal(0, 0.38), -1, 1)) * extent,
-            float(np.clip(rng.normal(0, 0.38), -1, 1)) * extent,
-            rng.uniform(0.02, 0.05),
-            rng.uniform(1.0, 2.6),
-            rng.uniform(0, np.pi),
-            False,
-        )
-        for _ in range(int(rng.integers(26, 48)))
-    ]
-
-
-def _branching(extent: float, rng: np.random.Generator) -> list[tuple[float, float, float, float, float, bool]]:
-    """Fine short rods along a duct and its branches."""
-    trunk = rng.uniform(0, 2 * np.pi)
-    grains = []
-    for branch in range(int(rng.integers(2, 5))):
-        turn = trunk + (0.0 if branch == 0 else rng.choice((-1, 1)) * rng.uniform(0.35, 0.9))
-        start = -0.95 if branch == 0 else rng.uniform(-0.4, 0.2)
-        x0, y0 = start * np.cos(trunk), start * np.sin(trunk)
-        for t in np.arange(0, 1.9 if branch == 0 else 0.85, 0.11):
-            x, y = x0 + t * np.cos(turn) + rng.normal(0, 0.03), y0 + t * np.sin(turn) + rng.normal(0, 0.03)
-            if np.hypot(x, y) < 1:
-                grains.append(
-                    (
-                        x * extent,
-                        y * extent,
-                        rng.uniform(0.022, 0.042),
-                        rng.uniform(1.2, 3.0),
-                        turn + rng.normal(0, 0.2),
-                        False,
-                    )
-                )
-    return grains
