@@ -1,0 +1,119 @@
+"""Maps: the closed form against the package, the package against captum, and its known traps."""
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import LayerGradCam
+from torch import nn
+
+from lesionlens.evaluation import closed_form
+from lesionlens.evaluation.cam import METHODS, reference_grids
+from lesionlens.training.backbones import BACKBONES, Classifier, Layer, build, cam_layer
+
+SIDE = 64
+CLASSES = np.array([0, 3, 1])
+
+
+def calibrated(name: str) -> Classifier:
+    """A random network whose batch normalisation has seen data, with slopes of either sign."""
+    torch.set_num_threads(1)
+    model = build(name, 5, seed=0)
+    generator = torch.Generator().manual_seed(0)
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None
+    with torch.no_grad():
+        model.train()(torch.randn(4, 3, SIDE, SIDE, generator=generator))
+        for norm in norms[-1:]:
+            norm.weight.copy_(torch.randn(norm.weight.shape, generator=generator))
+            norm.bias.copy_(torch.randn(norm.bias.shape, generator=generator))
+    return model.eval()
+
+
+def pixels() -> torch.Tensor:
+    return torch.randn(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("layer", ["block", "conv"])
+@pytest.mark.parametrize("name", list(BACKBONES))
+def test_the_closed_form_is_the_package_where_it_holds(name: str, layer: Layer) -> None:
+    model, batch = calibrated(name), pixels()
+    outputs = closed_form.forward(model, layer, batch)
+    torch.testing.assert_close(outputs.logits, model(batch).detach(), rtol=1e-4, atol=1e-4)
+    reference = reference_grids(model, cam_layer(model, layer), batch, CLASSES, "grad_cam")
+    closed = closed_form.grids(model, layer, outputs, torch.from_numpy(CLASSES)).numpy()
+    apart = np.abs(closed - reference).max() / np.abs(reference).max()
+    if closed_form.holds(model, layer):
+        assert apart < 1e-5
+    else:
+        assert (name, layer) == ("efficientnet_b0", "conv") and apart > 1e-3
+
+
+def test_the_closed_form_starts_from_the_stem_too() -> None:
+    model, batch = calibrated("resnet18"), pixels()
+    with torch.no_grad():
+        stem = model.to_level("stem", batch)
+    whole, rest = closed_form.forward(model, "conv", batch), closed_form.forward(model, "conv", stem, "stem")
+    torch.testing.assert_close(whole.layer, rest.layer)
+    torch.testing.assert_close(whole.logits, rest.logits)
+
+
+@pytest.mark.parametrize("layer", ["block", "conv"])
+@pytest.mark.parametrize("name", ["vgg11_bn", "resnet18"])
+def test_the_package_agrees_with_captum(name: str, layer: Layer) -> None:
+    model, batch = calibrated(name), pixels()
+    place = cam_layer(model, layer)
+    reference = reference_grids(model, place, batch, CLASSES, "grad_cam")
+    captum = LayerGradCam(model, place).attribute(batch, target=torch.from_numpy(CLASSES), relu_attributions=False)
+    np.testing.assert_allclose(reference, captum[:, 0].detach().numpy(), atol=1e-5 * np.abs(reference).max())
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_every_method_gives_raw_grids_and_leaves_the_model_as_it_was(method: str) -> None:
+    model, batch = tiny(), pixels()
+    before = model(batch).detach()
+    grids = reference_grids(model, model[1], batch, CLASSES % 3, method)  # type: ignore[arg-type]
+    assert grids.shape == (3, SIDE // 8, SIDE // 8) and grids.dtype == np.float32
+    assert np.isfinite(grids).all() and not np.array_equal(grids.max(axis=(1, 2)), np.ones(3))
+    assert all(not module._forward_hooks for module in model.modules())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    torch.testing.assert_close(model(batch).detach(), before)
+
+
+def test_raw_grids_keep_what_lies_below_zero() -> None:
+    model = tiny()
+    grids = reference_grids(model, model[1], pixels(), CLASSES % 3, "grad_cam")
+    assert grids.min() < 0
+
+
+def test_a_network_that_is_frozen_whole_is_explained_all_the_same() -> None:
+    model = tiny()
+    free = reference_grids(model, model[1], pixels(), CLASSES % 3, "grad_cam")
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    np.testing.assert_array_equal(reference_grids(model, model[1], pixels(), CLASSES % 3, "grad_cam"), free)
+
+
+def test_an_index_error_is_not_swallowed() -> None:
+    model = tiny()
+    with pytest.raises(IndexError):
+        reference_grids(model, model[1], pixels(), np.array([0, 1, 7]), "grad_cam")
+
+
+def test_an_unknown_method_is_named() -> None:
+    model = tiny()
+    with pytest.raises(ValueError, match="no activation-map method 'sobel'"):
+        reference_grids(model, model[1], pixels(), CLASSES, "sobel")  # type: ignore[arg-type]
+
+
+def tiny() -> nn.Sequential:
+    torch.set_num_threads(1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(3, 4, 3, stride=8, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(4, 3),
+        ).eval()

@@ -1,0 +1,91 @@
+"""Classification scores against scikit-learn, and the study's Table III from its own Tables."""
+
+import json
+from importlib.resources import files
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
+
+from lesionlens.evaluation.scores import auc_hard, averages, class_auc, class_scores, confusion_matrix
+
+
+def sample(count: int = 200, classes: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, classes, count)
+    logits = generator.normal(size=(count, classes)) + 1.5 * np.eye(classes)[labels]
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return probabilities.astype(np.float32), labels
+
+
+def test_class_scores_are_scikit_learn() -> None:
+    probabilities, labels = sample()
+    frame = class_scores(probabilities, labels)
+    expected = precision_recall_fscore_support(labels, probabilities.argmax(axis=1))
+    for name, values in zip(("precision", "recall", "f1", "support"), expected, strict=True):
+        np.testing.assert_allclose(frame[name].to_numpy(), values, atol=1e-6)
+    auc = [roc_auc_score(labels == c, probabilities[:, c]) for c in range(5)]
+    np.testing.assert_allclose(frame["auc"].to_numpy(), auc, atol=1e-6)
+    hard = [roc_auc_score(labels == c, probabilities.argmax(axis=1) == c) for c in range(5)]
+    np.testing.assert_allclose(frame["auc_hard"].to_numpy(), hard, atol=1e-6)
+    assert frame["reason"].null_count() == 5
+
+
+@pytest.mark.parametrize("average", ["macro", "weighted"])
+def test_averages_are_scikit_learn_also_where_a_class_is_absent(average: str) -> None:
+    probabilities, labels = sample(classes=5)
+    probabilities[:, 4], probabilities[:, 3] = 0, 0
+    labels = np.where(labels == 4, 0, labels)
+    scores = averages(confusion_matrix(probabilities, labels))
+    guess = probabilities.argmax(axis=1)
+    expected = precision_recall_fscore_support(labels, guess, average=average, zero_division=0)
+    found = [scores[f"{average}_{name}"] for name in ("precision", "recall", "f1")]
+    np.testing.assert_allclose(found, expected[:3], atol=1e-9)
+    assert scores["accuracy"] == pytest.approx(accuracy_score(labels, guess))
+
+
+def test_a_class_without_samples_has_no_auc_and_says_why() -> None:
+    probabilities, labels = sample()
+    frame = class_scores(probabilities, np.where(labels == 2, 1, labels))
+    row = frame.row(2, named=True)
+    assert (row["auc"], row["auc_hard"], row["reason"], row["support"]) == (None, None, "no_samples", 0)
+    only = class_scores(probabilities, np.zeros_like(labels)).row(0, named=True)
+    assert (only["auc"], only["reason"]) == (None, "no_other_class")
+
+
+def test_confusion_rows_are_true_classes() -> None:
+    probabilities = np.eye(3, dtype=np.float32)[[1, 1, 2]]
+    matrix = confusion_matrix(probabilities, np.array([0, 1, 2]))
+    np.testing.assert_array_equal(matrix, [[0, 1, 0], [0, 1, 0], [0, 0, 1]])
+
+
+def test_auc_without_any_class_to_compare_is_nan() -> None:
+    probabilities, labels = sample(classes=3)
+    assert np.isnan(class_auc(probabilities, np.ones_like(labels))).all()
+
+
+def published() -> list[dict]:
+    text = files("lesionlens.reporting").joinpath("published.json").read_text()
+    return json.loads(text)
+
+
+def test_the_studys_table_three_is_auc_hard() -> None:
+    study = published()
+    codes = study["classes"]
+    support = np.array([study["report_support"][code] for code in codes], dtype=np.float64)
+    assert len(study["runs"]) == 4
+    for run in study["runs"]:
+        precision, recall = (np.array([run["report"][c][k] for c in codes]) for k in ("precision", "recall"))
+        confusion = one_class_confusions(precision, recall, support)
+        found = np.array([auc_hard(confusion[c])[0] for c in range(len(codes))])
+        assert np.abs(found - [run["auc_hard"][code] for code in codes]).max() <= 0.012
+        assert abs(found.mean() - run["auc_hard"]["mean"]) <= 0.007
+
+
+def one_class_confusions(precision: np.ndarray, recall: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """For each class, counts [class, rest] x [class, rest] that have this precision, recall and support."""
+    right = recall * support
+    false_positive = right / precision - right
+    rest = support.sum() - support
+    cells = [[right, support - right], [false_positive, rest - false_positive]]
+    return np.moveaxis(np.array(cells), -1, 0)
