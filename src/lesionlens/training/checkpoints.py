@@ -1,0 +1,134 @@
+"""Checkpoints: one safetensors file per kept epoch, with everything that continuing needs.
+
+A file holds the whole network (`model.*`), Adam's moments (`optimizer.*`) and, in its header, the position of
+the run (JSON). Data order and random state need no storing: they follow from seed and epoch number. Files
+are named by epoch and content, written whole or not at all, and never overwritten.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from lesionlens.records import Checkpoint
+from lesionlens.training.errors import CheckpointError
+from lesionlens.training.stopping import Stopper
+
+SUFFIX = ".safetensors"
+TEMPORARY = ".tmp"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a run stands after an epoch: phase and epoch from 1 (epoch 0: nothing trained yet)."""
+
+    phase: int
+    epoch: int
+    stopper: Stopper
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Saved:
+    """What a checkpoint holds. identity: digest of configuration and patches; optimizer: by parameter, by name."""
+
+    identity: str
+    position: Position
+    model: dict[str, Tensor]
+    optimizer: dict[int, dict[str, Tensor]]
+
+
+def write_checkpoint(folder: Path, saved: Saved) -> tuple[str, str, int]:
+    """Write the file and return its name, SHA-256 and size in bytes.
+
+    On return the file is on disk under its final name; killed before, it is not there at all.
+    Raises CheckpointError where it cannot be written, and leaves no half of it behind.
+    """
+    tensors = {f"model.{name}": tensor.detach().cpu().contiguous() for name, tensor in saved.model.items()}
+    for index, state in saved.optimizer.items():
+        for name, tensor in state.items():
+            tensors[f"optimizer.{index}.{name}"] = tensor.detach().cpu().contiguous()
+    header = json.dumps({"identity": saved.identity, "position": asdict(saved.position)}, sort_keys=True)
+    data = safetensors.torch.save(tensors, {"lesionlens": header})
+    sha256 = hashlib.sha256(data).hexdigest()
+    name = f"{saved.position.epoch:04d}-{sha256[:16]}{SUFFIX}"
+    temporary = folder / (name + TEMPORARY)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(folder / name)
+        _sync(folder)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"checkpoint of epoch {saved.position.epoch} ({len(data) / 1e6:.0f} MB) could not be written to "
+            f"{folder}: {error}. Free disk space or move LESIONLENS_HOME, then run again"
+        ) from error
+    return name, sha256, len(data)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_checkpoint(folder: Path, checkpoint: Checkpoint) -> Saved:
+    """The file's content. Raises CheckpointError if it is missing or is not what the record says."""
+    if checkpoint.path != Path(checkpoint.path).name:
+        raise CheckpointError(f"checkpoint path {checkpoint.path!r} leaves its folder; a plain file name is expected")
+    path = folder / checkpoint.path
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from error
+    if hashlib.sha256(data).hexdigest() != checkpoint.sha256:
+        raise CheckpointError(f"checkpoint {path} is damaged: its SHA-256 is not the one in the record")
+    tensors = safetensors.torch.load(data)
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["lesionlens"])
+    return _saved(header, tensors)
+
+
+def _saved(header: dict[str, Any], tensors: dict[str, Tensor]) -> Saved:
+    model: dict[str, Tensor] = {}
+    optimizer: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        kind, rest = key.split(".", 1)
+        if kind == "model":
+            model[rest] = tensor
+        else:
+            index, name = rest.split(".", 1)
+            optimizer.setdefault(int(index), {})[name] = tensor
+    position = header["position"]
+    stopper = Stopper(**position["stopper"])
+    return Saved(header["identity"], Position(position["phase"], position["epoch"], stopper), model, optimizer)
+
+
+def keep_only(folder: Path, names: Iterable[str]) -> None:
+    """Delete every other checkpoint of the folder, and what a killed write left."""
+    kept = set(names)
+    for path in folder.iterdir():
+        if path.name not in kept and path.name.endswith((SUFFIX, SUFFIX + TEMPORARY)):
+            path.unlink(missing_ok=True)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
+    """The optimiser's state by position of the parameter."""
+    return {int(index): dict(state) for index, state in optimizer.state_dict()["state"].items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[int, dict[str, Tensor]]) -> None:
+    """Put a stored state back; groups and rates stay as the configuration made them."""
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,215 @@
+"""One training run, as a generator of finished epochs that can be stopped and continued anywhere."""
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lesionlens.config import RunConfig, TrainingConfig
+from lesionlens.identity import digest
+from lesionlens.records import Checkpoint, EpochResult, PatchArrays
+from lesionlens.training import checkpoints as files
+from lesionlens.training.backbones import Classifier, build
+from lesionlens.training.checkpoints import Position, Saved
+from lesionlens.training.epochs import Epoch, Source, reproducible, train_epoch, validate
+from lesionlens.training.errors import CheckpointError, DivergedError, TrainingError
+from lesionlens.training.features import FeatureCache, on_device
+from lesionlens.training.inputs import Inputs
+from lesionlens.training.stopping import Stopper
+from lesionlens.training.strategies import PHASES, Phase, parameter_groups, rule_of, set_modes
+from lesionlens.training.weights import initial_model
+
+__all__ = ["TrainingError", "choose_device", "fit"]
+
+log = logging.getLogger(__name__)
+
+
+def choose_device(wanted: str) -> str:
+    """cpu or cuda; `auto` takes cuda where it is. TrainingError where cuda is wanted and there is none."""
+    available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        raise TrainingError("device cuda is wanted, but torch finds no CUDA device; choose auto or cpu")
+    if wanted == "auto":
+        return "cuda" if available else "cpu"
+    return wanted
+
+
+def fit(
+    run: RunConfig,
+    training: TrainingConfig,
+    patches: PatchArrays,
+    folder: Path,
+    cache: Path | None,
+    device: str,
+    resume: tuple[Checkpoint, ...] = (),
+) -> Iterator[EpochResult]:
+    """Train one run; yields after every epoch, when its checkpoints are safely on disk.
+
+    folder: the run's own folder of checkpoints; cache: where frozen features are shared, None for none.
+    resume: the checkpoints that the record knows. Training continues after the epoch of `last`; if that file
+    is damaged, after the epoch of `best`; else from the beginning, and in each case ends in the same bits on
+    the same machine's CPU, so epochs may be yielded again. Record what is yielded before asking for more:
+    files that the last yielded result does not name are deleted then. A run that is finished yields nothing.
+
+    Same configuration, seed, patches and machine: same bits on the CPU. Losses are means over patches.
+    Raises TrainingError: DivergedError for a NaN or infinite loss, WeightsMissingError, CheckpointError and
+    others for a full disk; ValueError if the training or the validation part is empty.
+    """
+    yield from _Fit(run, training, patches, folder, cache, torch.device(choose_device(device))).epochs(resume)
+
+
+class _Fit:
+    """What stays the same through a run."""
+
+    def __init__(
+        self,
+        run: RunConfig,
+        training: TrainingConfig,
+        patches: PatchArrays,
+        folder: Path,
+        cache: Path | None,
+        device: torch.device,
+    ) -> None:
+        self.run, self.training, self.folder, self.device = run, training, folder, device
+        self.classes = len(patches.classes)
+        self.identity = digest("run", run, training, patches.digest, list(patches.classes))
+        self.inputs = Inputs(patches, training.normalise, device)
+        self.labels = torch.from_numpy(patches.labels).to(device)
+        self.train_rows, self.validation_rows = self.inputs.rows("train"), self.inputs.rows("validation")
+        for part, rows in (("train", self.train_rows), ("validation", self.validation_rows)):
+            if not rows:
+                raise ValueError(f"patch set {patches.digest[:12]} has no {part} patches: nothing to train with")
+        # Batch statistics change the frozen half's output from batch to batch: nothing constant to keep.
+        constant = training.frozen_bn == "eval"
+        self.features = FeatureCache(cache, self.inputs, training) if cache is not None and constant else None
+
+    def epochs(self, resume: tuple[Checkpoint, ...]) -> Iterator[EpochResult]:
+        saved, best = self._newest(resume)
+        if saved is None:
+            with reproducible(self.device, self.run.seed, 0):
+                model = initial_model(self.run, self.training, self.classes, self.inputs, self.train_rows)
+            position, moments = Position(1, 0, Stopper()), {}
+        else:
+            model = build(self.run.backbone, self.classes, self.run.seed)
+            model.load_state_dict(saved.model)
+            position, moments = saved.position, saved.optimizer
+        model = model.to(self.device)
+        phases = PHASES[self.run.strategy]
+        while True:
+            if not position.stopper.done(self.training.stopping):
+                for result, reached in self._phase(model, phases[position.phase - 1], position, moments, best):
+                    best, position = result.checkpoints[0], reached
+                    yield result
+                    files.keep_only(self.folder, (each.path for each in result.checkpoints))
+            if position.phase == len(phases) or best is None:
+                return
+            model.load_state_dict(files.read_checkpoint(self.folder, best).model)
+            position, moments = Position(position.phase + 1, position.epoch, Stopper()), {}
+
+    def _newest(self, resume: tuple[Checkpoint, ...]) -> tuple[Saved | None, Checkpoint | None]:
+        """The newest state from which the run can go on, and its best checkpoint."""
+        known = {each.role: each for each in resume}
+        best = known.get("best")
+        if best is None:
+            return None, None
+        try:
+            at_best = self._read(best)
+        except CheckpointError as error:
+            log.warning("%s: %s; training starts again", self.run.title, error)
+            return None, None
+        try:
+            return self._read(known.get("last", best)), best
+        except CheckpointError as error:
+            log.warning("%s: %s; training goes on from epoch %d", self.run.title, error, best.epoch)
+            return at_best, best
+
+    def _read(self, checkpoint: Checkpoint) -> Saved:
+        saved = files.read_checkpoint(self.folder, checkpoint)
+        if saved.identity != self.identity:
+            raise CheckpointError(f"checkpoint {checkpoint.path} belongs to another run or patch set")
+        return saved
+
+    def _phase(
+        self,
+        model: Classifier,
+        phase: Phase,
+        position: Position,
+        moments: dict[int, dict[str, Tensor]],
+        best: Checkpoint | None,
+    ) -> Iterator[tuple[EpochResult, Position]]:
+        """The remaining epochs of one phase."""
+        groups = parameter_groups(model, phase, self.run, rule_of(self.run, self.training))
+        optimizer = torch.optim.Adam(groups, fused=True)
+        if moments:
+            files.restore_optimizer(optimizer, moments)
+        source = self._source(model, phase, position)
+        while not position.stopper.done(self.training.stopping):
+            started = time.monotonic()
+            epoch = self._epoch(model, phase, optimizer, source, position.epoch + 1)
+            stopper = position.stopper.after(epoch.validation_loss, self.training.stopping)
+            improved = stopper.improved_on(position.stopper)
+            position = Position(position.phase, position.epoch + 1, stopper)
+            last = self._write(model, optimizer, position)
+            best = replace(last, role="best") if improved or best is None else best
+            yield (
+                EpochResult(
+                    phase=position.phase,
+                    epoch=position.epoch,
+                    train_loss=epoch.train_loss,
+                    validation_loss=epoch.validation_loss,
+                    validation_accuracy=epoch.validation_accuracy,
+                    seconds=time.monotonic() - started,
+                    rates={group["name"]: group["lr"] for group in groups},
+                    improved=improved,
+                    checkpoints=(best, last),
+                ),
+                position,
+            )
+
+    def _source(self, model: Classifier, phase: Phase, position: Position) -> Source:
+        """Patch positions -> what the trained units take."""
+        if self.features is None:
+
+            def computed(rows: Tensor) -> Tensor:
+                with torch.no_grad():
+                    return model.to_level(phase.level, self.inputs(rows.tolist()))
+
+            return computed
+        model.eval()
+        with reproducible(self.device, self.run.seed, 0):
+            # A run's first phase asks for what its later ones take, too: one pass over the patches for all.
+            levels = [each.level for each in PHASES[self.run.strategy]] if position.phase == 1 else [phase.level]
+            stored = self.features.get(model, levels)[phase.level]
+        return on_device(stored, self.device)
+
+    def _epoch(
+        self, model: Classifier, phase: Phase, optimizer: torch.optim.Optimizer, source: Source, epoch: int
+    ) -> Epoch:
+        def logits(rows: Tensor) -> Tensor:
+            return model.from_level(phase.level, source(rows))
+
+        with reproducible(self.device, self.run.seed, epoch):
+            set_modes(model, phase, self.training.frozen_bn)
+            train_loss = train_epoch(
+                logits, optimizer, self.labels, self.train_rows, self.run.batch_size, self.run.seed, epoch
+            )
+            model.eval()
+            validation_loss, accuracy = validate(logits, self.labels, self.validation_rows, self.run.batch_size)
+        for name, loss in (("training", train_loss), ("validation", validation_loss)):
+            if not math.isfinite(loss):
+                raise DivergedError(
+                    f"{name} loss is {loss} in epoch {epoch} of run {self.run.title}: training diverged. "
+                    f"Choose lower rates than head {self.run.head_rate:g}, unit {self.run.unit_rate:g}"
+                )
+        return Epoch(train_loss, validation_loss, accuracy)
+
+    def _write(self, model: nn.Module, optimizer: torch.optim.Optimizer, position: Position) -> Checkpoint:
+        moments = files.optimizer_tensors(optimizer)
+        saved = Saved(self.identity, position, model.state_dict(), moments)
+        name, sha256, size = files.write_checkpoint(self.folder, saved)
+        return Checkpoint("last", position.phase, position.epoch, name, sha256, size)

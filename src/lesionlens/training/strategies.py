@@ -1,0 +1,86 @@
+"""Strategies: what trains in which phase, and at which rate (protocol section 6)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from lesionlens.config import RateRule, RunConfig, Strategy, TrainingConfig
+from lesionlens.training.backbones import BACKBONES, UNITS, Classifier, Level
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One phase: the units that train, and the level whose output stays constant meanwhile."""
+
+    units: tuple[str, ...]
+    level: Level
+
+
+HEAD = Phase(("head",), "pooled")
+HEAD_1 = Phase(("unit1", "head"), "unit2")
+HEAD_1_2 = Phase(("unit2", "unit1", "head"), "stem")
+
+PHASES: dict[Strategy, tuple[Phase, ...]] = {
+    "gradual": (HEAD, HEAD_1, HEAD_1_2),
+    "simultaneous": (HEAD_1_2,),
+}
+
+
+def set_modes(model: Classifier, phase: Phase, frozen_bn: str) -> None:
+    """Put the units of the phase into training mode; freeze all others.
+
+    Frozen: no gradient, evaluation mode. With `frozen_bn` "train" the batch normalisation of frozen units
+    normalises by the batch and moves its running statistics, as common code does that only stops gradients.
+    """
+    model.eval()
+    for name in UNITS:
+        unit = model.get_submodule(name)
+        unit.requires_grad_(name in phase.units)
+        if name in phase.units:
+            unit.train()
+        elif frozen_bn == "train":
+            for module in unit.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.train()
+
+
+def rule_of(run: RunConfig, training: TrainingConfig) -> RateRule:
+    """The rule of the backbone's family."""
+    return training.vgg_rates if BACKBONES[run.backbone].family == "vgg" else training.resnet_rates
+
+
+def parameter_groups(model: Classifier, phase: Phase, run: RunConfig, rule: RateRule) -> list[dict[str, Any]]:
+    """Optimiser groups with `name`, `params` and `lr`, head first, then towards the input.
+
+    tenth_per_unit: head_rate, unit_rate, unit_rate / 10. harmonic: the i-th convolution from the output (from
+    0, through both units) gets unit_rate / (i + 1). author_vgg: head_rate / (2 (i + 1)), as in the author's
+    code. A batch normalisation goes with the convolution before it. Groups of the last two rules are named
+    by unit and convolution, counted from the input: unit1.conv3.
+    """
+    groups: list[dict[str, Any]] = [{"name": "head", "params": list(model.head.parameters()), "lr": run.head_rate}]
+    units = [unit for unit in ("unit1", "unit2") if unit in phase.units]
+    if rule == "tenth_per_unit":
+        for unit in units:
+            rate = run.unit_rate if unit == "unit1" else run.unit_rate / 10
+            groups.append({"name": unit, "params": list(model.get_submodule(unit).parameters()), "lr": rate})
+        return groups
+    convolutions = [each for unit in units for each in reversed(list(_convolutions(model, unit)))]
+    for i, (name, parameters) in enumerate(convolutions):
+        rate = run.unit_rate / (i + 1) if rule == "harmonic" else run.head_rate / (2 * (i + 1))
+        groups.append({"name": name, "params": parameters, "lr": rate})
+    return groups
+
+
+def _convolutions(model: Classifier, unit: str) -> Iterator[tuple[str, list[nn.Parameter]]]:
+    """The convolutions of a unit from the input, each with what follows it up to the next."""
+    found: list[list[nn.Parameter]] = []
+    for module in model.get_submodule(unit).modules():
+        own = list(module.parameters(recurse=False))
+        if isinstance(module, nn.Conv2d):
+            found.append(own)
+        elif own:
+            found[-1].extend(own)
+    for i, parameters in enumerate(found, start=1):
+        yield f"{unit}.conv{i}", parameters
