@@ -61,9 +61,9 @@ def frame(data: ReportData, name: str) -> pl.DataFrame:
     return found
 
 
-def rows(data: ReportData, name: str, **equal: object) -> list[Row]:
+def rows(data: ReportData, frame_name: str, /, **equal: object) -> list[Row]:
     """Rows of a frame where every named column equals the value given."""
-    found = frame(data, name)
+    found = frame(data, frame_name)
     for column, value in equal.items():
         found = found.filter(pl.col(column) == value)
     return found.to_dicts()

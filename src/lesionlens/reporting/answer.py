@@ -1,0 +1,130 @@
+"""The answer first: one paragraph from numbers."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from lesionlens.records import ReportData
+from lesionlens.reporting.localization import Standing, headline, score, sentence, standings
+from lesionlens.reporting.models import Model, Row, confidence, evaluated, frame, lookup, models, rows, shown
+from lesionlens.reporting.wording import counted, number, p_value, spoken
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A short verdict and the sentences that carry it."""
+
+    verdict: str
+    sentences: tuple[str, ...]
+
+
+def answer(data: ReportData) -> Answer:
+    """Which model classifies best, whether it looks at the lesion, and how sure that is."""
+    ranked = sorted(shown(data), key=lambda model: -(_accuracy(data, model)["accuracy"] or 0))
+    if not ranked:
+        total = len(models(data))
+        found = f"The record holds {counted(total, 'run', 'runs')}, none of them evaluated yet"
+        return Answer("There is no answer yet.", (f"{found if total else 'The study has no run'}.",))
+    best = ranked[0]
+    own = headline(data, best)
+    sentences = [_best(data, best), *_runner_up(data, ranked)]
+    if own is None:
+        return Answer("No activation map was scored.", tuple(sentences))
+    ll = score(own)
+    where = counted(ll.n, "lesion", "lesions")
+    sentences.append(
+        f"Over the {where} it classifies correctly, the region that its map marks overlaps the annotation "
+        f"with a mean IoU of {ll.spoken} (1 would be a perfect outline). {sentence(own)}"
+    )
+    sentences += _other_localiser(data, best, ranked)
+    return Answer(_verdict(own), tuple(sentences))
+
+
+def _accuracy(data: ReportData, model: Model) -> Row:
+    return rows(data, "table_2_accuracy", run_id=model.run_id)[0]
+
+
+def _best(data: ReportData, best: Model) -> str:
+    row = _accuracy(data, best)
+    chance = frame(data, "labels").height
+    share = spoken(row["accuracy"], row["low"], row["high"])
+    among = "classifies best" if len(shown(data)) > 1 else "is the only model"
+    return (
+        f"{best.title}, {among}: it names the class of {share} of {counted(row['n'], 'test patch', 'test patches')} "
+        f"correctly ({chance} classes; intervals are {confidence(data)})."
+    )
+
+
+def _runner_up(data: ReportData, ranked: list[Model]) -> list[str]:
+    if len(ranked) < 2:
+        return []
+    best, second = ranked[:2]
+    row = _accuracy(data, second)
+    text = f"Next comes {second.title} with {spoken(row['accuracy'], row['low'], row['high'])}"
+    paired = _comparison(data, best, second)
+    if paired is not None:
+        sign = 1 if paired["run_a"] == best.run_id else -1
+        low, high = sorted((sign * paired["low"], sign * paired["high"]))
+        clear = "a clear difference" if low > 0 else "no clear difference"
+        return [
+            f"{text}: {clear} on the same patches "
+            f"({number(sign * paired['difference'], signed=True)}, {number(low)} to {number(high)}, "
+            f"{p_value(paired['p_holm'])} corrected for the number of comparisons)."
+        ]
+    own = _accuracy(data, best)
+    apart = own["low"] is not None and row["high"] is not None and own["low"] > row["high"]
+    return [f"{text}; the two intervals {'do not overlap' if apart else 'overlap, so the order is not certain'}."]
+
+
+def _comparison(data: ReportData, first: Model, second: Model) -> Row | None:
+    found = frame(data, "comparison")
+    if not {"run_a", "run_b"} <= set(found.columns):
+        return None
+    pair = {first.run_id, second.run_id}
+    hits = found.filter((pl.col("score") == "accuracy") & pl.col("run_a").is_in(pair) & pl.col("run_b").is_in(pair))
+    return hits.to_dicts()[0] if hits.height else None
+
+
+def _other_localiser(data: ReportData, best: Model, ranked: list[Model]) -> list[str]:
+    values = [(headline(data, model), model) for model in ranked]
+    scores = [(score(row), model) for row, model in values if row is not None and row["ll"] is not None]
+    if not scores:
+        return []
+    top, model = max(scores, key=lambda pair: pair[0].value or 0)
+    if model == best or len(scores) < 2:
+        return ["No other model localises better."] if len(scores) > 1 else []
+    return [f"The highest overlap is that of {model.title}: {top.spoken}, on its own correctly classified lesions."]
+
+
+def _verdict(row: Row) -> str:
+    placed = standings(row)
+    if score(row).value is None:
+        return "It cannot be said whether the model looks at the lesion."
+    beaten = {standing.baseline for standing in placed if standing.verdict in ("above", "over")}
+    missed = [standing for standing in placed if standing.baseline not in beaten]
+    if not placed:
+        return "Whether the model looks at the lesion stays open: there is no baseline."
+    if not missed:
+        return "Yes, the best classifier looks at the lesion, more than any baseline can."
+    if {"whole_patch", "random_weights"} <= beaten:
+        return f"Partly: the best classifier's maps beat chance, but not {_names(missed)}."
+    return f"No: the best classifier's maps are no better than {_names(missed)}."
+
+
+def _names(missed: list[Standing]) -> str:
+    return " or ".join(standing.name for standing in missed)
+
+
+def subtitle(data: ReportData) -> str:
+    """What the report covers, in one line."""
+    labels = frame(data, "labels")
+    test = frame(data, "table_1_patches")["test"].sum() or 0
+    source = lookup(data.study.get("config"), "data.source")
+    kinds = {"phantom": "synthetic mammograms", "cbis_kaggle": "CBIS-DDSM mammograms (Kaggle edition)"}
+    parts = [
+        counted(len(evaluated(data)), "evaluated model", "evaluated models"),
+        counted(labels.height, "class", "classes"),
+        counted(int(test), "test patch", "test patches"),
+        kinds.get(str(source), ""),
+    ]
+    return " · ".join(part for part in parts if part)

@@ -1,0 +1,143 @@
+"""What the gallery shows, as compact JSON: images at display size, outlines as paths, maps as small numbers."""
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from PIL import Image
+from skimage.measure import approximate_polygon, find_contours
+
+from lesionlens.records import ReportData
+from lesionlens.reporting.models import evaluated, frame, lookup
+
+QUALITY = 72
+TOLERANCE = 0.4
+UNKNOWN = "unknown"
+
+
+def gallery(data: ReportData) -> dict[str, Any]:
+    """`runs`, `classes`, `samples` in the record's order; per sample one result per run.
+
+    A sample: key (permanent), image (WebP data URI), size, outline (SVG path in pixels, '' for background), and
+    results by run id with the scaled map as base64 of uint8 [rows x cols].
+    """
+    labels = frame(data, "labels").sort("ordinal")
+    names = dict(labels.select("code", "name").rows())
+    known = {model.run_id: model for model in evaluated(data)}
+    results = frame(data, "sample_results").filter(pl.col("run_id").is_in(list(known)))
+    by_patch = results.partition_by("patch_id", as_dict=True, maintain_order=True)
+    maps = _maps(data, results)
+    samples = []
+    for row in frame(data, "gallery").iter_rows(named=True):
+        found = by_patch.get((row["patch_id"],))
+        if found is not None:
+            samples.append(_sample(row, found.to_dicts(), names, maps))
+    return {
+        "runs": [
+            {"id": model.run_id, "title": model.title, "short": model.short, "series": model.series % 8}
+            for model in known.values()
+        ],
+        "classes": [{"code": code, "name": name} for code, name in names.items()],
+        "samples": samples,
+    }
+
+
+def _sample(
+    row: dict[str, Any], results: list[dict[str, Any]], names: dict[str, str], maps: dict[tuple[int, int], Any]
+) -> dict[str, Any]:
+    first = results[0]
+    image, size = webp(row["pixels"])
+    return {
+        "key": first["patch_key"],
+        "image": image,
+        "size": size,
+        "outline": outline(row["mask"]) if row["mask"] is not None else "",
+        "code": first["true_code"],
+        "label": names.get(first["true_code"], first["true_code"]),
+        "facts": _facts(first),
+        "fraction": _rounded(first.get("mask_fraction")),
+        "results": {
+            str(result["run_id"]): {
+                "predicted": names.get(result["predicted_code"], result["predicted_code"]),
+                "correct": result["correct"],
+                "confidence": _rounded(result.get("confidence")),
+                "iou": _rounded(result["iou"]),
+                "threshold": _rounded(result.get("threshold")),
+                "whole": _rounded(result.get("whole_patch_iou")),
+                "hit": result.get("hit"),
+                "map": maps.get((result["run_id"], row["patch_id"])),
+            }
+            for result in results
+        },
+    }
+
+
+def _facts(row: dict[str, Any]) -> list[list[str]]:
+    words = (
+        ("Patient", row.get("patient")),
+        ("Side", row.get("laterality")),
+        ("View", row.get("view")),
+        ("Lesion", row.get("lesion_key")),
+        ("Image", row.get("image_key")),
+        ("Breast density", row.get("breast_density")),
+        ("Subtlety", row.get("subtlety")),
+    )
+    return [[name, str(value)] for name, value in words if value is not None]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+def webp(png: bytes) -> tuple[str, int]:
+    """A grey PNG as a WebP data URI, and its side in pixels."""
+    with Image.open(io.BytesIO(png)) as image:
+        buffer = io.BytesIO()
+        image.convert("L").save(buffer, "WEBP", quality=QUALITY, method=4)
+        return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode(), image.width
+
+
+def outline(png: bytes) -> str:
+    """The mask's outline as SVG path data in pixels of the patch; '' for an empty mask."""
+    with Image.open(io.BytesIO(png)) as image:
+        mask = np.pad(np.asarray(image.convert("L")) > 127, 1)
+    paths = []
+    for contour in find_contours(mask.astype(np.float32), 0.5):
+        points = approximate_polygon(contour, TOLERANCE) - 0.5
+        if len(points) > 3:
+            paths.append("M" + "L".join(f"{x:.1f} {y:.1f}" for y, x in points[:-1]) + "Z")
+    return "".join(paths)
+
+
+def _maps(data: ReportData, results: pl.DataFrame) -> dict[tuple[int, int], dict[str, Any]]:
+    scaling = lookup(data.study.get("config"), "evaluation.scaling") or "relu_max"
+    maps = frame(data, "maps").filter(pl.col("target") == "predicted")
+    if "method" in results.columns:
+        wanted = results.select("run_id", "patch_id", "method").unique()
+        maps = maps.join(wanted, on=["run_id", "patch_id", "method"], how="semi")
+    found = {}
+    for row in maps.iter_rows(named=True):
+        if row["grid"] is not None:
+            grid = np.asarray(row["grid"], dtype=np.float64).reshape(row["rows"], row["cols"])
+            values = base64.b64encode(quantised(grid, scaling).tobytes()).decode()
+            found[row["run_id"], row["patch_id"]] = {"rows": row["rows"], "cols": row["cols"], "values": values}
+    return found
+
+
+def quantised(grid: NDArray[np.float64], scaling: str) -> NDArray[np.uint8]:
+    """A raw grid [rows, cols] as uint8 steps that give the same scaled map after upsampling, to 1/255.
+
+    relu_max: positive part over its maximum. minmax: the range. A blank map is all zeros.
+    """
+    finite = grid if np.isfinite(grid).all() else np.zeros_like(grid)
+    if scaling == "minmax":
+        low, span = finite.min(), np.ptp(finite)
+    else:
+        finite, low = np.maximum(finite, 0), 0.0
+        span = finite.max()
+    if span <= 0:
+        return np.zeros(grid.shape, dtype=np.uint8)
+    return np.asarray(np.rint((finite - low) / span * 255), dtype=np.uint8)

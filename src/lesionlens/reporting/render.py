@@ -1,0 +1,86 @@
+"""One self-contained page from one read of the record."""
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib import colormaps
+
+from lesionlens import __version__
+from lesionlens.records import ReportData
+from lesionlens.reporting import figures, provenance, table_localization, tables
+from lesionlens.reporting.answer import answer, subtitle
+from lesionlens.reporting.gallery import gallery
+from lesionlens.reporting.models import confidence, evaluated, lookup, shown
+from lesionlens.reporting.published import published
+from lesionlens.reporting.queries import query
+from lesionlens.reporting.warnings import warnings
+
+TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
+HEAT = "inferno"
+
+
+def render(data: ReportData, values: dict[str, Any] | None = None) -> str:
+    """The report of one study as HTML5 that needs no network.
+
+    values: published tables, the package's own where None. The same data give the same page. KeyError names a frame
+    or column that the data lack.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    script = environment.get_template("page.js").render()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = environment.get_template("report.html")
+    return page.render(script=Markup(script), script_digest=digest, **context(data, values))
+
+
+def context(data: ReportData, values: dict[str, Any] | None) -> dict[str, Any]:
+    """Everything the templates write down."""
+    known = published(values)
+    created = data.study.get("created_at")
+    return {
+        "study": data.study,
+        "created": f"{created:%-d %B %Y, %H:%M %Z}" if created else "",
+        "version": __version__,
+        "subtitle": subtitle(data),
+        "answer": answer(data),
+        "warnings": warnings(data),
+        "confidence": confidence(data),
+        "shown": shown(data),
+        "not_shown": len(evaluated(data)) - len(shown(data)),
+        "published": known,
+        "forest": figures.forest(data),
+        "thresholds": figures.threshold_curves(data),
+        "learning": figures.learning_curves(data),
+        "confidence_iou": figures.confidence_iou(data),
+        "table_1": tables.table_1(data, known),
+        "table_2": tables.table_2(data, known),
+        "table_3": tables.table_3(data, known),
+        "class_reports": tables.class_reports(data),
+        "confusion": provenance.confusion(data),
+        "table_4": table_localization.table_4(data, known),
+        "baselines": table_localization.baselines(data),
+        "groups": table_localization.groups(data),
+        "variants": table_localization.variants(data),
+        "other_scores": table_localization.other_scores(data),
+        "exclusions": provenance.exclusions(data),
+        "leaks": provenance.leaks(data),
+        "runs": provenance.run_table(data),
+        "facts": provenance.facts(data),
+        "configuration": provenance.configuration(data),
+        "versions": provenance.versions(data),
+        "sql_samples": query("samples", data),
+        "sql_confusion": query("confusion", data),
+        "gallery": gallery(data) | {"heat": heat(), "scaling": lookup(data.study.get("config"), "evaluation.scaling")},
+    }
+
+
+def heat() -> str:
+    """The heat map's colours: base64 of uint8 [256 x 3]."""
+    colours = colormaps[HEAT](range(256), bytes=True)[:, :3]
+    return base64.b64encode(colours.tobytes()).decode()

@@ -1,0 +1,63 @@
+"""A table as data: the template only writes it down."""
+
+from dataclasses import dataclass
+
+from lesionlens.reporting.wording import DASH, interval, number
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell: its text, a smaller second line, and how it is marked."""
+
+    text: str
+    small: str = ""
+    mark: str = ""
+    share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column head; `small` is its second line. `numeric` columns are aligned right."""
+
+    text: str
+    numeric: bool = True
+    small: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One row; the first cell is the row's head. `mark`: '' or 'published' or 'total'."""
+
+    cells: tuple[Cell, ...]
+    mark: str = ""
+    series: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A captioned table with notes and the query that gives its numbers from the record."""
+
+    name: str
+    title: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[TableRow, ...]
+    notes: tuple[str, ...] = ()
+    sql: str = ""
+
+
+def scored(value: float | None, low: float | None, high: float | None, mark: str = "") -> Cell:
+    """A score with its interval on the second line."""
+    return Cell(number(value), interval(low, high), mark)
+
+
+def plain_number(value: float | None, digits: int = 2, mark: str = "") -> Cell:
+    """A number without interval."""
+    return Cell(number(value, digits), mark=mark)
+
+
+def difference(ours: float | None, theirs: float | None) -> Cell:
+    """Ours minus theirs, signed."""
+    if ours is None or theirs is None:
+        return Cell(DASH)
+    return Cell(number(ours - theirs, signed=True))

@@ -1,0 +1,191 @@
+"""Table IV, the localisation score beside its baselines, and calcification and mass apart."""
+
+from lesionlens.records import ReportData
+from lesionlens.reporting.localization import BASELINES, VERDICTS, Standing, by_group, headline, score, standings
+from lesionlens.reporting.models import Model, Row, confidence, rows, shown
+from lesionlens.reporting.published import Published
+from lesionlens.reporting.queries import query
+from lesionlens.reporting.table import Cell, Column, Table, TableRow, difference, plain_number, scored
+from lesionlens.reporting.tables import unmatched
+from lesionlens.reporting.wording import (
+    BACKBONES,
+    DASH,
+    METHODS,
+    POLICIES,
+    STRATEGIES,
+    TARGETS,
+    count,
+    interval,
+    number,
+    plain,
+)
+
+MARKS = {"above": "good", "over": "good", "same": "open", "below": "bad", "none": ""}
+
+
+def table_4(data: ReportData, known: Published) -> Table:
+    """LL, accuracy and their product in the study's layout, with the published values of the same model."""
+    columns = (
+        Column("Base model", numeric=False),
+        Column("LL score", small=f"{confidence(data)} interval"),
+        Column("Lesions", small="classified correctly"),
+        Column("Accuracy"),
+        Column("Accuracy × LL"),
+        Column("LL score", small="published"),
+        Column("Difference"),
+        Column("Accuracy × LL", small="published"),
+    )
+    found = shown(data)
+    body = [_row(model, row, known) for model in found if (row := headline(data, model)) is not None]
+    matched = {(model.backbone, model.strategy) for model in found}
+    for (backbone, strategy), run in known.runs.items():
+        if (backbone, strategy) not in matched:
+            title = f"{plain(backbone, BACKBONES)}, {plain(strategy, STRATEGIES)}"
+            cells = [Cell(title), Cell(DASH), Cell(DASH), plain_number(run["accuracy"]), Cell(DASH)]
+            cells += [plain_number(run["localization"], 3), Cell(DASH)]
+            cells.append(plain_number(run["accuracy_x_localization"], 3))
+            body.append(TableRow(tuple(cells), "published"))
+    notes = (
+        *unmatched(found, known),
+        "LL: mean IoU of the marked region with the annotation, over correctly classified lesion patches. "
+        "Means over different subsets of samples are not strictly comparable between models.",
+        "The study says neither at which threshold it cut the maps nor how it counted background, which has no "
+        "annotation. Counting background as 0 would lower its best model's score by about 28 %. Here background "
+        "stays out, and the whole threshold curve is shown below.",
+    )
+    title = "Lesion localisation beside accuracy"
+    return Table("table-4", "Table IV", title, columns, tuple(body), notes, query("table_4", data))
+
+
+def _row(model: Model, row: Row, known: Published) -> TableRow:
+    own, theirs = score(row), known.match(model)
+    cells = (
+        Cell(model.title),
+        scored(own.value, own.low, own.high, "strong"),
+        Cell(count(own.n)),
+        plain_number(row.get("accuracy")),
+        plain_number(row.get("accuracy_x_ll"), 3),
+        plain_number(theirs["localization"] if theirs else None, 3),
+        difference(own.value, theirs["localization"] if theirs else None),
+        plain_number(theirs["accuracy_x_localization"] if theirs else None, 3),
+    )
+    return TableRow(cells, series=model.series)
+
+
+def _heads() -> list[Column]:
+    return [Column(plain(name, METHODS).capitalize()) for name in BASELINES]
+
+
+def baselines(data: ReportData) -> Table:
+    """Every model's LL beside what regions score that ignore the image, and how the interval lies to each."""
+    columns = (Column("Base model", numeric=False), Column("LL score", small=f"{confidence(data)} interval"), *_heads())
+    body = []
+    for model in shown(data):
+        row = headline(data, model)
+        if row is not None:
+            own = score(row)
+            cells = [
+                Cell(model.title),
+                scored(own.value, own.low, own.high, "strong"),
+                *_standing_cells(standings(row)),
+            ]
+            body.append(TableRow(tuple(cells), series=model.series))
+    notes = (
+        "All on the same samples as the model's own score. Clearly above: the intervals do not touch. Above: the "
+        "model's interval lies above the baseline's value, but the baseline's interval reaches into it. Not told "
+        "apart: the baseline's value is inside the model's interval.",
+        "Centred disc: a disc of the training lesions' mean size. Mean training mask: where training lesions lie on "
+        "average. Random weights: the same architecture, untrained, at the same threshold rule.",
+    )
+    return Table("baselines", "Baselines", "Does the score mean anything?", columns, tuple(body), notes)
+
+
+def _standing_cells(placed: tuple[Standing, ...]) -> list[Cell]:
+    known = {standing.baseline: standing for standing in placed}
+    cells = []
+    for name in BASELINES:
+        if name not in known:
+            cells.append(Cell(DASH))
+            continue
+        other = known[name]
+        text = f"{number(other.score.value)} ({interval(other.score.low, other.score.high)})"
+        cells.append(Cell(text.replace(" ()", ""), VERDICTS[other.verdict], MARKS[other.verdict]))
+    return cells
+
+
+def groups(data: ReportData) -> Table:
+    """LL of every label group apart, beside its own baselines."""
+    columns = (
+        Column("Base model", numeric=False),
+        Column("Lesions", numeric=False),
+        Column("Count", small="classified correctly"),
+        Column("LL score", small=f"{confidence(data)} interval"),
+        *_heads(),
+    )
+    body = []
+    for model in shown(data):
+        for group, own, placed in by_group(data, model):
+            cells = [Cell(model.title), Cell(group), Cell(count(own.n)), scored(own.value, own.low, own.high, "strong")]
+            body.append(TableRow((*cells, *_standing_cells(placed)), series=model.series))
+    notes = (
+        "Pooled scores hide the difference between groups. In CBIS-DDSM the outlines of calcifications were not "
+        "refined by its makers and are far larger than the calcifications themselves.",
+    )
+    return Table("groups", "By kind of lesion", "Localisation of each kind of lesion", columns, tuple(body), notes)
+
+
+def variants(data: ReportData) -> Table:
+    """The same score under every stored method, target class and threshold policy."""
+    columns = (
+        Column("Base model", numeric=False),
+        Column("Map", numeric=False),
+        Column("Explains", numeric=False),
+        Column("Threshold", numeric=False),
+        Column("LL score", small=f"{confidence(data)} interval"),
+        Column("Lesions"),
+    )
+    body = []
+    for model in shown(data):
+        for row in rows(data, "table_4_localization", run_id=model.run_id):
+            own = score(row)
+            words = plain(row["policy"], POLICIES)
+            cells = (
+                Cell(model.title),
+                Cell(plain(row["method"], METHODS)),
+                Cell(plain(row["target"], TARGETS)),
+                Cell(words, "headline score" if row["headline"] else ""),
+                scored(own.value, own.low, own.high, "strong" if row["headline"] else ""),
+                Cell(count(own.n)),
+            )
+            body.append(TableRow(cells, series=model.series))
+    return Table("variants", "Other definitions", "The score under other definitions", columns, tuple(body))
+
+
+OTHER_SCORES = {
+    "hit_rate": "Hit rate",
+    "energy": "Energy inside",
+    "rank_accuracy": "Relevance rank accuracy",
+    "pixel_ap": "Pixel average precision",
+}
+
+
+def other_scores(data: ReportData) -> Table:
+    """Localisation scores that need no threshold, over correctly classified lesions."""
+    columns = (Column("Base model", numeric=False), *(Column(words) for words in OTHER_SCORES.values()))
+    body = []
+    for model in shown(data):
+        row = headline(data, model)
+        if row is None:
+            continue
+        cells = [Cell(model.title)]
+        key = {"population": "correct_lesions", "group_name": "all", "method": row["method"], "target": row["target"]}
+        for name in OTHER_SCORES:
+            found = rows(data, "run_scores", run_id=model.run_id, name=name, **key)
+            cells.append(scored(found[0]["value"], found[0]["low"], found[0]["high"]) if found else Cell(DASH))
+        body.append(TableRow(tuple(cells), series=model.series))
+    notes = (
+        "Hit rate: the map's maximum lies in the annotation. Energy inside: share of the map's sum that lies in the "
+        "annotation. Relevance rank accuracy: share of the strongest pixels, as many as the annotation has, that lie "
+        "in it. Pixel average precision: area under the precision-recall curve over all thresholds.",
+    )
+    return Table("other-scores", "Without a threshold", "Scores that need no threshold", columns, tuple(body), notes)

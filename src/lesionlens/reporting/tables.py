@@ -1,0 +1,227 @@
+"""Tables I to III in the study's layout, with the published values beside this study's."""
+
+from lesionlens.records import ReportData
+from lesionlens.reporting.models import Model, confidence, frame, rows, shown
+from lesionlens.reporting.published import Published
+from lesionlens.reporting.queries import query
+from lesionlens.reporting.table import Cell, Column, Table, TableRow, difference, plain_number, scored
+from lesionlens.reporting.wording import (
+    BACKBONES,
+    DASH,
+    STRATEGIES,
+    STRATEGY_NUMBERS,
+    count,
+    number,
+    plain,
+)
+
+
+def strategy(code: str) -> Cell:
+    """`gradual unfreezing` with the study's own `Strategy 1` below."""
+    return Cell(plain(code, STRATEGIES), STRATEGY_NUMBERS.get(code, ""))
+
+
+def unmatched(found: tuple[Model, ...], known: Published) -> tuple[str, ...]:
+    """A note on models that have no published counterpart."""
+    without = [model for model in found if known.match(model) is None]
+    if not without:
+        return ()
+    names = ", ".join(dict.fromkeys(plain(model.backbone, BACKBONES) for model in without))
+    return (
+        f"The study published no run of {names} with the strategies used here, so no difference is shown for these. "
+        "Published rows are for orientation.",
+    )
+
+
+def same_classes(data: ReportData, known: Published) -> bool:
+    """Whether this study has the published classes in the published order."""
+    return tuple(frame(data, "labels").sort("ordinal")["code"].to_list()) == known.classes
+
+
+def table_1(data: ReportData, known: Published) -> Table:
+    """Patches by class and part; the published counts of both its sources where the classes are the same."""
+    beside = same_classes(data, known)
+    found = frame(data, "table_1_patches").sort("ordinal").to_dicts()
+    columns = [
+        Column("Class", numeric=False),
+        Column("Training"),
+        Column("Validation"),
+        Column("Training + validation"),
+        Column("Test"),
+    ]
+    if beside:
+        columns += [Column("Train", small="published"), Column("Test", small="published")]
+        columns += [Column("Test", small="published reports")]
+    body = []
+    for row in found:
+        cells = [Cell(row["label"], row["code"])]
+        cells += [Cell(count(row[name])) for name in ("train", "validation", "train_and_validation", "test")]
+        if beside:
+            theirs = known.patches[row["code"]]
+            cells += [Cell(count(v)) for v in (theirs["train"], theirs["test"], known.supports[row["code"]])]
+        body.append(TableRow(tuple(cells)))
+    body.append(_total(found, known if beside else None))
+    notes = (
+        (
+            "The study contradicts itself: its Table I counts 857 test patches, its classification reports 619. "
+            "Both are shown.",
+        )
+        if beside
+        else ("The classes differ from the published ones, so the published counts are not set beside them.",)
+    )
+    return Table(
+        "table-1", "Table I", "Patches of each class", tuple(columns), tuple(body), notes, query("table_1", data)
+    )
+
+
+def _total(found: list[dict[str, int]], known: Published | None) -> TableRow:
+    names = ("train", "validation", "train_and_validation", "test")
+    cells = [Cell("all")] + [Cell(count(sum(row[name] or 0 for row in found))) for name in names]
+    if known:
+        sums = [sum(row[part] for row in known.patches.values()) for part in ("train", "test")]
+        cells += [Cell(count(value)) for value in (*sums, sum(known.supports.values()))]
+    return TableRow(tuple(cells), "total")
+
+
+def table_2(data: ReportData, known: Published) -> Table:
+    """Accuracy on test patches with interval, beside the published accuracy of the same backbone and strategy."""
+    columns = (
+        Column("Base model", numeric=False),
+        Column("Training strategy", numeric=False),
+        Column("Batch size"),
+        Column("Accuracy", small=f"{confidence(data)} interval"),
+        Column("Epochs", small="at the best validation loss"),
+        Column("Validation loss"),
+        Column("Accuracy", small="published"),
+        Column("Difference"),
+        Column("Epochs", small="published"),
+    )
+    found = shown(data)
+    body = [_accuracy_row(data, model, known) for model in found]
+    matched = {(model.backbone, model.strategy) for model in found}
+    for key, run in known.runs.items():
+        if key not in matched:
+            cells = [Cell(plain(key[0], BACKBONES)), strategy(key[1]), Cell(count(run["batch_size"]))]
+            cells += [Cell(DASH)] * 3 + [plain_number(run["accuracy"]), Cell(DASH), Cell(count(run["epochs_at_best"]))]
+            body.append(TableRow(tuple(cells), "published"))
+    reference = known.reference
+    cells = [Cell(reference["name"]), Cell(DASH), Cell(count(reference["batch_size"]))]
+    cells += [Cell(DASH)] * 3 + [plain_number(reference["accuracy"]), Cell(DASH), Cell(DASH)]
+    body.append(TableRow(tuple(cells), "published"))
+    notes = (
+        *unmatched(found, known),
+        "Where several hyper-parameter sets were tried, the run with the lowest validation loss is shown; "
+        "test accuracy chooses nothing.",
+        "The published accuracies come without intervals. With 619 test patches they would be about ±0.04.",
+    )
+    return Table(
+        "table-2", "Table II", "Model accuracy on test patches", columns, tuple(body), notes, query("table_2", data)
+    )
+
+
+def _accuracy_row(data: ReportData, model: Model, known: Published) -> TableRow:
+    row = rows(data, "table_2_accuracy", run_id=model.run_id)[0]
+    theirs = known.match(model)
+    accuracy = theirs["accuracy"] if theirs else None
+    cells = (
+        Cell(plain(model.backbone, BACKBONES), _hyper(model)),
+        strategy(model.strategy),
+        Cell(count(model.batch_size)),
+        scored(row["accuracy"], row["low"], row["high"], "strong"),
+        Cell(count(row["best_epoch"]), f"of {count(row['epochs'])}"),
+        plain_number(row["validation_loss"]),
+        plain_number(accuracy),
+        difference(row["accuracy"], accuracy),
+        Cell(count(theirs["epochs_at_best"] if theirs else None)),
+    )
+    return TableRow(cells, series=model.series)
+
+
+def _hyper(model: Model) -> str:
+    extra = model.title.split(", ")[2:]
+    return ", ".join(part for part in extra if not part.startswith("batch"))
+
+
+def table_3(data: ReportData, known: Published) -> Table:
+    """One-vs-rest AUC per class, from probabilities and from hard predictions, beside the published values."""
+    labels = frame(data, "labels").sort("ordinal").to_dicts()
+    beside = same_classes(data, known)
+    columns = [Column("Base model", numeric=False), Column("From", numeric=False), Column("Average")]
+    columns += [Column(label["code"], small=label["name"]) for label in labels]
+    codes = ["mean", *(label["code"] for label in labels)]
+    body = []
+    found = shown(data)
+    for model in found:
+        values = {row["code"]: row for row in rows(data, "table_3_auc", run_id=model.run_id)}
+        for key, words, mark in (("auc", "probabilities", "strong"), ("auc_hard", "hard predictions", "")):
+            cells = [Cell(model.title), Cell(words)]
+            cells += [plain_number(values.get(code, {}).get(key), mark=mark) for code in codes]
+            body.append(TableRow(tuple(cells), series=model.series))
+        theirs = known.match(model)
+        if beside and theirs:
+            body.append(_published_auc(f"{model.title}, published", theirs, codes))
+    if beside:
+        matched = {(model.backbone, model.strategy) for model in found}
+        for (backbone, name), run in known.runs.items():
+            if (backbone, name) not in matched:
+                title = f"{plain(backbone, BACKBONES)}, {plain(name, STRATEGIES)}, published"
+                body.append(_published_auc(title, run, codes))
+    notes = (
+        *(unmatched(found, known) if beside else ("The classes differ from the published ones.",)),
+        "The published AUC is not one of probabilities: recomputed as (recall + specificity) / 2 from the published "
+        "reports it matches all twenty class values within rounding. So both kinds are shown; compare the published "
+        "rows with those from hard predictions, and use the one from probabilities for everything else.",
+        "The study's text names strategy 1 of ResNet50 as best; its own table says strategy 2.",
+    )
+    return Table(
+        "table-3",
+        "Table III",
+        "One-vs-rest area under the ROC curve",
+        tuple(columns),
+        tuple(body),
+        notes,
+        query("table_3", data),
+    )
+
+
+def _published_auc(title: str, run: dict[str, dict[str, float]], codes: list[str]) -> TableRow:
+    cells = [Cell(title), Cell("hard predictions")]
+    cells += [plain_number(run["auc_hard"].get(code)) for code in codes]
+    return TableRow(tuple(cells), "published")
+
+
+def class_reports(data: ReportData) -> tuple[tuple[Model, Table], ...]:
+    """Precision, recall, F1 and support of every class, one table per model."""
+    names = {row["ordinal"]: row["name"] for row in frame(data, "labels").to_dicts()}
+    columns = (
+        Column("Class", numeric=False),
+        Column("Precision"),
+        Column("Recall"),
+        Column("F1"),
+        Column("Support"),
+    )
+    result = []
+    for model in shown(data):
+        body = [
+            TableRow(
+                (
+                    Cell(names.get(row["ordinal"], str(row["ordinal"]))),
+                    *(plain_number(row[key]) for key in ("precision", "recall", "f1")),
+                    Cell(count(row["support"])),
+                )
+            )
+            for row in sorted(rows(data, "class_scores", run_id=model.run_id), key=lambda row: row["ordinal"])
+        ]
+        body += [_average(data, model, kind) for kind in ("macro", "weighted")]
+        caption = f"Classification report of {model.title}"
+        table = Table(f"classes-{model.run_id}", model.title, caption, columns, tuple(body))
+        result.append((model, table))
+    return tuple(result)
+
+
+def _average(data: ReportData, model: Model, kind: str) -> TableRow:
+    values = []
+    for name in ("precision", "recall", "f1"):
+        found = rows(data, "run_scores", run_id=model.run_id, name=f"{kind}_{name}", group_name="all")
+        values.append(scored(found[0]["value"], found[0]["low"], found[0]["high"]) if found else Cell(number(None)))
+    return TableRow((Cell(f"{kind} average"), *values, Cell("")), "total")

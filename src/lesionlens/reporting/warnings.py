@@ -1,0 +1,119 @@
+"""What a reader must know before believing a number."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from lesionlens.records import ReportData
+from lesionlens.reporting.localization import headline
+from lesionlens.reporting.models import evaluated, frame, lookup, models
+from lesionlens.reporting.wording import PARTS, STATUSES, UNITS, count, counted, joined, number, plain
+
+FEW_TEST = 30
+FEW_LESIONS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Warning:
+    """A warning; `grave` ones make scores invalid or not transferable."""
+
+    title: str
+    text: str
+    grave: bool = False
+
+
+def warnings(data: ReportData) -> tuple[Warning, ...]:
+    """Warnings that the configuration and the record give rise to; grave ones first."""
+    found = [*_configuration(data), *_shared(data), *_few(data), *_blank(data), *_unfinished(data)]
+    return tuple(sorted(found, key=lambda warning: not warning.grave))
+
+
+def _configuration(data: ReportData) -> list[Warning]:
+    config = data.study.get("config")
+    found = []
+    if lookup(config, "training.normalise") == "per_class":
+        found.append(
+            Warning(
+                "The labels leak through normalisation",
+                "Every patch, test patches included, was normalised with the statistics of its own class. That needs "
+                "the answer before the question: all classification scores are too high, by an unknown amount.",
+                grave=True,
+            )
+        )
+    if lookup(config, "data.source") == "phantom":
+        confounder = lookup(config, "data.phantom.confounder") or 0
+        planted = f" A marker away from the lesion was planted with probability {confounder:g}." if confounder else ""
+        found.append(
+            Warning(
+                "Synthetic mammograms",
+                f"The images are drawn by a program. The numbers show that the method works; they say nothing about "
+                f"real mammograms.{planted}",
+            )
+        )
+    if lookup(config, "training.weights") == "none":
+        found.append(
+            Warning(
+                "No pretrained weights",
+                "The models start from random weights and their first half stays random, its batch normalisation "
+                "calibrated on training patches. This is not transfer learning, and not comparable with it.",
+            )
+        )
+    return found
+
+
+def _shared(data: ReportData) -> list[Warning]:
+    leaks = frame(data, "split_check").filter(pl.col("shared") > 0)
+    parts = [
+        f"{count(row['shared'])} {plain(row['unit'], UNITS)} in both {plain(row['part_a'], PARTS)} "
+        f"and {plain(row['part_b'], PARTS)}"
+        for row in leaks.to_dicts()
+    ]
+    if not parts:
+        return []
+    grave = "test" in leaks["part_a"].to_list() + leaks["part_b"].to_list()
+    text = f"The parts are not independent: {joined(parts)}. Scores on shared patients are too high."
+    return [Warning("Patients are shared between parts", text, grave)]
+
+
+def _few(data: ReportData) -> list[Warning]:
+    found = []
+    table = frame(data, "table_1_patches").filter(pl.col("test") < FEW_TEST).to_dicts()
+    if table:
+        parts = [f"{row['label']} {count(row['test'])}" for row in table]
+        text = f"Fewer than {FEW_TEST} test patches in: {', '.join(parts)}. Per-class scores swing by chance."
+        found.append(Warning("Few test patches", text))
+    own = [(model, headline(data, model)) for model in evaluated(data)]
+    few = [f"{model.title}: {count(row['n'])}" for model, row in own if row and (row["n"] or 0) < FEW_LESIONS]
+    if few:
+        text = f"The localisation score rests on fewer than {FEW_LESIONS} lesions for {'; '.join(few)}."
+        found.append(Warning("Few lesions behind the localisation score", text))
+    return found
+
+
+def _blank(data: ReportData) -> list[Warning]:
+    samples = frame(data, "sample_results")
+    if "blank" not in samples.columns or not samples.height:
+        return []
+    blank, total = int(samples["blank"].fill_null(False).sum()), samples.height
+    if not blank:
+        return []
+    text = (
+        f"{count(blank)} of {count(total)} activation maps ({number(100 * blank / total, 1)} %) have no positive value."
+    )
+    return [Warning("Blank maps", f"{text} They count as an IoU of 0.")]
+
+
+def _unfinished(data: ReportData) -> list[Warning]:
+    parts = []
+    reasons = {row["run_id"]: row["reason"] for row in frame(data, "runs").to_dicts()}
+    known = evaluated(data)
+    for model in models(data):
+        if model in known:
+            continue
+        state = "not evaluated" if model.status == "finished" else plain(model.status, STATUSES)
+        reason = f": {reasons[model.run_id]}" if reasons[model.run_id] else ""
+        parts.append(f"{model.title} ({state}{reason})")
+    if not parts:
+        return []
+    title = counted(len(parts), "run is missing", "runs are missing")
+    return [Warning(title, f"Not in this report: {'; '.join(parts)}.")]

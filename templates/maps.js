@@ -1,0 +1,69 @@
+// Activation maps: small grids, upsampled and scaled as the score was computed.
+const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+
+// Bilinear with pixel centres aligned, borders repeated (align_corners=False).
+function upsample(grid, rows, cols, size) {
+  const out = new Float32Array(size * size);
+  const place = (i, n) => {
+    const at = Math.max(0, ((i + 0.5) * n) / size - 0.5);
+    const low = Math.min(Math.floor(at), n - 1);
+    return [low, Math.min(low + 1, n - 1), at - low];
+  };
+  const across = Array.from({ length: size }, (_, i) => place(i, cols));
+  for (let y = 0; y < size; y++) {
+    const [top, bottom, v] = place(y, rows);
+    for (let x = 0; x < size; x++) {
+      const [left, right, u] = across[x];
+      const upper = grid[top * cols + left] * (1 - u) + grid[top * cols + right] * u;
+      const lower = grid[bottom * cols + left] * (1 - u) + grid[bottom * cols + right] * u;
+      out[y * size + x] = upper * (1 - v) + lower * v;
+    }
+  }
+  return out;
+}
+
+// Values in 0..1; null for a blank map. What was not positive is zero already.
+function scaled(map, size) {
+  const values = upsample(bytes(map.values), map.rows, map.cols, size);
+  let low = Infinity, high = -Infinity;
+  for (const v of values) { low = Math.min(low, v); high = Math.max(high, v); }
+  if (high <= 0) return null;
+  if (high - low <= 1e-6 * high) return values.fill(1);
+  return values.map((v) => (v - low) / (high - low));
+}
+
+// Colour says the value; weak activation lets the patch shine through.
+function paint(canvas, values, heat) {
+  const size = canvas.width;
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(size, size);
+  for (let i = 0; i < values.length; i++) {
+    const step = Math.round(values[i] * 255);
+    image.data.set(heat.subarray(3 * step, 3 * step + 3), 4 * i);
+    image.data[4 * i + 3] = Math.round(255 * Math.min(1, values[i] * 1.6));
+  }
+  context.putImageData(image, 0, 0);
+}
+
+// The border of values >= threshold, as path data in pixels: marching squares, linear on each edge.
+function border(values, size, threshold) {
+  const at = (x, y) => (x < 0 || y < 0 || x >= size || y >= size ? -1 : values[y * size + x]);
+  const cut = (a, b) => (a < 0 || b < 0 ? 0.5 : (threshold - a) / (b - a));
+  let d = "";
+  for (let y = -1; y < size; y++) {
+    for (let x = -1; x < size; x++) {
+      const a = at(x, y), b = at(x + 1, y), c = at(x + 1, y + 1), e = at(x, y + 1);
+      const inside = [a, b, c, e].map((v) => v >= threshold);
+      if (inside.every((v) => v === inside[0])) continue;
+      const ends = [];
+      if (inside[0] !== inside[1]) ends.push([x + cut(a, b), y]);
+      if (inside[1] !== inside[2]) ends.push([x + 1, y + cut(b, c)]);
+      if (inside[3] !== inside[2]) ends.push([x + cut(e, c), y + 1]);
+      if (inside[0] !== inside[3]) ends.push([x, y + cut(a, e)]);
+      for (let i = 0; i + 1 < ends.length; i += 2) {
+        d += ends.slice(i, i + 2).map(([px, py], j) => (j ? "L" : "M") + (px + 0.5).toFixed(1) + " " + (py + 0.5).toFixed(1)).join("");
+      }
+    }
+  }
+  return d;
+}

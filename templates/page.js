@@ -1,0 +1,6 @@
+"use strict";
+{% include "maps.js" %}
+{% include "filters.js" %}
+{% include "cards.js" %}
+{% include "viewer.js" %}
+{% include "controls.js" %}

@@ -1,0 +1,62 @@
+// One sample, all models side by side. The address names the sample, so a link to it lasts.
+const viewer = document.getElementById("viewer");
+const panels = document.getElementById("panels");
+let current = null;
+
+function named() {
+  const found = /^#sample=(.+)$/.exec(location.hash);
+  if (!found) return null;
+  let key;
+  try { key = decodeURIComponent(found[1]); } catch { return null; }
+  return record.samples.find((sample) => sample.key === key) || null;
+}
+
+function panel(title, sample, r, series) {
+  const head = element("h3", series === undefined ? {} : { class: `keyed s${series}` }, title);
+  const item = element("li", {}, head, picture(sample, r));
+  if (r) {
+    const against = r.iou === null ? "background: no annotation to compare with" : `IoU ${score(r.iou)}, whole patch ${score(r.whole)}`;
+    item.append(verdict(r), element("span", { class: "numbers" }, `confidence ${score(r.confidence)}`), element("span", { class: "numbers" }, against));
+    if (!r.map || scaled(r.map, 8) === null) item.append(element("span", { class: "numbers" }, "The map has no positive value."));
+  }
+  return item;
+}
+
+function open(sample) {
+  current = sample;
+  document.getElementById("viewer-title").textContent = `${sample.label} · ${sample.key}`;
+  const facts = sample.facts.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)));
+  document.getElementById("viewer-facts").replaceChildren(...facts);
+  const models = record.runs.filter((run) => result(sample, run.id));
+  panels.replaceChildren(panel("Patch and annotation", sample, null), ...models.map((run) => panel(run.title, sample, result(sample, run.id), run.series)));
+  if (!viewer.open) viewer.showModal();
+  document.getElementById("viewer-title").focus();
+}
+
+function follow() {
+  const sample = named();
+  if (sample) open(sample);
+  else if (viewer.open) viewer.close();
+}
+
+function step(by) {
+  const list = samples.includes(current) ? samples : record.samples;
+  const at = list.indexOf(current);
+  location.replace(link(list[(at + by + list.length) % list.length]));
+}
+
+viewer.addEventListener("close", () => {
+  if (named()) history.replaceState(null, "", location.pathname + location.search + "#gallery");
+  const back = current && [...cards.children].find((item) => item.dataset.key === current.key);
+  if (back) back.firstElementChild.focus();
+});
+viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
+viewer.addEventListener("keydown", (event) => {
+  if (event.target.type === "range") return;
+  if (event.key === "ArrowLeft") step(-1);
+  if (event.key === "ArrowRight") step(1);
+});
+document.getElementById("close").addEventListener("click", () => viewer.close());
+document.getElementById("previous").addEventListener("click", () => step(-1));
+document.getElementById("next").addEventListener("click", () => step(1));
+window.addEventListener("hashchange", follow);
