@@ -8,7 +8,7 @@ are named by epoch and content, written whole or not at all, and never overwritt
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from lesionlens.config import RunConfig, TrainingConfig
+from lesionlens.identity import digest
 from lesionlens.records import Checkpoint
 from lesionlens.training.errors import CheckpointError
 from lesionlens.training.stopping import Stopper
@@ -36,12 +38,18 @@ class Position:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Saved:
-    """What a checkpoint holds. identity: digest of configuration and patches; optimizer: by parameter, by name."""
+    """What a checkpoint holds: whose it is (two digests), where it stands, tensors; optimizer: by parameter, by name."""
 
-    identity: str
+    configuration: str
+    patches: str
     position: Position
     model: dict[str, Tensor]
     optimizer: dict[int, dict[str, Tensor]]
+
+
+def configuration_of(run: RunConfig, training: TrainingConfig, classes: Sequence[str]) -> str:
+    """Digest of all that a run is, but for its patches."""
+    return digest("run", run, training, list(classes))
 
 
 def write_checkpoint(folder: Path, saved: Saved) -> tuple[str, str, int]:
@@ -54,7 +62,8 @@ def write_checkpoint(folder: Path, saved: Saved) -> tuple[str, str, int]:
     for index, state in saved.optimizer.items():
         for name, tensor in state.items():
             tensors[f"optimizer.{index}.{name}"] = tensor.detach().cpu().contiguous()
-    header = json.dumps({"identity": saved.identity, "position": asdict(saved.position)}, sort_keys=True)
+    about = {"configuration": saved.configuration, "patches": saved.patches, "position": asdict(saved.position)}
+    header = json.dumps(about, sort_keys=True)
     data = safetensors.torch.save(tensors, {"lesionlens": header})
     sha256 = hashlib.sha256(data).hexdigest()
     name = f"{saved.position.epoch:04d}-{sha256[:16]}{SUFFIX}"
@@ -113,7 +122,8 @@ def _saved(header: dict[str, Any], tensors: dict[str, Tensor]) -> Saved:
             optimizer.setdefault(int(index), {})[name] = tensor
     position = header["position"]
     stopper = Stopper(**position["stopper"])
-    return Saved(header["identity"], Position(position["phase"], position["epoch"], stopper), model, optimizer)
+    reached = Position(position["phase"], position["epoch"], stopper)
+    return Saved(header["configuration"], header["patches"], reached, model, optimizer)
 
 
 def keep_only(folder: Path, names: Iterable[str]) -> None:

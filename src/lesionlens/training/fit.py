@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from lesionlens.config import RunConfig, TrainingConfig
-from lesionlens.identity import digest
 from lesionlens.records import Checkpoint, EpochResult, PatchArrays
 from lesionlens.training import checkpoints as files
 from lesionlens.training.backbones import Classifier, build
@@ -77,7 +76,7 @@ class _Fit:
     ) -> None:
         self.run, self.training, self.folder, self.device = run, training, folder, device
         self.classes = len(patches.classes)
-        self.identity = digest("run", run, training, patches.digest, list(patches.classes))
+        self.identity = (files.configuration_of(run, training, patches.classes), patches.digest)
         self.inputs = Inputs(patches, training.normalise, device)
         self.labels = torch.from_numpy(patches.labels).to(device)
         self.train_rows, self.validation_rows = self.inputs.rows("train"), self.inputs.rows("validation")
@@ -130,7 +129,7 @@ class _Fit:
 
     def _read(self, checkpoint: Checkpoint) -> Saved:
         saved = files.read_checkpoint(self.folder, checkpoint)
-        if saved.identity != self.identity:
+        if (saved.configuration, saved.patches) != self.identity:
             raise CheckpointError(f"checkpoint {checkpoint.path} belongs to another run or patch set")
         return saved
 
@@ -210,6 +209,6 @@ class _Fit:
 
     def _write(self, model: nn.Module, optimizer: torch.optim.Optimizer, position: Position) -> Checkpoint:
         moments = files.optimizer_tensors(optimizer)
-        saved = Saved(self.identity, position, model.state_dict(), moments)
+        saved = Saved(*self.identity, position, model.state_dict(), moments)
         name, sha256, size = files.write_checkpoint(self.folder, saved)
         return Checkpoint("last", position.phase, position.epoch, name, sha256, size)

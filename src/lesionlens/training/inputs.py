@@ -25,7 +25,8 @@ class Inputs:
 
     def __call__(self, rows: Sequence[int]) -> Tensor:
         at = np.asarray(rows, dtype=np.int64)
-        grey = normalise(self.patches.pixels[at], self.patches.labels[at], self.patches.statistics, self.mode)
+        codes = np.array(self.patches.classes)[self.patches.labels[at]]
+        grey = normalise(self.patches.pixels[at], codes, self.patches.statistics, self.mode)
         pixels = torch.from_numpy(np.ascontiguousarray(grey, dtype=np.float32))
         return pixels.to(self.device).unsqueeze(1).expand(-1, 3, -1, -1).contiguous()
 
