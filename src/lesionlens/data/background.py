@@ -1,0 +1,46 @@
+"""Background windows: tissue away from every mask (protocol section 3)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionlens.data.patches import overlap
+from lesionlens.records import Box
+
+TRIES = 300
+SHARED = 0.25  # most intersection over union of two windows of one image
+
+
+def background_windows(
+    pixels: NDArray[np.uint8],
+    masked: NDArray[np.bool_],
+    sizes: Sequence[tuple[int, int]],
+    min_mean: float,
+    most: int,
+    rng: np.random.Generator,
+) -> tuple[Box, ...]:
+    """Up to `most` windows inside the image, in the order found.
+
+    pixels uint8 [h, w]; masked bool [h, w]; sizes (width, height) are used in turn, each until a place is found
+    for it or its tries run out. A window holds no masked pixel, its mean grey is above `min_mean`, and no two have
+    more than a quarter of their union in common.
+    """
+    height, width = pixels.shape
+    found: list[Box] = []
+    fitting = [size for size in sizes if size[0] <= width and size[1] <= height][: 2 * most]
+    for w, h in fitting:
+        if len(found) == most:
+            break
+        for _ in range(TRIES):
+            x0, y0 = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
+            box = Box(x0, y0, x0 + w, y0 + h)
+            if _accepted(pixels, masked, box, min_mean) and all(overlap(box, other) <= SHARED for other in found):
+                found.append(box)
+                break
+    return tuple(found)
+
+
+def _accepted(pixels: NDArray[np.uint8], masked: NDArray[np.bool_], box: Box, min_mean: float) -> bool:
+    inner = slice(box.y0, box.y1), slice(box.x0, box.x1)
+    return not masked[inner].any() and float(pixels[inner].mean()) > min_mean

@@ -1,0 +1,165 @@
+"""The background part of a patch set: from which images, how many, of which sizes, for which part."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionlens.config import StudyConfig
+from lesionlens.data.chance import generator
+from lesionlens.data.image_jobs import BackgroundJob, cut_background
+from lesionlens.data.processes import Processes
+from lesionlens.data.splits import Member
+from lesionlens.records import Box, DatasetIndex, Exclusion, Image, Part, Patch
+
+log = logging.getLogger(__name__)
+
+SPARE = 2  # sizes drawn per window wanted, as one may fit nowhere
+
+
+class BackgroundPlan:
+    """Images for background windows in a seeded order, and the counts wanted."""
+
+    def __init__(self, index: DatasetIndex, images: Sequence[Image], study: StudyConfig) -> None:
+        self.study = study
+        self.label = next(label for label in index.labels if not label.is_lesion)
+        order = generator(study.seed, "background order").permutation(len(images))
+        self.images = [images[place] for place in order]
+        self.masks: dict[str, list[str]] = defaultdict(list)
+        for lesion in index.lesions:
+            if lesion.mask_path is not None:
+                self.masks[lesion.image_key].append(lesion.mask_path)
+
+    def members(self) -> list[Member]:
+        """The images, for the split."""
+        code, group = self.label.code, self.label.group
+        return [Member(_member_key(i), i.patient, code, group, i.official_part) for i in self.images]
+
+    def of_part(self, parts: dict[str, Part | None], part: Part) -> list[Image]:
+        """Images of a part. Where patches, not patients, are split, validation has none of its own."""
+        found = [(i, parts[_member_key(i)]) for i in self.images]
+        if self.study.split.group == "patch":
+            found = [(i, "train" if p == "validation" else p) for i, p in found]
+        return [i for i, p in found if p == part]
+
+    def expected(self, parts: dict[str, Part | None]) -> int:
+        """About how many images will be decoded."""
+        config, test = self.study.background, len(self.of_part(parts, "test"))
+        rest = len(self.of_part(parts, "train")) + len(self.of_part(parts, "validation"))
+        wanted = ceil(config.train / config.per_image), ceil(config.test / config.per_image)
+        return min(rest, wanted[0]) + min(test, wanted[1])
+
+    def job(self, root: Path, image: Image, sizes: Sequence[tuple[int, int]]) -> BackgroundJob:
+        config = self.study.background
+        count = SPARE * config.per_image
+        if config.size == "matched":
+            picks = generator(self.study.seed, "background sizes", image.key).integers(len(sizes), size=count)
+            drawn = tuple(sizes[pick] for pick in picks)
+        else:
+            drawn = ((config.size, config.size),) * count
+        masks = tuple(self.masks[image.key])
+        size, seed = self.study.patches.size, self.study.seed
+        return BackgroundJob(root, image, masks, drawn, config.per_image, config.min_mean, size, seed)
+
+
+def background_patches(
+    plan: BackgroundPlan,
+    parts: dict[str, Part | None],
+    root: Path,
+    sizes: Sequence[tuple[int, int]],
+    processes: Processes,
+) -> Iterator[list[Patch | Exclusion]]:
+    """Background patches image by image: validation, training, test.
+
+    `sizes`: (width, height) of the training lesions' windows, needed for size "matched". Where fewer windows than
+    wanted are found, every image of the part has a `background_short` note, and a warning is logged.
+    """
+    config, split = plan.study.background, plan.study.split
+    if config.size == "matched" and not sizes:
+        raise ValueError("background.size is matched, but no training lesion gave a window: name a size in pixels")
+    got = 0
+    if split.group == "patient":
+        wanted = round(split.validation * config.train)
+        for items in _part(plan, "validation", plan.of_part(parts, "validation"), wanted, root, sizes, processes):
+            got += sum(isinstance(item, Patch) for item in items)
+            yield items
+    wanted = config.train - got
+    slots = _validation_slots(plan.study, wanted) if split.group == "patch" else frozenset()
+    taken = 0
+    for items in _part(plan, "train", plan.of_part(parts, "train"), wanted, root, sizes, processes):
+        placed: list[Patch | Exclusion] = []
+        for item in items:
+            if isinstance(item, Patch):
+                item = _in_part(item, "validation") if taken in slots else item
+                taken += 1
+            placed.append(item)
+        yield placed
+    yield from _part(plan, "test", plan.of_part(parts, "test"), config.test, root, sizes, processes)
+
+
+def _part(
+    plan: BackgroundPlan,
+    part: Part,
+    images: Sequence[Image],
+    wanted: int,
+    root: Path,
+    sizes: Sequence[tuple[int, int]],
+    processes: Processes,
+) -> Iterator[list[Patch | Exclusion]]:
+    """Patches of one part until there are enough; then notes on what is short."""
+    got = 0
+    given: list[tuple[Image, int]] = []
+    jobs = (plan.job(root, image, sizes) for image in images)
+    results = processes.map(cut_background, jobs)
+    for image, result in zip(images if wanted > 0 else (), results, strict=False):
+        if isinstance(result, Exclusion):
+            yield [result]
+            continue
+        given.append((image, len(result)))
+        used = result[: wanted - got]
+        got += len(used)
+        yield [_patch(plan, image, part, window, pixels) for window, pixels in used]
+        if got == wanted:
+            return
+    if got < wanted:
+        log.warning("Background, part %s: %d windows of %d wanted, from %d images", part, got, wanted, len(images))
+        most = plan.study.background.per_image
+        detail = f"part {part} has {got} of {wanted} wanted; this image gave {{}} of {most}"
+        yield [Exclusion(image.key, None, "background_short", detail.format(n)) for image, n in given]
+
+
+def _patch(plan: BackgroundPlan, image: Image, part: Part, window: Box, pixels: NDArray[np.uint8]) -> Patch:
+    return Patch(
+        key=f"{image.key}@{window.x0},{window.y0},{window.x1},{window.y1}",
+        label=plan.label.code,
+        image_key=image.key,
+        lesion_key=None,
+        patient=image.patient,
+        part=part,
+        window=window,
+        lesion_box=None,
+        mask_fraction=None,
+        pixels=pixels,
+        mask=None,
+    )
+
+
+def _in_part(patch: Patch, part: Part) -> Patch:
+    return Patch(
+        patch.key, patch.label, patch.image_key, patch.lesion_key, patch.patient, part, patch.window,
+        patch.lesion_box, patch.mask_fraction, patch.pixels, patch.mask,
+    )  # fmt: skip
+
+
+def _validation_slots(study: StudyConfig, wanted: int) -> frozenset[int]:
+    """Which of the training windows, by order of appearance, are validation."""
+    order = generator(study.seed, "validation background").permutation(wanted)
+    return frozenset(int(slot) for slot in order[: round(study.split.validation * wanted)])
+
+
+def _member_key(image: Image) -> str:
+    return f"background of {image.key}"

@@ -1,0 +1,68 @@
+"""Grey statistics of the training part and the input normalisations built on them (protocol section 4)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionlens.config import Normalise
+from lesionlens.records import Patch, Statistics
+
+# torchvision's ImageNet statistics, averaged over the three channels: a grey patch has one.
+IMAGENET_MEAN = (0.485 + 0.456 + 0.406) / 3
+IMAGENET_STD = (0.229 + 0.224 + 0.225) / 3
+LEAST_STD = 1 / 255  # one grey level: a flat patch stays finite
+
+
+def statistics(patches: Sequence[Patch]) -> tuple[Statistics, ...]:
+    """Mean and standard deviation of grey values in [0, 1] over the training part: all classes, then each by code.
+
+    Exact: computed from a histogram of the 256 grey values. ValueError when the training part is empty.
+    """
+    counts: dict[str, NDArray[np.int64]] = {}
+    for patch in patches:
+        if patch.part == "train":
+            histogram = np.bincount(patch.pixels.ravel(), minlength=256).astype(np.int64)
+            counts[patch.label] = counts.get(patch.label, np.zeros(256, np.int64)) + histogram
+    if not counts:
+        raise ValueError("no patch is in the training part: check the data folder, the split and the exclusions")
+    total = np.sum(list(counts.values()), axis=0)
+    return (_statistics(None, total), *(_statistics(code, counts[code]) for code in sorted(counts)))
+
+
+def normalise(
+    pixels: NDArray[np.uint8],
+    labels: NDArray[np.str_],
+    statistics: Sequence[Statistics],
+    mode: Normalise,
+) -> NDArray[np.float32]:
+    """Grey values as z-scores, float32 [n, s, s], from pixels uint8 [n, s, s] and class codes `labels` str [n].
+
+    per_class: by the statistics of the patch's own class (needs the label, so it leaks it); train: by those of the
+    training part; imagenet: by ImageNet's, averaged over channels; per_patch: by the patch's own. Standard
+    deviations below one grey level count as one. ValueError when the statistics needed are not given.
+    """
+    grey = pixels.astype(np.float32) / np.float32(255)
+    if mode == "per_patch":
+        mean, std = grey.mean(axis=(1, 2), dtype=np.float64), grey.std(axis=(1, 2), dtype=np.float64)
+    elif mode == "imagenet":
+        mean, std = np.array([IMAGENET_MEAN]), np.array([IMAGENET_STD])
+    else:
+        known = {row.label: row for row in statistics}
+        wanted: list[str | None] = [str(code) for code in labels] if mode == "per_class" else [None]
+        absent = {str(code) for code in wanted if code not in known}
+        if absent:
+            raise ValueError(f"no training statistics for {', '.join(sorted(absent))}: prepare the patches again")
+        mean = np.array([known[code].mean for code in wanted])
+        std = np.array([known[code].std for code in wanted])
+    scale = np.maximum(std, LEAST_STD).astype(np.float32)
+    grey -= mean.astype(np.float32)[:, None, None]
+    grey /= scale[:, None, None]
+    return grey
+
+
+def _statistics(code: str | None, histogram: NDArray[np.int64]) -> Statistics:
+    values = np.arange(256) / 255
+    n = histogram.sum()
+    mean = float((histogram * values).sum() / n)
+    return Statistics(code, mean, float(np.sqrt((histogram * (values - mean) ** 2).sum() / n)))

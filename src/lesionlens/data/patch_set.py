@@ -1,0 +1,99 @@
+"""From an index to patches: select, split, decode, cut. Streaming, in several processes, always in the same order.
+
+Reasons of exclusions. From the tables: `no_target_class` (BENIGN_WITHOUT_CALLBACK), `class_of_first_row` and
+`overwritten` (one patch per image, the study's rule), `part_left_out` (the study's rule for the test part of
+calcifications). From the files: `path_refused`, `image_` or `mask_` followed by `missing`, `ambiguous`, `refused`
+(a link that leaves the data folder), `unreadable`, `too_large`; `mask_shape` (another aspect ratio than its
+image's), `empty_mask`. Notes about an image, without a lesion: `mask_resized`, `background_short`, and
+`background_unreadable`.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from lesionlens.config import StudyConfig
+from lesionlens.data.background_pass import BackgroundPlan, background_patches
+from lesionlens.data.image_jobs import LesionJob, LesionTask, cut_lesions
+from lesionlens.data.processes import Processes
+from lesionlens.data.selection import Choice, select, view_key
+from lesionlens.data.splits import Member, assign_parts, crossing_patients
+from lesionlens.records import DatasetIndex, Exclusion, Image, Part, Patch
+
+log = logging.getLogger(__name__)
+
+
+def build_patches(
+    index: DatasetIndex, root: Path, study: StudyConfig, report: Callable[[int, int], None] | None = None
+) -> Iterator[Patch | Exclusion]:
+    """Every patch of a study and, for every lesion without one, why.
+
+    Lesion patches first, by image, then background patches. Content and order depend on the index, `study.patches`,
+    `study.background`, `study.split` and `study.seed` alone, not on the number of processes. Every lesion of the
+    index has either patches or one exclusion. Memory is bounded by a few full images per process. `report` receives
+    (images done, images expected).
+    """
+    choices, left_out = select(index, study.patches.per)
+    plan = BackgroundPlan(index, _background_images(index), study)
+    parts = assign_parts(
+        [*_members(index, choices), *plan.members()], crossing_patients(index), study.split, study.seed
+    )
+    yield from left_out
+    jobs, dropped = _lesion_jobs(choices, parts, root, study)
+    yield from dropped
+    total = len(jobs) + plan.expected(parts)
+    done = 0
+    sizes: list[tuple[int, int]] = []
+    tell = report or (lambda done, total: None)
+    tell(0, total)
+    with Processes(study.execution.workers) as processes:
+        for items in processes.map(cut_lesions, jobs):
+            done += 1
+            tell(done, total)
+            for item in items:
+                if isinstance(item, Patch) and item.part != "test":
+                    sizes.append((item.window.width, item.window.height))
+                yield item
+        for found in background_patches(plan, parts, root, sizes, processes):
+            done = min(done + 1, total)
+            tell(done, total)
+            yield from found
+    tell(total, total)
+
+
+def _members(index: DatasetIndex, choices: tuple[Choice, ...]) -> list[Member]:
+    groups = {label.code: label.group for label in index.labels}
+    return [Member(c.lesion.key, c.image.patient, c.label, groups[c.label], c.lesion.official_part) for c in choices]
+
+
+def _lesion_jobs(
+    choices: tuple[Choice, ...], parts: dict[str, Part | None], root: Path, study: StudyConfig
+) -> tuple[list[LesionJob], list[Exclusion]]:
+    """One job per image, in index order: an image is decoded once however many lesions it has."""
+    tasks: dict[str, list[LesionTask]] = defaultdict(list)
+    images: dict[str, Image] = {}
+    dropped = []
+    for choice in choices:
+        part = parts[choice.lesion.key]
+        if part is None:
+            detail = "the study used no official test patch of a calcification"
+            dropped.append(Exclusion(choice.image.key, choice.lesion.key, "part_left_out", detail))
+        else:
+            images[choice.image.key] = choice.image
+            tasks[choice.image.key].append(LesionTask(choice.lesion, choice.label, part))
+    jobs = [LesionJob(root, images[key], tuple(found), study.patches, study.seed) for key, found in tasks.items()]
+    return jobs, dropped
+
+
+def _background_images(index: DatasetIndex) -> list[Image]:
+    """Images whose lesions all lack a target class and whose files are all there.
+
+    A mammogram that is in two case files is left alone: its other key may hold a lesion, or a mask of another size.
+    """
+    keys: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for image in index.images:
+        keys[view_key(image)].add(image.key)
+    unfit = {lesion.image_key for lesion in index.lesions if lesion.label is not None}
+    unfit |= {exclusion.image_key for exclusion in index.exclusions}
+    return [i for i in index.images if i.key not in unfit and len(keys[view_key(i)]) == 1]

@@ -1,0 +1,159 @@
+"""Lesion windows: from a mask to a box, from a box to a window, from a window to a patch (protocol section 2)."""
+
+from dataclasses import dataclass
+from math import floor
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import label, regionprops
+
+from lesionlens.data.images import resize, resize_mask
+from lesionlens.records import Box
+
+THRESHOLD = 127  # masks are JPEGs: 1-19 and 236-254 occur around edges
+SPECK_SHARE = 0.01  # a connected part (8 neighbours) below this share of the largest part's pixels is a speck
+OVERLAP = 0.5  # intersection over union above which the smaller of two component boxes is suppressed
+ASPECT_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Roi:
+    """The pixels of a lesion: its bounding box in the image and the mask inside it, bool [box height, box width]."""
+
+    box: Box
+    mask: NDArray[np.bool_]
+
+
+class MaskShapeError(ValueError):
+    """A mask whose aspect ratio is not its image's."""
+
+
+def binarise(pixels: NDArray[np.uint8], shape: tuple[int, ...]) -> tuple[NDArray[np.bool_], bool]:
+    """Mask pixels above 127, bool [shape], and whether they had to be resized to the image's shape (height, width).
+
+    A mask of another size is resized (nearest) where its aspect ratio is the image's within 1 %, else MaskShapeError.
+    """
+    mask = pixels > THRESHOLD
+    if mask.shape == shape:
+        return mask, False
+    (height, width), (rows, columns) = shape, mask.shape
+    if not same_aspect((columns, rows), (width, height)):
+        raise MaskShapeError(f"mask {columns} x {rows}, image {width} x {height}")
+    return resize_mask(mask, width, height), True
+
+
+def same_aspect(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    """Whether two sizes (width, height) have the same aspect ratio within 1 %."""
+    return abs((a[0] * b[1]) / (a[1] * b[0]) - 1) <= ASPECT_TOLERANCE
+
+
+def extent(mask: NDArray[np.bool_]) -> Box | None:
+    """Bounding box of the True pixels, None if there are none."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not rows.size:
+        return None
+    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
+    return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+
+
+def find_roi(mask: NDArray[np.bool_]) -> Roi | None:
+    """The lesion of a full-size mask without its specks, None for an empty mask."""
+    box = extent(mask)
+    if box is None:
+        return None
+    inner = mask[box.y0 : box.y1, box.x0 : box.x1]
+    parts = label(inner, connectivity=2)  # type: ignore[no-untyped-call]
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    kept = (sizes >= SPECK_SHARE * sizes.max())[parts]
+    kept &= inner
+    return _tight(kept, box)
+
+
+def components(roi: Roi) -> tuple[Roi, ...]:
+    """Connected parts (8 neighbours), largest box first; a box that overlaps a kept one too much is suppressed."""
+    parts = label(roi.mask, connectivity=2)  # type: ignore[no-untyped-call]
+    found = []
+    for region in regionprops(parts):  # type: ignore[no-untyped-call]
+        y0, x0, y1, x1 = region.bbox
+        box = Box(roi.box.x0 + x0, roi.box.y0 + y0, roi.box.x0 + x1, roi.box.y0 + y1)
+        found.append(Roi(box, region.image))
+    found.sort(key=lambda part: (-part.box.width * part.box.height, part.box.y0, part.box.x0))
+    kept: list[Roi] = []
+    for part in found:
+        if all(overlap(part.box, other.box) <= OVERLAP for other in kept):
+            kept.append(part)
+    return tuple(kept)
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes."""
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    return shared / (a.width * a.height + b.width * b.height - shared)
+
+
+def median_position(roi: Roi) -> tuple[float, float]:
+    """(x, y) of the median mask pixel along each axis, in image coordinates where pixel i covers i to i + 1."""
+    x = _median(roi.mask.sum(axis=0))
+    y = _median(roi.mask.sum(axis=1))
+    return roi.box.x0 + x + 0.5, roi.box.y0 + y + 0.5
+
+
+def lesion_window(
+    roi: Roi, shape: tuple[int, ...], context: float, jitter: float = 0.0, draw: tuple[float, float] = (0.5, 0.5)
+) -> Box:
+    """The window of `context` times the lesion box, centred at the median mask pixel, clipped to the image.
+
+    `jitter` moves it along each axis by that share of the way towards a place drawn evenly (`draw`, two numbers
+    in [0, 1)) among all places where it holds the whole lesion box. The lesion box is always wholly inside.
+    """
+    height, width = shape
+    x, y = median_position(roi)
+    x0, x1 = _span(roi.box.x0, roi.box.x1, x, context, jitter, draw[0])
+    y0, y1 = _span(roi.box.y0, roi.box.y1, y, context, jitter, draw[1])
+    return Box(max(x0, 0), max(y0, 0), min(x1, width), min(y1, height))
+
+
+def cut(pixels: NDArray[np.uint8], window: Box, size: int) -> NDArray[np.uint8]:
+    """The window's pixels, resized to uint8 [size, size]."""
+    return resize(pixels[window.y0 : window.y1, window.x0 : window.x1], size)
+
+
+def cut_mask(roi: Roi, window: Box, size: int) -> tuple[NDArray[np.bool_], float]:
+    """The mask in the window, resized (nearest) to bool [size, size]; and its share of the window before resizing."""
+    mask = np.zeros((window.height, window.width), dtype=np.bool_)
+    x0, x1 = max(roi.box.x0, window.x0), min(roi.box.x1, window.x1)
+    y0, y1 = max(roi.box.y0, window.y0), min(roi.box.y1, window.y1)
+    if x0 < x1 and y0 < y1:
+        source = roi.mask[y0 - roi.box.y0 : y1 - roi.box.y0, x0 - roi.box.x0 : x1 - roi.box.x0]
+        mask[y0 - window.y0 : y1 - window.y0, x0 - window.x0 : x1 - window.x0] = source
+    return resize_mask(mask, size, size), float(mask.mean())
+
+
+def _tight(mask: NDArray[np.bool_], within: Box) -> Roi | None:
+    box = extent(mask)
+    if box is None:
+        return None
+    placed = Box(within.x0 + box.x0, within.y0 + box.y0, within.x0 + box.x1, within.y0 + box.y1)
+    return Roi(placed, mask[box.y0 : box.y1, box.x0 : box.x1])
+
+
+def _median(counts: NDArray[np.intp]) -> float:
+    """Median index, weighted by counts; the mean of the two middle ones for an even total."""
+    total = np.cumsum(counts)
+    low, high = np.searchsorted(total, [(total[-1] - 1) // 2 + 1, total[-1] // 2 + 1])
+    return float(low + high) / 2
+
+
+def _span(start: int, stop: int, centre: float, context: float, jitter: float, draw: float) -> tuple[int, int]:
+    """First and last + 1 pixel of a window along one axis, before clipping."""
+    length = max(floor(context * (stop - start) + 0.5), stop - start)
+    first, last = stop - length, start  # where it may begin and still hold start..stop
+    centred = min(max(centre - length / 2, first), last)
+    begin = floor(centred + jitter * (first + draw * (last - first) - centred) + 0.5)
+    begin = min(max(begin, first), last)
+    return begin, begin + length

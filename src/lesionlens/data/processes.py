@@ -1,0 +1,70 @@
+"""An ordered map over processes with a bounded number of jobs in flight."""
+
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
+from types import TracebackType
+from typing import Self, TypeVar
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+AHEAD = 3  # jobs in flight per process: enough to keep all busy, few enough to bound memory
+
+
+class Processes:
+    """A context that maps in `workers` processes (0: one per usable core; 1: in this process).
+
+    Processes are spawned, not forked, since the caller may have threads; they start with the first job.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        if self.workers > 1:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.workers, context, _leave_with_parent)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def map(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
+        """Results in the order of `jobs`, taken lazily; what is in flight is dropped when the caller stops early."""
+        if self._pool is None:
+            yield from map(function, jobs)
+            return
+        waiting = iter(jobs)
+        flying: deque[Future[Result]] = deque()
+        try:
+            for job in islice(waiting, AHEAD * self.workers):
+                flying.append(self._pool.submit(function, job))
+            while flying:
+                result = flying.popleft().result()
+                for job in islice(waiting, 1):
+                    flying.append(self._pool.submit(function, job))
+                yield result
+        finally:
+            for future in flying:
+                future.cancel()
+
+
+def _leave_with_parent() -> None:
+    """A worker whose parent was killed would wait for ever."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,138 @@
+"""Who goes to training, validation and test, and whether the parts share anything (protocol section 5)."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+from lesionlens.config import SplitConfig
+from lesionlens.data.chance import generator
+from lesionlens.data.selection import view_key
+from lesionlens.records import PARTS, DatasetIndex, Image, LeakCheck, Part, Patch
+
+MOVED_GROUP = "calcification"
+MOVED = 110  # training patches that the study moved to test, of each calcification class
+SMALLEST = 468  # the smaller calcification class of the official training part; scales MOVED for smaller data sets
+
+Unit = Literal["patient", "image", "lesion"]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What a split places: a lesion, or a background image. `key` is unique; `group` pools labels."""
+
+    key: str
+    patient: str
+    label: str
+    group: str
+    official_part: Literal["train", "test"] | None
+
+
+def assign_parts(
+    members: Sequence[Member], crossing: frozenset[str], split: SplitConfig, seed: int
+) -> dict[str, Part | None]:
+    """The part of every member by key; None for what the rule `paper` leaves out.
+
+    official: the data set's own parts. sound: patients in `crossing` (see `crossing_patients`) go wholly to test.
+    paper: 110 members of each calcification class move from training to test, the official calcification test part
+    is left out; in a class smaller than the study's, in proportion. From training, `split.validation` of each class
+    becomes validation: single members, or whole patients. Order of members does not matter.
+
+    ValueError when a member has no official part.
+    """
+    parts: dict[str, Part | None] = {}
+    for member in members:
+        if member.official_part is None:
+            raise ValueError(f"{member.key} has no official part: this data set can't be split by rule {split.rule!r}")
+        parts[member.key] = member.official_part
+        if split.rule == "sound" and member.patient in crossing:
+            parts[member.key] = "test"
+    if split.rule == "paper":
+        _move_to_test(members, parts, seed)
+    training = sorted((m for m in members if parts[m.key] == "train"), key=lambda m: m.key)
+    choose = _patients if split.group == "patient" else _single
+    for key in choose(training, split.validation, seed):
+        parts[key] = "validation"
+    return parts
+
+
+def crossing_patients(index: DatasetIndex) -> frozenset[str]:
+    """Patients with an image in both official parts, whatever its lesions."""
+    found: dict[str, set[str | None]] = defaultdict(set)
+    for image in index.images:
+        found[image.patient].add(image.official_part)
+    return frozenset(patient for patient, parts in found.items() if len(parts) > 1)
+
+
+def leak_checks(patches: Iterable[Patch], images: Iterable[Image]) -> tuple[LeakCheck, ...]:
+    """Patients, images and lesions that two parts share, for every two parts. An image is a (patient, side, view)."""
+    views = {image.key: "_".join(view_key(image)) for image in images}
+    units: dict[tuple[Unit, Part], set[str]] = defaultdict(set)
+    for patch in patches:
+        units["patient", patch.part].add(patch.patient)
+        units["image", patch.part].add(views[patch.image_key])
+        if patch.lesion_key is not None:
+            units["lesion", patch.part].add(patch.lesion_key)
+    kinds: tuple[Unit, ...] = ("patient", "image", "lesion")
+    return tuple(_check(unit, a, b, units) for unit in kinds for a, b in combinations(PARTS, 2))
+
+
+def _check(unit: Unit, a: Part, b: Part, units: dict[tuple[Unit, Part], set[str]]) -> LeakCheck:
+    shared = sorted(units[unit, a] & units[unit, b])
+    return LeakCheck(unit, a, b, len(shared), tuple(shared[:10]))
+
+
+def _move_to_test(members: Sequence[Member], parts: dict[str, Part | None], seed: int) -> None:
+    classes: dict[str, list[str]] = defaultdict(list)
+    for member in members:
+        if member.group == MOVED_GROUP:
+            if parts[member.key] == "test":
+                parts[member.key] = None
+            else:
+                classes[member.label].append(member.key)
+    for label, keys in classes.items():
+        count = min(MOVED, len(keys) * MOVED // SMALLEST)
+        for place in generator(seed, "moved to test", label).permutation(len(keys))[:count]:
+            parts[sorted(keys)[place]] = "test"
+
+
+def _single(training: Sequence[Member], share: float, seed: int) -> list[str]:
+    """Validation members, drawn within each class."""
+    classes: dict[str, list[str]] = defaultdict(list)
+    for member in training:
+        classes[member.label].append(member.key)
+    chosen = []
+    for label, keys in classes.items():
+        order = generator(seed, "validation", label).permutation(len(keys))
+        chosen += [keys[place] for place in order[: round(share * len(keys))]]
+    return chosen
+
+
+def _patients(training: Sequence[Member], share: float, seed: int) -> list[str]:
+    """Validation members, whole patients, so that every class comes close to its share.
+
+    Patients come in random order; one is taken when that brings the classes closer to their targets, in squares
+    relative to the target. A class left without any takes the patient with the fewest members.
+    """
+    people: dict[str, Counter[str]] = defaultdict(Counter)
+    for member in training:
+        people[member.patient][member.label] += 1
+    names = sorted(people)
+    total = sum(people.values(), Counter[str]())
+    target = {label: share * count for label, count in total.items()}
+    taken: Counter[str] = Counter()
+    chosen: set[str] = set()
+    order = [names[place] for place in generator(seed, "validation patients").permutation(len(names))]
+    for name in order:
+        change = sum(n * (n + 2 * (taken[label] - target[label])) / target[label] for label, n in people[name].items())
+        if change < 0:
+            chosen.add(name)
+            taken += people[name]
+    for label in sorted(total):
+        having = [name for name in order if people[name][label] and name not in chosen]
+        if not taken[label] and len(having) > 1:
+            name = min(having, key=lambda n: people[n].total())
+            chosen.add(name)
+            taken += people[name]
+    return [member.key for member in training if member.patient in chosen]
