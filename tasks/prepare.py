@@ -64,7 +64,7 @@ def prepare_patches(config: StudyConfig, root: Path) -> int:
             config.patches.size,
             patches,
             exclusions,
-            leak_checks(patches),
+            leak_checks(patches, index.images),
             statistics(patches),
         )
         log.info("%d patches cut, %d lesions left out, each with a reason", len(patches), len(exclusions))
