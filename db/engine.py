@@ -1,0 +1,60 @@
+"""Connections to the record. The only place that reads the database URL."""
+
+import os
+from functools import lru_cache
+
+from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError
+
+from db import embedded, migrate
+from lesionlens.home import home
+
+OLDEST = 150000
+
+
+def database_url() -> str:
+    """`LESIONLENS_DATABASE_URL`, or the URL of the embedded server, which is started where it does not run.
+
+    The URL may hold a password: pass it on, never print or store it.
+    """
+    named = os.environ.get("LESIONLENS_DATABASE_URL")
+    if not named:
+        return embedded.start(home().ensure().record)
+    return parse(named).render_as_string(hide_password=False)
+
+
+def parse(text: str) -> URL:
+    """A PostgreSQL URL with psycopg as its driver; TLS options pass through. ValueError, without the text, else."""
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise ValueError(
+            "LESIONLENS_DATABASE_URL is not a URL: expected postgresql://user:password@host:port/database"
+        ) from None  # the cause would show the password
+    if url.get_backend_name() not in ("postgresql", "postgres"):
+        raise ValueError(f"LESIONLENS_DATABASE_URL names {url.get_backend_name()}: the record needs PostgreSQL")
+    return url.set(drivername="postgresql+psycopg")
+
+
+def make_engine() -> Engine:
+    """The process's engine, its record migrated to what this code expects.
+
+    Cheap to call again: the same engine comes back, and an embedded server that has died is started anew.
+    Engines do not travel between processes; call this in each.
+    """
+    return _engine(database_url(), os.getpid())
+
+
+@lru_cache(maxsize=8)
+def _engine(url: str, process: int) -> Engine:
+    engine = create_engine(url, pool_pre_ping=True, pool_size=4, hide_parameters=True)
+    _check_version(engine)
+    migrate.upgrade(engine)
+    return engine
+
+
+def _check_version(engine: Engine) -> None:
+    with engine.connect() as connection:
+        version = connection.connection.driver_connection.info.server_version  # type: ignore[union-attr]
+    if version < OLDEST:
+        raise RuntimeError(f"the record's server is PostgreSQL {version // 10000}: 15 or newer is needed")
