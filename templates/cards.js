@@ -34,6 +34,7 @@ function picture(sample, r) {
     const canvas = element("canvas", { width: size, height: size, "aria-hidden": "true" });
     frame.append(canvas);
     frame.draw = () => {
+      frame.draw = null;
       const values = scaled(r.map, size);
       if (values === null) return;
       paint(canvas, values, record.heat);
@@ -44,6 +45,12 @@ function picture(sample, r) {
   if (sample.outline) lines.append(path("halo", sample.outline), path("outline", sample.outline));
   frame.append(lines);
   return frame;
+}
+
+function drawAll() {
+  for (const frame of document.querySelectorAll("#cards .picture")) {
+    if (frame.draw) { seen.unobserve(frame); frame.draw(); }
+  }
 }
 
 const seen = new IntersectionObserver((entries) => {
@@ -67,7 +74,8 @@ function verdict(r) {
 
 function card(sample, run) {
   const r = result(sample, run);
-  const numbers = element("span", { class: "numbers" }, `IoU ${score(r.iou)} · confidence ${score(r.confidence)}`);
+  const sure = r.confidence === null ? "" : `${Math.round(100 * r.confidence)} % sure`;
+  const numbers = element("span", { class: "numbers pair" }, element("span", {}, `IoU ${score(r.iou)}`), element("span", {}, sure));
   const open = element("a", { href: link(sample), class: "card" }, picture(sample, r), element("strong", {}, sample.label), verdict(r), numbers);
   return element("li", { "data-key": sample.key }, open);
 }

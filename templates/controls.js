@@ -46,5 +46,6 @@ const colours = bar.createImageData(256, 1);
 for (let i = 0; i < 256; i++) colours.data.set([...record.heat.subarray(3 * i, 3 * i + 3), 255], 4 * i);
 bar.putImageData(colours, 0, 0);
 
+addEventListener("beforeprint", drawAll);
 refresh();
 follow();

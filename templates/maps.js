@@ -45,25 +45,36 @@ function paint(canvas, values, heat) {
   context.putImageData(image, 0, 0);
 }
 
-// The border of values >= threshold, as path data in pixels: marching squares, linear on each edge.
+// The border of values >= threshold, as path data in pixels: marching squares, cut linearly, joined into lines.
 function border(values, size, threshold) {
   const at = (x, y) => (x < 0 || y < 0 || x >= size || y >= size ? -1 : values[y * size + x]);
   const cut = (a, b) => (a < 0 || b < 0 ? 0.5 : (threshold - a) / (b - a));
-  let d = "";
+  const points = new Map(), next = new Map();
+  const join = (from, to) => { next.set(from, [...(next.get(from) || []), to]); };
   for (let y = -1; y < size; y++) {
     for (let x = -1; x < size; x++) {
-      const a = at(x, y), b = at(x + 1, y), c = at(x + 1, y + 1), e = at(x, y + 1);
-      const inside = [a, b, c, e].map((v) => v >= threshold);
+      const a = at(x, y), b = at(x + 1, y), c = at(x + 1, y + 1), d = at(x, y + 1);
+      const inside = [a, b, c, d].map((v) => v >= threshold);
       if (inside.every((v) => v === inside[0])) continue;
       const ends = [];
-      if (inside[0] !== inside[1]) ends.push([x + cut(a, b), y]);
-      if (inside[1] !== inside[2]) ends.push([x + 1, y + cut(b, c)]);
-      if (inside[3] !== inside[2]) ends.push([x + cut(e, c), y + 1]);
-      if (inside[0] !== inside[3]) ends.push([x, y + cut(a, e)]);
-      for (let i = 0; i + 1 < ends.length; i += 2) {
-        d += ends.slice(i, i + 2).map(([px, py], j) => (j ? "L" : "M") + (px + 0.5).toFixed(1) + " " + (py + 0.5).toFixed(1)).join("");
-      }
+      const end = (name, px, py) => { points.set(name, `${(px + 0.5).toFixed(1)} ${(py + 0.5).toFixed(1)}`); ends.push(name); };
+      if (inside[0] !== inside[1]) end(`h${x},${y}`, x + cut(a, b), y);
+      if (inside[1] !== inside[2]) end(`v${x + 1},${y}`, x + 1, y + cut(b, c));
+      if (inside[3] !== inside[2]) end(`h${x},${y + 1}`, x + cut(d, c), y + 1);
+      if (inside[0] !== inside[3]) end(`v${x},${y}`, x, y + cut(a, d));
+      for (let i = 0; i + 1 < ends.length; i += 2) { join(ends[i], ends[i + 1]); join(ends[i + 1], ends[i]); }
     }
   }
-  return d;
+  let path = "";
+  const left = new Set(points.keys());
+  for (const start of points.keys()) {
+    if (!left.delete(start)) continue;
+    path += "M" + points.get(start);
+    for (let here = start; here; ) {
+      here = next.get(here).find((name) => left.has(name));
+      if (here) { left.delete(here); path += "L" + points.get(here); }
+    }
+    path += "Z";
+  }
+  return path;
 }

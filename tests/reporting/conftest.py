@@ -261,7 +261,7 @@ def build(
         name: pl.DataFrame(found, infer_schema_length=None) if found else empty[name] for name, found in frames.items()
     }
     tables["comparison"] = pl.DataFrame(schema=dict.fromkeys(
-        ("run_a", "run_b"), pl.Int64) | {"score": pl.String} | dict.fromkeys(
+        ("evaluation_a", "evaluation_b"), pl.Int64) | {"score": pl.String} | dict.fromkeys(
         ("value_a", "value_b", "difference", "low", "high", "p", "p_holm"), pl.Float64) | {"n": pl.Int64})  # fmt: skip
     tables["exclusion_reasons"] = pl.DataFrame(
         [(1, "demo", "no_mask", 3), (1, "demo", "overwritten", 12)], schema=SCHEMAS["exclusion_reasons"], orient="row"

@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 
-import polars as pl
-
 from lesionlens.records import ReportData
 from lesionlens.reporting.localization import Standing, headline, score, sentence, standings
 from lesionlens.reporting.models import Model, Row, confidence, evaluated, frame, lookup, models, rows, shown
-from lesionlens.reporting.wording import counted, number, p_value, spoken
+from lesionlens.reporting.wording import counted, number, p_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +45,19 @@ def _accuracy(data: ReportData, model: Model) -> Row:
 def _best(data: ReportData, best: Model) -> str:
     row = _accuracy(data, best)
     chance = frame(data, "labels").height
-    share = spoken(row["accuracy"], row["low"], row["high"])
-    among = "classifies best" if len(shown(data)) > 1 else "is the only model"
+    among = "Of the models compared" if len(shown(data)) > 1 else "The only model"
+    which = "classifies best" if len(shown(data)) > 1 else "was evaluated"
     return (
-        f"{best.title}, {among}: it names the class of {share} of {counted(row['n'], 'test patch', 'test patches')} "
-        f"correctly ({chance} classes; intervals are {confidence(data)})."
+        f"{among}, {best.title}, {which}: it names the right one of {chance} classes for {_percent(row)} of "
+        f"{counted(row['n'], 'test patch', 'test patches')} (intervals are {confidence(data)})."
     )
+
+
+def _percent(row: Row) -> str:
+    value, low, high = (None if row[key] is None else 100 * row[key] for key in ("accuracy", "low", "high"))
+    if low is None or high is None:
+        return f"{number(value, 0)} %"
+    return f"{number(value, 0)} % ({number(low, 0)} to {number(high, 0)} %)"
 
 
 def _runner_up(data: ReportData, ranked: list[Model]) -> list[str]:
@@ -60,15 +65,13 @@ def _runner_up(data: ReportData, ranked: list[Model]) -> list[str]:
         return []
     best, second = ranked[:2]
     row = _accuracy(data, second)
-    text = f"Next comes {second.title} with {spoken(row['accuracy'], row['low'], row['high'])}"
+    text = f"Next comes {second.title} with {_percent(row)}"
     paired = _comparison(data, best, second)
     if paired is not None:
-        sign = 1 if paired["run_a"] == best.run_id else -1
-        low, high = sorted((sign * paired["low"], sign * paired["high"]))
-        clear = "a clear difference" if low > 0 else "no clear difference"
+        clear = "a clear difference" if paired["low"] > 0 else "no clear difference"
         return [
             f"{text}: {clear} on the same patches "
-            f"({number(sign * paired['difference'], signed=True)}, {number(low)} to {number(high)}, "
+            f"({number(paired['difference'], signed=True)}, {number(paired['low'])} to {number(paired['high'])}, "
             f"{p_value(paired['p_holm'])} corrected for the number of comparisons)."
         ]
     own = _accuracy(data, best)
@@ -77,12 +80,14 @@ def _runner_up(data: ReportData, ranked: list[Model]) -> list[str]:
 
 
 def _comparison(data: ReportData, first: Model, second: Model) -> Row | None:
-    found = frame(data, "comparison")
-    if not {"run_a", "run_b"} <= set(found.columns):
-        return None
-    pair = {first.run_id, second.run_id}
-    hits = found.filter((pl.col("score") == "accuracy") & pl.col("run_a").is_in(pair) & pl.col("run_b").is_in(pair))
-    return hits.to_dicts()[0] if hits.height else None
+    """The paired accuracies of two models, with the sign of first minus second."""
+    a, b = (_accuracy(data, model)["evaluation_id"] for model in (first, second))
+    for row in rows(data, "comparison", score="accuracy"):
+        if (row["evaluation_a"], row["evaluation_b"]) == (a, b):
+            return row
+        if (row["evaluation_a"], row["evaluation_b"]) == (b, a):
+            return row | {"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
+    return None
 
 
 def _other_localiser(data: ReportData, best: Model, ranked: list[Model]) -> list[str]:

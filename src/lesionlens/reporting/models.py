@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.wording import BACKBONES, STRATEGIES, STRATEGY_NUMBERS, plain
+from lesionlens.reporting.wording import BACKBONES, STRATEGIES, plain
 
 Row = dict[str, Any]
 
@@ -27,7 +27,7 @@ FRAMES = {
     "split_check": ("unit", "part_a", "part_b", "shared"),
     "normalisation": ("mean", "std"),
     "runs": ("run_id", "backbone", "strategy", "batch_size", "unit_rate", "seed", "status", "reason"),
-    "comparison": ("score", "difference", "low", "high", "p_holm"),
+    "comparison": ("evaluation_a", "evaluation_b", "score", "difference", "low", "high", "p_holm"),
     "iou_curves": ("run_id", "method", "threshold", "iou"),
     "selected_runs": ("run_id",),
 }
@@ -101,9 +101,9 @@ def _title(run: Row, told_apart: list[str]) -> str:
 
 
 def _short(run: Row, told_apart: list[str]) -> str:
-    number = STRATEGY_NUMBERS.get(run["strategy"], plain(run["strategy"], STRATEGIES)).replace("Strategy ", "S")
-    backbone = plain(run["backbone"], BACKBONES).replace(" with batch norm", "-BN")
-    return " ".join([f"{backbone} ({number})", *_extras(run, told_apart)])
+    backbone = plain(run["backbone"], BACKBONES).replace(" with batch norm", "")
+    strategy = plain(run["strategy"], STRATEGIES).split(" ")[0]
+    return ", ".join([backbone, strategy, *_extras(run, told_apart)])
 
 
 def _extras(run: Row, told_apart: list[str]) -> list[str]:

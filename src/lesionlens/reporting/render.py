@@ -11,8 +11,9 @@ from matplotlib import colormaps
 
 from lesionlens import __version__
 from lesionlens.records import ReportData
-from lesionlens.reporting import figures, provenance, table_localization, tables
+from lesionlens.reporting import figures_localization, provenance, table_localization, tables
 from lesionlens.reporting.answer import answer, subtitle
+from lesionlens.reporting.figures_training import learning_curves
 from lesionlens.reporting.gallery import gallery
 from lesionlens.reporting.models import confidence, evaluated, lookup, shown
 from lesionlens.reporting.published import published
@@ -54,10 +55,10 @@ def context(data: ReportData, values: dict[str, Any] | None) -> dict[str, Any]:
         "shown": shown(data),
         "not_shown": len(evaluated(data)) - len(shown(data)),
         "published": known,
-        "forest": figures.forest(data),
-        "thresholds": figures.threshold_curves(data),
-        "learning": figures.learning_curves(data),
-        "confidence_iou": figures.confidence_iou(data),
+        "forest": figures_localization.forest(data),
+        "thresholds": figures_localization.threshold_curves(data),
+        "learning": learning_curves(data),
+        "confidence_iou": figures_localization.confidence_iou(data),
         "table_1": tables.table_1(data, known),
         "table_2": tables.table_2(data, known),
         "table_3": tables.table_3(data, known),

@@ -146,7 +146,7 @@ def table_3(data: ReportData, known: Published) -> Table:
     """One-vs-rest AUC per class, from probabilities and from hard predictions, beside the published values."""
     labels = frame(data, "labels").sort("ordinal").to_dicts()
     beside = same_classes(data, known)
-    columns = [Column("Base model", numeric=False), Column("From", numeric=False), Column("Average")]
+    columns = [Column("Base model", numeric=False), Column("Average")]
     columns += [Column(label["code"], small=label["name"]) for label in labels]
     codes = ["mean", *(label["code"] for label in labels)]
     body = []
@@ -154,17 +154,17 @@ def table_3(data: ReportData, known: Published) -> Table:
     for model in found:
         values = {row["code"]: row for row in rows(data, "table_3_auc", run_id=model.run_id)}
         for key, words, mark in (("auc", "probabilities", "strong"), ("auc_hard", "hard predictions", "")):
-            cells = [Cell(model.title), Cell(words)]
+            cells = [Cell(model.title, f"from {words}")]
             cells += [plain_number(values.get(code, {}).get(key), mark=mark) for code in codes]
             body.append(TableRow(tuple(cells), series=model.series))
         theirs = known.match(model)
         if beside and theirs:
-            body.append(_published_auc(f"{model.title}, published", theirs, codes))
+            body.append(_published_auc(model.title, theirs, codes))
     if beside:
         matched = {(model.backbone, model.strategy) for model in found}
         for (backbone, name), run in known.runs.items():
             if (backbone, name) not in matched:
-                title = f"{plain(backbone, BACKBONES)}, {plain(name, STRATEGIES)}, published"
+                title = f"{plain(backbone, BACKBONES)}, {plain(name, STRATEGIES)}"
                 body.append(_published_auc(title, run, codes))
     notes = (
         *(unmatched(found, known) if beside else ("The classes differ from the published ones.",)),
@@ -185,7 +185,7 @@ def table_3(data: ReportData, known: Published) -> Table:
 
 
 def _published_auc(title: str, run: dict[str, dict[str, float]], codes: list[str]) -> TableRow:
-    cells = [Cell(title), Cell("hard predictions")]
+    cells = [Cell(title, "published, from hard predictions")]
     cells += [plain_number(run["auc_hard"].get(code)) for code in codes]
     return TableRow(tuple(cells), "published")
 
