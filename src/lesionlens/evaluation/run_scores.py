@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from polars import DataType
 
 from lesionlens.evaluation.auc import resampled_auc
 from lesionlens.evaluation.bootstrap import Clusters, interval, ratios
@@ -12,7 +13,7 @@ from lesionlens.evaluation.explanations import Explanation, scorable
 from lesionlens.evaluation.scores import averages, class_auc, confusion_matrix, mean_defined
 from lesionlens.records import PatchArrays
 
-RUN_SCORES = {
+RUN_SCORES: dict[str, DataType | type[DataType]] = {
     "name": pl.String,
     "method": pl.String,
     "target": pl.String,

@@ -4,15 +4,16 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from polars import DataType
 from torchmetrics.functional.classification import (
-    multiclass_auroc,
+    binary_auroc,
     multiclass_confusion_matrix,
     multiclass_f1_score,
     multiclass_precision,
     multiclass_recall,
 )
 
-CLASS_SCORES = {
+CLASS_SCORES: dict[str, DataType | type[DataType]] = {
     "label": pl.Int16,
     "precision": pl.Float64,
     "recall": pl.Float64,
@@ -65,12 +66,11 @@ def class_auc(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> 
     """Area under the ROC curve of each class against the rest, float64 [classes]; NaN where one side has no sample."""
     classes = probabilities.shape[1]
     auc = np.full(classes, np.nan)
-    present = np.bincount(labels, minlength=classes)
-    defined = (present > 0) & (present < len(labels))
-    if defined.any():
-        truth = torch.from_numpy(labels)
-        values = multiclass_auroc(torch.from_numpy(probabilities), truth, classes, average="none", thresholds=None)
-        auc[defined] = values.numpy()[defined]
+    for label in range(classes):
+        truth = labels == label
+        if truth.any() and not truth.all():
+            scores = torch.from_numpy(np.ascontiguousarray(probabilities[:, label]))
+            auc[label] = float(binary_auroc(scores, torch.from_numpy(truth.astype(np.int64)), thresholds=None))
     return auc
 
 

@@ -6,11 +6,12 @@ from math import comb
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from polars import DataType
 
 from lesionlens.config import EvaluationConfig
 from lesionlens.evaluation.bootstrap import Clusters, draw, interval, ratios
 
-COMPARISONS = {
+COMPARISONS: dict[str, DataType | type[DataType]] = {
     "evaluation_a": pl.Int64,
     "evaluation_b": pl.Int64,
     "score": pl.String,
@@ -52,7 +53,7 @@ def compare(samples: pl.DataFrame, evaluation: EvaluationConfig, seed: int) -> p
         part.with_columns(p_holm=pl.Series(holm(part["p"].to_numpy()), dtype=pl.Float64))
         for part in frame.partition_by("score", maintain_order=True)
     ]
-    return pl.concat([pl.DataFrame(schema=COMPARISONS), *(part.select(COMPARISONS) for part in corrected)])
+    return pl.concat([pl.DataFrame(schema=COMPARISONS), *(part.select(list(COMPARISONS)) for part in corrected)])
 
 
 def _accuracy(both: pl.DataFrame, clusters: Clusters, confidence: float) -> dict[str, object]:

@@ -1,0 +1,85 @@
+"""Patient-clustered resampling against plain loops, and the coverage of its intervals."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from lesionlens.evaluation.auc import resampled_auc
+from lesionlens.evaluation.bootstrap import draw, interval, ratios
+
+
+def patients(count: int, per_patient: int) -> np.ndarray:
+    return np.array([f"P_{i // per_patient:03d}" for i in range(count)])
+
+
+def test_samples_of_one_patient_are_drawn_together() -> None:
+    clusters = draw(patients(12, 3), 50, np.random.default_rng(0))
+    weights = clusters.weights(0, 50)
+    assert weights.shape == (50, 12)
+    np.testing.assert_array_equal(weights[:, 0::3], weights[:, 2::3])
+    np.testing.assert_array_equal(clusters.counts.sum(axis=1), np.full(50, 4))
+
+
+def test_ratios_are_weighted_means_of_the_samples_in_use() -> None:
+    generator = np.random.default_rng(1)
+    values, used = generator.random((20, 2)), generator.random((20, 2)) < 0.6
+    clusters = draw(patients(20, 2), 30, generator)
+    found = ratios(values, used, clusters)
+    for resample, weights in enumerate(clusters.weights(0, 30)):
+        for column in range(2):
+            chosen = used[:, column]
+            expected = np.average(values[chosen, column], weights=weights[chosen])
+            assert found[resample, column] == pytest.approx(expected)
+
+
+def test_a_resample_without_any_sample_in_use_is_undefined_and_left_out() -> None:
+    used = np.zeros((8, 2), dtype=np.bool_)
+    used[0, 0] = True
+    clusters = draw(patients(8, 1), 200, np.random.default_rng(0))
+    resampled = ratios(np.full((8, 2), 0.7), used, clusters)
+    assert 0 < np.isnan(resampled[:, 0]).sum() < 200 and np.isnan(resampled[:, 1]).all()
+    low, high = interval(resampled, 0.95)
+    assert [low[0], high[0]] == pytest.approx([0.7, 0.7]) and np.isnan([low[1], high[1]]).all()
+
+
+def test_the_same_seed_draws_the_same_patients() -> None:
+    first, second = (draw(patients(30, 2), 10, np.random.default_rng(7)).counts for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_resampled_auc_is_scikit_learn_with_weights() -> None:
+    generator = np.random.default_rng(2)
+    scores = np.round(generator.random(60), 1).astype(np.float32)  # many ties
+    positive = generator.random(60) < 0.4
+    clusters = draw(patients(60, 3), 120, generator)
+    found = resampled_auc(scores, positive, clusters)
+    for resample in (0, 50, 119):
+        weights = clusters.weights(resample, resample + 1)[0]
+        assert found[resample] == pytest.approx(roc_auc_score(positive, scores, sample_weight=weights))
+
+
+def test_resampled_auc_is_undefined_where_one_side_is_not_drawn() -> None:
+    positive = np.array([True, False, False, False])
+    found = resampled_auc(
+        np.array([4, 3, 2, 1], np.float32), positive, draw(patients(4, 1), 100, np.random.default_rng(0))
+    )
+    assert 0 < np.isnan(found).sum() < 100 and np.nanmin(found) == 1
+
+
+@pytest.mark.slow
+def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
+    """400 simulated studies of 120 patients with 1 to 4 samples each, whose scores share a patient effect."""
+    generator = np.random.default_rng(0)
+    covered = {"clustered": 0, "ignoring patients": 0}
+    studies, truth = 400, 0.4
+    for _ in range(studies):
+        per_patient = generator.integers(1, 5, 120)
+        names = np.repeat([f"P_{i}" for i in range(120)], per_patient)
+        chance = np.repeat(generator.beta(2, 3, 120), per_patient)  # mean 0.4, shared within a patient
+        values = (generator.random(len(names)) < chance).astype(np.float64)[:, None]
+        for kind, units in (("clustered", names), ("ignoring patients", np.arange(len(names)).astype(np.str_))):
+            resampled = ratios(values, np.ones_like(values, dtype=np.bool_), draw(units, 400, generator))
+            low, high = interval(resampled, 0.95)
+            covered[kind] += int(low[0] <= truth <= high[0])
+    assert 0.90 <= covered["clustered"] / studies <= 0.98
+    assert covered["clustered"] > covered["ignoring patients"]

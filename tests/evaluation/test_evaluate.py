@@ -1,0 +1,167 @@
+"""One run evaluated whole: what the frames hold, and that they hang together."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from lesionlens.config import EvaluationConfig, RunConfig, TrainingConfig
+from lesionlens.evaluation.evaluate import evaluate
+from lesionlens.evaluation.localise import score_grids
+from lesionlens.records import Evaluation, PatchArrays
+from lesionlens.training.backbones import build
+
+RUN = RunConfig(backbone="resnet18", strategy="gradual")
+TRAINING = TrainingConfig(weights="none")
+CONFIG = EvaluationConfig(methods=("grad_cam", "layer_cam"), resamples=100)
+KEY = ["name", "method", "target", "policy", "population", "group_name"]
+
+
+def run(patches: PatchArrays, config: EvaluationConfig = CONFIG, cache: Path | None = None, **options) -> Evaluation:
+    return evaluate(build("resnet18", 5, seed=3), RUN, TRAINING, config, patches, 0, "cpu", cache, **options)
+
+
+@pytest.fixture(scope="module")
+def patches(tiny_patches: Callable[..., PatchArrays]) -> PatchArrays:
+    """One test lesion lost its mask when it was resized."""
+    made = tiny_patches()
+    made.masks[11] = False
+    assert made.parts[11] == "test" and made.has_mask[11]
+    return made
+
+
+@pytest.fixture(scope="module")
+def result(patches: PatchArrays) -> Evaluation:
+    return run(patches)
+
+
+def test_every_test_sample_is_predicted_and_no_other(patches: PatchArrays, result: Evaluation) -> None:
+    frame = result.predictions
+    assert frame["patch_id"].to_list() == patches.part("test").ids.tolist()
+    probabilities = np.array(frame["probabilities"].to_list())
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_array_equal(probabilities.argmax(axis=1), frame["predicted"].to_numpy())
+
+
+def test_every_method_and_target_explains_every_test_sample(patches: PatchArrays, result: Evaluation) -> None:
+    counts = result.explanations.group_by("method", "target").len().sort("method", "target")
+    pairs = [(m, t) for m in ("grad_cam", "layer_cam") for t in ("predicted", "true")]
+    pairs += [(m, "none") for m in ("centred_disc", "mean_mask", "whole_patch")] + [("random_weights", "predicted")]
+    assert counts.select("method", "target").rows() == sorted(pairs)
+    assert set(counts["len"]) == {len(patches.part("test").ids)}
+    true = result.explanations.filter(method="grad_cam", target="true")
+    assert true["label"].to_list() == patches.part("test").labels.tolist()
+
+
+def test_background_and_lost_masks_have_no_score_and_say_why(patches: PatchArrays, result: Evaluation) -> None:
+    lost = int(patches.ids[11])
+    background = patches.ids[(patches.parts == "test") & ~patches.has_mask].tolist()
+    for frame in (result.localizations, result.explanations):
+        assert set(frame.filter(pl.col("patch_id").is_in(background))["reason"]) == {"background"}
+        assert set(frame.filter(patch_id=lost)["reason"]) == {"empty_mask"}
+    unscored = result.localizations.filter(pl.col("patch_id").is_in([*background, lost]))
+    assert unscored["iou"].null_count() == unscored.height
+    scored = result.localizations.filter(~pl.col("patch_id").is_in([*background, lost]))
+    assert scored["iou"].null_count() == 0 and scored["iou"].is_between(0, 1).all()
+
+
+def test_scores_can_be_computed_again_from_the_stored_grid(patches: PatchArrays, result: Evaluation) -> None:
+    test = patches.part("test")
+    rows = result.explanations.filter(method="layer_cam", target="predicted")
+    shape = rows["rows"][0], rows["cols"][0]
+    grids = np.array(rows["grid"].to_list(), dtype=np.float32).reshape(-1, *shape)
+    again = score_grids(grids, test.masks, "relu_max", 0.5)
+    stored = result.localizations.filter(method="layer_cam", target="predicted", policy="otsu")
+    np.testing.assert_array_equal(stored["iou"].fill_null(np.nan).to_numpy(), again.otsu_iou)
+    np.testing.assert_array_equal(rows["pixel_ap"].fill_null(np.nan).to_numpy(), again.pixel_ap)
+    curve = np.array([row if row else [np.nan] * 19 for row in rows["iou_curve"].to_list()])
+    np.testing.assert_allclose(curve, again.curve, atol=1e-7)
+
+
+def test_the_headline_is_the_mean_over_correctly_classified_lesions(patches: PatchArrays, result: Evaluation) -> None:
+    test = patches.part("test")
+    correct = result.predictions["predicted"].to_numpy() == test.labels
+    lesions = test.has_mask & test.masks.any(axis=(1, 2))
+    for method, target, policy in (("grad_cam", "predicted", "validation"), ("whole_patch", "none", "mask")):
+        iou = result.localizations.filter(method=method, target=target, policy=policy)["iou"].to_numpy()
+        scores = result.run_scores.filter(name="ll", method=method, target=target, policy=policy)
+        for population, group, chosen in (
+            ("correct_lesions", "all", lesions & correct),
+            ("lesions", "all", lesions),
+            ("lesions", "mass", lesions & np.isin(test.labels, [2, 4])),
+        ):
+            row = scores.filter(population=population, group_name=group).row(0, named=True)
+            assert row["n"] == chosen.sum() > 0
+            assert row["value"] == pytest.approx(iou[chosen].mean())
+            assert row["low"] <= row["value"] <= row["high"]
+    product = result.run_scores.filter(name="acc_x_ll", method="grad_cam", target="predicted", policy="fixed")
+    located = result.localizations.filter(method="grad_cam", target="predicted", policy="fixed")["iou"].to_numpy()
+    assert product["value"][0] == pytest.approx(correct.mean() * located[lesions & correct].mean())
+
+
+def test_run_scores_are_unique_and_null_only_with_a_reason(result: Evaluation) -> None:
+    frame = result.run_scores
+    assert frame.select(KEY).n_unique() == frame.height
+    assert (frame["value"].is_null() == frame["reason"].is_not_null()).all()
+    assert set(frame["group_name"]) == {"all", "background", "calcification", "mass"}
+    accuracy = frame.filter(name="accuracy", group_name="all").row(0, named=True)
+    assert accuracy["value"] == pytest.approx(
+        np.average(result.class_scores["recall"], weights=result.class_scores["support"])
+    )
+
+
+def test_the_threshold_is_tuned_on_validation_lesions_alone(patches: PatchArrays, result: Evaluation) -> None:
+    masks = patches.masks.copy()
+    masks[patches.parts == "test"] = np.roll(masks[patches.parts == "test"], 20, axis=2)
+    moved = run(replace(patches, masks=masks))
+    tuned = pl.col("policy") == "validation"
+    before = result.localizations.filter(tuned).select("patch_id", "method", "threshold")
+    assert before.equals(moved.localizations.filter(tuned).select("patch_id", "method", "threshold"))
+    assert before.group_by("method").agg(pl.col("threshold").n_unique())["threshold"].to_list() == [1, 1, 1]
+
+
+def test_without_validation_lesions_that_policy_is_null_with_a_reason(patches: PatchArrays) -> None:
+    parts = np.where((patches.parts == "validation") & patches.has_mask, "train", patches.parts)
+    config = EvaluationConfig(resamples=100)
+    found = run(replace(patches, parts=parts), config)
+    rows = found.localizations.filter(pl.col("policy") == "validation")
+    assert rows["iou"].null_count() == rows["threshold"].null_count() == rows.height
+    assert set(rows["reason"]) == {"background", "empty_mask", "no_validation_lesions"}
+    headline = found.run_scores.filter(name="ll", method="grad_cam", policy="validation")
+    assert headline["value"].null_count() == headline.height and set(headline["reason"]) == {"no_samples"}
+
+
+def test_the_same_seed_gives_the_same_frames_with_and_without_the_cache(
+    patches: PatchArrays, result: Evaluation, tmp_path: Path
+) -> None:
+    again = run(patches)
+    for name in ("predictions", "explanations", "localizations", "class_scores", "run_scores"):
+        assert getattr(result, name).equals(getattr(again, name)), name
+    cached = run(patches, cache=tmp_path)
+    assert list(tmp_path.rglob("*.safetensors"))
+    grids = [np.array(r.explanations["grid"].drop_nulls().to_list()) for r in (result, cached)]
+    np.testing.assert_allclose(grids[0], grids[1], atol=1e-4 * np.abs(grids[0]).max())
+
+
+def test_progress_counts_up_to_its_total(patches: PatchArrays) -> None:
+    calls: list[tuple[int, int]] = []
+    run(patches, EvaluationConfig(resamples=100), progress=lambda done, total: calls.append((done, total)))
+    assert calls == sorted(calls) and calls[-1][0] == calls[-1][1]
+    assert len({total for _, total in calls}) == 1
+
+
+def test_weights_that_are_not_finite_are_refused_with_the_patch_named(patches: PatchArrays) -> None:
+    model = build("resnet18", 5, seed=0)
+    with torch.no_grad():
+        model.head.weight[0, 0] = float("nan")
+    with pytest.raises(ValueError, match=f"patch {patches.part('test').ids[0]} is not finite"):
+        evaluate(model, RUN, TRAINING, CONFIG, patches, 0, "cpu")
+
+
+def test_an_empty_test_part_is_refused(patches: PatchArrays) -> None:
+    with pytest.raises(ValueError, match="test part is empty"):
+        run(replace(patches, parts=np.full(len(patches.ids), "train")))
