@@ -1,0 +1,40 @@
+"""Calibration error and reliability curve."""
+
+import numpy as np
+import pytest
+
+from lesionlens.evaluation.bootstrap import Clusters, draw
+from lesionlens.evaluation.calibration import BINS, calibration
+
+
+def sample(count: int, honest: bool, seed: int = 0) -> tuple[np.ndarray, np.ndarray, Clusters]:
+    """Two classes; the label follows the stated probability, or a coin."""
+    generator = np.random.default_rng(seed)
+    first = generator.uniform(0, 1, count).astype(np.float32)
+    chance = first if honest else np.full(count, 0.5)
+    labels = (generator.random(count) > chance).astype(np.int64)
+    clusters = draw(np.arange(count).astype(np.str_), 200, generator)
+    return np.stack([first, 1 - first], axis=1), labels, clusters
+
+
+def test_the_error_is_the_weighted_gap_of_the_curve() -> None:
+    probabilities, labels, clusters = sample(500, honest=False)
+    found = calibration(probabilities, labels, clusters, 0.95)
+    used = found.curve.drop_nulls()
+    gap = np.abs(used["confidence"].to_numpy() - used["accuracy"].to_numpy())
+    assert found.error == pytest.approx(np.average(gap, weights=used["n"].to_numpy()), abs=1e-6)
+    assert found.low < found.error < found.high
+    assert found.curve["n"].sum() == 500 and found.curve.height == BINS
+
+
+def test_honest_probabilities_have_a_small_error_and_made_up_ones_a_large_one() -> None:
+    assert calibration(*sample(5000, honest=True), 0.95).error < 0.04
+    assert calibration(*sample(5000, honest=False), 0.95).error > 0.2
+
+
+def test_certainty_falls_into_the_last_bin() -> None:
+    probabilities, labels = np.array([[1, 0], [0, 1]], np.float32), np.array([0, 0])
+    clusters = draw(np.array(["a", "b"]), 10, np.random.default_rng(0))
+    found = calibration(probabilities, labels, clusters, 0.95)
+    assert found.curve.row(BINS - 1, named=True)["n"] == 2 and found.error == pytest.approx(0.5)
+    assert found.curve.row(0, named=True)["accuracy"] is None
