@@ -112,7 +112,7 @@ def confidence_iou(data: ReportData) -> tuple[Chart, ...]:
         samples = scored.filter(pl.col("run_id") == model.run_id)
         if not samples.height:
             continue
-        x, y = Scale(0, 1, 34, 266), Scale(0, 1, 226, 22)
+        x, y = Scale(0, 1, 28, 230), Scale(0, 1, 200, 24)
         dots = tuple(
             Dot(x(row["confidence"]), y(row["iou"]), model.series, "hit" if row["correct"] else "miss", "", 2.8)
             for row in samples.iter_rows(named=True)
@@ -122,7 +122,7 @@ def confidence_iou(data: ReportData) -> tuple[Chart, ...]:
         name = f"confidence-{model.run_id}"
         charts.append(
             Chart(
-                name, model.title, summary, (284, 264), x, y, x_label="confidence", y_label="IoU", lines=(), dots=dots
+                name, model.title, summary, (240, 238), x, y, x_label="confidence", y_label="IoU", lines=(), dots=dots
             )
         )
     return tuple(charts)

@@ -6,7 +6,7 @@ from lesionlens.reporting.figures import Chart, Dot, Line, Text
 from lesionlens.reporting.models import Model, Row, models, rows
 from lesionlens.reporting.wording import number
 
-PHASES = ("head", "+ last unit", "+ inner unit")
+PHASES = ("head", "+1", "+2")
 LOSSES = {"train_loss": "training", "validation_loss": "validation"}
 
 
@@ -20,7 +20,7 @@ def learning_curves(data: ReportData) -> tuple[Chart, ...]:
     if not found:
         return ()
     top = max(row[name] for _, epochs in found for row in epochs for name in LOSSES)
-    y = Scale(0, top * 1.05, 200, 34)
+    y = Scale(0, top * 1.05, 172, 34)
     return tuple(_curve(model, epochs, y, _best(data, model, epochs)) for model, epochs in found)
 
 
@@ -33,7 +33,7 @@ def _best(data: ReportData, model: Model, epochs: list[Row]) -> Row:
 
 def _curve(model: Model, epochs: list[Row], y: Scale, best: Row) -> Chart:
     first, last = epochs[0]["epoch"], epochs[-1]["epoch"]
-    x = Scale(first, max(last, first + 1), 34, 214)
+    x = Scale(first, max(last, first + 1), 30, 166)
     ends = spread([y(epochs[-1][name]) for name in LOSSES], 14, y.end, y.start)
     lines = [
         Line(path((x(row["epoch"]), y(row[name])) for row in epochs), model.series, name, words, x(last) + 8, at + 4)
@@ -49,7 +49,7 @@ def _curve(model: Model, epochs: list[Row], y: Scale, best: Row) -> Chart:
         f"learning-{model.run_id}",
         model.title,
         summary,
-        (284, 238),
+        (240, 210),
         x,
         y,
         x_label="epoch",
@@ -70,5 +70,5 @@ def _phases(model: Model, epochs: list[Row], x: Scale, y: Scale) -> tuple[list[L
         if place:
             lines.append(Line(path([(at, y.end), (at, y.start)]), None, "phase"))
         words = PHASES[phase - 1] if phase <= len(PHASES) else f"phase {phase}"
-        texts.append(Text(at + 3, y.end + (0 if place % 2 else -3) + 8, words, "small"))
+        texts.append(Text(at + 2, y.end - 4, words, "small"))
     return lines, texts

@@ -105,8 +105,8 @@ def outline(png: bytes) -> str:
     with Image.open(io.BytesIO(png)) as image:
         mask = np.pad(np.asarray(image.convert("L")) > 127, 1)
     paths = []
-    for contour in find_contours(mask.astype(np.float32), 0.5):
-        points = approximate_polygon(contour, TOLERANCE) - 0.5
+    for contour in find_contours(mask.astype(np.float32), 0.5):  # type: ignore[no-untyped-call]
+        points = approximate_polygon(contour, TOLERANCE) - 0.5  # type: ignore[no-untyped-call]
         if len(points) > 3:
             paths.append("M" + "L".join(f"{x:.1f} {y:.1f}" for y, x in points[:-1]) + "Z")
     return "".join(paths)

@@ -13,7 +13,17 @@ Row = dict[str, Any]
 FRAMES = {
     "labels": ("code", "name", "group_name", "ordinal", "is_lesion"),
     "table_1_patches": ("ordinal", "code", "label", "train", "validation", "train_and_validation", "test"),
-    "table_2_accuracy": ("run_id", "accuracy", "low", "high", "n", "best_epoch", "epochs", "validation_loss"),
+    "table_2_accuracy": (
+        "run_id",
+        "evaluation_id",
+        "accuracy",
+        "low",
+        "high",
+        "n",
+        "best_epoch",
+        "epochs",
+        "validation_loss",
+    ),
     "table_3_auc": ("run_id", "ordinal", "code", "auc", "auc_hard"),
     "table_4_localization": ("run_id", "method", "target", "policy", "headline", "ll", "low", "high", "n"),
     "confusion_matrix": ("run_id", "true_ordinal", "predicted_ordinal", "count", "row_fraction"),
@@ -27,7 +37,7 @@ FRAMES = {
     "split_check": ("unit", "part_a", "part_b", "shared"),
     "normalisation": ("mean", "std"),
     "runs": ("run_id", "backbone", "strategy", "batch_size", "unit_rate", "seed", "status", "reason"),
-    "comparison": ("evaluation_a", "evaluation_b", "score", "difference", "low", "high", "p_holm"),
+    "comparison": ("evaluation_a", "evaluation_b", "score", "difference", "low", "high", "p_holm", "n"),
     "iou_curves": ("run_id", "method", "threshold", "iou"),
     "selected_runs": ("run_id",),
 }

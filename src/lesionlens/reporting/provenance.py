@@ -70,7 +70,7 @@ def leaks(data: ReportData) -> Table:
         cells = [Cell(f"{plain(a, PARTS)} and {plain(b, PARTS)}")]
         for unit in UNITS:
             hits = found.filter((pl.col("unit") == unit) & (pl.col("part_a") == a) & (pl.col("part_b") == b))
-            shared = hits["shared"].sum() if hits.height else None
+            shared = int(hits["shared"].sum()) if hits.height else None
             cells.append(Cell(count(shared), "", "bad" if shared else ""))
         body.append(TableRow(tuple(cells)))
     return Table("leaks", "Leak check", "What two parts of the split share", columns, tuple(body))

@@ -13,6 +13,7 @@ from lesionlens import __version__
 from lesionlens.records import ReportData
 from lesionlens.reporting import figures_localization, provenance, table_localization, tables
 from lesionlens.reporting.answer import answer, subtitle
+from lesionlens.reporting.comparisons import comparisons
 from lesionlens.reporting.figures_training import learning_curves
 from lesionlens.reporting.gallery import gallery
 from lesionlens.reporting.models import confidence, evaluated, lookup, shown
@@ -69,6 +70,7 @@ def context(data: ReportData, values: dict[str, Any] | None) -> dict[str, Any]:
         "groups": table_localization.groups(data),
         "variants": table_localization.variants(data),
         "other_scores": table_localization.other_scores(data),
+        "comparisons": comparisons(data),
         "exclusions": provenance.exclusions(data),
         "leaks": provenance.leaks(data),
         "runs": provenance.run_table(data),

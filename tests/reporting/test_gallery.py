@@ -1,0 +1,73 @@
+"""Images, outlines and maps keep what they show."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from lesionlens.evaluation.maps import activation_maps
+from lesionlens.reporting.gallery import gallery, outline, quantised, webp
+
+grids = arrays(np.float64, (4, 5), elements=st.floats(-10, 10, width=32))
+
+
+def png(array):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("scaling", ["relu_max", "minmax"])
+@given(grid=grids)
+def test_quantised_grid_gives_the_same_map(scaling, grid):
+    top = np.maximum(grid, 0).max() if scaling == "relu_max" else np.ptp(grid)
+    low = np.maximum(grid, 0).min()
+    if 0 < top < 1e-2 or (scaling == "relu_max" and 0 < top - low < 0.5 * top):
+        return  # nearly flat: rounding to 255 steps is then a visible part of the range
+    steps = quantised(grid, scaling)
+    exact, blank = activation_maps(grid[None].astype(np.float32), 20, scaling)
+    drawn, drawn_blank = activation_maps(steps[None].astype(np.float32), 20, scaling)
+    assert bool(blank[0]) == bool(drawn_blank[0])
+    assert np.abs(exact - drawn).max() < 0.03
+
+
+def test_not_finite_grid_is_blank():
+    assert not quantised(np.array([[np.nan, 1.0]]), "relu_max").any()
+
+
+def test_outline_encloses_the_mask():
+    mask = np.zeros((40, 40), dtype=np.uint8)
+    mask[10:20, 5:30] = 255
+    points = [tuple(map(float, point.split())) for point in outline(png(mask)).strip("MZ").split("L")]
+    assert {min(x for x, _ in points), max(x for x, _ in points)} == {5, 30}
+    assert {min(y for _, y in points), max(y for _, y in points)} == {10, 20}
+
+
+def test_outline_of_a_mask_that_fills_the_patch_is_its_border():
+    assert outline(png(np.full((8, 8), 255, dtype=np.uint8))).count("L") >= 3
+
+
+def test_empty_mask_has_no_outline():
+    assert outline(png(np.zeros((8, 8), dtype=np.uint8))) == ""
+
+
+def test_image_stays_readable():
+    ramp = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))
+    text, size = webp(png(ramp))
+    with Image.open(io.BytesIO(base64.b64decode(text.split(",")[1]))) as image:
+        back = np.asarray(image.convert("L"), dtype=float)
+    assert size == 64
+    assert np.abs(back - ramp).mean() < 4
+
+
+def test_every_sample_with_every_run(data):
+    shown = gallery(data)
+    assert len(shown["samples"]) == 60
+    assert all(set(sample["results"]) == {"1", "2", "3", "4"} for sample in shown["samples"])
+    background = next(sample for sample in shown["samples"] if sample["code"] == "B")
+    assert background["outline"] == "" and background["results"]["1"]["iou"] is None

@@ -1,0 +1,194 @@
+"""The page in a real Chromium, opened from disk."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import sync_playwright
+
+from lesionlens.evaluation.maps import activation_maps
+from lesionlens.reporting.render import render
+
+CHROMIUM = Path(os.environ.get("LESIONLENS_CHROMIUM", "/usr/bin/chromium"))
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not CHROMIUM.exists():
+        message = f"no Chromium at {CHROMIUM}: install it, or set LESIONLENS_CHROMIUM"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def address(data, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(render(data), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture
+def page(browser, address):
+    """An open report; the test fails on any console message, page error or request beyond the file."""
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    opened = context.new_page()
+    trouble = []
+    opened.on("console", lambda message: trouble.append(message.text))
+    opened.on("pageerror", lambda error: trouble.append(str(error)))
+    opened.on("request", lambda request: trouble.append(request.url) if not request.url.startswith(address) and not
+              request.url.startswith("data:") else None)  # fmt: skip
+    opened.goto(address)
+    yield opened
+    context.close()
+    assert trouble == []
+
+
+def cards(page):
+    return page.locator("#cards > li")
+
+
+def scores(page):
+    texts = page.locator("#cards .pair span:first-child").all_text_contents()
+    return [None if "–" in text else float(text.removeprefix("IoU ")) for text in texts]
+
+
+def test_filters_narrow_and_reset(page):
+    assert page.locator("#found").inner_text() == "60 of 60 patches"
+    page.select_option("[name=code]", "BM")
+    assert page.locator("#found").inner_text() == "12 of 60 patches"
+    page.select_option("[name=correct]", "no")
+    wrong = cards(page).count()
+    assert 0 < wrong < 12
+    assert page.locator("#cards .wrong").count() == wrong
+    page.click("button[type=reset]")
+    page.wait_for_function("document.getElementById('found').textContent.startsWith('60')")
+
+
+def test_iou_range_and_located(page):
+    page.fill("[name=low]", "0.4")
+    page.press("[name=low]", "Tab")
+    assert scores(page) and all(value >= 0.395 for value in scores(page))
+    page.select_option("[name=located]", "no")
+    assert cards(page).count() == 0
+
+
+def test_sorting_puts_samples_without_iou_last(page):
+    page.select_option("[name=sort]", "iou-down")
+    page.click("#more")
+    found = scores(page)
+    values = [value for value in found if value is not None]
+    assert values == sorted(values, reverse=True)
+    assert found[len(values) :] == [None] * 12
+    page.select_option("[name=sort]", "iou-up")
+    assert scores(page)[0] == min(values)
+
+
+def test_model_choice_changes_the_results(page):
+    before = scores(page), page.locator("#cards .pair").all_text_contents()
+    page.select_option("[name=run]", "3")
+    assert before[1] != page.locator("#cards .pair").all_text_contents()
+
+
+def test_slider_sets_the_opacity_of_every_map(page):
+    canvas = cards(page).first.locator("canvas")
+    slider = page.locator("#filters [name=opacity]")
+    slider.focus()
+    page.keyboard.press("End")
+    assert canvas.evaluate("node => getComputedStyle(node).opacity") == "1"
+    page.keyboard.press("Home")
+    assert canvas.evaluate("node => getComputedStyle(node).opacity") == "0"
+
+
+def test_permanent_link_opens_the_sample_with_all_models(page, address):
+    page.goto(address + "#sample=case_102%3ABM")
+    page.reload()
+    assert page.locator("#viewer").is_visible()
+    assert "case_102:BM" in page.locator("#viewer-title").inner_text()
+    assert page.locator("#panels > li").count() == 5
+    page.wait_for_function("document.querySelectorAll('#panels .marked').length === 4")
+    assert page.locator("#panels .outline").count() == 5
+
+
+def test_unknown_link_is_harmless(page, address):
+    page.goto(address + "#sample=%E0%A4%A")
+    page.reload()
+    assert not page.locator("#viewer").is_visible()
+
+
+def test_keyboard_alone(page):
+    page.locator("#cards a").nth(1).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#viewer[open]")
+    first = page.locator("#viewer-title").inner_text()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("before => document.getElementById('viewer-title').textContent !== before", arg=first)
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("before => document.getElementById('viewer-title').textContent === before", arg=first)
+    page.keyboard.press("Escape")
+    page.wait_for_function("document.activeElement.className === 'card'")
+    assert "sample" not in page.url
+
+
+def test_map_is_the_one_that_was_scored(page):
+    drawn = page.evaluate(
+        """() => {
+          const sample = record.samples.find((s) => s.outline && s.results[1].map);
+          return Array.from(scaled(sample.results[1].map, sample.size));
+        }"""
+    )
+    assert max(drawn) == 1 and min(drawn) >= 0
+
+
+def test_upsampling_is_torch_bilinear(page):
+    grid = np.random.default_rng(0).integers(0, 256, (3, 5)).astype(np.float32)
+    grid[0, 0] = 0
+    here = page.evaluate("g => Array.from(upsample(g, 3, 5, 32))", grid.ravel().tolist())
+    here = np.array(here).reshape(32, 32)
+    there, _ = activation_maps(grid[None], 32, "relu_max")
+    assert np.abs((here - here.min()) / (here.max() - here.min()) - there[0]).max() < 1e-5
+
+
+def test_dark_and_light(browser, address):
+    shades = {}
+    for scheme in ("light", "dark"):
+        page = browser.new_page(color_scheme=scheme)
+        page.goto(address)
+        shades[scheme] = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        page.click("#theme")
+        page.click("#theme")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 23, 27)"
+        page.close()
+    assert shades["light"] != shades["dark"]
+
+
+@pytest.mark.parametrize("width", [360, 768, 1600])
+def test_page_never_scrolls_sideways(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_prints_to_pdf(page):
+    pdf = page.pdf(format="A4")
+    assert pdf.startswith(b"%PDF") and len(pdf) > 50_000
+    page.emulate_media(media="print")
+    assert not page.locator("#filters").is_visible()
+    assert page.locator("#answer").is_visible()
+
+
+def test_every_control_has_a_name_and_every_image_a_text(page):
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll('button, select, input')].filter((node) =>
+          !node.labels?.length && !node.getAttribute('aria-label') && !node.textContent.trim()).length"""
+    )
+    assert nameless == 0
+    assert page.locator("img:not([alt])").count() == 0
+    assert page.locator("svg:not([aria-hidden]):not([aria-labelledby])").count() == 0
