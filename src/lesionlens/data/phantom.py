@@ -8,13 +8,10 @@ killed write goes on.
 import fcntl
 import glob
 import json
-import multiprocessing
-import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +25,7 @@ from lesionlens.data.phantom_film import develop
 from lesionlens.data.phantom_lesions import Place, choose_place, draw_lesion
 from lesionlens.data.phantom_marker import draw_marker, marker_place, mask_box
 from lesionlens.data.phantom_plan import Case, Kind, OfficialPart, plan
+from lesionlens.data.processes import Processes
 from lesionlens.identity import digest
 
 EDITION = 1  # raise it whenever the same configuration would draw other bytes
@@ -105,52 +103,13 @@ def _draw_missing(
     done = len(cases) - len(missing)
     report = progress or (lambda done, total: None)
     report(done, len(cases))
-    workers = min(len(os.sched_getaffinity(0)), len(missing))
-    if workers < 2:
-        for case in missing:
-            _write_case(config, case, draft)
+    with Processes(0) as processes:
+        for _ in processes.map(partial(_write_case, config, draft), missing):
             done += 1
             report(done, len(cases))
-        return
-    # Spawned, not forked: the caller may have threads. A few cases in flight per worker keep the queue short.
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _leave_with_parent) as pool:
-        flying: set[Future[None]] = set()
-        try:
-            for case in missing:
-                if len(flying) >= 4 * workers:
-                    done += _landed(flying)
-                    report(done, len(cases))
-                flying.add(pool.submit(_write_case, config, case, draft))
-            while flying:
-                done += _landed(flying)
-                report(done, len(cases))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
-def _landed(flying: set[Future[None]]) -> int:
-    """Wait for at least one case and take what is finished out of `flying`; raises what a worker raised."""
-    finished, _ = wait(flying, return_when=FIRST_COMPLETED)
-    flying -= finished
-    for future in finished:
-        future.result()
-    return len(finished)
-
-
-def _leave_with_parent() -> None:
-    """A worker whose parent was killed would wait for ever."""
-
-    def watch() -> None:
-        parent = multiprocessing.parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _write_case(config: PhantomConfig, case: Case, draft: Path) -> None:
+def _write_case(config: PhantomConfig, draft: Path, case: Case) -> None:
     """Draw one mammogram with its crops and masks, then the note that says it is done: its rows of `dicom_info.csv`."""
     full, masks = draw_case(config, case)
     images = [full]
@@ -198,15 +157,15 @@ def _crop(full: Pixels, mask: NDArray[np.bool_]) -> Pixels:
 
 
 def _save_jpeg(path: Path, pixels: Pixels) -> None:
-    partial = path.with_suffix(".partial")
-    Image.fromarray(np.ascontiguousarray(pixels)).save(partial, "JPEG", quality=JPEG_QUALITY)
-    partial.replace(path)
+    unfinished = path.with_suffix(".partial")
+    Image.fromarray(np.ascontiguousarray(pixels)).save(unfinished, "JPEG", quality=JPEG_QUALITY)
+    unfinished.replace(path)
 
 
 def _write(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+    unfinished = path.with_name(path.name + ".partial")
+    unfinished.write_bytes(data)
+    unfinished.replace(path)
 
 
 def _note(draft: Path, case: Case) -> Path:
