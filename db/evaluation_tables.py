@@ -123,7 +123,7 @@ explanation = Table(
     text("reason", "Why scores are NULL or zero: background, empty_mask, blank_map", nullable=True),
     UniqueConstraint("evaluation_id", "patch_id", "method", "target"),
     CheckConstraint(TARGETS, name="target"),
-    CheckConstraint("(grid IS NULL) = (rows IS NULL) AND (grid IS NULL) = (cols IS NULL)", name="grid_has_shape"),
+    CheckConstraint("num_nulls(rows, cols) IN (0, 2) AND (grid IS NULL OR rows IS NOT NULL)", name="grid_has_shape"),
     CheckConstraint("grid IS NULL OR cardinality(grid) = rows * cols", name="grid_shape"),
     CheckConstraint("'-infinity' < ALL (grid) AND 'infinity' > ALL (grid)", name="grid_finite"),
     CheckConstraint("0 <= ALL (iou_curve) AND 1 >= ALL (iou_curve)", name="iou_curve"),

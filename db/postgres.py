@@ -67,12 +67,13 @@ def run_as_server(command: list[str], folder: Path, timeout: float) -> subproces
     Output goes through a file: a pipe would stay open in the server that pg_ctl leaves behind.
     """
     user = server_user()
-    identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+    root = os.geteuid() == 0
     environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
     with tempfile.TemporaryFile("w+") as output:
         done = subprocess.run(
             command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-            timeout=timeout, check=False, umask=0o077, **identity,  # type: ignore[arg-type]
+            timeout=timeout, check=False, umask=0o077, user=user.pw_uid if root else None,
+            group=user.pw_gid if root else None, extra_groups=[] if root else None,
         )  # fmt: skip
         output.seek(0)
         return subprocess.CompletedProcess(command, done.returncode, output.read(), "")

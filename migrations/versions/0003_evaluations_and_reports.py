@@ -209,7 +209,7 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("target IN ('predicted', 'true', 'none')", name=op.f("ck_explanation_target")),
         sa.CheckConstraint(
-            "(grid IS NULL) = (rows IS NULL) AND (grid IS NULL) = (cols IS NULL)",
+            "num_nulls(rows, cols) IN (0, 2) AND (grid IS NULL OR rows IS NOT NULL)",
             name=op.f("ck_explanation_grid_has_shape"),
         ),
         sa.CheckConstraint("0 <= ALL (iou_curve) AND 1 >= ALL (iou_curve)", name=op.f("ck_explanation_iou_curve")),

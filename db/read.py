@@ -1,0 +1,36 @@
+"""Everything that reads the record."""
+
+from db.read_patches import find_patch_set, load_patches, patch_set_digest
+from db.read_report import comparison_samples, find_report, report_data, report_inputs
+from db.read_runs import (
+    RunRow,
+    StudyRow,
+    checkpoints,
+    epochs,
+    find_evaluation,
+    run_row,
+    runs_to_evaluate,
+    runs_to_train,
+    study_config,
+    study_progress,
+)
+
+__all__ = [
+    "RunRow",
+    "StudyRow",
+    "checkpoints",
+    "comparison_samples",
+    "epochs",
+    "find_evaluation",
+    "find_patch_set",
+    "find_report",
+    "load_patches",
+    "patch_set_digest",
+    "report_data",
+    "report_inputs",
+    "run_row",
+    "runs_to_evaluate",
+    "runs_to_train",
+    "study_config",
+    "study_progress",
+]

@@ -1,0 +1,132 @@
+"""Reading studies and runs: what is planned, done and missing."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+from sqlalchemy import Connection, exists, func, select
+
+from db import tables
+from db.frames import frame
+from lesionlens.config import RunConfig, TrainingConfig
+from lesionlens.records import Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run as planned, and how far it is."""
+
+    id: int
+    digest: str
+    patch_set_id: int
+    status: Literal["pending", "running", "finished", "failed"]
+    config: RunConfig
+    training: TrainingConfig
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRow:
+    """A study's identity."""
+
+    id: int
+    name: str
+    digest: str
+
+
+def run_row(connection: Connection, run_id: int) -> RunRow:
+    """A run. ValueError for an unknown id."""
+    run = tables.run
+    found = connection.execute(
+        select(run.c.digest, run.c.patch_set_id, run.c.status, run.c.config).where(run.c.id == run_id)
+    ).one_or_none()
+    if found is None:
+        raise ValueError(f"the record holds no run {run_id}")
+    config = RunConfig.model_validate(found.config["run"])
+    training = TrainingConfig.model_validate(found.config["training"])
+    return RunRow(run_id, found.digest, found.patch_set_id, found.status, config, training)
+
+
+def epochs(connection: Connection, run_id: int) -> pl.DataFrame:
+    """Finished epochs of a run, in order: the columns of table `epoch` without run_id."""
+    return frame(
+        connection,
+        "SELECT epoch, phase, train_loss, validation_loss, validation_accuracy, seconds, rates, improved"
+        " FROM epoch WHERE run_id = %(run_id)s ORDER BY epoch",
+        run_id=run_id,
+    )
+
+
+def checkpoints(connection: Connection, run_id: int) -> tuple[Checkpoint, ...]:
+    """Checkpoints of a run, best before last; empty before its first epoch."""
+    found = tables.checkpoint
+    rows = connection.execute(
+        select(found.c.role, found.c.phase, found.c.epoch, found.c.path, found.c.sha256, found.c.bytes)
+        .where(found.c.run_id == run_id)
+        .order_by(found.c.role)
+    )
+    return tuple(Checkpoint(**row._mapping) for row in rows)
+
+
+def find_evaluation(connection: Connection, run_id: int, digest: str) -> int | None:
+    """Id of a run's evaluation with this digest, or None."""
+    found = tables.evaluation
+    return connection.scalar(select(found.c.id).where(found.c.run_id == run_id, found.c.digest == digest))
+
+
+def study_row(connection: Connection, study_id: int) -> StudyRow:
+    """A study's identity. ValueError for an unknown id."""
+    study = tables.study
+    found = connection.execute(select(study.c.name, study.c.digest).where(study.c.id == study_id)).one_or_none()
+    if found is None:
+        raise ValueError(f"the record holds no study {study_id}")
+    return StudyRow(study_id, found.name, found.digest)
+
+
+def study_config(connection: Connection, study_id: int) -> dict[str, Any]:
+    """A study's configuration as entered. ValueError for an unknown id."""
+    study_row(connection, study_id)
+    config: dict[str, Any] = connection.execute(
+        select(tables.study.c.config).where(tables.study.c.id == study_id)
+    ).scalar_one()
+    return config
+
+
+def runs_to_train(connection: Connection, study_id: int) -> list[tuple[int, str]]:
+    """(run id, title) of a study's runs that are not finished, failed ones included, in the grid's order."""
+    run, study_run = tables.run, tables.study_run
+    found = connection.execute(
+        select(run.c.id, run.c.config)
+        .join(study_run, study_run.c.run_id == run.c.id)
+        .where(study_run.c.study_id == study_id, run.c.status != "finished")
+        .order_by(run.c.id)
+    )
+    return [(number, RunConfig.model_validate(config["run"]).title) for number, config in found]
+
+
+def runs_to_evaluate(connection: Connection, study_id: int) -> list[tuple[int, str]]:
+    """(run id, title) of a study's finished runs that lack the study's evaluation, in the grid's order."""
+    run, study_run, study, evaluation = tables.run, tables.study_run, tables.study, tables.evaluation
+    done = exists().where(evaluation.c.run_id == run.c.id, evaluation.c.digest == study.c.evaluation_digest)
+    found = connection.execute(
+        select(run.c.id, run.c.config)
+        .join(study_run, study_run.c.run_id == run.c.id)
+        .join(study, study.c.id == study_run.c.study_id)
+        .where(study.c.id == study_id, run.c.status == "finished", ~done)
+        .order_by(run.c.id)
+    )
+    return [(number, RunConfig.model_validate(config["run"]).title) for number, config in found]
+
+
+def study_progress(connection: Connection, study_id: int) -> dict[str, int]:
+    """How many of a study's runs are pending, running, finished, failed; and evaluated."""
+    run, study_run = tables.run, tables.study_run
+    counted = connection.execute(
+        select(run.c.status, func.count())
+        .join(study_run, study_run.c.run_id == run.c.id)
+        .where(study_run.c.study_id == study_id)
+        .group_by(run.c.status)
+    )
+    progress = dict.fromkeys(("pending", "running", "finished", "failed"), 0)
+    progress.update({status: count for status, count in counted})
+    progress["evaluated"] = progress["finished"] - len(runs_to_evaluate(connection, study_id))
+    return progress

@@ -1,0 +1,18 @@
+"""Everything that writes the record. One transaction per unit of work: the caller's. Writing twice changes nothing."""
+
+from db.write_data import save_dataset, save_patch_set, save_report, save_run, save_study
+from db.write_results import fail_run, finish_run, save_comparisons, save_epoch, save_evaluation, start_run
+
+__all__ = [
+    "fail_run",
+    "finish_run",
+    "save_comparisons",
+    "save_dataset",
+    "save_epoch",
+    "save_evaluation",
+    "save_patch_set",
+    "save_report",
+    "save_run",
+    "save_study",
+    "start_run",
+]

@@ -1,0 +1,218 @@
+"""Writing the prepare stage: data sets, patch sets, studies and their planned runs."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from sqlalchemy import Connection, Table, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from db import tables
+from db.copy import copy_rows, finite
+from lesionlens.config import RunConfig, TrainingConfig
+from lesionlens.records import DatasetIndex, Exclusion, LeakCheck, Patch, Statistics
+
+WINDOW = ("window_x0", "window_y0", "window_x1", "window_y1")
+LESION_BOX = ("lesion_x0", "lesion_y0", "lesion_x1", "lesion_y1")
+PATCH = (
+    "patch_set_id", "key", "label_id", "image_id", "lesion_id", "part", *WINDOW, *LESION_BOX,
+    "mask_fraction", "pixels", "mask",
+)  # fmt: skip
+BATCH = 256
+
+
+def enter(connection: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> tuple[int, bool]:
+    """The id of the row with this unique key, and whether it is new. A concurrent writer's row is waited for."""
+    made = connection.scalar(
+        upsert(table).values(**key, **values).on_conflict_do_nothing(index_elements=list(key)).returning(table.c.id)
+    )
+    if made is not None:
+        return int(made), True
+    found = connection.scalar(select(table.c.id).filter_by(**key))
+    if found is None:
+        raise RuntimeError(f"{table.name} {key} was deleted while it was being entered: try again")
+    return int(found), False
+
+
+def ids(connection: Connection, table: Table, name: str, dataset_id: int) -> dict[str, int]:
+    """Row ids of a data set's table by the value of a column."""
+    found = connection.execute(select(table.c[name], table.c.id).where(table.c.dataset_id == dataset_id))
+    return {str(value): int(number) for value, number in found}
+
+
+def known(numbers: dict[str, int], key: str | None) -> int | None:
+    """The id of a key; None for None. KeyError for a key that the data set lacks."""
+    return None if key is None else numbers[key]
+
+
+def save_dataset(connection: Connection, index: DatasetIndex, root: str) -> int:
+    """Enter a data set with its labels, images and lesions; returns its id, the same for the same content."""
+    values = {"name": index.name, "kind": index.kind, "root": root}
+    dataset_id, new = enter(connection, tables.dataset, {"digest": index.digest}, values)
+    if not new:
+        connection.execute(tables.dataset.update().where(tables.dataset.c.id == dataset_id).values(root=root))
+        return dataset_id
+    copy_rows(
+        connection,
+        tables.label,
+        ("dataset_id", "code", "name", "group_name", "ordinal", "is_lesion"),
+        ((dataset_id, x.code, x.name, x.group, x.ordinal, x.is_lesion) for x in index.labels),
+    )
+    copy_rows(
+        connection,
+        tables.image,
+        ("dataset_id", "key", "patient", "laterality", "view", "path", "breast_density", "official_part"),
+        (
+            (dataset_id, x.key, x.patient, x.laterality, x.view, x.path, x.breast_density, x.official_part)
+            for x in index.images
+        ),
+    )
+    _copy_lesions(connection, dataset_id, index)
+    return dataset_id
+
+
+def _copy_lesions(connection: Connection, dataset_id: int, index: DatasetIndex) -> None:
+    images = ids(connection, tables.image, "key", dataset_id)
+    labels = ids(connection, tables.label, "code", dataset_id)
+    copy_rows(
+        connection,
+        tables.lesion,
+        ("dataset_id", "image_id", "key", "abnormality_id", "lesion_type", "pathology", "label_id", "subtlety",
+         "assessment", "mask_path", "official_part"),
+        ((dataset_id, images[x.image_key], x.key, x.abnormality_id, x.lesion_type, x.pathology, known(labels, x.label),
+          x.subtlety, x.assessment, x.mask_path, x.official_part) for x in index.lesions),
+    )  # fmt: skip
+
+
+def save_patch_set(
+    connection: Connection,
+    dataset_id: int,
+    digest: str,
+    config: dict[str, Any],
+    size: int,
+    patches: Sequence[Patch],
+    exclusions: Sequence[Exclusion],
+    checks: Sequence[LeakCheck],
+    statistics: Sequence[Statistics],
+) -> int:
+    """Enter a patch set with all that belongs to it; returns its id, the same for the same digest.
+
+    `config` may hold Pydantic's JSON form of any options. Raises ValueError where a patch's arrays are not
+    `size` x `size`, KeyError where a patch names an image, lesion or label that the data set lacks.
+    """
+    key = {"digest": digest}
+    values = {"dataset_id": dataset_id, "config": config, "size": size}
+    patch_set_id, new = enter(connection, tables.patch_set, key, values)
+    if not new:
+        return patch_set_id
+    labels = ids(connection, tables.label, "code", dataset_id)
+    images = ids(connection, tables.image, "key", dataset_id)
+    lesions = ids(connection, tables.lesion, "key", dataset_id)
+    copy_rows(connection, tables.patch, PATCH, _patch_rows(patch_set_id, size, patches, labels, images, lesions))
+    copy_rows(
+        connection,
+        tables.exclusion,
+        ("patch_set_id", "image_id", "lesion_id", "reason", "detail"),
+        ((patch_set_id, images[x.image_key], known(lesions, x.lesion_key), x.reason, x.detail) for x in exclusions),
+    )
+    copy_rows(
+        connection,
+        tables.split_check,
+        ("patch_set_id", "unit", "part_a", "part_b", "shared", "examples"),
+        ((patch_set_id, x.unit, x.part_a, x.part_b, x.shared, list(x.examples)) for x in checks),
+    )
+    copy_rows(
+        connection,
+        tables.normalisation,
+        ("patch_set_id", "label_id", "mean", "std"),
+        (
+            (
+                patch_set_id,
+                known(labels, x.label),
+                finite("normalisation.mean", x.mean),
+                finite("normalisation.std", x.std),
+            )
+            for x in statistics
+        ),
+    )
+    return patch_set_id
+
+
+def _patch_rows(
+    patch_set_id: int,
+    size: int,
+    patches: Sequence[Patch],
+    labels: dict[str, int],
+    images: dict[str, int],
+    lesions: dict[str, int],
+) -> Iterator[tuple[Any, ...]]:
+    """Rows in the order given, PNG encoded by threads, a batch at a time so that memory stays flat."""
+    with ThreadPoolExecutor() as pool:
+        for first in range(0, len(patches), BATCH):
+            batch = patches[first : first + BATCH]
+            for patch, (pixels, mask) in zip(batch, pool.map(lambda p: _images(p, size), batch), strict=True):
+                window, box = patch.window, patch.lesion_box
+                fraction = patch.mask_fraction
+                yield (
+                    patch_set_id, patch.key, labels[patch.label], images[patch.image_key], known(lesions, patch.lesion_key),
+                    patch.part, window.x0, window.y0, window.x1, window.y1,
+                    *((box.x0, box.y0, box.x1, box.y1) if box else (None,) * 4),
+                    None if fraction is None else finite("patch.mask_fraction", fraction), pixels, mask,
+                )  # fmt: skip
+
+
+def _images(patch: Patch, size: int) -> tuple[bytes, bytes | None]:
+    for name, array in (("pixels", patch.pixels), ("mask", patch.mask)):
+        if array is not None and array.shape != (size, size):
+            raise ValueError(f"patch {patch.key}: {name} is {array.shape}, the set's size is {size} x {size}")
+    return png(patch.pixels), None if patch.mask is None else png(patch.mask)
+
+
+def png(array: NDArray[np.uint8] | NDArray[np.bool_]) -> bytes:
+    """Lossless PNG of a grey image uint8 [h, w] (8 bits) or a mask bool [h, w] (1 bit)."""
+    stream = BytesIO()
+    Pillow.fromarray(array).save(stream, "PNG", compress_level=3)
+    return stream.getvalue()
+
+
+def save_study(
+    connection: Connection,
+    digest: str,
+    name: str,
+    config: dict[str, Any],
+    evaluation_digest: str,
+    patch_set_id: int,
+    versions: dict[str, str],
+) -> int:
+    """Enter a study; returns its id, the same for the same digest."""
+    values = {
+        "name": name, "config": config, "evaluation_digest": evaluation_digest, "patch_set_id": patch_set_id,
+        "versions": versions,
+    }  # fmt: skip
+    return enter(connection, tables.study, {"digest": digest}, values)[0]
+
+
+def save_run(
+    connection: Connection, study_id: int, digest: str, patch_set_id: int, run: RunConfig, training: TrainingConfig
+) -> int:
+    """Plan a run of a study; returns its id. A run that another study has planned or finished is shared."""
+    values = {
+        "patch_set_id": patch_set_id,
+        **run.model_dump(mode="json"),
+        "normalise": training.normalise,
+        "weights": training.weights,
+        "config": {"run": run.model_dump(mode="json"), "training": training.model_dump(mode="json")},
+    }
+    run_id, _ = enter(connection, tables.run, {"digest": digest}, values)
+    connection.execute(upsert(tables.study_run).values(study_id=study_id, run_id=run_id).on_conflict_do_nothing())
+    return run_id
+
+
+def save_report(connection: Connection, study_id: int, digest: str, path: str, html: bytes) -> int:
+    """Keep a rendered page; returns its id, the same for the same digest."""
+    key = {"study_id": study_id, "digest": digest}
+    return enter(connection, tables.report, key, {"path": path, "html": html})[0]
