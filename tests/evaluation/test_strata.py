@@ -51,7 +51,7 @@ def test_a_level_without_lesions_says_so() -> None:
 
 def test_mask_fractions_fall_into_five_bands() -> None:
     frame = pl.DataFrame({"f": [0.0, 0.049, 0.05, 0.3, 0.4, 1.0, None]})
-    bands = frame.select(mask_fraction_band(pl.col("f")))["f"].to_list()
+    bands = frame.select(mask_fraction_band(pl.col("f"))).to_series().to_list()
     first, last = "0.00 to 0.05", "0.40 to 1.00"
     assert bands == [first, first, "0.05 to 0.10", "0.20 to 0.40", last, last, None]
 

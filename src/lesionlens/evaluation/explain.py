@@ -114,3 +114,17 @@ class _Batch:
             return grids
         assert self.pixels is not None, "the package starts from pixels"
         return reference_grids(self.model, cam_layer(self.model, self.layer), self.pixels[chosen], classes, method)
+
+
+def grad_cam(
+    model: Classifier, inputs: Inputs, rows: Sequence[int], classes: NDArray[np.int64], layer: Layer
+) -> NDArray[np.float32]:
+    """Raw Grad-CAM grids float32 [n, h, w] of the patches at positions `rows`, for any classes int64 [n]."""
+    model = model.to(inputs.device).eval()
+    parts = []
+    for start in range(0, len(rows), BATCH):
+        chosen = classes[start : start + BATCH]
+        pixels = inputs(list(rows[start : start + BATCH]))
+        batch = _Batch(model, layer, pixels, closed_form.forward(model, layer, pixels), chosen, chosen)
+        parts.append(batch.grids("grad_cam", ("predicted",))["predicted"])
+    return _joined(parts, (0, 1, 1))

@@ -1,0 +1,70 @@
+"""Shortcut audit: how well size, aspect, grey values and sharpness alone predict the class."""
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from polars import DataType
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from lesionlens.config import EvaluationConfig
+from lesionlens.evaluation.bootstrap import draw, interval, ratios
+from lesionlens.records import PatchArrays
+
+SHORTCUTS: dict[str, DataType | type[DataType]] = {
+    "features": pl.String,
+    "accuracy": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "n": pl.Int64,
+}
+
+
+def shortcut_audit(
+    patches: PatchArrays, windows: NDArray[np.float64] | None, evaluation: EvaluationConfig, seed: int
+) -> pl.DataFrame:
+    """Test accuracy of logistic regressions that see no more than a few numbers of every patch.
+
+    windows float64 [n, 2]: width and height of each patch's window in full-image pixels, in the patches' order; None
+    leaves 'size' out. Trained on the training part, features standardised there. Result: features ('majority', the
+    most frequent training class for every patch; 'size': log area and log aspect; 'intensity'; 'sharpness'; 'all'),
+    accuracy, low, high (clustered by patient), n. Raises ValueError where a part is empty or holds one class only.
+    """
+    train, test = patches.parts == "train", patches.parts == "test"
+    if len(np.unique(patches.labels[train])) < 2 or not test.any():
+        raise ValueError("shortcut audit: it needs a training part with at least two classes, and a test part")
+    sets = {"intensity": intensity(patches.pixels), "sharpness": sharpness(patches.pixels)}
+    if windows is not None:
+        width, height = np.log(windows[:, 0]), np.log(windows[:, 1])
+        sets = {"size": np.stack([width + height, width - height], axis=1)} | sets
+    sets["all"] = np.concatenate(list(sets.values()), axis=1)
+    labels = patches.labels
+    guesses = {"majority": np.full(int(test.sum()), np.bincount(labels[train]).argmax())}
+    for name, features in sets.items():
+        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+        guesses[name] = model.fit(features[train], labels[train]).predict(features[test])
+    right = np.stack([guess == labels[test] for guess in guesses.values()], axis=1).astype(np.float64)
+    clusters = draw(patches.patients[test], evaluation.resamples, np.random.default_rng(seed))
+    low, high = interval(ratios(right, np.ones(right.shape, dtype=np.bool_), clusters), evaluation.confidence)
+    columns = {"features": list(guesses), "accuracy": right.mean(axis=0), "low": low, "high": high}
+    return pl.DataFrame(columns | {"n": [len(right)] * len(guesses)}, schema=SHORTCUTS)
+
+
+def intensity(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Mean, standard deviation and the 5th, 25th, 50th, 75th and 95th percentile of grey: [n, 7]."""
+    flat = pixels.reshape(len(pixels), -1).astype(np.float64)
+    return np.column_stack([flat.mean(axis=1), flat.std(axis=1), *np.percentile(flat, (5, 25, 50, 75, 95), axis=1)])
+
+
+def sharpness(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Log variance of the Laplacian at full and at half resolution: [n, 2]. Upsampled small windows are blurred."""
+    full = pixels.astype(np.float64)
+    side = full.shape[1] // 2 * 2
+    half = full[:, :side, :side].reshape(len(full), side // 2, 2, side // 2, 2).mean(axis=(2, 4))
+    return np.column_stack([np.log1p(_laplacian(grey).var(axis=(1, 2))) for grey in (full, half)])
+
+
+def _laplacian(grey: NDArray[np.float64]) -> NDArray[np.float64]:
+    centre = grey[:, 1:-1, 1:-1]
+    return grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:] - 4 * centre
