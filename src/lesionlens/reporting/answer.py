@@ -32,7 +32,7 @@ def answer(data: ReportData) -> Answer:
     where = counted(ll.n, "lesion", "lesions")
     sentences.append(
         f"Over the {where} it classifies correctly, the region that its map marks overlaps the annotation "
-        f"with a mean IoU of {ll.spoken} (1 would be a perfect outline). {sentence(own)}"
+        f"with a mean IoU of {ll.spoken}, where 1 would be a perfect outline. {sentence(own)}"
     )
     sentences += _other_localiser(data, best, ranked)
     return Answer(_verdict(own), tuple(sentences))
@@ -56,8 +56,8 @@ def _best(data: ReportData, best: Model) -> str:
 def _percent(row: Row) -> str:
     value, low, high = (None if row[key] is None else 100 * row[key] for key in ("accuracy", "low", "high"))
     if low is None or high is None:
-        return f"{number(value, 0)} %"
-    return f"{number(value, 0)} % ({number(low, 0)} to {number(high, 0)} %)"
+        return f"{number(value, 0)}\u00a0%"
+    return f"{number(value, 0)}\u00a0% ({number(low, 0)} to {number(high, 0)}\u00a0%)"
 
 
 def _runner_up(data: ReportData, ranked: list[Model]) -> list[str]:

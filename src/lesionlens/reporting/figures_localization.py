@@ -68,9 +68,14 @@ def threshold_curves(data: ReportData) -> Chart | None:
 
     A curve is named at the height of its peak, where curves lie apart; at high thresholds all meet near zero.
     """
-    curves = frame(data, "iou_curves").filter(pl.col("iou").is_not_null())
     models = {model.run_id: model for model in shown(data)}
-    curves = curves.filter(pl.col("run_id").is_in(list(models)))
+    methods = {row["method"] for model in models.values() if (row := headline(data, model)) is not None}
+    curves = frame(data, "iou_curves").filter(
+        pl.col("iou").is_not_null()
+        & (pl.col("target") == "predicted")
+        & pl.col("run_id").is_in(list(models))
+        & pl.col("method").is_in([*methods, "random_weights"])
+    )
     if not curves.height:
         return None
     parts = curves.sort("threshold").partition_by("run_id", "method", as_dict=True, maintain_order=True)

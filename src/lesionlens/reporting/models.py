@@ -38,7 +38,7 @@ FRAMES = {
     "normalisation": ("mean", "std"),
     "runs": ("run_id", "backbone", "strategy", "batch_size", "unit_rate", "seed", "status", "reason"),
     "comparison": ("evaluation_a", "evaluation_b", "score", "difference", "low", "high", "p_holm", "n"),
-    "iou_curves": ("run_id", "method", "threshold", "iou"),
+    "iou_curves": ("run_id", "method", "target", "threshold", "iou"),
     "selected_runs": ("run_id",),
 }
 
@@ -148,4 +148,4 @@ def lookup(config: object, path: str) -> Any:
 def confidence(data: ReportData) -> str:
     """The intervals' confidence level, as `95 %`."""
     level = lookup(data.study.get("config"), "evaluation.confidence")
-    return f"{(level or 0.95) * 100:g} %"
+    return f"{(level or 0.95) * 100:g}\u00a0%"
