@@ -12,7 +12,7 @@ import torch
 from lesionlens.config import EvaluationConfig, RunConfig, TrainingConfig
 from lesionlens.evaluation.evaluate import evaluate
 from lesionlens.evaluation.localise import score_grids
-from lesionlens.records import Evaluation, PatchArrays
+from lesionlens.records import Evaluation, PatchArrays, Statistics
 from lesionlens.training.backbones import build
 
 RUN = RunConfig(backbone="resnet18", strategy="gradual")
@@ -160,6 +160,22 @@ def test_weights_that_are_not_finite_are_refused_with_the_patch_named(patches: P
         model.head.weight[0, 0] = float("nan")
     with pytest.raises(ValueError, match=f"patch {patches.part('test').ids[0]} is not finite"):
         evaluate(model, RUN, TRAINING, CONFIG, patches, 0, "cpu")
+
+
+def test_per_class_normalisation_reaches_the_model(patches: PatchArrays, result: Evaluation) -> None:
+    statistics = tuple(Statistics(code, 0.2 + 0.1 * i, 0.1) for i, code in enumerate(patches.classes))
+    leaking = TRAINING.model_copy(update={"normalise": "per_class"})
+    given = replace(patches, statistics=statistics)
+    found = evaluate(build("resnet18", 5, seed=3), RUN, leaking, CONFIG, given, 0, "cpu")
+    assert not found.predictions["probabilities"].equals(result.predictions["probabilities"])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_gives_the_same_maps_within_rounding(patches: PatchArrays, result: Evaluation) -> None:
+    found = evaluate(build("resnet18", 5, seed=3), RUN, TRAINING, CONFIG, patches, 0, "cuda")
+    grids = [np.array(r.explanations["grid"].drop_nulls().to_list()) for r in (result, found)]
+    np.testing.assert_allclose(grids[0], grids[1], atol=1e-2 * np.abs(grids[0]).max())
 
 
 def test_an_empty_test_part_is_refused(patches: PatchArrays) -> None:

@@ -76,7 +76,7 @@ def evaluate(
         for method in methods
         for target in TARGETS
     ]
-    untrained = random_model(run, training, inputs)
+    untrained = random_model(run, training, patches)
     chance = explain(untrained, inputs, rows, RANDOM, layer, ("predicted",), advance)
     level = _levels(explain(untrained, inputs, tuning_rows, RANDOM, layer, ("predicted",), advance), tuning, evaluation)
     random = _explanation("grad_cam", "predicted", chance, test, level["grad_cam"], evaluation)
@@ -84,11 +84,15 @@ def evaluate(
     return _frames(test, known, explanations, evaluation, seed)
 
 
-def random_model(run: RunConfig, training: TrainingConfig, inputs: Inputs) -> Classifier:
-    """The run's architecture with random weights, its batch-norm statistics measured as before a training from none."""
+def random_model(run: RunConfig, training: TrainingConfig, patches: PatchArrays) -> Classifier:
+    """The run's architecture with random weights, its batch-norm statistics measured as before a training from none.
+
+    Made on the CPU, so that it is the same model whatever device it then runs on.
+    """
+    inputs = Inputs(patches, training.normalise, torch.device("cpu"))
     other = run.model_copy(update={"seed": run.seed + OTHER_SEED})
     from_none = training.model_copy(update={"weights": "none"})
-    return initial_model(other, from_none, len(inputs.patches.classes), inputs, inputs.rows("train"))
+    return initial_model(other, from_none, len(patches.classes), inputs, inputs.rows("train"))
 
 
 def _counter(progress: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
