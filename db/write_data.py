@@ -158,8 +158,8 @@ def _patch_rows(
                 window, box = patch.window, patch.lesion_box
                 fraction = patch.mask_fraction
                 yield (
-                    patch_set_id, patch.key, labels[patch.label], images[patch.image_key], known(lesions, patch.lesion_key),
-                    patch.part, window.x0, window.y0, window.x1, window.y1,
+                    patch_set_id, patch.key, labels[patch.label], images[patch.image_key],
+                    known(lesions, patch.lesion_key), patch.part, window.x0, window.y0, window.x1, window.y1,
                     *((box.x0, box.y0, box.x1, box.y1) if box else (None,) * 4),
                     None if fraction is None else finite("patch.mask_fraction", fraction), pixels, mask,
                 )  # fmt: skip

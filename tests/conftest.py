@@ -1,1 +1,69 @@
-"""Shared by all tests."""
+"""Shared by all tests: one embedded PostgreSQL per session, a migrated database per test that asks."""
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, create_engine, make_url
+
+from db import embedded, migrate
+
+ROOT = Path(__file__).resolve().parents[1]
+TEMPLATE = "migrated"
+
+
+def named(url: str, database: str) -> str:
+    """The same server's URL for another database."""
+    return make_url(url).set(database=database).render_as_string(hide_password=False)
+
+
+def plain(url: str) -> str:
+    """A URL as psycopg and libpq read it."""
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of the session's server; its database `migrated` is a template at the newest revision."""
+    folder = tmp_path_factory.mktemp("server") / "record"
+    url = embedded.start(folder)
+    with psycopg.connect(plain(url), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {TEMPLATE}")
+    engine = create_engine(named(url, TEMPLATE))
+    migrate.upgrade(engine)
+    engine.dispose()
+    yield url
+    embedded.stop(folder)
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres: str) -> Callable[..., str]:
+    """Makes databases: a copy of the migrated template, or with `migrated=False` an empty one; returns the URL."""
+    numbers = count()
+
+    def make(migrated: bool = True) -> str:
+        name = f"test_{next(numbers)}"
+        template = TEMPLATE if migrated else "template1"
+        with psycopg.connect(plain(postgres), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return named(postgres, name)
+
+    return make
+
+
+@pytest.fixture
+def database_url(new_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """URL of a fresh migrated record, named in the environment as an operator would."""
+    url = new_database()
+    monkeypatch.setenv("LESIONLENS_DATABASE_URL", url)
+    return url
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """An engine on a fresh migrated record."""
+    made = create_engine(database_url)
+    yield made
+    made.dispose()

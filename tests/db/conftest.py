@@ -1,0 +1,215 @@
+"""A small filled record: two classes of lesions and background, two runs, one evaluation each."""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+from sqlalchemy import Connection, Engine
+
+from db import read, write
+from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, HyperSet, StudyConfig, TrainingConfig
+from lesionlens.identity import digest
+from lesionlens.records import (
+    PARTS,
+    Box,
+    Checkpoint,
+    DatasetIndex,
+    EpochResult,
+    Evaluation,
+    Exclusion,
+    Image,
+    Label,
+    LeakCheck,
+    Lesion,
+    Patch,
+    Statistics,
+)
+
+SIZE = 16
+LABELS = (
+    Label("B", "background", "background", 0, False),
+    Label("BM", "benign mass", "mass", 1, True),
+    Label("MM", "malignant mass", "mass", 2, True),
+)
+CONFIG = StudyConfig(
+    name="tiny",
+    data=DataConfig(source="phantom"),
+    training=TrainingConfig(weights="none"),
+    grid=GridConfig(backbones=("resnet18",), sets=(HyperSet(),)),
+)
+IDENTITY = digest(CONFIG.evaluation, CONFIG.seed)
+POLICIES = ("fixed", "otsu", "validation", "area")
+BASELINES = ("whole_patch", "centred_disc", "mean_mask")
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Ids of a filled record."""
+
+    study: int
+    patch_set: int
+    runs: tuple[int, ...]
+    evaluations: tuple[int, ...]
+
+
+def make_index(patients: int = 12) -> DatasetIndex:
+    images = tuple(
+        Image(f"image {n}", f"P_{n:05d}", f"jpeg/{n}/1.jpg", "LEFT", "CC", 2, "test" if n % 3 == 2 else "train")
+        for n in range(patients)
+    )
+    lesions = tuple(
+        Lesion(f"lesion {n}", f"image {n}", "mass", "BENIGN", LABELS[n % 3].code, f"jpeg/{n}/2.jpg", "train", 1, 3, 4)
+        for n in range(patients)
+        if n % 3
+    )
+    lost = Lesion("lesion lost", "image 0", "mass", "BENIGN_WITHOUT_CALLBACK", None, None)
+    return DatasetIndex("tiny", "phantom", digest("tiny", patients), LABELS, images, (*lesions, lost))
+
+
+def make_patches(patients: int = 12) -> list[Patch]:
+    random = np.random.default_rng(0)
+    patches = []
+    for n in range(patients):
+        is_lesion = n % 3 > 0
+        mask = np.zeros((SIZE, SIZE), dtype=np.bool_)
+        mask[4:10, 5:12] = True
+        pixels = random.integers(0, 256, (SIZE, SIZE), dtype=np.uint8)
+        patches.append(
+            Patch(
+                f"patch {n}", LABELS[n % 3].code, f"image {n}", f"lesion {n}" if is_lesion else None, f"P_{n:05d}",
+                PARTS[n // 3 % 3] if n < 9 else "test", Box(10, 20, 110, 120),
+                Box(30, 40, 60, 70) if is_lesion else None, 0.0625 if is_lesion else None, pixels,
+                mask if is_lesion else None,
+            )
+        )  # fmt: skip
+    return patches
+
+
+def save_patches(connection: Connection, patients: int = 12) -> int:
+    dataset_id = write.save_dataset(connection, make_index(patients), "/data")
+    exclusions = [Exclusion("image 0", "lesion lost", "no_mask", "file is missing")]
+    checks = [LeakCheck("patient", "train", "test", 0), LeakCheck("image", "train", "test", 1, ("image 3",))]
+    statistics = [Statistics(None, 0.4, 0.2), Statistics("MM", 0.5, 0.25)]
+    return write.save_patch_set(
+        connection, dataset_id, digest("patches", patients), {"seed": 0}, SIZE, make_patches(patients), exclusions,
+        checks, statistics,
+    )  # fmt: skip
+
+
+def save_study(connection: Connection, patch_set_id: int) -> tuple[int, tuple[int, ...]]:
+    study_id = write.save_study(
+        connection, digest(CONFIG, patch_set_id), "tiny", CONFIG.model_dump(mode="json"), IDENTITY, patch_set_id,
+        {"torch": "2"},
+    )  # fmt: skip
+    runs = tuple(
+        write.save_run(connection, study_id, digest(run, "r"), patch_set_id, run, CONFIG.training)
+        for run in CONFIG.grid.runs()
+    )
+    return study_id, runs
+
+
+def make_epoch(epoch: int, loss: float = 1.0) -> EpochResult:
+    checkpoints = tuple(Checkpoint(role, 1, epoch, f"{role}.safetensors", "ab" * 32, 10) for role in ("best", "last"))
+    return EpochResult(1, epoch, loss, loss + 0.1, 0.5, 2.0, {"head": 1e-3}, True, checkpoints)
+
+
+def _maps(ids: list[int], lesion: list[bool], method: str, target: str, iou: float) -> tuple[list[dict], list[dict]]:
+    constant = method in BASELINES
+    explanations, localizations = [], []
+    for n, (patch_id, scored) in enumerate(zip(ids, lesion, strict=True)):
+        base = {"patch_id": patch_id, "method": method, "target": target}
+        reason = None if scored else "background"
+        shape = None if constant else 2
+        grid = None if constant else [0.1 * n, -1.0, 0.5, 2.0]
+        explanations.append(base | {
+            "layer": "none" if constant else "block", "label": None if constant else 1, "rows": shape, "cols": shape,
+            "grid": grid, "blank": False, "iou_curve": [iou] * 19 if scored else None,
+            "hit": True if scored else None, **dict.fromkeys(("energy", "rank_accuracy", "pixel_ap"), iou if scored
+            else None), "reason": reason,
+        })  # fmt: skip
+        for policy in ("mask",) if constant else POLICIES:
+            localizations.append(
+                base | {"policy": policy, "threshold": None if policy == "area" else 0.5,
+                        "iou": iou - 0.01 * n if scored else None, "reason": reason}
+            )  # fmt: skip
+    return explanations, localizations
+
+
+def make_evaluation(ids: list[int], labels: list[int], wrong: int = 0, iou: float = 0.5) -> Evaluation:
+    """Patches by id and label ordinal; the first `wrong` are misclassified."""
+    predicted = [(label + (n < wrong)) % 3 for n, label in enumerate(labels)]
+    lesion = [label > 0 for label in labels]
+    probabilities = [[0.8 if k == p else 0.1 for k in range(3)] for p in predicted]
+    kinds = [("grad_cam", "predicted", iou), ("grad_cam", "true", iou), ("random_weights", "predicted", 0.1)]
+    found = [_maps(ids, lesion, *kind) for kind in kinds + [(name, "none", 0.2) for name in BASELINES]]
+    accuracy = 1 - wrong / len(ids)
+    key = {"method": None, "target": None, "policy": None, "population": "all", "group_name": "all", "reason": None}
+    key |= {"low": 0.1, "high": 0.9, "n": len(ids)}
+    scores = [key | {"name": name, "value": accuracy} for name in ("accuracy", "auc", "auc_hard")]
+    for method, target, value in kinds:
+        scores += [key | {"name": "ll", "method": method, "target": target, "policy": policy, "value": value,
+                          "population": "correct_lesions"} for policy in POLICIES]  # fmt: skip
+    scores += [key | {"name": "ll", "method": name, "target": "none", "policy": "mask", "value": 0.2,
+                      "population": "correct_lesions"} for name in BASELINES]  # fmt: skip
+    class_scores = [
+        {"label": k, "precision": 1.0, "recall": 0.5, "f1": 0.6, "support": labels.count(k), "auc": 0.9,
+         "auc_hard": 0.7, "reason": None} for k in range(3)
+    ]  # fmt: skip
+    number = {"patch_id": pl.Int64}
+    return Evaluation(
+        pl.DataFrame({"patch_id": ids, "predicted": predicted, "probabilities": probabilities},
+                     schema_overrides={"predicted": pl.Int16, "probabilities": pl.List(pl.Float32)}),
+        pl.DataFrame([row for e, _ in found for row in e], infer_schema_length=None,
+                     schema_overrides=number | {"grid": pl.List(pl.Float32), "iou_curve": pl.List(pl.Float32)}),
+        pl.DataFrame([row for _, located in found for row in located], infer_schema_length=None),
+        pl.DataFrame(class_scores, schema_overrides={"label": pl.Int16, "reason": pl.String}),
+        pl.DataFrame(scores, infer_schema_length=None, schema_overrides={"reason": pl.String}),
+    )  # fmt: skip
+
+
+def evaluate_run(connection: Connection, run_id: int, wrong: int = 0, iou: float = 0.5) -> int:
+    run = read.run_row(connection, run_id)
+    test = read.load_patches(connection, run.patch_set_id).part("test")
+    result = make_evaluation(test.ids.tolist(), test.labels.tolist(), wrong, iou)
+    return write.save_evaluation(connection, run_id, IDENTITY, EvaluationConfig(), 1.5, result)
+
+
+def fill(connection: Connection, patients: int = 12) -> Filled:
+    patch_set_id = save_patches(connection, patients)
+    study_id, runs = save_study(connection, patch_set_id)
+    evaluations = []
+    for n, run_id in enumerate(runs):
+        write.start_run(connection, run_id, "cpu")
+        for epoch in (1, 2):
+            write.save_epoch(connection, run_id, make_epoch(epoch, 1 / epoch + n))
+        write.finish_run(connection, run_id)
+        evaluations.append(evaluate_run(connection, run_id, wrong=n + 1, iou=0.5 - 0.1 * n))
+    first, second = evaluations
+    comparison = {"evaluation_a": first, "evaluation_b": second, "score": "accuracy", "value_a": 0.8, "value_b": 0.7,
+                  "difference": 0.1, "low": 0.0, "high": 0.2, "p": 0.5, "p_holm": 0.5, "n": 6}  # fmt: skip
+    write.save_comparisons(connection, study_id, pl.DataFrame([comparison]))
+    return Filled(study_id, patch_set_id, runs, tuple(evaluations))
+
+
+@pytest.fixture
+def filled(engine: Engine) -> Filled:
+    """A filled record on `engine`."""
+    with engine.begin() as connection:
+        return fill(connection)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> SimpleNamespace:
+    """The makers above."""
+    return SimpleNamespace(
+        fill=fill,
+        make_patches=make_patches,
+        make_epoch=make_epoch,
+        make_evaluation=make_evaluation,
+        save_patches=save_patches,
+        save_study=save_study,
+        evaluate_run=evaluate_run,
+        IDENTITY=IDENTITY,
+    )
