@@ -1,0 +1,29 @@
+"""Keeps the parameters in prefect.yaml equal to the presets: python -m flows.deployments rewrites them."""
+
+import json
+import re
+import textwrap
+from pathlib import Path
+
+from lesionlens.presets import preset
+
+FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"
+DATA = Path("{{ $LESIONLENS_DATA }}")
+BLOCK = re.compile(
+    r"(?P<head>^ *# preset (?P<name>\w+)\n)(?P<indent> *)parameters:\n.*?\n(?P<foot> *# end of preset\n)", re.M | re.S
+)
+
+
+def current(text: str) -> str:
+    """The text of prefect.yaml with the parameters between its preset marks written anew (JSON is YAML)."""
+    return BLOCK.sub(_block, text)
+
+
+def _block(match: re.Match[str]) -> str:
+    config = preset(match["name"], DATA).model_dump(mode="json")
+    body = textwrap.indent(json.dumps({"config": config}, indent=2), match["indent"] + "  ")
+    return f"{match['head']}{match['indent']}parameters:\n{body}\n{match['foot']}"
+
+
+if __name__ == "__main__":
+    FILE.write_text(current(FILE.read_text()))
