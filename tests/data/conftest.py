@@ -1,0 +1,133 @@
+"""Real files of CBIS-DDSM, and a small data set in the Kaggle layout whose every part a test can spoil."""
+
+import csv
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+REAL = {
+    f"{kind}_{part}": f"{kind}_case_description_{part}_set.csv"
+    for kind in ("mass", "calc")
+    for part in ("train", "test")
+}
+CASE_COLUMNS = {
+    "mass": "patient_id,breast_density,left or right breast,image view,abnormality id,abnormality type,mass shape,"
+    "mass margins,assessment,pathology,subtlety,image file path,cropped image file path,ROI mask file path",
+    "calc": "patient_id,breast density,left or right breast,image view,abnormality id,abnormality type,calc type,"
+    "calc distribution,assessment,pathology,subtlety,image file path,cropped image file path,ROI mask file path",
+}
+INFO_COLUMNS = ("image_path", "SeriesDescription", "BitsAllocated", "PatientID", "Rows", "Columns")
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """The folder of real files: csv/ and images/."""
+    default = Path(__file__).resolve().parents[2].parent / "shared/cbis"
+    folder = Path(os.environ.get("LESIONLENS_CBIS", default))
+    if not (folder / "csv/mass_case_description_train_set.csv").is_file():
+        pytest.fail(f"no real case files in {folder}: set LESIONLENS_CBIS to the folder that holds csv/ and images/")
+    return folder
+
+
+@pytest.fixture
+def case_files_only(real: Path, tmp_path: Path) -> Path:
+    """The four real case files, an excerpt of dicom_info.csv and not one picture."""
+    (tmp_path / "csv").mkdir()
+    (tmp_path / "jpeg").mkdir()
+    for name in REAL.values():
+        shutil.copy(real / "csv" / name, tmp_path / "csv")
+    shutil.copy(real / "csv/dicom_info_excerpt.csv", tmp_path / "csv/dicom_info.csv")
+    return tmp_path
+
+
+@dataclass
+class Kaggle:
+    """Writes cases; `finish` writes the tables. Pictures are PNG where exact grey values matter to a test."""
+
+    root: Path
+    rows: dict[str, list[list[str]]] = field(default_factory=lambda: {name: [] for name in REAL})
+    info: list[dict[str, str]] = field(default_factory=list)
+
+    def case(
+        self,
+        patient: str,
+        boxes: tuple[tuple[int, int, int, int], ...] = ((60, 80, 100, 110),),
+        kind: str = "mass",
+        part: str = "train",
+        pathology: str = "MALIGNANT",
+        side: str = "LEFT",
+        view: str = "CC",
+        size: tuple[int, int] = (200, 300),
+        described: bool = True,
+    ) -> str:
+        """One mammogram and an elliptic mask per box (x0, y0, x1, y1); returns the image key."""
+        name = f"{kind.capitalize()}-{'Training' if part == 'train' else 'Test'}_{patient}_{side}_{view}"
+        width, height = size
+        tissue = np.random.default_rng(len(self.info)).integers(60, 200, (height, width), dtype=np.uint8)
+        self.picture(f"{name}-full", "1-001.png", tissue, "full", name, described)
+        for n, (x0, y0, x1, y1) in enumerate(boxes, 1):
+            mask = np.zeros((height, width), np.uint8)
+            y, x = np.ogrid[:height, :width]
+            mask[
+                ((x + 0.5 - (x0 + x1) / 2) / (x1 - x0)) ** 2 + ((y + 0.5 - (y0 + y1) / 2) / (y1 - y0)) ** 2 <= 0.25
+            ] = 255
+            self.picture(f"{name}-{n}", "1-002.png", tissue[y0:y1, x0:x1], "crop", f"{name}_{n}", described)
+            self.picture(f"{name}-{n}", "2-003.png", mask, "mask", f"{name}_{n}", described)
+            crop, roi = f"{name}_{n}/study/{name}-{n}/000000.dcm", f"{name}_{n}/study/{name}-{n}/000001.dcm\n"
+            fields = [patient, "2", side, view, str(n), kind, "N/A", "N/A", "4", pathology, "3"]
+            self.rows[f"{kind}_{part}"].append([*fields, f"{name}/study/{name}-full/000000.dcm", crop, roi])
+        return name
+
+    def picture(
+        self, series: str, file: str, pixels: NDArray[np.uint8], role: str, patient_id: str, described: bool = True
+    ) -> Path:
+        path = self.root / "jpeg" / series / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+        description = {"full": "full mammogram images", "crop": "cropped images", "mask": "ROI mask images"}[role]
+        values = (
+            f"CBIS-DDSM/jpeg/{series}/{file}",
+            description if described else "",
+            "8" if role == "mask" else "16",
+            patient_id if described else f"{patient_id.split('_', 1)[1]}.dcm",
+            str(pixels.shape[0]),
+            str(pixels.shape[1]),
+        )
+        self.info.append(dict(zip(INFO_COLUMNS, values, strict=True)))
+        return path
+
+    def mask_path(self, image_key: str, n: int = 1) -> Path:
+        return self.root / f"jpeg/{image_key}-{n}/2-003.png"
+
+    def full_path(self, image_key: str) -> Path:
+        return self.root / f"jpeg/{image_key}-full/1-001.png"
+
+    def table(self, name: str) -> Path:
+        return self.root / "csv" / REAL.get(name, "dicom_info.csv")
+
+    def finish(self) -> Path:
+        (self.root / "csv").mkdir(exist_ok=True)
+        (self.root / "jpeg").mkdir(exist_ok=True)
+        for name, rows in self.rows.items():
+            with self.table(name).open("w", newline="") as file:
+                writer = csv.writer(file, lineterminator="\r\n")
+                writer.writerow(CASE_COLUMNS[name.split("_")[0]].split(","))
+                writer.writerows(rows)
+        with self.table("info").open("w", newline="") as file:
+            table = csv.DictWriter(file, INFO_COLUMNS, lineterminator="\n")
+            table.writeheader()
+            table.writerows(self.info)
+        return self.root
+
+
+@pytest.fixture
+def kaggle(tmp_path: Path) -> Kaggle:
+    root = tmp_path / "data"
+    root.mkdir()
+    return Kaggle(root)

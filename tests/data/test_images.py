@@ -1,0 +1,75 @@
+"""Decoding, and everything that must not be decoded."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lesionlens.data.images import UnusableImageError, image_size, inside, read_grey
+
+
+def refused(root: Path, relative: str) -> str:
+    with pytest.raises(UnusableImageError) as error:
+        read_grey(root, relative)
+    return error.value.reason
+
+
+@pytest.fixture
+def jpeg(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 60), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.jpg")
+    return tmp_path / "a.jpg"
+
+
+def test_grey_and_colour_files_come_as_grey(jpeg: Path) -> None:
+    pixels = read_grey(jpeg.parent, "a.jpg")
+    assert pixels.shape == (80, 60) and pixels.dtype == np.uint8 and image_size(jpeg.parent, "a.jpg") == (60, 80)
+    Image.fromarray(pixels).convert("RGB").save(jpeg.parent / "b.png")
+    np.testing.assert_array_equal(read_grey(jpeg.parent, "b.png"), pixels)
+
+
+def test_spoilt_files_are_told_apart(jpeg: Path) -> None:
+    root, whole = jpeg.parent, jpeg.read_bytes()
+    (root / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
+    (root / "header.jpg").write_bytes(whole[:30])
+    (root / "empty.jpg").write_bytes(b"")
+    (root / "text.jpg").write_bytes(b"not a picture at all")
+    Image.fromarray(np.zeros((4, 4), np.uint16)).save(root / "deep.png")
+    for name in ("truncated.jpg", "header.jpg", "empty.jpg", "text.jpg", "deep.png"):
+        assert refused(root, name) == "unreadable", name
+    assert refused(root, "nothing.jpg") == "missing"
+    (root / "folder.jpg").mkdir()
+    assert refused(root, "folder.jpg") == "missing"
+
+
+@pytest.mark.parametrize("side", [9_000, 60_000])
+def test_a_bomb_is_refused_by_its_header(tmp_path: Path, side: int) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+    (tmp_path / "bomb.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
+    )
+    assert refused(tmp_path, "bomb.png") == "too_large"
+
+
+@pytest.mark.parametrize("path", ["../a.jpg", "/etc/passwd", "x/../../a.jpg", "", "x\\..\\a.jpg", "a\0.jpg"])
+def test_paths_out_of_the_root_are_refused(jpeg: Path, path: str) -> None:
+    root = jpeg.parent / "root"
+    (root / "x").mkdir(parents=True)
+    assert refused(root, path) == "refused"
+
+
+def test_a_link_out_of_the_root_is_refused_and_one_inside_is_not(jpeg: Path) -> None:
+    root = jpeg.parent / "root"
+    root.mkdir()
+    (root / "out.jpg").symlink_to(jpeg)
+    assert refused(root, "out.jpg") == "refused"
+    (root / "in.jpg").write_bytes(jpeg.read_bytes())
+    (root / "link.jpg").symlink_to(root / "in.jpg")
+    assert read_grey(root, "link.jpg").shape == (80, 60)
+    assert inside(root, "link.jpg") == (root / "in.jpg").resolve()

@@ -1,0 +1,135 @@
+"""Window geometry, masks, components."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from lesionlens.data.patches import (
+    MaskShapeError,
+    Roi,
+    binarise,
+    components,
+    cut,
+    cut_mask,
+    extent,
+    find_roi,
+    lesion_window,
+    median_position,
+    overlap,
+)
+from lesionlens.records import Box
+
+HEIGHT, WIDTH = 120, 90
+
+
+@st.composite
+def masks(draw: st.DrawFn) -> NDArray[np.bool_]:
+    """A few random pixels in a random box of a small image."""
+    x0, y0 = draw(st.integers(0, WIDTH - 2)), draw(st.integers(0, HEIGHT - 2))
+    x1, y1 = draw(st.integers(x0 + 1, WIDTH)), draw(st.integers(y0 + 1, HEIGHT))
+    mask = np.zeros((HEIGHT, WIDTH), np.bool_)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    mask[y0:y1, x0:x1] = rng.random((y1 - y0, x1 - x0)) < draw(st.sampled_from((0.05, 0.5, 1.0)))
+    mask[rng.integers(y0, y1), rng.integers(x0, x1)] = True
+    return mask
+
+
+def roi_of(mask: NDArray[np.bool_]) -> Roi:
+    box = extent(mask)
+    assert box is not None
+    return Roi(box, mask[box.y0 : box.y1, box.x0 : box.x1])
+
+
+@given(masks(), st.floats(1, 10), st.floats(0, 1), st.floats(0, 0.999), st.floats(0, 0.999))
+def test_a_window_lies_in_the_image_and_holds_the_lesion(
+    mask: NDArray[np.bool_], context: float, jitter: float, x: float, y: float
+) -> None:
+    roi = roi_of(mask)
+    window = lesion_window(roi, mask.shape, context, jitter, (x, y))
+    assert 0 <= window.x0 <= roi.box.x0 and roi.box.x1 <= window.x1 <= WIDTH
+    assert 0 <= window.y0 <= roi.box.y0 and roi.box.y1 <= window.y1 <= HEIGHT
+    assert window.width <= context * roi.box.width + 0.5
+    cut_out, fraction = cut_mask(roi, window, 32)
+    assert fraction == pytest.approx(mask.sum() / (window.width * window.height))
+    assert cut_out.shape == (32, 32)
+
+
+@given(masks())
+def test_median_and_box_agree_with_plain_numpy(mask: NDArray[np.bool_]) -> None:
+    y, x = np.nonzero(mask)
+    assert median_position(roi_of(mask)) == (np.median(x) + 0.5, np.median(y) + 0.5)
+    assert roi_of(mask).box == Box(x.min(), y.min(), x.max() + 1, y.max() + 1)
+
+
+def test_the_studys_window_is_three_boxes_wide_around_the_median() -> None:
+    mask = np.zeros((300, 200), np.bool_)
+    mask[100:130, 80:100] = True
+    assert lesion_window(roi_of(mask), mask.shape, 3.0) == Box(60, 70, 120, 160)
+    mask[100:110, 80:100] = False
+    mask[100, 80] = True  # box as before, median further down
+    assert lesion_window(roi_of(mask), mask.shape, 3.0) == Box(60, 75, 120, 165)
+
+
+def test_a_window_at_the_border_is_clipped() -> None:
+    mask = np.zeros((300, 200), np.bool_)
+    mask[0:30, 180:200] = True
+    window = lesion_window(roi_of(mask), mask.shape, 3.0)
+    assert window == Box(160, 0, 200, 60)
+    assert cut_mask(roi_of(mask), window, 40)[1] == 0.25
+
+
+def test_full_jitter_reaches_every_side_and_none_stays_centred() -> None:
+    mask = np.zeros((300, 300), np.bool_)
+    mask[140:160, 140:160] = True
+    roi = roi_of(mask)
+    assert lesion_window(roi, mask.shape, 3.0, 1.0, (0.0, 0.0)) == Box(100, 100, 160, 160)
+    assert lesion_window(roi, mask.shape, 3.0, 1.0, (0.9999, 0.9999)) == Box(140, 140, 200, 200)
+    assert lesion_window(roi, mask.shape, 3.0, 0.5, (0.0, 0.9999)) == Box(110, 130, 170, 190)
+    assert lesion_window(roi, mask.shape, 3.0, 0.0, (0.0, 0.9)) == Box(120, 120, 180, 180)
+
+
+def test_specks_are_ignored_and_large_parts_are_not() -> None:
+    mask = np.zeros((200, 200), np.bool_)
+    mask[50:90, 50:90] = True
+    mask[150:153, 150:153] = True  # 9 of 1600 pixels: below one in a hundred
+    roi = find_roi(mask)
+    assert roi is not None and roi.box == Box(50, 50, 90, 90) and roi.mask.all()
+    mask[150:154, 150:154] = True  # 16 of 1600
+    roi = find_roi(mask)
+    assert roi is not None and roi.box == Box(50, 50, 154, 154) and roi.mask.sum() == 1616
+    assert find_roi(np.zeros((20, 20), np.bool_)) is None
+
+
+def test_a_component_whose_box_overlaps_a_larger_one_is_suppressed() -> None:
+    mask = np.zeros((100, 100), np.bool_)
+    mask[10:50, 10:12] = mask[48:50, 10:50] = True  # an L whose box is 40 x 40
+    mask[10:44, 16:50] = True  # apart from it, inside its box: 34 x 34
+    mask[70:90, 70:90] = True
+    kept = components(roi_of(mask))
+    assert [part.box for part in kept] == [Box(10, 10, 50, 50), Box(70, 70, 90, 90)]
+    assert overlap(Box(10, 10, 50, 50), Box(16, 10, 50, 44)) == pytest.approx(34 * 34 / 1600)
+    assert overlap(Box(0, 0, 5, 5), Box(5, 0, 9, 5)) == 0
+
+
+def test_a_mask_of_another_size_is_resized_only_where_its_shape_agrees() -> None:
+    small = np.zeros((150, 100), np.uint8)
+    small[50:100, 20:60] = 255
+    mask, resized = binarise(small, (300, 200))
+    assert resized and mask.shape == (300, 200) and extent(mask) == Box(40, 100, 120, 200)
+    assert binarise(small, (150, 100))[1] is False
+    with pytest.raises(MaskShapeError, match="mask 100 x 150, image 200 x 310"):
+        binarise(small, (310, 200))
+
+
+def test_binarising_is_strictly_above_127() -> None:
+    grey = np.array([[0, 19, 127, 128, 236, 255]], np.uint8)
+    assert binarise(grey, (1, 6))[0].tolist() == [[False, False, False, True, True, True]]
+
+
+def test_cutting_averages_when_it_shrinks() -> None:
+    board = np.indices((64, 64)).sum(axis=0) % 2 * 255
+    patch = cut(board.astype(np.uint8), Box(0, 0, 64, 64), 8)
+    assert patch.dtype == np.uint8 and patch.shape == (8, 8)
+    assert np.abs(patch.astype(int) - 127).max() <= 4

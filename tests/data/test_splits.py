@@ -1,0 +1,126 @@
+"""Who goes where; the study's Table I and the leak from the real case files."""
+
+from collections import Counter, defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lesionlens.config import SplitConfig
+from lesionlens.data.cbis import read_index
+from lesionlens.data.selection import Choice, select
+from lesionlens.data.splits import Member, assign_parts, crossing_patients, leak_checks
+from lesionlens.records import Box, DatasetIndex, LeakCheck, Part, Patch
+
+GROUPS = {"BC": "calcification", "MC": "calcification", "BM": "mass", "MM": "mass"}
+BLANK = np.zeros((4, 4), np.uint8)
+
+
+@pytest.fixture
+def index(case_files_only: Path) -> DatasetIndex:
+    """The real case files, as if every file were there."""
+    found = read_index(case_files_only)
+    assert (len(found.images), len(found.lesions), len(found.exclusions)) == (3103, 3568, 3568)
+    return replace(found, exclusions=())
+
+
+def members(choices: tuple[Choice, ...]) -> list[Member]:
+    return [Member(c.lesion.key, c.image.patient, c.label, GROUPS[c.label], c.lesion.official_part) for c in choices]
+
+
+def patches_of(index: DatasetIndex, parts: dict[str, Part | None]) -> list[Patch]:
+    """A blank patch for every lesion that `parts` places."""
+    patients = {image.key: image.patient for image in index.images}
+    return [
+        Patch(
+            lesion.key, "MM", lesion.image_key, lesion.key, patients[lesion.image_key], part,
+            Box(0, 0, 4, 4), None, None, BLANK, None,
+        )
+        for lesion in index.lesions
+        if (part := parts.get(lesion.key)) is not None
+    ]  # fmt: skip
+
+
+def check(checks: tuple[LeakCheck, ...], unit: str, a: str, b: str) -> LeakCheck:
+    return next(c for c in checks if (c.unit, c.part_a, c.part_b) == (unit, a, b))
+
+
+def test_table_1_follows_from_the_real_case_files(index: DatasetIndex) -> None:
+    choices, left_out = select(index, "image")
+    assert {c.lesion.key for c in choices}.isdisjoint(e.lesion_key for e in left_out)
+    assert len(choices) + len(left_out) == 3568
+    parts = assign_parts(
+        members(choices), crossing_patients(index), SplitConfig(rule="paper", group="patch", validation=0.15), seed=0
+    )
+    counts = Counter(
+        (c.label, "test" if parts[c.lesion.key] == "test" else "train") for c in choices if parts[c.lesion.key]
+    )
+    assert counts == {
+        ("MM", "train"): 599, ("MM", "test"): 144, ("BM", "train"): 554, ("BM", "test"): 183,
+        ("MC", "train"): 375, ("MC", "test"): 110, ("BC", "train"): 358, ("BC", "test"): 110,
+    }  # fmt: skip
+    validation = Counter(c.label for c in choices if parts[c.lesion.key] == "validation")
+    assert validation == {"MM": 90, "BM": 83, "MC": 56, "BC": 54}
+    assert sum(part is None for part in parts.values()) == 113 + 122
+
+
+def test_the_official_parts_share_31_patients_and_29_mammograms_and_sound_ones_none(index: DatasetIndex) -> None:
+    official: dict[str, Part | None] = {lesion.key: lesion.official_part for lesion in index.lesions}
+    leaks = leak_checks(patches_of(index, official), index.images)
+    assert check(leaks, "patient", "train", "test").shared == 31
+    assert check(leaks, "image", "train", "test").shared == 29
+    assert check(leaks, "lesion", "train", "test").shared == 0
+    assert len(check(leaks, "patient", "train", "test").examples) == 10
+    crossing = crossing_patients(index)
+    assert len(crossing) == 31
+    choices, _ = select(index, "lesion")
+    parts = assign_parts(members(choices), crossing, SplitConfig(rule="sound", group="patient"), seed=0)
+    assert {leak.shared for leak in leak_checks(patches_of(index, parts), index.images)} == {0}
+    assert all(parts[c.lesion.key] == "test" for c in choices if c.image.patient in crossing)
+    shares = Counter((c.label, parts[c.lesion.key]) for c in choices)
+    for label in GROUPS:
+        training = shares[label, "train"] + shares[label, "validation"]
+        assert shares[label, "validation"] / training == pytest.approx(0.15, abs=0.01)
+
+
+def test_official_rule_by_patch_keeps_every_lesion_in_its_part(index: DatasetIndex) -> None:
+    choices, _ = select(index, "lesion")
+    split = SplitConfig(rule="official", group="patch")
+    parts = assign_parts(members(choices), crossing_patients(index), split, seed=4)
+    for choice in choices:
+        assert (parts[choice.lesion.key] == "test") == (choice.lesion.official_part == "test")
+    assert parts == assign_parts(members(choices)[::-1], crossing_patients(index), split, seed=4)
+    assert parts != assign_parts(members(choices), crossing_patients(index), split, seed=5)
+
+
+def test_the_studys_rule_drops_217_rows_beside_those_without_a_target_class(index: DatasetIndex) -> None:
+    choices, left_out = select(index, "image")
+    reasons = Counter(exclusion.reason for exclusion in left_out)
+    assert reasons["overwritten"] + reasons["class_of_first_row"] + reasons["no_target_class"] == 3568 - len(choices)
+    borrowed = [choice for choice in choices if choice.label != choice.lesion.label]
+    assert sum(choice.lesion.label is None for choice in borrowed) == 3
+    assert reasons["no_target_class"] == 104 + 37 + 474 + 67 - 3
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.sampled_from(sorted(GROUPS))), min_size=1, max_size=60),
+    st.sampled_from(("official", "sound")),
+    st.integers(0, 3),
+)
+def test_no_patient_is_in_train_and_validation(rows: list[tuple[int, str]], rule: str, seed: int) -> None:
+    people = [Member(f"l{n}", f"p{p}", label, GROUPS[label], "train") for n, (p, label) in enumerate(rows)]
+    split = SplitConfig.model_validate({"rule": rule, "group": "patient"})
+    parts = assign_parts(people, frozenset(), split, seed)
+    found = defaultdict(set)
+    for member in people:
+        found[member.patient].add(parts[member.key])
+    assert all(len(places) == 1 for places in found.values())
+    assert parts == assign_parts(people[::-1], frozenset(), split, seed)
+
+
+def test_a_data_set_without_parts_is_refused() -> None:
+    with pytest.raises(ValueError, match="l1 has no official part"):
+        assign_parts([Member("l1", "p", "BM", "mass", None)], frozenset(), SplitConfig(), 0)
