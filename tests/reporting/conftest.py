@@ -264,10 +264,12 @@ def build(
         ("evaluation_a", "evaluation_b"), pl.Int64) | {"score": pl.String} | dict.fromkeys(
         ("value_a", "value_b", "difference", "low", "high", "p", "p_holm"), pl.Float64) | {"n": pl.Int64})  # fmt: skip
     tables["exclusion_reasons"] = pl.DataFrame(
-        [(1, "demo", "no_mask", 3), (1, "demo", "overwritten", 12)], schema=SCHEMAS["exclusion_reasons"], orient="row"
+        [(1, "demo", "mask_missing", 3), (1, "demo", "overwritten", 12)],
+        schema=SCHEMAS["exclusion_reasons"],
+        orient="row",
     )
     tables["exclusions"] = pl.DataFrame(
-        [("case_1", "lesion_1", "no_mask", "file is missing")], schema=SCHEMAS["exclusions"], orient="row"
+        [("case-1", "lesion-1", "mask_missing", "0 masks in the folder")], schema=SCHEMAS["exclusions"], orient="row"
     )
     pairs = (("train", "validation"), ("train", "test"), ("validation", "test"))
     tables["split_check"] = pl.DataFrame([
@@ -278,7 +280,8 @@ def build(
         {"code": [None], "mean": [0.41], "std": [0.2]}, schema_overrides={"code": pl.String}
     )
     study = {
-        "id": 1, "digest": "ab" * 32, "name": "demo", "config": config or demo().model_dump(mode="json"),
+        "id": 1, "digest": "ab" * 32, "dataset_digest": "cd" * 32, "patch_set_digest": "ef" * 32,
+        "name": "demo", "config": config or demo().model_dump(mode="json"),
         "versions": {"lesionlens": "0.1.0", "torch": "2.14.1"}, "created_at": datetime(2026, 11, 23, 3, 50, tzinfo=UTC),
     }  # fmt: skip
     return ReportData(study, tables)

@@ -1,79 +1,19 @@
 """What made the report: data, splits, configuration, versions, devices and times."""
 
 import json
-from typing import Any
-
-import polars as pl
 
 from lesionlens.records import ReportData
 from lesionlens.reporting.models import Row, frame, lookup, models, rows
 from lesionlens.reporting.table import Cell, Column, Table, TableRow
 from lesionlens.reporting.wording import (
     NORMALISATIONS,
-    PARTS,
     POLICIES,
     SPLITS,
     STATUSES,
-    UNITS,
     count,
     duration,
-    number,
     plain,
 )
-
-EXCLUSIONS = {
-    "overwritten": "a later lesion of the same image and class took its place",
-    "no_mask": "no mask file",
-    "empty_mask": "the mask marks nothing",
-    "no_image": "no image file",
-}
-
-
-def confusion(data: ReportData) -> tuple[tuple[Any, Table], ...]:
-    """(model, matrix) with counts and row shares."""
-    labels = frame(data, "labels").sort("ordinal").to_dicts()
-    columns = (Column("True class", numeric=False), *(Column(label["code"], small=label["name"]) for label in labels))
-    result = []
-    for model in models(data):
-        found = rows(data, "confusion_matrix", run_id=model.run_id)
-        if not found or not model.selected:
-            continue
-        cells = {(row["true_ordinal"], row["predicted_ordinal"]): row for row in found}
-        body = []
-        for true in labels:
-            line = [Cell(true["code"], true["name"])]
-            for predicted in labels:
-                row = cells.get((true["ordinal"], predicted["ordinal"]))
-                share = row["row_fraction"] if row else None
-                line.append(Cell(number(share), count(row["count"]) if row else "", "heat", share or 0.0))
-            body.append(TableRow(tuple(line)))
-        caption = f"Confusion matrix of {model.title}: rows are true classes, columns predicted ones"
-        result.append((model, Table(f"confusion-{model.run_id}", model.title, caption, columns, tuple(body))))
-    return tuple(result)
-
-
-def exclusions(data: ReportData) -> Table:
-    """How many lesions yielded no patch, by reason."""
-    columns = (Column("Reason", numeric=False), Column("Lesions"))
-    found = frame(data, "exclusion_reasons").to_dicts()
-    body = tuple(TableRow((Cell(plain(row["reason"], EXCLUSIONS)), Cell(count(row["lesions"])))) for row in found)
-    return Table("exclusions", "Left out", "Lesions that yielded no patch", columns, body)
-
-
-def leaks(data: ReportData) -> Table:
-    """Patients, images and lesions that two parts share."""
-    columns = (Column("Between", numeric=False), *(Column(f"Shared {words}") for words in UNITS.values()))
-    found = frame(data, "split_check")
-    pairs = found.select("part_a", "part_b").unique(maintain_order=True).rows()
-    body = []
-    for a, b in pairs:
-        cells = [Cell(f"{plain(a, PARTS)} and {plain(b, PARTS)}")]
-        for unit in UNITS:
-            hits = found.filter((pl.col("unit") == unit) & (pl.col("part_a") == a) & (pl.col("part_b") == b))
-            shared = int(hits["shared"].sum()) if hits.height else None
-            cells.append(Cell(count(shared), "", "bad" if shared else ""))
-        body.append(TableRow(tuple(cells)))
-    return Table("leaks", "Leak check", "What two parts of the split share", columns, tuple(body))
 
 
 def run_table(data: ReportData) -> Table:
@@ -83,7 +23,8 @@ def run_table(data: ReportData) -> Table:
         Column("State", numeric=False),
         Column("Device", numeric=False),
         Column("Epochs"),
-        Column("Time"),
+        Column("Training"),
+        Column("Evaluation"),
         Column("Seed"),
         Column("Digest", numeric=False),
     )
@@ -98,6 +39,7 @@ def run_table(data: ReportData) -> Table:
             Cell(str(row.get("device") or "–")),
             Cell(count(len(epochs))),
             Cell(duration(_seconds(row))),
+            Cell(duration(row.get("evaluation_seconds"))),
             Cell(str(row["seed"])),
             Cell(str(row.get("digest") or "")[:12], mark="mono"),
         )
@@ -135,6 +77,8 @@ def facts(data: ReportData) -> tuple[tuple[str, str], ...]:
         ("Headline threshold", plain(lookup(config, "evaluation.policy"), POLICIES)),
         ("Intervals", f"bootstrap over patients, {count(lookup(config, 'evaluation.resamples'))} resamples"),
         ("Seed", str(lookup(config, "seed"))),
+        ("Data set digest", str(data.study["dataset_digest"])),
+        ("Patch set digest", str(data.study["patch_set_digest"])),
     )
     return words
 

@@ -11,7 +11,7 @@ from matplotlib import colormaps
 
 from lesionlens import __version__
 from lesionlens.records import ReportData
-from lesionlens.reporting import figures_localization, provenance, table_localization, tables
+from lesionlens.reporting import figures_localization, provenance, table_classes, table_data, table_localization, tables
 from lesionlens.reporting.answer import answer, subtitle
 from lesionlens.reporting.comparisons import comparisons
 from lesionlens.reporting.figures_training import learning_curves
@@ -60,19 +60,21 @@ def context(data: ReportData, values: dict[str, Any] | None) -> dict[str, Any]:
         "thresholds": figures_localization.threshold_curves(data),
         "learning": learning_curves(data),
         "confidence_iou": figures_localization.confidence_iou(data),
-        "table_1": tables.table_1(data, known),
+        "table_1": table_data.table_1(data, known),
         "table_2": tables.table_2(data, known),
         "table_3": tables.table_3(data, known),
-        "class_reports": tables.class_reports(data),
-        "confusion": provenance.confusion(data),
+        "class_reports": table_classes.class_reports(data),
+        "confusion": table_classes.confusion(data),
         "table_4": table_localization.table_4(data, known),
         "baselines": table_localization.baselines(data),
         "groups": table_localization.groups(data),
         "variants": table_localization.variants(data),
         "other_scores": table_localization.other_scores(data),
         "comparisons": comparisons(data),
-        "exclusions": provenance.exclusions(data),
-        "leaks": provenance.leaks(data),
+        "exclusions": table_data.exclusions(data),
+        "leaks": table_data.leaks(data),
+        "exclusion_list": table_data.exclusion_list(data),
+        "normalisation": table_data.normalisation(data),
         "runs": provenance.run_table(data),
         "facts": provenance.facts(data),
         "configuration": provenance.configuration(data),

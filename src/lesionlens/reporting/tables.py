@@ -11,7 +11,6 @@ from lesionlens.reporting.wording import (
     STRATEGIES,
     STRATEGY_NUMBERS,
     count,
-    number,
     plain,
 )
 
@@ -36,51 +35,6 @@ def unmatched(found: tuple[Model, ...], known: Published) -> tuple[str, ...]:
 def same_classes(data: ReportData, known: Published) -> bool:
     """Whether this study has the published classes in the published order."""
     return tuple(frame(data, "labels").sort("ordinal")["code"].to_list()) == known.classes
-
-
-def table_1(data: ReportData, known: Published) -> Table:
-    """Patches by class and part; the published counts of both its sources where the classes are the same."""
-    beside = same_classes(data, known)
-    found = frame(data, "table_1_patches").sort("ordinal").to_dicts()
-    columns = [
-        Column("Class", numeric=False),
-        Column("Training"),
-        Column("Validation"),
-        Column("Training + validation"),
-        Column("Test"),
-    ]
-    if beside:
-        columns += [Column("Train", small="published"), Column("Test", small="published")]
-        columns += [Column("Test", small="published reports")]
-    body = []
-    for row in found:
-        cells = [Cell(row["label"], row["code"])]
-        cells += [Cell(count(row[name])) for name in ("train", "validation", "train_and_validation", "test")]
-        if beside:
-            theirs = known.patches[row["code"]]
-            cells += [Cell(count(v)) for v in (theirs["train"], theirs["test"], known.supports[row["code"]])]
-        body.append(TableRow(tuple(cells)))
-    body.append(_total(found, known if beside else None))
-    notes = (
-        (
-            "The study contradicts itself: its Table I counts 857 test patches, its classification reports 619. "
-            "Both are shown.",
-        )
-        if beside
-        else ("The classes differ from the published ones, so the published counts are not set beside them.",)
-    )
-    return Table(
-        "table-1", "Table I", "Patches of each class", tuple(columns), tuple(body), notes, query("table_1", data)
-    )
-
-
-def _total(found: list[dict[str, int]], known: Published | None) -> TableRow:
-    names = ("train", "validation", "train_and_validation", "test")
-    cells = [Cell("all")] + [Cell(count(sum(row[name] or 0 for row in found))) for name in names]
-    if known:
-        sums = [sum(row[part] for row in known.patches.values()) for part in ("train", "test")]
-        cells += [Cell(count(value)) for value in (*sums, sum(known.supports.values()))]
-    return TableRow(tuple(cells), "total")
 
 
 def table_2(data: ReportData, known: Published) -> Table:
@@ -188,40 +142,3 @@ def _published_auc(title: str, run: dict[str, dict[str, float]], codes: list[str
     cells = [Cell(title, "published, from hard predictions")]
     cells += [plain_number(run["auc_hard"].get(code)) for code in codes]
     return TableRow(tuple(cells), "published")
-
-
-def class_reports(data: ReportData) -> tuple[tuple[Model, Table], ...]:
-    """Precision, recall, F1 and support of every class, one table per model."""
-    names = {row["ordinal"]: row["name"] for row in frame(data, "labels").to_dicts()}
-    columns = (
-        Column("Class", numeric=False),
-        Column("Precision"),
-        Column("Recall"),
-        Column("F1"),
-        Column("Support"),
-    )
-    result = []
-    for model in shown(data):
-        body = [
-            TableRow(
-                (
-                    Cell(names.get(row["ordinal"], str(row["ordinal"]))),
-                    *(plain_number(row[key]) for key in ("precision", "recall", "f1")),
-                    Cell(count(row["support"])),
-                )
-            )
-            for row in sorted(rows(data, "class_scores", run_id=model.run_id), key=lambda row: row["ordinal"])
-        ]
-        body += [_average(data, model, kind) for kind in ("macro", "weighted")]
-        caption = f"Classification report of {model.title}"
-        table = Table(f"classes-{model.run_id}", model.title, caption, columns, tuple(body))
-        result.append((model, table))
-    return tuple(result)
-
-
-def _average(data: ReportData, model: Model, kind: str) -> TableRow:
-    values = []
-    for name in ("precision", "recall", "f1"):
-        found = rows(data, "run_scores", run_id=model.run_id, name=f"{kind}_{name}", group_name="all")
-        values.append(scored(found[0]["value"], found[0]["low"], found[0]["high"]) if found else Cell(number(None)))
-    return TableRow((Cell(f"{kind} average"), *values, Cell("")), "total")

@@ -1,0 +1,66 @@
+"""What is taken for what: confusion matrices and classification reports, one per model."""
+
+from lesionlens.records import ReportData
+from lesionlens.reporting.models import Model, frame, rows, shown
+from lesionlens.reporting.table import Cell, Column, Table, TableRow, plain_number, scored
+from lesionlens.reporting.wording import count, number
+
+
+def confusion(data: ReportData) -> tuple[tuple[Model, Table], ...]:
+    """(model, matrix) with counts and row shares."""
+    labels = frame(data, "labels").sort("ordinal").to_dicts()
+    columns = (Column("True class", numeric=False), *(Column(label["code"], small=label["name"]) for label in labels))
+    result = []
+    for model in shown(data):
+        found = rows(data, "confusion_matrix", run_id=model.run_id)
+        if not found:
+            continue
+        cells = {(row["true_ordinal"], row["predicted_ordinal"]): row for row in found}
+        body = []
+        for true in labels:
+            line = [Cell(true["code"], true["name"])]
+            for predicted in labels:
+                row = cells.get((true["ordinal"], predicted["ordinal"]))
+                share = row["row_fraction"] if row else None
+                line.append(Cell(number(share), count(row["count"]) if row else "", "heat", share or 0.0))
+            body.append(TableRow(tuple(line)))
+        caption = f"Confusion matrix of {model.title}: rows are true classes, columns predicted ones"
+        result.append((model, Table(f"confusion-{model.run_id}", model.title, caption, columns, tuple(body))))
+    return tuple(result)
+
+
+def class_reports(data: ReportData) -> tuple[tuple[Model, Table], ...]:
+    """Precision, recall, F1 and support of every class, one table per model."""
+    names = {row["ordinal"]: row["name"] for row in frame(data, "labels").to_dicts()}
+    columns = (
+        Column("Class", numeric=False),
+        Column("Precision"),
+        Column("Recall"),
+        Column("F1"),
+        Column("Support"),
+    )
+    result = []
+    for model in shown(data):
+        body = [
+            TableRow(
+                (
+                    Cell(names.get(row["ordinal"], str(row["ordinal"]))),
+                    *(plain_number(row[key]) for key in ("precision", "recall", "f1")),
+                    Cell(count(row["support"])),
+                )
+            )
+            for row in sorted(rows(data, "class_scores", run_id=model.run_id), key=lambda row: row["ordinal"])
+        ]
+        body += [_average(data, model, kind) for kind in ("macro", "weighted")]
+        caption = f"Classification report of {model.title}"
+        table = Table(f"classes-{model.run_id}", model.title, caption, columns, tuple(body))
+        result.append((model, table))
+    return tuple(result)
+
+
+def _average(data: ReportData, model: Model, kind: str) -> TableRow:
+    values = []
+    for name in ("precision", "recall", "f1"):
+        found = rows(data, "run_scores", run_id=model.run_id, name=f"{kind}_{name}", group_name="all")
+        values.append(scored(found[0]["value"], found[0]["low"], found[0]["high"]) if found else Cell(number(None)))
+    return TableRow((Cell(f"{kind} average"), *values, Cell("")), "total")
