@@ -13,6 +13,9 @@ BLOCK = re.compile(
     r"(?P<head>^ *# preset (?P<name>\w+)\n)(?P<indent> *)parameters:\n.*?\n(?P<foot> *# end of preset\n)", re.M | re.S
 )
 
+POINTLESS = re.compile(r"(?<=: )-?\d+(?=e[-+]\d+,?$)", re.M)
+"""A number such as 3e-05, which YAML takes for a string unless it has a point."""
+
 
 def current(text: str) -> str:
     """The text of prefect.yaml with the parameters between its preset marks written anew (JSON is YAML)."""
@@ -21,7 +24,8 @@ def current(text: str) -> str:
 
 def _block(match: re.Match[str]) -> str:
     config = preset(match["name"], DATA).model_dump(mode="json")
-    body = textwrap.indent(json.dumps({"config": config}, indent=2), match["indent"] + "  ")
+    text = POINTLESS.sub(r"\g<0>.0", json.dumps({"config": config}, indent=2))
+    body = textwrap.indent(text, match["indent"] + "  ")
     return f"{match['head']}{match['indent']}parameters:\n{body}\n{match['foot']}"
 
 

@@ -100,9 +100,11 @@ def ensure(home: Home, port: int | None = None) -> int:
     """Port of this home's server, started if none runs: on `port`, or, if None, on the chosen or any free one."""
     with processes.locked(home.prefect / "server.lock", wait=START_SECONDS + 30):
         server = find_server(home)
-        if server is None:
-            server = _start(home, _free_port(chosen_port()) if port is None else _required_port(port))
-        actual = port_of(server)
+        if server is not None:
+            actual = port_of(server)
+        else:  # a new process's command line cannot be read at once, so its port is kept
+            actual = _free_port(chosen_port()) if port is None else _required_port(port)
+            server = _start(home, actual)
         _await_health(server, actual, home.prefect / "server.log")
     return actual
 
