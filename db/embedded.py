@@ -57,7 +57,7 @@ def start(folder: Path) -> str:
         _check_folder(folder)
         server = find(folder)
         if server is None:
-            _remove_stale_pid_file(folder)
+            _remove_stale_lock_files(folder)
             _launch(folder)
             server = find(folder)
         if server is None:
@@ -124,20 +124,18 @@ def _serves(process: psutil.Process, folder: Path) -> bool:
         return False
 
 
-def _remove_stale_pid_file(folder: Path) -> None:
-    """Drop a pid file whose number belongs to a stranger or a zombie: PostgreSQL would refuse to start.
+def _remove_stale_lock_files(folder: Path) -> None:
+    """Drop lock files whose number belongs to a stranger or a zombie: PostgreSQL would refuse to start.
 
     Only once no process works in the folder any more, so never beside backends that outlive a killed server.
     """
-    lines = _pid_file(folder)
-    if not lines:
-        return
     deadline = time.monotonic() + 30
     while any(_serves(process, folder) for process in psutil.process_iter()):
         if time.monotonic() > deadline:
             raise ServerError(f"processes of a killed server still work in {folder}: wait for them or end them")
         time.sleep(0.05)
     (folder / "postmaster.pid").unlink(missing_ok=True)
+    (_socket_folder(folder) / f"{SOCKET}.lock").unlink(missing_ok=True)
 
 
 def _initialise(folder: Path) -> None:

