@@ -146,6 +146,6 @@ def leaks(data: ReportData) -> Table:
         for unit in UNITS:
             hits = found.filter((pl.col("unit") == unit) & (pl.col("part_a") == a) & (pl.col("part_b") == b))
             shared = int(hits["shared"].sum()) if hits.height else None
-            cells.append(Cell(count(shared), "", "bad" if shared else ""))
+            cells.append(Cell(count(shared), "", "alarm" if shared else ""))
         body.append(TableRow(tuple(cells)))
     return Table("leaks", "Leak check", "What two parts of the split share", columns, tuple(body))
