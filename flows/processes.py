@@ -8,7 +8,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
 from pathlib import Path
 from typing import IO
@@ -67,20 +67,33 @@ def end(process: psutil.Process, patience: float = 15.0) -> None:
     for group in ([process], family):
         for member in group:
             _signal(member, force=False)
-        _, stayed = psutil.wait_procs(group, timeout=patience)
+        stayed = wait(group, patience)
         for member in stayed:
             _signal(member, force=True)
-        psutil.wait_procs(stayed, timeout=5)
+        wait(stayed, 5)
+
+
+def wait(group: Sequence[psutil.Process], patience: float) -> list[psutil.Process]:
+    """Wait until all have ended, at most `patience` seconds; returns those that have not.
+
+    A zombie has ended: where no init collects orphans it would stay for ever.
+    """
+    until = time.monotonic() + patience
+    while (stayed := [process for process in group if alive(process)]) and time.monotonic() < until:
+        time.sleep(0.05)
+    for process in group:
+        if process not in stayed:
+            with suppress(psutil.Error):
+                process.wait(0)  # collects a child of ours
+    return stayed
 
 
 def _signal(process: psutil.Process, force: bool) -> None:
-    try:
+    with suppress(psutil.NoSuchProcess):
         if force:
             process.kill()
         else:
             process.terminate()
-    except psutil.NoSuchProcess:
-        pass
 
 
 def last_lines(log: Path, count: int = 15) -> str:

@@ -52,7 +52,7 @@ def stop(home: Home) -> None:
     holder = _holder(home)
     if holder is not None:
         holder.terminate()
-        psutil.wait_procs([holder], timeout=STOP_SECONDS)
+        processes.wait([holder], STOP_SECONDS)
     stopped = [end_worker(home), local_server.end_server(home)]
     print("Stopped." if holder is not None or any(stopped) else "No server and no worker of this home runs here.")
 
