@@ -38,7 +38,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Saved:
-    """What a checkpoint holds: whose it is (two digests), where it stands, tensors; optimizer: by parameter, by name."""
+    """What a checkpoint holds: whose it is (two digests), where it stands, tensors (optimizer: by parameter)."""
 
     configuration: str
     patches: str
@@ -141,4 +141,14 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, T
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[int, dict[str, Tensor]]) -> None:
     """Put a stored state back; groups and rates stay as the configuration made them."""
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    placed = {
+        index: {name: _like(parameters[index], tensor) for name, tensor in moments.items()}
+        for index, moments in state.items()
+    }
+    optimizer.load_state_dict({"state": placed, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _like(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """In the parameter's memory layout: fused Adam walks a parameter and its moments in step."""
+    return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor

@@ -98,6 +98,8 @@ class _Fit:
             model.load_state_dict(saved.model)
             position, moments = saved.position, saved.optimizer
         model = model.to(self.device)
+        for unit in (model.unit2, model.unit1):  # trained layers are faster so; the stem stays as others run it
+            unit.to(memory_format=torch.channels_last)
         phases = PHASES[self.run.strategy]
         while True:
             if not position.stopper.done(self.training.stopping):

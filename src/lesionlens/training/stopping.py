@@ -25,7 +25,7 @@ class Stopper:
         if not math.isfinite(loss):
             raise ValueError(f"validation loss is {loss}: only finite losses can be compared")
         moved = replace(self, lowest=min(self.lowest, loss), epochs=self.epochs + 1)
-        if self.reference - loss >= config.min_delta:
+        if loss < self.reference and self.reference - loss >= config.min_delta:
             return replace(moved, reference=loss, waited=0)
         return replace(moved, waited=self.waited + 1)
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
@@ -96,7 +97,10 @@ def _read(path: Path) -> dict[str, Tensor]:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if not found.startswith(_digest_of(path.name)):
         raise WeightsMissingError(f"{path} is damaged: its SHA-256 starts with {found[:8]}. Fetch it again")
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise WeightsMissingError(f"{path} holds more than tensors and is not loaded. Fetch it again") from error
     return state
 
 

@@ -1,0 +1,166 @@
+"""The feature cache: what it holds, when it is built, and what a damaged file does."""
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from lesionlens.config import TrainingConfig
+from lesionlens.records import PatchArrays
+from lesionlens.training import features
+from lesionlens.training.backbones import Classifier, Level, build
+from lesionlens.training.errors import TrainingError
+from lesionlens.training.features import FeatureCache
+from lesionlens.training.inputs import Inputs
+
+LEVELS: tuple[Level, ...] = ("stem", "unit2", "pooled")
+Make = Callable[..., PatchArrays]
+MakeTraining = Callable[..., TrainingConfig]
+
+
+@pytest.fixture(scope="module")
+def model() -> Classifier:
+    return build("resnet18", 5, 0)
+
+
+def inputs_of(patches: PatchArrays) -> Inputs:
+    return Inputs(patches, "train", torch.device("cpu"))
+
+
+def stored(folder: Path) -> dict[str, int]:
+    """Files by name, with the moment of their last change of content."""
+    return {path.name: path.stat().st_ino for path in (folder / "features").glob("*.safetensors")}
+
+
+def test_rows_are_what_the_stages_make_of_the_patches(
+    tmp_path: Path, model: Classifier, make_patches: Make, make_training: MakeTraining
+) -> None:
+    inputs = inputs_of(make_patches())
+    found = FeatureCache(tmp_path, inputs, make_training()).get(model, LEVELS)
+    with torch.no_grad():
+        for level in LEVELS:
+            assert found[level].shape[0] == len(inputs)
+            torch.testing.assert_close(found[level], model.to_level(level, inputs(range(len(inputs)))))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 2e-3), ("bfloat16", 2e-2)])
+def test_smaller_storage(
+    dtype: str, tolerance: float, tmp_path: Path, model: Classifier, make_patches: Make, make_training: MakeTraining
+) -> None:
+    inputs = inputs_of(make_patches())
+    found = FeatureCache(tmp_path, inputs, make_training(feature_dtype=dtype)).get(model, ("stem",))["stem"]
+    assert found.dtype == getattr(torch, dtype)
+    with torch.no_grad():
+        expected = model.to_level("stem", inputs(range(len(inputs))))
+    torch.testing.assert_close(found.float(), expected, rtol=tolerance, atol=tolerance)
+
+
+def test_built_once_and_read_by_anyone(
+    tmp_path: Path, model: Classifier, make_patches: Make, make_training: MakeTraining
+) -> None:
+    cache = FeatureCache(tmp_path, inputs_of(make_patches()), make_training())
+    cache.get(model, LEVELS)
+    before = stored(tmp_path)
+    again = FeatureCache(tmp_path, inputs_of(make_patches()), make_training()).get(model, ("stem",))["stem"]
+    assert stored(tmp_path) == before and len(before) == 3
+    path = tmp_path / "features" / f"{cache.key(model, 'stem')}.safetensors"
+    with safe_open(path, framework="pt") as file:
+        assert torch.equal(file.get_tensor("features"), again)
+    assert not list((tmp_path / "features").glob("*.tmp"))
+
+
+def test_the_key_follows_everything_that_decides_the_values(
+    tmp_path: Path, model: Classifier, make_patches: Make, make_training: MakeTraining
+) -> None:
+    patches = make_patches()
+    other_pixels = replace(patches, pixels=255 - patches.pixels)
+    other_labels = replace(patches, labels=(patches.labels + 1) % 5)
+    cpu = torch.device("cpu")
+
+    def key(inputs: Inputs, network: Classifier = model, level: Level = "stem", dtype: str = "float32") -> str:
+        return FeatureCache(tmp_path, inputs, make_training(feature_dtype=dtype)).key(network, level)
+
+    plain = Inputs(patches, "train", cpu)
+    changed = [
+        key(plain),
+        key(Inputs(other_pixels, "train", cpu)),
+        key(Inputs(patches, "per_patch", cpu)),
+        key(Inputs(patches, "per_class", cpu)),
+        key(Inputs(other_labels, "per_class", cpu)),
+        key(Inputs(patches.part("test"), "train", cpu)),
+        key(plain, build("resnet18", 5, 1)),
+        key(plain, build("resnet34", 5, 0)),
+        key(plain, level="unit2"),
+        key(plain, dtype="float16"),
+    ]
+    assert len(set(changed)) == len(changed)
+    assert key(Inputs(other_labels, "train", cpu)) == key(plain)  # the label leaks nothing where it is not asked for
+    later = build("resnet18", 5, 0)
+    with torch.no_grad():
+        later.unit1[0].conv1.weight += 1  # type: ignore[index, union-attr]
+    assert key(plain, later) == key(plain)
+
+
+@pytest.mark.parametrize("damage", ["bit", "cut", "empty"])
+def test_a_damaged_file_is_rebuilt(
+    damage: str, tmp_path: Path, model: Classifier, make_patches: Make, make_training: MakeTraining
+) -> None:
+    cache = FeatureCache(tmp_path, inputs_of(make_patches()), make_training())
+    expected = cache.get(model, ("unit2",))["unit2"].clone()
+    path = tmp_path / "features" / f"{cache.key(model, 'unit2')}.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    path.write_bytes({"bit": bytes(data), "cut": bytes(data[:-8]), "empty": b""}[damage])
+    assert torch.equal(cache.get(model, ("unit2",))["unit2"], expected)
+
+
+def test_the_least_recently_used_goes_first(
+    tmp_path: Path, model: Classifier, make_patches: Make, make_training: MakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caches = [FeatureCache(tmp_path, inputs_of(make_patches(seed=seed)), make_training()) for seed in range(3)]
+    names = [f"{cache.key(model, 'pooled')}.safetensors" for cache in caches]
+    for age, cache in enumerate(caches[:2]):
+        cache.get(model, ("pooled",))
+        os.utime(tmp_path / "features" / names[age], (1000 + age, 1000 + age))
+    caches[0].get(model, ("pooled",))  # used again: now the younger
+    size = (tmp_path / "features" / names[0]).stat().st_size
+    monkeypatch.setattr(features, "LIMIT_BYTES", 2 * size)
+    caches[2].get(model, ("pooled",))
+    assert set(stored(tmp_path)) == {names[0], names[2]}
+
+
+def test_no_room_is_said(
+    tmp_path: Path, model: Classifier, make_patches: Make, make_training: MakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = features.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(features.shutil, "disk_usage", lambda path: usage._replace(free=10))
+    with pytest.raises(TrainingError, match=r"cannot be written.*are needed.*Free disk space"):
+        FeatureCache(tmp_path, inputs_of(make_patches()), make_training()).get(model, ("stem",))
+    assert not stored(tmp_path) and not list((tmp_path / "features").glob("*.tmp"))
+
+
+def test_two_that_want_the_same_build_it_once(
+    tmp_path: Path, model: Classifier, make_patches: Make, make_training: MakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forked, so that both start at the same moment; every build leaves a mark."""
+    cache = FeatureCache(tmp_path, inputs_of(make_patches()), make_training())
+    build_features = FeatureCache._build
+
+    def counted(self: FeatureCache, network: Classifier, names: dict[Level, str]) -> None:
+        (tmp_path / f"built by {os.getpid()}").touch()
+        build_features(self, network, names)
+
+    monkeypatch.setattr(FeatureCache, "_build", counted)
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=cache.get, args=(model, ("stem",))) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+        assert process.exitcode == 0
+    assert len(list(tmp_path.glob("built by *"))) == 1

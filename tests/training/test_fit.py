@@ -1,0 +1,189 @@
+"""A run: what trains and what does not, exactness of cached features, reproducibility, failure."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lesionlens.config import RunConfig, TrainingConfig
+from lesionlens.records import EpochResult, PatchArrays, Statistics
+from lesionlens.training.backbones import BACKBONES, UNITS
+from lesionlens.training.checkpoints import read_checkpoint
+from lesionlens.training.errors import CheckpointError, DivergedError, TrainingError
+from lesionlens.training.fit import choose_device, fit
+from lesionlens.training.inputs import Inputs
+from lesionlens.training.predict import load_model
+from lesionlens.training.strategies import PHASES
+from lesionlens.training.weights import initial_model
+
+Make = Callable[..., PatchArrays]
+MakeRun = Callable[..., RunConfig]
+MakeTraining = Callable[..., TrainingConfig]
+
+
+def figures(results: list[EpochResult]) -> list[tuple[float, float, float]]:
+    return [(each.train_loss, each.validation_loss, each.validation_accuracy) for each in results]
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_each_phase_trains_its_units_and_leaves_the_rest_as_it_was(
+    name: str, tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    """Parameters and buffers of frozen units are bit-identical after every phase; trained ones all moved."""
+    patches, run, training = make_patches(size=64 if name == "efficientnet_b0" else 32), make_run(name), make_training()
+    inputs = Inputs(patches, "train", torch.device("cpu"))
+    before = initial_model(run, training, 5, inputs, inputs.rows("train")).state_dict()
+    for result in fit(run, training, patches, tmp_path / "run", tmp_path / "cache", "cpu"):
+        after = read_checkpoint(tmp_path / "run", result.checkpoints[1]).model
+        trained = PHASES["gradual"][result.phase - 1].units
+        assert set(result.rates) >= {"head"} and {key.split(".")[0] for key in result.rates} == set(trained)
+        for key, tensor in after.items():
+            same = torch.equal(tensor, before[key])
+            if key.split(".")[0] not in trained:
+                assert same, f"{key} changed in phase {result.phase}"
+            elif key.endswith("weight"):
+                assert not same, f"{key} did not change in phase {result.phase}"
+        assert {key.split(".")[0] for key in after} == set(UNITS)
+        before = after
+
+
+@pytest.mark.parametrize(
+    ("name", "strategy"),
+    [*((name, "simultaneous") for name in BACKBONES), ("vgg11_bn", "gradual"), ("efficientnet_b0", "gradual")],
+)
+def test_cached_features_change_no_bit(
+    name: str, strategy: str, tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    """At the batch size the cache was built with, float32: the losses of the run that computes every layer anew."""
+    patches, run, training = make_patches(), make_run(name, strategy), make_training()
+    cached = figures(list(fit(run, training, patches, tmp_path / "a", tmp_path / "cache", "cpu")))
+    computed = figures(list(fit(run, training, patches, tmp_path / "b", None, "cpu")))
+    assert cached == computed
+
+
+def test_same_configuration_same_bits_other_seed_other_run(
+    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    """A network with random depth, too: nothing depends on the state of the global generator."""
+    patches, training = make_patches(size=64), make_training(epochs=2)
+    digests = []
+    for i, seed in enumerate((0, 0, 1)):
+        torch.manual_seed(i)
+        run = make_run("efficientnet_b0", "simultaneous", seed=seed)
+        results = list(fit(run, training, patches, tmp_path / str(i), tmp_path / "cache", "cpu"))
+        digests.append([each.checkpoints[1].sha256 for each in results])
+    assert digests[0] == digests[1]
+    assert not set(digests[0]) & set(digests[2])
+
+
+def test_it_learns(tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining) -> None:
+    results = list(
+        fit(
+            make_run("resnet18", "simultaneous", batch_size=8),
+            make_training(epochs=6),
+            make_patches(40, 20, size=48),
+            tmp_path / "run",
+            tmp_path / "cache",
+            "cpu",
+        )
+    )
+    assert max(each.validation_accuracy for each in results) >= 0.8
+    assert results[-1].train_loss < results[0].train_loss / 3
+
+
+def test_a_phase_starts_from_the_best_of_the_phase_before(
+    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    """Rates near zero later on: phase 2 then stays at the best loss of phase 1, not at its last."""
+    run = make_run("vgg11_bn", head_rate=1.0, unit_rate=1e-12)
+    training = make_training(epochs=20, patience=2)
+    stream = fit(run, training, make_patches(), tmp_path / "run", tmp_path / "cache", "cpu")
+    first: list[EpochResult] = []
+    for result in stream:
+        if result.phase == 2:
+            break
+        first.append(result)
+        best = result.checkpoints[0]
+        model = read_checkpoint(tmp_path / "run", best).model
+    lowest = min(first, key=lambda each: each.validation_loss)
+    assert lowest.epoch == best.epoch < first[-1].epoch
+    after = read_checkpoint(tmp_path / "run", result.checkpoints[1]).model
+    assert all(torch.equal(model[key], after[key]) for key in model if key.startswith("stem."))
+    assert result.epoch == first[-1].epoch + 1 and result.improved
+    torch.testing.assert_close(after["unit1.0.weight"], model["unit1.0.weight"], rtol=0, atol=1e-9)
+
+
+def test_batch_norm_of_the_frozen_half_can_be_left_in_training(
+    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    patches, run = make_patches(), make_run("resnet18", "simultaneous")
+    key = "stem.bn1.running_mean"
+
+    def after(mode: str) -> tuple[Tensor, float]:
+        training = make_training(frozen_bn=mode)
+        result = next(iter(fit(run, training, patches, tmp_path / mode, tmp_path / "cache", "cpu")))
+        return read_checkpoint(tmp_path / mode, result.checkpoints[1]).model[key], result.train_loss
+
+    drifted, other_loss = after("train")
+    assert not (tmp_path / "cache").exists()  # nothing constant to keep
+    kept, loss = after("eval")
+    assert not torch.equal(drifted, kept)
+    assert other_loss != loss
+
+
+def test_the_checkpoint_gives_the_network_back(
+    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    patches, run, training = make_patches(), make_run("vgg11_bn", "simultaneous"), make_training(epochs=2)
+    *_, result = fit(run, training, patches, tmp_path / "run", None, "cpu")
+    best = result.checkpoints[0]
+    model = load_model(run, training, patches.classes, tmp_path / "run", best)
+    inputs = Inputs(patches, "train", torch.device("cpu"))
+    rows = inputs.rows("validation")
+    with torch.no_grad():
+        loss = torch.nn.functional.cross_entropy(model(inputs(rows)), torch.from_numpy(patches.labels[rows]))
+    assert not model.training
+    expected = result if best.epoch == result.epoch else None
+    if expected:
+        assert float(loss) == pytest.approx(expected.validation_loss, rel=1e-4)
+    with pytest.raises(CheckpointError, match="not made by run"):
+        load_model(make_run("vgg11_bn", seed=3), training, patches.classes, tmp_path / "run", best)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(
+    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    patches = replace(make_patches(), statistics=(Statistics(None, math.nan, 0.2),))
+    with pytest.raises(DivergedError, match=r"training loss is nan in epoch 1 of run vgg11_bn gradual.*lower rates"):
+        next(fit(make_run("vgg11_bn"), make_training(), patches, tmp_path / "run", None, "cpu"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_empty_part_is_named(
+    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    with pytest.raises(ValueError, match="no validation patches"):
+        next(fit(make_run(), make_training(), make_patches(8, 0), tmp_path, None, "cpu"))
+
+
+def test_patches_are_normalised_by_their_own_class_where_asked(make_patches: Make) -> None:
+    patches = make_patches()
+    plain, own = (Inputs(patches, mode, torch.device("cpu"))([3, 4]) for mode in ("train", "per_class"))
+    assert plain.shape == (2, 3, 32, 32) and plain.dtype == torch.float32
+    assert torch.equal(plain[:, 0], plain[:, 2])
+    grey = patches.pixels[3].astype(np.float64) / 255
+    np.testing.assert_allclose(own[0, 1].numpy(), (grey - 0.4) / 0.16, rtol=1e-4, atol=1e-5)
+
+
+def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert (choose_device("auto"), choose_device("cpu")) == ("cpu", "cpu")
+    with pytest.raises(TrainingError, match="no CUDA device"):
+        choose_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto") == "cuda"
