@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from flows import server
+from flows.processes import ServerError
 from lesionlens.config import StudyConfig
 from lesionlens.home import home
 from lesionlens.presets import PRESETS, preset
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "stop":
             return _stop()
         return _run(_configuration(options))
-    except (ValidationError, ValueError, FileNotFoundError) as error:
+    except (ValidationError, ValueError, FileNotFoundError, ServerError) as error:
         print(f"lesionlens: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -62,7 +63,9 @@ def _run(config: StudyConfig) -> int:
         from flows.study import study
 
         page = study(config)
-    print(f"\nReport:  {page}\nQuery:   make psql, for example\n  SELECT * FROM table_4_localization WHERE headline;")
+    print(
+        f"\nReport: {page}\nQuery:  make psql   (for example: TABLE table_2_accuracy; TABLE table_4_localization;)"
+    )
     return 0
 
 

@@ -23,10 +23,12 @@ def demo() -> StudyConfig:
     """Two small backbones, two strategies, untrained stems, on phantom mammograms."""
     return StudyConfig(
         name="demo",
-        data=DataConfig(source="phantom", phantom=PhantomConfig()),
+        data=DataConfig(
+            source="phantom", phantom=PhantomConfig(train_per_class=44, test_per_class=20, callback_free=40)
+        ),
         patches=PatchConfig(size=96, jitter=0.5),
-        background=BackgroundConfig(size="matched", train=70, test=30, per_image=2),
-        training=TrainingConfig(weights="none", stopping=StoppingConfig(patience=4, max_epochs=12)),
+        background=BackgroundConfig(size="matched", train=90, test=40, per_image=2),
+        training=TrainingConfig(weights="none", stopping=StoppingConfig(patience=3, max_epochs=8)),
         grid=GridConfig(
             backbones=("vgg11_bn", "resnet18"),
             sets=(HyperSet(batch_size=16, head_rate=1e-3, unit_rate=3e-4),),
