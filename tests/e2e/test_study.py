@@ -1,5 +1,6 @@
 """One command, from an empty folder to a report that agrees with the record."""
 
+import html
 import re
 from pathlib import Path
 from typing import Any
@@ -40,16 +41,39 @@ def test_checkpoints_on_disk_are_those_in_the_record(finished: Any) -> None:
     assert recorded == on_disk
 
 
+def printed(page: str, caption: str) -> str:
+    """The text of the table with this caption, one space between cells."""
+    tables = re.findall(r"<table.*?</table>", page, flags=re.DOTALL)
+    texts = [re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", table))).strip() for table in tables]
+    return next(text for text in texts if text.startswith(caption))
+
+
 def test_the_views_return_what_the_report_prints(finished: Any) -> None:
     page = next((finished.path / "reports").glob("*.html")).read_text()
-    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
-    for value in finished.sql("SELECT round(accuracy::numeric, 2) FROM table_2_accuracy").to_series():
-        assert value in text
-    scores = finished.sql("SELECT round(ll::numeric, 3) FROM table_4_localization WHERE headline AND ll IS NOT NULL")
-    for value in scores.to_series():
-        assert value in text
-    for value in finished.sql("SELECT test FROM table_1_patches").to_series():
-        assert value in text
+    accuracy = printed(page, "Model accuracy on test patches")
+    for share, low, high in finished.sql("SELECT accuracy, low, high FROM table_2_accuracy").rows():
+        assert f"{float(share):.2f} {float(low):.2f}–{float(high):.2f}" in accuracy
+    areas = printed(page, "One-vs-rest area under the ROC curve")
+    for (mean,) in finished.sql("SELECT auc FROM table_3_auc WHERE code = 'mean'").rows():
+        assert f"from probabilities {float(mean):.2f}" in areas
+    overlap = printed(page, "Lesion localisation beside accuracy")
+    scores = finished.sql("SELECT ll, low, high, n FROM table_4_localization WHERE headline AND ll IS NOT NULL").rows()
+    assert scores
+    for ll, low, high, n in scores:
+        assert f"{float(ll):.2f} {float(low):.2f}–{float(high):.2f} {n}" in overlap
+    counts = printed(page, "Patches of each class")
+    for code, *parts in finished.sql(
+        "SELECT code, train, validation, train_and_validation, test FROM table_1_patches"
+    ).rows():
+        assert f" {code} {' '.join(parts)} " in counts
+    for code, count, share in finished.sql(
+        "SELECT true_code, count, row_fraction FROM confusion_matrix WHERE true_code = predicted_code"
+    ).rows():
+        assert f"{float(share):.2f} {count}" in page_text(page), code
+
+
+def page_text(page: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
 
 
 def test_the_confusion_matrix_adds_up_to_accuracy(finished: Any) -> None:

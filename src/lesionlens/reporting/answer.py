@@ -68,7 +68,9 @@ def _runner_up(data: ReportData, ranked: list[Model]) -> list[str]:
     text = f"Next comes {second.title} with {_percent(row)}"
     paired = _comparison(data, best, second)
     if paired is not None:
-        clear = "a clear difference" if paired["low"] > 0 else "no clear difference"
+        # Both must agree: the interval holds for this pair alone, the corrected p value for all pairs.
+        distinct = paired["low"] > 0 and paired["p_holm"] is not None and paired["p_holm"] < 0.05
+        clear = "a clear difference" if distinct else "no clear difference"
         return [
             f"{text}: {clear} on the same patches "
             f"({number(paired['difference'], signed=True)}, {number(paired['low'])} to {number(paired['high'])}, "

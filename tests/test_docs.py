@@ -1,0 +1,69 @@
+"""Documents that stay true: commands, options, files, and nothing of any one machine."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from flows.__main__ import _parser
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def tracked(*patterns: str) -> list[str]:
+    listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
+    return listed.stdout.split()
+
+
+def test_every_make_target_is_explained() -> None:
+    targets = re.findall(r"^([a-z]+):.* ## ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert len(targets) >= 8
+    missing = [t for t in targets if f"make {t}" not in README]
+    assert not missing, f"README.md does not mention: {missing}"
+
+
+def test_every_command_and_option_is_explained() -> None:
+    help_text = _parser().format_help()
+    commands = re.search(r"\{([a-z,]+)\}", help_text)
+    assert commands is not None
+    for command in commands.group(1).split(","):
+        assert f"make {command}" in README
+
+
+def test_every_module_has_its_line() -> None:
+    modules = [p for p in tracked("src/*.py", "flows/*.py", "tasks/*.py", "db/*.py") if not p.endswith("__init__.py")]
+    assert len(modules) > 20
+    missing = [p for p in modules if f"`{p}`" not in README]
+    assert not missing, f"README.md has no line for: {missing}"
+
+
+def test_every_listed_file_exists() -> None:
+    listed = re.findall(r"^\* `([\w./]+)`", README, flags=re.MULTILINE)
+    assert len(listed) > 20
+    gone = [p for p in listed if not (ROOT / p).exists()]
+    assert not gone, f"README.md lists what is gone: {gone}"
+
+
+def test_environment_variables_are_explained() -> None:
+    source = "".join((ROOT / p).read_text() for p in tracked("src/*.py", "flows/*.py", "tasks/*.py", "db/*.py"))
+    read = set(re.findall(r"[\"'](LESIONLENS_[A-Z_]+)[\"']", source))
+    assert {"LESIONLENS_HOME", "LESIONLENS_DATABASE_URL"} <= read
+    missing = [name for name in sorted(read) if name not in README]
+    assert not missing, f"README.md does not mention: {missing}"
+
+
+@pytest.mark.parametrize("page", tracked("*.md"))
+def test_links_between_documents_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text()
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        assert ((ROOT / page).parent / target).exists(), f"{page} links to {target}, which does not exist"
+
+
+def test_the_lock_names_no_address_and_no_path() -> None:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    assert lines
+    for line in lines:
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!_-]+", line), line
+    assert {"torch==2.14.1", "torchvision==0.29.1"} <= set(lines)
