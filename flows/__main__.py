@@ -63,9 +63,7 @@ def _run(config: StudyConfig) -> int:
         from flows.study import study
 
         page = study(config)
-    print(
-        f"\nReport: {page}\nQuery:  make psql   (for example: TABLE table_2_accuracy; TABLE table_4_localization;)"
-    )
+    print(f"\nReport: {page}\nQuery:  make psql   (for example: TABLE table_2_accuracy; TABLE table_4_localization;)")
     return 0
 
 
