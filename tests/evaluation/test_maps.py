@@ -40,6 +40,7 @@ def test_a_map_whose_minimum_is_above_zero_is_stretched_to_the_full_range() -> N
         ((0.3, 0.3, 0.3, 0.3), "minmax", True, 0),
         ((-2, -2, -2, -2), "minmax", True, 0),
         ((np.nan, 1, 2, 3), "relu_max", True, 0),
+        ((1.4e-45, 1.4e-45, 1.4e-45, 1.4e-45), "minmax", True, 0),
         ((np.inf, 1, 2, 3), "minmax", True, 0),
     ],
 )

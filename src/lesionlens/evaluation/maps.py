@@ -10,8 +10,9 @@ from torch.nn.functional import interpolate
 Scaling = Literal["relu_max", "minmax"]
 
 # A map whose values differ by less than this share of its largest magnitude is constant: what is left is rounding of
-# the upsampling, and min-max would blow it up to a full-range map.
+# the upsampling, and min-max would blow it up to a full-range map. Subnormal differences are rounding too.
 FLAT = 1e-6
+SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 def activation_maps(
@@ -34,7 +35,7 @@ def activation_maps(
         values = np.maximum(values, 0)
     maps: NDArray[np.float32] = _upsample(values, size)
     low, high = maps.min(axis=(1, 2)), maps.max(axis=(1, 2))
-    flat = high - low <= FLAT * np.maximum(np.abs(high), np.abs(low))
+    flat = high - low <= np.maximum(FLAT * np.maximum(np.abs(high), np.abs(low)), SMALLEST)
     blank = ~finite | (high <= 0 if scaling == "relu_max" else flat)
     span = np.where(flat, np.float32(1), high - low)
     maps = (maps - low[:, None, None]) / span[:, None, None]
