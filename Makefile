@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PRESET ?= sound
 
-.PHONY: help demo study serve stop psql test check lock clean
+.PHONY: help demo study serve stop psql test check docs lock clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST)
@@ -43,9 +43,12 @@ check: $(READY) ## formatting, lint, types, layers, migrations
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m db.migrate check
 
+docs: $(READY) ## write docs/files.md anew
+	@$(BIN)/python docs/files.py
+
 lock: ## write requirements.lock anew from what pyproject.toml admits today
 	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	@.venv-lock/bin/python -m pip install --quiet torch==2.14.1 torchvision==0.29.1 -e '.[dev]'
+	@.venv-lock/bin/python -m pip install --quiet torch==2.14.1 torchvision==0.29.1 -e '.[dev,fetch]'
 	@.venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/ @ .*//' > requirements.lock
 	@rm -rf .venv-lock
 
