@@ -119,6 +119,14 @@ class TrainingConfig(Frozen):
     feature_dtype: Literal["float32", "float16", "bfloat16"] = Field(
         "float32", description="Storage of the frozen half's output"
     )
+    exact: bool = Field(
+        False,
+        description="Slower arithmetic, always float32, whose results do not depend on stored features: the same bits"
+        " with and without them",
+    )
+    augment: bool = Field(
+        False, description="Random flips and quarter turns, not part of the study; no features are stored then"
+    )
 
 
 class HyperSet(Frozen):

@@ -14,11 +14,13 @@ from lesionlens.config import RunConfig, TrainingConfig
 from lesionlens.records import EpochResult, PatchArrays, Statistics
 from lesionlens.training.backbones import BACKBONES, UNITS
 from lesionlens.training.checkpoints import read_checkpoint
+from lesionlens.training.epochs import batches, reproducible
 from lesionlens.training.errors import CheckpointError, DivergedError, TrainingError
-from lesionlens.training.fit import choose_device, fit
+from lesionlens.training.fit import _Fit, choose_device, first_model, fit
 from lesionlens.training.inputs import Inputs
 from lesionlens.training.predict import load_model
-from lesionlens.training.strategies import PHASES
+from lesionlens.training.sources import flipped_and_turned
+from lesionlens.training.strategies import HEAD_1_2, PHASES, parameter_groups, rule_of
 from lesionlens.training.weights import initial_model
 
 Make = Callable[..., PatchArrays]
@@ -56,14 +58,106 @@ def test_each_phase_trains_its_units_and_leaves_the_rest_as_it_was(
     ("name", "strategy"),
     [*((name, "simultaneous") for name in BACKBONES), ("vgg11_bn", "gradual"), ("efficientnet_b0", "gradual")],
 )
-def test_cached_features_change_no_bit(
+def test_exact_features_change_no_bit(
     name: str, strategy: str, tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
 ) -> None:
-    """At the batch size the cache was built with, float32: the losses of the run that computes every layer anew."""
-    patches, run, training = make_patches(), make_run(name, strategy), make_training()
-    cached = figures(list(fit(run, training, patches, tmp_path / "a", tmp_path / "cache", "cpu")))
-    computed = figures(list(fit(run, training, patches, tmp_path / "b", None, "cpu")))
-    assert cached == computed
+    """With ragged batches, too: losses and weights of the run that computes every layer anew."""
+    patches, run, training = make_patches(19, 13), make_run(name, strategy, batch_size=8), make_training(exact=True)
+    cached = list(fit(run, training, patches, tmp_path / "a", tmp_path / "cache", "cpu"))
+    computed = list(fit(run, training, patches, tmp_path / "b", None, "cpu"))
+    assert [replace(each, seconds=0) for each in cached] == [replace(each, seconds=0) for each in computed]
+    assert list((tmp_path / "cache").rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_exact_is_the_plain_loop(
+    name: str, tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    """The loop as anyone would write it: every layer runs in every step, Adam as torch has it."""
+    patches, run, training = make_patches(32, 16), make_run(name, "simultaneous"), make_training(2, exact=True)
+    results = list(fit(run, training, patches, tmp_path / "run", tmp_path / "cache", "cpu"))
+    model, inputs = first_model(run, training, patches), Inputs(patches, "train", torch.device("cpu"))
+    optimizer = torch.optim.Adam(parameter_groups(model, HEAD_1_2, run, rule_of(run, training)))
+    labels = torch.from_numpy(patches.labels)
+    expected = []
+    for epoch in (1, 2):
+        losses = []
+        with reproducible(inputs.device, run.seed, epoch):
+            model.train()
+            model.stem.eval().requires_grad_(False)
+            for batch in batches(inputs.rows("train"), 16, run.seed, epoch):
+                optimizer.zero_grad()
+                loss = torch.nn.functional.cross_entropy(model(inputs(batch)), labels[batch])
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                losses.append(loss.item())
+            model.eval()
+            with torch.no_grad():
+                rows = inputs.rows("validation")
+                validation = torch.nn.functional.cross_entropy(model(inputs(rows)), labels[rows], reduction="sum")
+        expected.append((sum(losses) / len(losses), float(validation) / len(rows)))
+    assert [each[:2] for each in figures(results)] == expected
+    assert results[-1].checkpoints[1].epoch == 2
+    kept = read_checkpoint(tmp_path / "run", results[-1].checkpoints[1]).model
+    assert all(torch.equal(kept[key], tensor) for key, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "tolerance"), [({}, 2e-3), ({"feature_dtype": "float16"}, 2e-2), ({"feature_dtype": "bfloat16"}, 1e-1)]
+)
+def test_the_faster_arithmetic_differs_by_rounding(
+    changes: dict[str, str],
+    tolerance: float,
+    tmp_path: Path,
+    make_patches: Make,
+    make_run: MakeRun,
+    make_training: MakeTraining,
+) -> None:
+    patches, run = make_patches(32, 16), make_run("resnet18", "simultaneous", head_rate=1e-4, unit_rate=3e-5)
+    exact, fast = (
+        figures(list(fit(run, training, patches, tmp_path / str(i), tmp_path / "cache", "cpu")))
+        for i, training in enumerate((make_training(2, exact=True), make_training(2, **changes)))
+    )
+    for one, other in zip(exact, fast, strict=True):
+        assert one[:2] == pytest.approx(other[:2], rel=tolerance)
+
+
+def test_augmentation_stores_no_features_says_so_and_resumes(
+    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining, caplog: pytest.LogCaptureFixture
+) -> None:
+    patches, run, training = make_patches(), make_run("resnet18", "simultaneous"), make_training(3, augment=True)
+    whole = figures(list(fit(run, training, patches, tmp_path / "a", tmp_path / "cache", "cpu")))
+    assert not (tmp_path / "cache").exists()
+    assert "no features are stored, its patches are flipped and turned" in caplog.text
+    first = next(iter(fit(run, training, patches, tmp_path / "b", None, "cpu")))
+    rest = fit(run, training, patches, tmp_path / "b", None, "cpu", first.checkpoints)
+    assert figures([first, *rest]) == whole
+    plain = figures(list(fit(run, make_training(3), patches, tmp_path / "c", None, "cpu")))
+    assert plain[0][0] != whole[0][0]
+
+
+def test_flips_and_turns_are_the_eight_ways_a_square_can_lie() -> None:
+    torch.manual_seed(0)
+    patch = torch.arange(9.0).reshape(1, 1, 3, 3)
+    lying = flipped_and_turned(patch.expand(400, 1, 3, 3))
+    ways = {tuple(each.flatten().tolist()) for each in lying}
+    assert len(ways) == 8 and all(sorted(way) == sorted(patch.flatten().tolist()) for way in ways)
+    counts = torch.tensor([sum(tuple(each.flatten().tolist()) == way for each in lying) for way in ways])
+    assert counts.min() > 25
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11_bn"])
+def test_first_weights_are_made_on_the_cpu_whatever_trains_them(
+    name: str, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    """A run's own inputs may live on a GPU, where a network on the CPU cannot take them."""
+    patches, training = make_patches(), make_training()
+    on_meta = _Fit(make_run(name), training, patches, Path(), None, torch.device("meta"))
+    assert on_meta.inputs([0]).device.type == "meta"
+    model = first_model(on_meta.run, on_meta.training, on_meta.patches)
+    assert {each.device.type for each in model.state_dict().values()} == {"cpu"}
+    measured = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert measured and all((module.running_mean != 0).any() for module in measured)
 
 
 def test_same_configuration_same_bits_other_seed_other_run(

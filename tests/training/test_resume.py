@@ -3,6 +3,8 @@
 import hashlib
 import json
 import random
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,16 +129,35 @@ def test_a_path_cannot_leave_the_folder(stream, tmp_path: Path) -> None:  # type
         files.read_checkpoint(tmp_path / "other", replace(best, path=f"../run/{best.path}"))
 
 
-def test_a_full_disk_is_said_and_leaves_no_half_file(stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_full_disk_is_said_harms_nothing_and_the_run_goes_on_later(stream, whole, tmp_path: Path, small_disk) -> None:  # type: ignore[no-untyped-def]
+    """A real file system that has room for one checkpoint only."""
+    disk = small_disk(30_000_000)
+    (disk / "other run").mkdir()
+    (disk / "other run" / "kept.safetensors").write_bytes(b"x" * 1000)
+    run = stream(disk / "run")
+    known = next(run)
+    assert known.checkpoints[0].bytes < 30_000_000 < 2 * known.checkpoints[0].bytes
+    with pytest.raises(
+        CheckpointError, match=r"epoch 2 \(\d+ MB\) could not be written.*No space left.*Free disk space"
+    ):
+        next(run)
+    assert {path.name for path in (disk / "run").iterdir()} == {known.checkpoints[0].path}
+    assert (disk / "other run" / "kept.safetensors").read_bytes() == b"x" * 1000
+    shutil.copytree(disk / "run", tmp_path / "moved")
+    again = rest(stream(tmp_path / "moved", known.checkpoints))
+    assert again == {epoch: whole[epoch] for epoch in range(2, EPOCHS + 1)}
+
+
+def test_a_limit_on_file_size_is_said(stream, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     run = stream(tmp_path)
     known = next(run)
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(CheckpointError, match=r"epoch 2 .* No space left.*Free disk space"):
-        next(run)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"epoch 2 .* File too large"):
+            next(run)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert {path.name for path in tmp_path.iterdir()} == {known.checkpoints[0].path}
 
 

@@ -58,12 +58,13 @@ class Backbone:
 class Classifier(nn.Module):
     """A network in five explicit stages: stem, unit2, unit1, pool, head.
 
-    Input float32 [n, 3, s, s]; output logits float32 [n, classes]. `last_conv` names the last convolution
-    inside `unit1`.
+    Input float32 [n, 3, s, s]; output logits float32 [n, classes]. `backbone` is its name in the registry,
+    `last_conv` names the last convolution inside `unit1`.
     """
 
-    def __init__(self, stages: Stages, classes: int) -> None:
+    def __init__(self, backbone: str, stages: Stages, classes: int) -> None:
         super().__init__()
+        self.backbone = backbone
         self.stem = stages.stem
         self.unit2 = stages.unit2
         self.unit1 = stages.unit1
@@ -121,7 +122,7 @@ def build(name: str, classes: int, seed: int, pretrained: Mapping[str, Tensor] |
         network = backbone.make()
         if pretrained is not None:
             _fill(name, network, pretrained)
-        return Classifier(backbone.cut(network), classes).eval()
+        return Classifier(name, backbone.cut(network), classes).eval()
 
 
 def _fill(name: str, network: nn.Module, pretrained: Mapping[str, Tensor]) -> None:

@@ -1,6 +1,6 @@
 """One epoch: the order of its patches, its steps, its validation, reproducible from seed and number."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -9,9 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lesionlens.identity import digest
-
-Source = Callable[[Tensor], Tensor]
-"""Patch positions int64 [n] -> what stands for those patches, on the device."""
+from lesionlens.training.steps import Source, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,33 +53,24 @@ def batches(rows: Sequence[int], size: int, seed: int, epoch: int) -> list[Tenso
     return parts
 
 
-def train_epoch(
-    logits: Source,
-    optimizer: torch.optim.Optimizer,
-    labels: Tensor,
-    rows: Sequence[int],
-    size: int,
-    seed: int,
-    epoch: int,
-) -> float:
-    """One pass over the training rows; returns the mean loss. labels int64 [patches] of the whole set."""
-    total = torch.zeros((), dtype=torch.float64, device=labels.device)
-    for batch in batches(rows, size, seed, epoch):
-        optimizer.zero_grad(set_to_none=True)
-        loss = cross_entropy(logits(batch), labels[batch.to(labels.device)])
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        total += loss.detach().double() * len(batch)  # read once an epoch: no waiting for a GPU at every step
+def train_epoch(step: Step, device: torch.device, rows: Sequence[int], size: int, seed: int, epoch: int) -> float:
+    """One pass over the training rows; returns the mean loss. The order goes to the device once, the loss comes back
+    once: no step waits for a GPU.
+    """
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    parts = batches(rows, size, seed, epoch)
+    for batch in torch.split(torch.cat(parts).to(device), [len(part) for part in parts]):
+        total += step(batch).double() * len(batch)
     return float(total) / len(rows)
 
 
 @torch.no_grad()
 def validate(logits: Source, labels: Tensor, rows: Sequence[int], size: int) -> tuple[float, float]:
-    """Mean loss and accuracy over the rows."""
+    """Mean loss and accuracy over the rows. labels int64 [patches] of the whole set, on the device."""
     loss = torch.zeros((), dtype=torch.float64, device=labels.device)
     correct = torch.zeros((), dtype=torch.int64, device=labels.device)
-    for batch in torch.split(torch.tensor(rows), size):
-        output, truth = logits(batch), labels[batch.to(labels.device)]
+    for batch in torch.split(torch.tensor(rows, device=labels.device), size):
+        output, truth = logits(batch), labels[batch]
         loss += cross_entropy(output, truth, reduction="sum").double()
         correct += (output.argmax(1) == truth).sum()
     return float(loss) / len(rows), float(correct) / len(rows)

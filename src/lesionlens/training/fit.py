@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +16,12 @@ from lesionlens.records import Checkpoint, EpochResult, PatchArrays
 from lesionlens.training import checkpoints as files
 from lesionlens.training.backbones import Classifier, build
 from lesionlens.training.checkpoints import Position, Saved
-from lesionlens.training.epochs import Epoch, Source, reproducible, train_epoch, validate
+from lesionlens.training.epochs import Epoch, reproducible, train_epoch, validate
 from lesionlens.training.errors import CheckpointError, DivergedError, TrainingError
-from lesionlens.training.features import FeatureCache, on_device
+from lesionlens.training.features import FeatureCache
 from lesionlens.training.inputs import Inputs
+from lesionlens.training.sources import augmented, computed, stored
+from lesionlens.training.steps import Graphed, Source, Step, eager, precision
 from lesionlens.training.stopping import Stopper
 from lesionlens.training.strategies import PHASES, Phase, parameter_groups, rule_of, set_modes
 from lesionlens.training.weights import initial_model
@@ -62,6 +65,14 @@ def fit(
     yield from _Fit(run, training, patches, folder, cache, torch.device(choose_device(device))).epochs(resume)
 
 
+def first_model(run: RunConfig, training: TrainingConfig, patches: PatchArrays) -> Classifier:
+    """The network before its first epoch, in evaluation mode. Made on the CPU whatever trains it: the same anywhere."""
+    cpu = torch.device("cpu")
+    inputs = Inputs(patches, training.normalise, cpu)
+    with reproducible(cpu, run.seed, 0):
+        return initial_model(run, training, len(patches.classes), inputs, inputs.rows("train"))
+
+
 class _Fit:
     """What stays the same through a run."""
 
@@ -77,29 +88,37 @@ class _Fit:
         self.run, self.training, self.folder, self.device = run, training, folder, device
         self.classes = len(patches.classes)
         self.identity = (files.configuration_of(run, training, patches.classes), patches.digest)
+        self.patches = patches
         self.inputs = Inputs(patches, training.normalise, device)
         self.labels = torch.from_numpy(patches.labels).to(device)
         self.train_rows, self.validation_rows = self.inputs.rows("train"), self.inputs.rows("validation")
         for part, rows in (("train", self.train_rows), ("validation", self.validation_rows)):
             if not rows:
                 raise ValueError(f"patch set {patches.digest[:12]} has no {part} patches: nothing to train with")
-        # Batch statistics change the frozen half's output from batch to batch: nothing constant to keep.
-        constant = training.frozen_bn == "eval"
-        self.features = FeatureCache(cache, self.inputs, training) if cache is not None and constant else None
+        self.features = None if cache is None else self._cache(cache)
+
+    def _cache(self, folder: Path) -> FeatureCache | None:
+        """The cache, or None, said in the log, where the frozen half's output is not the same in every epoch."""
+        if self.training.frozen_bn == "train":
+            reason = "its frozen batch normalisation normalises by the batch"
+        elif self.training.augment:
+            reason = "its patches are flipped and turned"
+        else:
+            return FeatureCache(folder, self.inputs, self.training)
+        log.warning("%s: no features are stored, %s; every layer runs in every step", self.run.title, reason)
+        return None
 
     def epochs(self, resume: tuple[Checkpoint, ...]) -> Iterator[EpochResult]:
         saved, best = self._newest(resume)
         if saved is None:
-            with reproducible(self.device, self.run.seed, 0):
-                model = initial_model(self.run, self.training, self.classes, self.inputs, self.train_rows)
+            model = first_model(self.run, self.training, self.patches)
             position, moments = Position(1, 0, Stopper()), {}
         else:
             model = build(self.run.backbone, self.classes, self.run.seed)
             model.load_state_dict(saved.model)
             position, moments = saved.position, saved.optimizer
-        model = model.to(self.device)
-        for unit in (model.unit2, model.unit1):  # trained layers are faster so; the stem stays as others run it
-            unit.to(memory_format=torch.channels_last)
+        layout = torch.contiguous_format if self.training.exact else torch.channels_last
+        model = model.to(self.device).to(memory_format=layout)
         phases = PHASES[self.run.strategy]
         while True:
             if not position.stopper.done(self.training.stopping):
@@ -145,13 +164,14 @@ class _Fit:
     ) -> Iterator[tuple[EpochResult, Position]]:
         """The remaining epochs of one phase."""
         groups = parameter_groups(model, phase, self.run, rule_of(self.run, self.training))
-        optimizer = torch.optim.Adam(groups, fused=True)
+        optimizer = self._optimizer(groups)
         if moments:
             files.restore_optimizer(optimizer, moments)
-        source = self._source(model, phase, position)
+        train, validation = self._sources(model, phase, position)
+        step = self._step(model, phase, optimizer, train)
         while not position.stopper.done(self.training.stopping):
             started = time.monotonic()
-            epoch = self._epoch(model, phase, optimizer, source, position.epoch + 1)
+            epoch = self._epoch(model, phase, step, validation, position.epoch + 1)
             stopper = position.stopper.after(epoch.validation_loss, self.training.stopping)
             improved = stopper.improved_on(position.stopper)
             position = Position(position.phase, position.epoch + 1, stopper)
@@ -172,35 +192,42 @@ class _Fit:
                 position,
             )
 
-    def _source(self, model: Classifier, phase: Phase, position: Position) -> Source:
-        """Patch positions -> what the trained units take."""
+    def _optimizer(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        if self.training.exact:
+            return torch.optim.Adam(groups)
+        return torch.optim.Adam(groups, fused=True, capturable=self.device.type == "cuda")
+
+    def _sources(self, model: Classifier, phase: Phase, position: Position) -> tuple[Source, Source]:
+        """What the trained units take for a patch, in training and in validation."""
         if self.features is None:
-
-            def computed(rows: Tensor) -> Tensor:
-                with torch.no_grad():
-                    return model.to_level(phase.level, self.inputs(rows.tolist()))
-
-            return computed
-        model.eval()
+            plain = computed(model, phase.level, self.inputs, self.training)
+            return (augmented(model, phase.level, self.inputs) if self.training.augment else plain), plain
         with reproducible(self.device, self.run.seed, 0):
             # A run's first phase asks for what its later ones take, too: one pass over the patches for all.
             levels = [each.level for each in PHASES[self.run.strategy]] if position.phase == 1 else [phase.level]
-            stored = self.features.get(model, levels)[phase.level]
-        return on_device(stored, self.device)
+            found = stored(self.features.get(model, levels)[phase.level], self.device)
+        return found, found
 
-    def _epoch(
-        self, model: Classifier, phase: Phase, optimizer: torch.optim.Optimizer, source: Source, epoch: int
-    ) -> Epoch:
+    def _logits(self, model: Classifier, phase: Phase, source: Source) -> Source:
         def logits(rows: Tensor) -> Tensor:
-            return model.from_level(phase.level, source(rows))
+            with precision(self.device, self.training.exact):
+                return model.from_level(phase.level, source(rows)).float()
 
-        with reproducible(self.device, self.run.seed, epoch):
+        return logits
+
+    def _step(self, model: Classifier, phase: Phase, optimizer: torch.optim.Optimizer, source: Source) -> Step:
+        step = eager(self._logits(model, phase, source), optimizer, self.labels)
+        constant = self.features is not None and self.device.type == "cuda" and not self.training.exact
+        return Graphed(step, self.run.batch_size, self.device) if constant else step
+
+    def _epoch(self, model: Classifier, phase: Phase, step: Step, validation: Source, epoch: int) -> Epoch:
+        size, seed = self.run.batch_size, self.run.seed
+        with reproducible(self.device, seed, epoch):
             set_modes(model, phase, self.training.frozen_bn)
-            train_loss = train_epoch(
-                logits, optimizer, self.labels, self.train_rows, self.run.batch_size, self.run.seed, epoch
-            )
+            train_loss = train_epoch(step, self.device, self.train_rows, size, seed, epoch)
             model.eval()
-            validation_loss, accuracy = validate(logits, self.labels, self.validation_rows, self.run.batch_size)
+            logits = self._logits(model, phase, validation)
+            validation_loss, accuracy = validate(logits, self.labels, self.validation_rows, size)
         for name, loss in (("training", train_loss), ("validation", validation_loss)):
             if not math.isfinite(loss):
                 raise DivergedError(
