@@ -140,10 +140,16 @@ def _prefect(settings: dict[str, str], *words: str) -> None:
 
 
 def _worker(home: Home, settings: dict[str, str]) -> psutil.Process:
-    """The worker; one that outlived its `make serve` is stopped first, because it may serve another port."""
+    """The worker; one that outlived its `make serve` is stopped first, because it may serve another port.
+
+    Its temporary files lie in the home: Prefect's worker writes into a folder of one fixed name in the system's,
+    which belongs to whoever on this machine was first.
+    """
     end_worker(home)
+    temporary = home.prefect / "tmp"
+    temporary.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "prefect", *WORKER, "--type", "process", "--name", POOL]
-    return processes.start(command, settings, local_server.ROOT, _log(home))
+    return processes.start(command, settings | {"TMPDIR": str(temporary)}, local_server.ROOT, _log(home))
 
 
 def _log(home: Home) -> Path:

@@ -1,5 +1,6 @@
 """Shared by all tests: one embedded PostgreSQL per session, a migrated database per test that asks."""
 
+import os
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -22,6 +23,19 @@ def named(url: str, database: str) -> str:
 def plain(url: str) -> str:
     """A URL as psycopg and libpq read it."""
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """The folder of real CBIS-DDSM files, csv/ and images/. They are no part of this project.
+
+    Tests that need them are skipped without it; where CI is set they fail, so that CI never passes without them.
+    """
+    folder = Path(os.environ.get("LESIONLENS_CBIS", ROOT.parent / "shared/cbis"))
+    if not (folder / "csv/mass_case_description_train_set.csv").is_file():
+        message = f"no real case files in {folder}: set LESIONLENS_CBIS to the folder that holds csv/ and images/"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """Real files of CBIS-DDSM, and a small data set in the Kaggle layout whose every part a test can spoil."""
 
 import csv
-import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,16 +22,6 @@ CASE_COLUMNS = {
     "calc distribution,assessment,pathology,subtlety,image file path,cropped image file path,ROI mask file path",
 }
 INFO_COLUMNS = ("image_path", "SeriesDescription", "BitsAllocated", "PatientID", "Rows", "Columns")
-
-
-@pytest.fixture(scope="session")
-def real() -> Path:
-    """The folder of real files: csv/ and images/."""
-    default = Path(__file__).resolve().parents[2].parent / "shared/cbis"
-    folder = Path(os.environ.get("LESIONLENS_CBIS", default))
-    if not (folder / "csv/mass_case_description_train_set.csv").is_file():
-        pytest.fail(f"no real case files in {folder}: set LESIONLENS_CBIS to the folder that holds csv/ and images/")
-    return folder
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import csv
 import io
-import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,12 +25,10 @@ ROWS = {
 FILES: list[tuple[Kind, OfficialPart]] = [("mass", "train"), ("mass", "test"), ("calc", "train"), ("calc", "test")]
 
 
-def real(name: str) -> str:
-    folder = Path(os.environ.get("LESIONLENS_CBIS", Path(__file__).parents[3] / "shared/cbis"))
-    path = folder / "csv" / name
-    if not path.is_file():
-        pytest.fail(f"{path} is missing: set LESIONLENS_CBIS to the folder with CBIS-DDSM's csv/ and images/")
-    return path.read_bytes().decode()
+@pytest.fixture(name="real")
+def real_text(real: Path) -> Callable[[str], str]:
+    """The text of a real file by its name."""
+    return lambda name: (real / "csv" / name).read_bytes().decode()
 
 
 def phantom(kind: Kind, part: OfficialPart) -> str:
@@ -51,7 +49,7 @@ def info() -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize(("kind", "part"), FILES)
-def test_case_files_have_the_real_form_to_the_byte(kind: Kind, part: OfficialPart) -> None:
+def test_case_files_have_the_real_form_to_the_byte(kind: Kind, part: OfficialPart, real: Callable[[str], str]) -> None:
     theirs = real(f"{kind}_case_description_{part}_set.csv")
     ours = phantom(kind, part)
     assert ours.split("\r\n")[0] == theirs.split("\r\n")[0]
@@ -62,7 +60,7 @@ def test_case_files_have_the_real_form_to_the_byte(kind: Kind, part: OfficialPar
 
 
 @pytest.mark.parametrize(("kind", "part"), FILES)
-def test_words_occur_in_the_real_files(kind: Kind, part: OfficialPart) -> None:
+def test_words_occur_in_the_real_files(kind: Kind, part: OfficialPart, real: Callable[[str], str]) -> None:
     theirs = table(real(f"{kind}_case_description_train_set.csv"))
     ours = table(phantom(kind, part))
     first, second = ("mass shape", "mass margins") if kind == "mass" else ("calc type", "calc distribution")
@@ -72,7 +70,7 @@ def test_words_occur_in_the_real_files(kind: Kind, part: OfficialPart) -> None:
 
 
 @pytest.mark.parametrize("kind", ["mass", "calc"])
-def test_file_number_tells_the_role_as_little_as_in_the_real_files(kind: Kind) -> None:
+def test_file_number_tells_the_role_as_little_as_in_the_real_files(kind: Kind, real: Callable[[str], str]) -> None:
     texts = phantom(kind, "train"), real(f"{kind}_case_description_train_set.csv")
     for row in table(texts[0]) + table(texts[1]):
         crop = row["cropped image file path"].strip().split("/")
@@ -96,7 +94,7 @@ def test_some_patients_have_two_findings_some_ids_start_at_two() -> None:
     assert {(1,), (1, 2), (2,)} <= set(ids)
 
 
-def test_dicom_info_has_the_real_columns_and_constants(info: list[dict[str, str]]) -> None:
+def test_dicom_info_has_the_real_columns_and_constants(info: list[dict[str, str]], real: Callable[[str], str]) -> None:
     text = real("dicom_info_excerpt.csv")
     theirs = table(text)
     assert list(info[0]) == text.split("\n")[0].split(",")
@@ -114,7 +112,7 @@ def test_dicom_info_has_the_real_columns_and_constants(info: list[dict[str, str]
                     assert row[column] == real_row[column]
 
 
-def test_undescribed_rows_lack_what_the_real_ones_lack(info: list[dict[str, str]]) -> None:
+def test_undescribed_rows_lack_what_the_real_ones_lack(info: list[dict[str, str]], real: Callable[[str], str]) -> None:
     excerpt = table(real("dicom_info_excerpt.csv"))
     model = next(row for row in excerpt if not row["SeriesDescription"])
     bare = [row for row in info if not row["SeriesDescription"]]

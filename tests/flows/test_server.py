@@ -255,6 +255,16 @@ def test_the_server_has_analytics_off_and_talks_to_this_machine_only(served: Ser
 
 
 @pytest.mark.slow
+def test_the_worker_keeps_out_of_the_folder_that_all_users_share(served: Served) -> None:
+    """Prefect's worker makes `runner_storage` in the temporary folder: the second user of a machine could not start."""
+    stores = served.home.prefect / "tmp" / "runner_storage"
+    until = time.monotonic() + 60
+    while not stores.exists() and time.monotonic() < until:
+        time.sleep(0.2)
+    assert list(stores.iterdir())
+
+
+@pytest.mark.slow
 def test_a_worker_runs_what_the_api_asks_for(served: Served) -> None:
     small = StudyConfig(
         name="tiny",
