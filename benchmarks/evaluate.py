@@ -1,0 +1,171 @@
+"""Maps and scores: lesionlens beside the loop people write, which calls the `grad-cam` package image by image.
+
+    python -m benchmarks.evaluate            ResNet50 and VGG19 at 224, one thread, about 6 minutes on a quiet core
+    python -m benchmarks.evaluate --small    a try in seconds: ResNet18 at 96
+
+The peer is the package as its README uses it: one object, one call per image, all parameters asking for gradients,
+scaled map out; then, per sample, 19 thresholds with numpy and scikit-image's Otsu. A second peer has the frozen half's
+gradients off, as whoever trained the network by the study's recipe would have it. Both sides start from the same
+normalised pixels and end in maps of the patch's size. Weights are random: the arithmetic is the same.
+"""
+
+import argparse
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pytorch_grad_cam import GradCAM
+from skimage.filters import threshold_otsu
+from torch import Tensor, nn
+
+from benchmarks.interleaved import Seconds, interleaved, ratios, spread
+from lesionlens.config import Backbone
+from lesionlens.evaluation import closed_form
+from lesionlens.evaluation.cam import reference_grids
+from lesionlens.evaluation.localise import iou_at, iou_curve
+from lesionlens.evaluation.maps import activation_maps
+from lesionlens.evaluation.thresholds import CURVE, otsu
+from lesionlens.training.backbones import Classifier, build, cam_layer
+
+BATCH = 32
+GOALS = {"resnet50": 4.0, "vgg19": 3.0}
+CACHE_GOAL, SWEEP_GOAL = 8.0, 10.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """One network and the samples both sides explain: pixels [n, 3, s, s], stem [n, c, h, w]."""
+
+    model: Classifier
+    pixels: Tensor
+    stem: Tensor
+
+    @property
+    def size(self) -> int:
+        return int(self.pixels.shape[-1])
+
+
+def work_of(backbone: Backbone, count: int, size: int) -> Work:
+    """A network with random weights in evaluation mode, and patches of smooth noise."""
+    model = build(backbone, 5, seed=0).eval()
+    coarse = torch.rand(count, 1, size // 8, size // 8, generator=torch.Generator().manual_seed(0))
+    pixels = nn.functional.interpolate(coarse, size=(size, size), mode="bilinear").expand(-1, 3, -1, -1).contiguous()
+    with torch.no_grad():
+        stem = torch.cat([model.stem(part) for part in pixels.split(BATCH)])
+    return Work(model, pixels, stem)
+
+
+def package_maps(work: Work) -> NDArray[np.float32]:
+    """float32 [n, s, s], image by image."""
+    with GradCAM(model=work.model, target_layers=[cam_layer(work.model, "block")]) as cam:
+        return np.concatenate([cam(input_tensor=image[None], targets=None) for image in work.pixels])
+
+
+def our_maps(work: Work, cached: bool) -> NDArray[np.float32]:
+    """The same maps, in batches, from pixels or from the frozen half's stored output."""
+    source, level = (work.stem, "stem") if cached else (work.pixels, "pixels")
+    parts = []
+    for batch in source.split(BATCH):
+        outputs = closed_form.forward(work.model, "block", batch, level)  # type: ignore[arg-type]
+        grids = closed_form.grids(work.model, "block", outputs, outputs.logits.argmax(dim=1))
+        parts.append(activation_maps(grids.numpy(), work.size, "relu_max")[0])
+    return np.concatenate(parts)
+
+
+def grid_difference(work: Work) -> float:
+    """Largest difference between raw grids of both sides, over the largest magnitude of each."""
+    images = work.pixels[:4]
+    outputs = closed_form.forward(work.model, "block", images)
+    classes = outputs.logits.argmax(dim=1)
+    ours = closed_form.grids(work.model, "block", outputs, classes).numpy()
+    theirs = reference_grids(work.model, cam_layer(work.model, "block"), images, classes.numpy(), "grad_cam")
+    scale = np.abs(theirs).max(axis=(1, 2), keepdims=True)
+    return float((np.abs(ours - theirs) / scale).max())
+
+
+def measure_maps(backbone: Backbone, count: int, size: int, rounds: int) -> None:
+    """Print samples per second and ratios of one backbone."""
+    work = work_of(backbone, count, size)
+
+    def readme() -> None:
+        work.model.requires_grad_(True)
+        package_maps(work)
+
+    def recipe() -> None:
+        work.model.stem.requires_grad_(False)
+        package_maps(work)
+        work.model.requires_grad_(True)
+
+    sides = {
+        "from pixels": lambda: our_maps(work, cached=False),
+        "from the cache": lambda: our_maps(work, cached=True),
+        "package, as its README": readme,
+        "package, frozen half without gradients": recipe,
+    }
+    seconds = interleaved(sides, rounds)
+    print(f"\n{backbone}: maps, {count} samples of {size} x {size}, {rounds} rounds, samples per CPU second")
+    for name, taken in seconds.items():
+        print(f"  {name:40s} {spread([count / each for each in taken])}")
+    for ours, goal in (("from pixels", GOALS.get(backbone)), ("from the cache", CACHE_GOAL)):
+        for peer in ("package, as its README", "package, frozen half without gradients"):
+            wanted = f", goal {goal:g}" if goal and "README" in peer else ""
+            print(f"  {ours} against {peer}: x {spread(ratios(seconds, ours, peer))}{wanted}")
+    print(f"  raw grids agree within {grid_difference(work):.1e} of each map's largest value")
+
+
+def loop_sweep(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """IoU [n, 19] and IoU at Otsu's threshold [n], sample by sample and threshold by threshold."""
+    curve, cut = np.zeros((len(maps), len(CURVE))), np.zeros(len(maps))
+    for row, (values, mask) in enumerate(zip(maps, masks, strict=True)):
+        for column, level in enumerate(CURVE):
+            region = values >= level
+            curve[row, column] = (region & mask).sum() / (region | mask).sum()
+        region = values >= threshold_otsu(values)
+        cut[row] = (region & mask).sum() / (region | mask).sum()
+    return curve, cut
+
+
+def our_sweep(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same numbers from one histogram per sample."""
+    return iou_curve(maps, masks), iou_at(maps, masks, otsu(maps))
+
+
+def measure_sweep(count: int, size: int, rounds: int) -> None:
+    """Print the time of 19 thresholds and Otsu's."""
+    generator = np.random.default_rng(0)
+    grids = generator.normal(size=(count, 7, 7)).astype(np.float32)
+    maps, _blank = activation_maps(grids, size, "relu_max")
+    rows, columns = np.mgrid[:size, :size]
+    centres = generator.uniform(0.3, 0.7, size=(count, 2, 1, 1)) * size
+    masks = (rows - centres[:, 0]) ** 2 + (columns - centres[:, 1]) ** 2 < (size / 6) ** 2
+    seconds: Seconds = interleaved(
+        {"histograms": lambda: our_sweep(maps, masks), "loop": lambda: loop_sweep(maps, masks)}, rounds
+    )
+    ours, theirs = our_sweep(maps, masks), loop_sweep(maps, masks)
+    print(f"\nIoU at 19 thresholds and Otsu's, {count} samples of {size} x {size}, {rounds} rounds, CPU seconds")
+    for name, taken in seconds.items():
+        print(f"  {name:40s} {spread(taken)}")
+    print(f"  ratio: x {spread(ratios(seconds, 'histograms', 'loop'))}, goal {SWEEP_GOAL:g}")
+    for name, a, b in zip(("the sweep", "Otsu's"), ours, theirs, strict=True):
+        print(f"  {name}: IoU differs by {np.abs(a - b).max():.1e} at most")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--small", action="store_true", help="ResNet18 at 96, few samples")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if options.small:
+        measure_maps("resnet18", 8, 96, options.rounds)
+        measure_sweep(64, 96, options.rounds)
+        return
+    for backbone in GOALS:
+        measure_maps(backbone, 32, 224, options.rounds)  # type: ignore[arg-type]
+    measure_sweep(860, 224, options.rounds)
+
+
+if __name__ == "__main__":
+    main()

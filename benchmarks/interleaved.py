@@ -1,0 +1,32 @@
+"""Two or more ways of the same work, measured in turns, as ratios with spread."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+Seconds = dict[str, list[float]]
+
+
+def interleaved(sides: Mapping[str, Callable[[], object]], rounds: int) -> Seconds:
+    """CPU seconds of the process per side and round. Each round starts with another side; one round warms up."""
+    names = list(sides)
+    found: Seconds = {name: [] for name in names}
+    for number in range(rounds + 1):
+        shift = number % len(names)
+        for name in names[shift:] + names[:shift]:
+            started = time.process_time()
+            sides[name]()
+            if number:
+                found[name].append(time.process_time() - started)
+    return found
+
+
+def spread(values: list[float], digits: int = 2) -> str:
+    """Median (lowest to highest)."""
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def ratios(seconds: Seconds, ours: str, peer: str) -> list[float]:
+    """How many times as long the peer took, round by round."""
+    return [b / a for a, b in zip(seconds[ours], seconds[peer], strict=True)]
