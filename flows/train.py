@@ -3,6 +3,7 @@
 from prefect import flow, get_run_logger
 
 from lesionlens.config import ExecutionConfig
+from tasks.progress import stage
 from tasks.study import unfinished_runs
 from tasks.train import train_run
 
@@ -14,5 +15,9 @@ def train(study_id: int, execution: ExecutionConfig | None = None) -> int:
     runs = unfinished_runs(study_id)
     if not runs:
         log.info("All runs of study %s are trained: nothing to do", study_id)
-    finished = [train_run(run_id, title, execution or ExecutionConfig()) for run_id, title in runs]
+    finished = []
+    with stage(f"train the grid of study {study_id}", unit="runs", total=len(runs)) as advance:
+        for run_id, title in runs:
+            finished.append(train_run(run_id, title, execution or ExecutionConfig()))
+            advance(len(finished), len(runs))
     return finished.count(False)

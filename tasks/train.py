@@ -55,9 +55,22 @@ def train_run(run_id: int, title: str, execution: ExecutionConfig) -> bool:
             return False
         with engine.begin() as connection:
             write.finish_run(connection, run_id)
+            best = read.checkpoints(connection, run_id)[0]
+        own, all_runs, cache = (
+            _gigabytes(path) for path in (folder_of(paths.checkpoints, run.digest), paths.checkpoints, paths.cache)
+        )
+        log.info(
+            "%s: best epoch %d; on disk: its checkpoints %.2f GB, those of all runs %.2f GB, feature cache %.2f GB",
+            title, best.epoch, own, all_runs, cache,
+        )  # fmt: skip
         return True
 
 
 def folder_of(checkpoints: Path, digest: str) -> Path:
     """Where the checkpoints of the run with this digest lie."""
     return checkpoints / digest[:16]
+
+
+def _gigabytes(folder: Path) -> float:
+    """What the tensors in a folder take on disk."""
+    return sum(path.stat().st_size for path in folder.rglob("*.safetensors")) / 1e9

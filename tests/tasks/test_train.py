@@ -1,0 +1,141 @@
+"""One run after another on a real record: what fails is recorded with its reason, and the rest goes on."""
+
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prefect.logging import disable_run_logger
+from sqlalchemy import Engine, text
+
+from db import read, write
+from lesionlens.config import ExecutionConfig, RunConfig, StoppingConfig, TrainingConfig
+from lesionlens.identity import digest
+from lesionlens.records import Box, DatasetIndex, Image, Label, Lesion, Patch, Statistics
+from lesionlens.training.backbones import Classifier
+from lesionlens.training.fit import first_model
+from tasks.patches import patches_of
+from tasks.train import train_run
+
+LABELS = (
+    Label("B", "background", "background", 0, False),
+    Label("MM", "malignant mass", "mass", 1, True),
+)
+PARTS = ("train",) * 16 + ("validation",) * 8
+CPU = ExecutionConfig(device="cpu")
+
+
+@pytest.fixture
+def patch_set(engine: Engine) -> int:
+    """Two classes of 32 x 32 noise."""
+    random = np.random.default_rng(0)
+    count = range(len(PARTS))
+    images = tuple(Image(f"image {n}", f"P_{n:05d}", f"{n}.jpg") for n in count)
+    lesions = tuple(Lesion(f"lesion {n}", f"image {n}", "mass", "MALIGNANT", "MM", None) for n in count if n % 2)
+    patches = [
+        Patch(
+            f"patch {n}", LABELS[n % 2].code, f"image {n}", f"lesion {n}" if n % 2 else None, f"P_{n:05d}", part,
+            Box(0, 0, 32, 32), Box(8, 8, 24, 24) if n % 2 else None, 0.25 if n % 2 else None,
+            random.integers(0, 256, (32, 32), dtype=np.uint8), np.eye(32, dtype=bool) if n % 2 else None,
+        )
+        for n, part in enumerate(PARTS)
+    ]  # fmt: skip
+    index = DatasetIndex("noise", "phantom", digest("noise"), LABELS, images, lesions)
+    with engine.begin() as connection:
+        dataset = write.save_dataset(connection, index, "/data")
+        statistics = [Statistics(None, 0.5, 0.3)]
+        return write.save_patch_set(connection, dataset, digest("noise patches"), {}, 32, patches, [], [], statistics)
+
+
+@pytest.fixture
+def plan(engine: Engine, patch_set: int) -> Callable[..., list[int]]:
+    """Enters runs; returns their ids."""
+    patches_of.cache_clear()
+
+    training = TrainingConfig(weights="none", stopping=StoppingConfig(max_epochs=2, patience=2))
+
+    def make(*runs: RunConfig) -> list[int]:
+        with engine.begin() as connection:
+            study = write.save_study(connection, digest("study"), "noise", {}, digest("e"), patch_set, {})
+            return [write.save_run(connection, study, digest(run, training), patch_set, run, training) for run in runs]
+
+    return make
+
+
+def train(*runs: int) -> list[bool]:
+    with disable_run_logger():
+        return [train_run.fn(run, f"run {run}", CPU) for run in runs]
+
+
+def statuses(engine: Engine) -> list[tuple[str, str | None]]:
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text("SELECT status, reason FROM run ORDER BY id"))]
+
+
+def run_of(backbone: str, **changes: object) -> RunConfig:
+    settings = {"backbone": backbone, "strategy": "simultaneous", "batch_size": 8, "head_rate": 1e-3} | changes
+    return RunConfig.model_validate(settings)
+
+
+def test_a_run_that_diverges_is_recorded_and_the_grid_goes_on(
+    engine: Engine, plan: Callable[..., list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One network starts with a weight that is not a number: so are its logits and losses."""
+
+    def broken(run: RunConfig, *given: object) -> Classifier:
+        model = first_model(run, *given)  # type: ignore[arg-type]
+        if run.backbone == "vgg11_bn":
+            model.head.weight.data[0, 0] = math.nan
+        return model
+
+    monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path))
+    monkeypatch.setattr("lesionlens.training.fit.first_model", broken)
+    first, second = plan(run_of("vgg11_bn"), run_of("resnet18"))
+    assert train(first, second) == [False, True]
+    (failed, reason), finished = statuses(engine)
+    assert failed == "failed" and reason is not None
+    assert "training loss is nan in epoch 1" in reason and "Choose lower rates than head 0.001, unit 3e-05" in reason
+    assert finished == ("finished", None)
+    with engine.connect() as connection:
+        assert read.checkpoints(connection, first) == ()
+        epochs = read.epochs(connection, second)
+    assert epochs["seconds"].min() > 0  # type: ignore[operator]
+    assert epochs["rates"].to_list()[0] == {"head": 1e-3, "unit1": 3e-5, "unit2": 3e-6}
+    folders = list((tmp_path / "checkpoints").iterdir())
+    assert len(folders) == 1 and len(list(folders[0].iterdir())) <= 2
+
+
+def test_a_full_disk_fails_its_run_only_and_the_same_command_goes_on_later(
+    engine: Engine,
+    plan: Callable[..., list[int]],
+    small_disk: Callable[[int], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LESIONLENS_HOME", str(small_disk(100_000_000)))
+    large, small = plan(run_of("resnet18"), run_of("efficientnet_b0", strategy="gradual", unit_rate=1e-9))
+    assert train(large, small) == [False, True]
+    (failed, reason), finished = statuses(engine)
+    assert failed == "failed" and reason is not None
+    assert "checkpoint of epoch 1" in reason and "No space left on device" in reason and "Free disk space" in reason
+    assert finished == ("finished", None)
+    with engine.connect() as connection:
+        assert read.checkpoints(connection, large) == () and read.epochs(connection, large).is_empty()
+    monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path))
+    assert train(large, small) == [True, True]
+    assert statuses(engine) == [("finished", None)] * 2
+
+
+def test_the_end_of_a_run_says_what_it_takes_on_disk(
+    plan: Callable[..., list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path))
+    monkeypatch.setattr("tasks.train.get_run_logger", lambda: logging.getLogger("told"))
+    (run,) = plan(run_of("resnet18", strategy="gradual"))
+    with caplog.at_level(logging.INFO):
+        assert train_run.fn(run, "run", CPU)
+    size = sum(path.stat().st_size for path in (tmp_path / "checkpoints").rglob("*.safetensors"))
+    assert f"on disk: its checkpoints {size / 1e9:.2f} GB, those of all runs {size / 1e9:.2f} GB" in caplog.text
+    assert "feature cache" in caplog.text
