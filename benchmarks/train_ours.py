@@ -1,0 +1,176 @@
+"""lesionlens' side of the training benchmark, piece by piece: the cache, a phase, a whole run."""
+
+import copy
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from lesionlens.config import RunConfig, StoppingConfig, TrainingConfig
+from lesionlens.records import PatchArrays, Statistics
+from lesionlens.training.backbones import Classifier
+from lesionlens.training.checkpoints import Position, Saved, optimizer_tensors, read_checkpoint, write_checkpoint
+from lesionlens.training.epochs import batches, validate
+from lesionlens.training.features import FeatureCache
+from lesionlens.training.fit import first_model, fit
+from lesionlens.training.inputs import Inputs
+from lesionlens.training.sources import stored
+from lesionlens.training.steps import Graphed, Source, Step, eager, precision
+from lesionlens.training.stopping import Stopper
+from lesionlens.training.strategies import Phase, parameter_groups, rule_of, set_modes
+
+CLASSES = ("B", "BC", "BM", "MC", "MM")
+
+
+def patches_of(train: int, validation: int, size: int, seed: int = 0) -> PatchArrays:
+    """Stripes whose width is the class, in noise: something to learn, of any size."""
+    count = train + validation
+    labels = (np.arange(count) % 5).astype(np.int64)
+    stripes = np.sin(np.arange(size)[None, :, None] * (labels[:, None, None] + 1) / 3) * 60 + 110
+    pixels = (stripes + np.random.default_rng(seed).normal(0, 90, (count, size, size))).clip(0, 255).astype(np.uint8)
+    return PatchArrays(
+        digest=f"{seed:064d}",
+        classes=CLASSES,
+        ids=np.arange(1, count + 1),
+        pixels=pixels,
+        masks=np.zeros(pixels.shape, bool),
+        labels=labels,
+        parts=np.array(["train"] * train + ["validation"] * validation),
+        patients=np.array([f"P_{i:05d}" for i in range(count)]),
+        has_mask=labels > 0,
+        groups=("background", "calcification", "mass", "calcification", "mass"),
+        statistics=(Statistics(None, 0.43, 0.18),),
+    )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One backbone on one patch set."""
+
+    run: RunConfig
+    training: TrainingConfig
+    patches: PatchArrays
+    first: Classifier
+    inputs: Inputs
+    folder: Path
+    device: str
+
+    @property
+    def rows(self) -> tuple[list[int], list[int]]:
+        return self.inputs.rows("train"), self.inputs.rows("validation")
+
+
+def bench_of(
+    backbone: str, size: int, batch: int, train: int, validation: int, folder: Path, device: str = "cpu"
+) -> Bench:
+    """Random weights: no figure here depends on their values."""
+    run = RunConfig.model_validate({"backbone": backbone, "strategy": "gradual", "batch_size": batch})
+    training = TrainingConfig(weights="none", stopping=StoppingConfig(max_epochs=1))
+    patches = patches_of(train, validation, size)
+    inputs = Inputs(patches, "train", torch.device(device))
+    return Bench(run, training, patches, first_model(run, training, patches), inputs, folder, device)
+
+
+def build_cache(bench: Bench, clock: Callable[[], float]) -> tuple[float, float]:
+    """(to build all three levels for all patches, to open them again) in a process that has not read them yet."""
+    from lesionlens.training import feature_files
+
+    shutil.rmtree(bench.folder / "cache", ignore_errors=True)
+    model = copy.deepcopy(bench.first).to(bench.device)
+    cache = FeatureCache(bench.folder / "cache", bench.inputs, bench.training)
+    started = clock()
+    cache.get(model, ("stem", "unit2", "pooled"))
+    built = clock() - started
+    feature_files._checked.clear()
+    started = clock()
+    cache.get(model, ("stem", "unit2", "pooled"))
+    return built, clock() - started
+
+
+@dataclass(frozen=True)
+class Trained:
+    """steps: seconds of each step; seconds of one pass over the validation part; its loss, the network after all."""
+
+    steps: list[float]
+    validation: float
+    loss: float
+    network: Classifier
+
+
+def train_phase(bench: Bench, phase: Phase, clock: Callable[[], float], epochs: int = 1) -> Trained:
+    """Epochs of one phase from the first weights, by the pieces of which `fit` is made; the cache is there."""
+    device = torch.device(bench.device)
+    network = copy.deepcopy(bench.first).to(device).to(memory_format=torch.channels_last)
+    step, logits, labels = step_of(bench, phase, network)
+    train, validation = bench.rows
+    marks = []
+    for epoch in range(1, epochs + 1):
+        set_modes(network, phase, "eval")
+        for batch in batches(train, bench.run.batch_size, bench.run.seed, epoch):
+            marks.append(clock())
+            step(batch.to(device))
+    marks.append(clock())
+    network.eval()
+    loss, _ = validate(logits, labels, validation, bench.run.batch_size)
+    return Trained([b - a for a, b in pairwise(marks)], clock() - marks[-1], loss, network)
+
+
+def step_of(bench: Bench, phase: Phase, network: Classifier) -> tuple[Step, Source, Tensor]:
+    """The step, the logits by patch positions, and all labels."""
+    device = torch.device(bench.device)
+    cache = FeatureCache(bench.folder / "cache", bench.inputs, bench.training)
+    source = stored(cache.get(network, (phase.level,))[phase.level], device)
+    labels = torch.from_numpy(bench.patches.labels).to(device)
+    groups = parameter_groups(network, phase, bench.run, rule_of(bench.run, bench.training))
+    optimizer = torch.optim.Adam(groups, fused=True, capturable=device.type == "cuda")
+
+    def logits(rows: Tensor) -> Tensor:
+        with precision(device, exact=False):
+            return network.from_level(phase.level, source(rows)).float()
+
+    set_modes(network, phase, "eval")
+    plain = eager(logits, optimizer, labels)
+    return (Graphed(plain, bench.run.batch_size, device) if device.type == "cuda" else plain), logits, labels
+
+
+def checkpoint_seconds(bench: Bench, phase: Phase, clock: Callable[[], float]) -> float:
+    """To write the checkpoint of an epoch of this phase."""
+    network = copy.deepcopy(bench.first)
+    optimizer = torch.optim.Adam(parameter_groups(network, phase, bench.run, rule_of(bench.run, bench.training)))
+    set_modes(network, phase, "eval")
+    cross_entropy(network(torch.zeros(2, 3, 32, 32)), torch.zeros(2, dtype=torch.int64)).backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    started = clock()
+    position = Position(1, 1, Stopper())
+    write_checkpoint(
+        bench.folder / "run", Saved("x", "x", position, network.state_dict(), optimizer_tensors(optimizer))
+    )
+    return clock() - started
+
+
+def fit_run(
+    run: RunConfig, training: TrainingConfig, patches: PatchArrays, folder: Path, cache: Path
+) -> tuple[float, Classifier]:
+    """A whole run as `fit` does it: lowest loss of its last phase and network."""
+    results = list(fit(run, training, patches, folder, cache, "cpu"))
+    network = first_model(run, training, patches)
+    network.load_state_dict(read_checkpoint(folder, results[-1].checkpoints[0]).model)
+    last = results[-1].phase
+    return min(each.validation_loss for each in results if each.phase == last), network.eval()
+
+
+def agreement(networks: Sequence[Classifier], inputs: Inputs, rows: Sequence[int]) -> float:
+    """Share of patches for which both networks choose the same class."""
+    with torch.no_grad():
+        chosen = [network.cpu().eval()(inputs(rows).cpu()).argmax(1) for network in networks]
+    return float((chosen[0] == chosen[1]).double().mean())
+
+
+CPU = time.process_time
