@@ -21,11 +21,10 @@ from torch import Tensor, nn
 
 from benchmarks.interleaved import Seconds, interleaved, ratios, spread
 from lesionlens.config import Backbone
-from lesionlens.evaluation import closed_form
+from lesionlens.evaluation import closed_form, levels
 from lesionlens.evaluation.cam import reference_grids
-from lesionlens.evaluation.localise import iou_at, iou_curve
+from lesionlens.evaluation.localise import CHUNK, histogram_scores
 from lesionlens.evaluation.maps import activation_maps
-from lesionlens.evaluation.thresholds import CURVE, otsu
 from lesionlens.training.backbones import Classifier, build, cam_layer
 
 BATCH = 32
@@ -116,9 +115,9 @@ def measure_maps(backbone: Backbone, count: int, size: int, rounds: int) -> None
 
 def loop_sweep(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """IoU [n, 19] and IoU at Otsu's threshold [n], sample by sample and threshold by threshold."""
-    curve, cut = np.zeros((len(maps), len(CURVE))), np.zeros(len(maps))
+    curve, cut = np.zeros((len(maps), 19)), np.zeros(len(maps))
     for row, (values, mask) in enumerate(zip(maps, masks, strict=True)):
-        for column, level in enumerate(CURVE):
+        for column, level in enumerate(np.linspace(0.05, 0.95, 19)):
             region = values >= level
             curve[row, column] = (region & mask).sum() / (region | mask).sum()
         region = values >= threshold_otsu(values)
@@ -128,7 +127,10 @@ def loop_sweep(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> tuple[NDA
 
 def our_sweep(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The same numbers from one histogram per sample."""
-    return iou_curve(maps, masks), iou_at(maps, masks, otsu(maps))
+    parts = []
+    for start in range(0, len(maps), CHUNK):
+        parts.append(histogram_scores(levels.counts(maps[start : start + CHUNK], masks[start : start + CHUNK])))
+    return np.concatenate([part.curve for part in parts]), np.concatenate([part.otsu_iou for part in parts])
 
 
 def measure_sweep(count: int, size: int, rounds: int) -> None:

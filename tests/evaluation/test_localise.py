@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 from sklearn.metrics import average_precision_score, jaccard_score
 
-from lesionlens.evaluation.localise import energies, hits, iou_at, iou_curve, score_grids, score_maps
+from lesionlens.evaluation import levels
+from lesionlens.evaluation.localise import energies, histogram_scores, hits, iou_at, iou_curve, score_grids, score_maps
 from lesionlens.evaluation.maps import activation_maps
 from lesionlens.evaluation.ranks import rank_scores
-from lesionlens.evaluation.thresholds import CURVE, otsu, tuned
+from lesionlens.evaluation.thresholds import CURVE, tuned
 
 SIZE = 48
 
@@ -53,10 +54,13 @@ def test_the_curve_is_exact_at_every_level_and_its_neighbours() -> None:
 def test_otsu_is_scikit_image() -> None:
     maps, masks = random_maps(200, seed=1), discs(200, seed=1)
     plain = [threshold_otsu(m) for m in maps]
-    found = otsu(maps)
+    counted = levels.counts(maps, masks)
+    scores = histogram_scores(counted)
+    found, iou = scores.otsu_threshold, scores.otsu_iou
     np.testing.assert_allclose(found, plain, atol=1e-6)
     expected = [region_iou(m > t, mask) for m, t, mask in zip(maps, plain, masks, strict=True)]
-    np.testing.assert_allclose(iou_at(maps, masks, found), expected, atol=1e-6)
+    np.testing.assert_allclose(iou, expected, atol=1e-12)
+    np.testing.assert_allclose(iou_at(maps, masks, found), expected, atol=1e-12)
 
 
 def test_pixel_ap_is_scikit_learn_and_rank_accuracy_a_sorted_loop() -> None:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionlens.evaluation import levels
 from lesionlens.evaluation.maps import Scaling, activation_maps
 from lesionlens.evaluation.ranks import rank_scores
-from lesionlens.evaluation.thresholds import CURVE, otsu
+from lesionlens.evaluation.thresholds import CURVE_STEPS, otsu
 
 CHUNK = 64  # maps in memory at once
 
@@ -62,18 +63,24 @@ def iou_curve(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> NDArray[np
 
     maps float32 [n, s, s] in [0, 1]; masks bool [n, s, s] -> float64 [n, 19]; NaN rows where the mask is empty.
     """
-    count, pixels = len(maps), maps.shape[1] * maps.shape[2]
-    flat = maps.reshape(count, pixels)
-    levels = (flat * np.float32(20)).astype(np.uint8)
-    # The product may round up across a level; nothing rounds down across one (tested at every level's neighbours).
-    levels -= flat < np.concatenate(([np.float32(0)], CURVE, [np.float32(1)]))[levels]
-    levels += masks.reshape(count, pixels) * np.uint8(32)
-    histogram = np.zeros((count, 2, 32), dtype=np.int64)
-    for row, level in enumerate(levels):
-        histogram[row] = np.bincount(level, minlength=64).reshape(2, 32)
-    reached = histogram[:, :, ::-1].cumsum(axis=2)[:, :, ::-1][:, :, 1:20]
-    area = histogram[:, 1].sum(axis=1)[:, None]
-    return np.where(area > 0, _ratio(reached[:, 1], area + reached[:, 0]), np.nan)
+    return histogram_scores(levels.counts(maps, masks)).curve
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HistogramScores:
+    """What counts by level give, float64: curve [n, 19], otsu_threshold [n], otsu_iou [n]."""
+
+    curve: NDArray[np.float64]
+    otsu_threshold: NDArray[np.float64]
+    otsu_iou: NDArray[np.float64]
+
+
+def histogram_scores(counted: NDArray[np.int64]) -> HistogramScores:
+    """From `levels.counts`: IoU at the curve's levels, Otsu's threshold and IoU there."""
+    threshold, step = otsu(counted)
+    steps = np.concatenate([np.tile(CURVE_STEPS, (len(counted), 1)), step[:, None]], axis=1)
+    iou = levels.iou(counted, steps)
+    return HistogramScores(iou[:, :-1], threshold, iou[:, -1])
 
 
 def iou_at(maps: NDArray[np.float32], masks: NDArray[np.bool_], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -108,16 +115,16 @@ def energies(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> NDArray[np.
 def _score(maps: NDArray[np.float32], blank: NDArray[np.bool_], masks: NDArray[np.bool_], fixed: float) -> MapScores:
     masked: NDArray[np.bool_] = masks.sum(axis=(1, 2)) > 0
     ranks = rank_scores(maps[masked], masks[masked])
-    cut = otsu(maps)
+    histogram = histogram_scores(levels.counts(maps, masks))
     return MapScores(
         blank=blank,
         hit=hits(maps, masks),
         energy=np.where(masked, energies(maps, masks), np.nan),
         rank_accuracy=_spread(ranks.rank_accuracy, masked),
         pixel_ap=_spread(ranks.pixel_ap, masked),
-        curve=iou_curve(maps, masks),
-        otsu_threshold=cut,
-        otsu_iou=iou_at(maps, masks, cut),
+        curve=histogram.curve,
+        otsu_threshold=histogram.otsu_threshold,
+        otsu_iou=histogram.otsu_iou,
         area_threshold=_spread(ranks.area_threshold, masked),
         area_iou=_spread(ranks.area_iou, masked),
         fixed_iou=iou_at(maps, masks, np.full(len(maps), fixed)),
