@@ -1,7 +1,8 @@
 """Reading studies and runs: what is planned, done and missing."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any, Literal, cast
 
 import polars as pl
 from sqlalchemy import Connection, exists, func, select
@@ -44,6 +45,18 @@ def run_row(connection: Connection, run_id: int) -> RunRow:
     config = RunConfig.model_validate(found.config["run"])
     training = TrainingConfig.model_validate(found.config["training"])
     return RunRow(run_id, found.digest, found.patch_set_id, found.status, config, training)
+
+
+def outcome(connection: Connection, run_id: int, since: datetime) -> Literal["finished", "failed"] | None:
+    """How a run ended: finished whenever, or failed after `since`; None if it is to be trained."""
+    run = tables.run
+    found = connection.execute(
+        select(run.c.status).where(
+            run.c.id == run_id,
+            (run.c.status == "finished") | ((run.c.status == "failed") & (run.c.finished_at > since)),
+        )
+    ).scalar_one_or_none()
+    return cast(Literal["finished", "failed"] | None, found)
 
 
 def epochs(connection: Connection, run_id: int) -> pl.DataFrame:
@@ -91,20 +104,28 @@ def study_config(connection: Connection, study_id: int) -> dict[str, Any]:
     return config
 
 
-def runs_to_train(connection: Connection, study_id: int) -> list[tuple[int, str]]:
-    """(run id, title) of a study's runs that are not finished, failed ones included, in the grid's order."""
+def runs_to_train(
+    connection: Connection, study_id: int, tried_since: datetime | None = None
+) -> list[tuple[int, RunConfig]]:
+    """Runs of a study that are not finished, in the grid's order.
+
+    Failed ones are among them, but for those that failed after `tried_since`: they have had their chance.
+    """
     run, study_run = tables.run, tables.study_run
+    wanted = run.c.status != "finished"
+    if tried_since is not None:
+        wanted &= (run.c.status != "failed") | (run.c.finished_at < tried_since)
     found = connection.execute(
         select(run.c.id, run.c.config)
         .join(study_run, study_run.c.run_id == run.c.id)
-        .where(study_run.c.study_id == study_id, run.c.status != "finished")
+        .where(study_run.c.study_id == study_id, wanted)
         .order_by(run.c.id)
     )
-    return [(number, RunConfig.model_validate(config["run"]).title) for number, config in found]
+    return [(number, RunConfig.model_validate(config["run"])) for number, config in found]
 
 
-def runs_to_evaluate(connection: Connection, study_id: int) -> list[tuple[int, str]]:
-    """(run id, title) of a study's finished runs that lack the study's evaluation, in the grid's order."""
+def runs_to_evaluate(connection: Connection, study_id: int) -> list[tuple[int, RunConfig]]:
+    """Finished runs of a study that lack the study's evaluation, in the grid's order."""
     run, study_run, study, evaluation = tables.run, tables.study_run, tables.study, tables.evaluation
     done = exists().where(evaluation.c.run_id == run.c.id, evaluation.c.digest == study.c.evaluation_digest)
     found = connection.execute(
@@ -114,7 +135,31 @@ def runs_to_evaluate(connection: Connection, study_id: int) -> list[tuple[int, s
         .where(study.c.id == study_id, run.c.status == "finished", ~done)
         .order_by(run.c.id)
     )
-    return [(number, RunConfig.model_validate(config["run"]).title) for number, config in found]
+    return [(number, RunConfig.model_validate(config["run"])) for number, config in found]
+
+
+def is_compared(connection: Connection, study_id: int) -> bool:
+    """Whether the record holds a study's comparisons, or the study has fewer than two runs to compare."""
+    run, study_run, comparison = tables.run, tables.study_run, tables.comparison
+    finished = connection.scalar(
+        select(func.count())
+        .select_from(run.join(study_run, study_run.c.run_id == run.c.id))
+        .where(study_run.c.study_id == study_id, run.c.status == "finished")
+    )
+    entered = connection.scalar(select(exists().where(comparison.c.study_id == study_id)))
+    return bool(entered) or (finished or 0) < 2
+
+
+def failed_runs(connection: Connection, study_id: int) -> list[tuple[RunConfig, str]]:
+    """Failed runs of a study, each with its reason, in the grid's order."""
+    run, study_run = tables.run, tables.study_run
+    found = connection.execute(
+        select(run.c.config, run.c.reason)
+        .join(study_run, study_run.c.run_id == run.c.id)
+        .where(study_run.c.study_id == study_id, run.c.status == "failed")
+        .order_by(run.c.id)
+    )
+    return [(RunConfig.model_validate(config["run"]), reason) for config, reason in found]
 
 
 def study_progress(connection: Connection, study_id: int) -> dict[str, int]:

@@ -1,20 +1,20 @@
 """Every finished run of a study, scored and explained sample by sample."""
 
-from prefect import flow, get_run_logger
+from prefect import flow
 
-from tasks.evaluate import compare_runs, evaluate_run
-from tasks.study import study_config, unevaluated_runs
+from flows.work import complete
+from lesionlens.config import ExecutionConfig
+from tasks.evaluate import compare_runs
+from tasks.study import is_compared, study_config
+
+BY_DEFAULT = ExecutionConfig()
 
 
 @flow(name="evaluate", flow_run_name="evaluate study {study_id}")
-def evaluate(study_id: int) -> int:
-    """Evaluate what the record says is missing, then compare the runs. Returns how many were evaluated."""
+def evaluate(study_id: int, execution: ExecutionConfig = BY_DEFAULT) -> int:
+    """Evaluate what the record says is missing, then compare the runs. Returns how many were missing."""
     config = study_config(study_id)
-    runs = unevaluated_runs(study_id)
-    if not runs:
-        get_run_logger().info("All finished runs of study %s are evaluated: nothing to do", study_id)
-        return 0
-    for run_id, title in runs:
-        evaluate_run(run_id, title, config)
-    compare_runs(study_id, config)
-    return len(runs)
+    missing = complete("evaluate", study_id, config, execution)
+    if missing or not is_compared(study_id):
+        compare_runs(study_id, config)
+    return missing

@@ -19,7 +19,7 @@ def study(config: StudyConfig) -> Path:
     """
     study_id = prepare(config)
     failed = train(study_id, config.execution)
-    evaluate(study_id)
+    evaluate(study_id, config.execution)
     page = report(study_id)
     if failed:
         get_run_logger().warning("%d runs failed; the report names them and says why", failed)

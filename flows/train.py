@@ -2,22 +2,19 @@
 
 from prefect import flow, get_run_logger
 
+from flows.work import complete
 from lesionlens.config import ExecutionConfig
-from tasks.progress import stage
-from tasks.study import unfinished_runs
-from tasks.train import train_run
+from tasks.study import failed_runs, study_config
+
+BY_DEFAULT = ExecutionConfig()
 
 
 @flow(name="train", flow_run_name="train study {study_id}")
-def train(study_id: int, execution: ExecutionConfig | None = None) -> int:
-    """Train what the record says is missing. Returns how many runs failed."""
-    log = get_run_logger()
-    runs = unfinished_runs(study_id)
-    if not runs:
-        log.info("All runs of study %s are trained: nothing to do", study_id)
-    finished = []
-    with stage(f"train the grid of study {study_id}", unit="runs", total=len(runs)) as advance:
-        for run_id, title in runs:
-            finished.append(train_run(run_id, title, execution or ExecutionConfig()))
-            advance(len(finished), len(runs))
-    return finished.count(False)
+def train(study_id: int, execution: ExecutionConfig = BY_DEFAULT) -> int:
+    """Train what the record says is missing. Returns how many runs of the study are failed."""
+    config = study_config(study_id)
+    complete("train", study_id, config, execution)
+    failed = failed_runs(study_id, config)
+    for title, reason in failed:
+        get_run_logger().warning("%s failed: %s", title, reason)
+    return len(failed)

@@ -2,57 +2,73 @@
 
 import time
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-
 from db import read, write
 from db.engine import make_engine
-from db.lease import lease
-from lesionlens.config import StudyConfig
+from db.lease import free_lease, lease
+from lesionlens.config import ExecutionConfig, StudyConfig
 from lesionlens.evaluation.evaluate import evaluate
 from lesionlens.evaluation.stats import compare
 from lesionlens.home import home
 from lesionlens.identity import digest
-from lesionlens.training.fit import choose_device
 from lesionlens.training.predict import load_model
+from tasks.device import device_slot
 from tasks.patches import patches_of
 from tasks.progress import stage
-from tasks.train import folder_of
+from tasks.recorded import recorded
+from tasks.train import Outcome, folder_of
 
 
-@task(name="evaluate", task_run_name="evaluate {title}", cache_policy=NO_CACHE)
-def evaluate_run(run_id: int, title: str, config: StudyConfig) -> int:
-    """Predict, score and explain every test sample in one transaction; returns the evaluation id."""
+@recorded("evaluate", "evaluate {title}")
+def evaluate_run(
+    run_id: int, title: str, config: StudyConfig, execution: ExecutionConfig, wait: bool = True
+) -> Outcome:
+    """Predict, score and explain every test sample in one transaction; one worker at a time, as in training."""
     identity = digest(config.evaluation, config.seed)
     engine = make_engine()
-    with lease(engine, f"evaluation of run {run_id}"):
+    with (lease if wait else free_lease)(engine, work_name(run_id)) as mine:
+        if mine is None:
+            return "elsewhere"
         with engine.begin() as connection:
-            known = read.find_evaluation(connection, run_id, identity)
-            if known is not None:
-                get_run_logger().info("%s is evaluated already: nothing to do", title)
-                return known
+            if read.find_evaluation(connection, run_id, identity) is not None:
+                return "finished"
             run = read.run_row(connection, run_id)
             checkpoint = next(c for c in read.checkpoints(connection, run_id) if c.role == "best")
         patches = patches_of(run.patch_set_id)
-        device = choose_device(config.execution.device)
-        paths = home().ensure()
-        started = time.monotonic()
-        model = load_model(
-            run.config, run.training, patches.classes, folder_of(paths.checkpoints, run.digest), checkpoint
-        )
-        with stage(f"evaluate {title}", unit="samples") as advance:
-            result = evaluate(
-                model, run.config, run.training, config.evaluation, patches, config.seed, device, paths.cache, advance
+        with device_slot(engine, execution) as device:
+            paths = home().ensure()
+            started = time.monotonic()
+            model = load_model(
+                run.config, run.training, patches.classes, folder_of(paths.checkpoints, run.digest), checkpoint
             )
+            with stage(f"evaluate {title}", unit="samples") as advance:
+                result = evaluate(
+                    model,
+                    run.config,
+                    run.training,
+                    config.evaluation,
+                    patches,
+                    config.seed,
+                    device,
+                    paths.cache,
+                    advance,
+                )
+        seconds = time.monotonic() - started
+        mine.check()
         with engine.begin() as connection:
-            seconds = time.monotonic() - started
-            return write.save_evaluation(connection, run_id, identity, config.evaluation, seconds, result)
+            write.save_evaluation(connection, run_id, identity, config.evaluation, seconds, result)
+    return "finished"
 
 
-@task(name="compare runs", cache_policy=NO_CACHE)
+def work_name(run_id: int) -> str:
+    """The name of the lease of a run's evaluation."""
+    return f"evaluation of run {run_id}"
+
+
+@recorded("compare runs")
 def compare_runs(study_id: int, config: StudyConfig) -> int:
     """Paired differences between every two evaluations of a study; returns how many were entered."""
-    with make_engine().begin() as connection:
+    engine = make_engine()
+    with lease(engine, f"comparisons of study {study_id}"), engine.begin() as connection:
         samples = read.comparison_samples(connection, study_id)
         frame = compare(samples, config.evaluation, config.seed)
         write.save_comparisons(connection, study_id, frame)

@@ -4,8 +4,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_run_logger
 
 from db import read, write
 from db.engine import make_engine
@@ -20,23 +19,24 @@ from lesionlens.home import home
 from lesionlens.identity import digest
 from lesionlens.records import DatasetIndex, Exclusion, Patch
 from tasks.progress import stage
+from tasks.recorded import recorded
 
 LIBRARIES = ("lesionlens", "torch", "torchvision", "grad-cam", "torchmetrics", "scikit-image", "polars", "prefect")
 
 
-@task(name="locate data", cache_policy=NO_CACHE)
+@recorded("locate data")
 def locate_data(config: DataConfig) -> Path:
     """The data folder; a phantom is written first where it is missing or unfinished."""
     if config.source != "phantom":
         assert config.root is not None  # the configuration refuses a missing root
         return config.root
     root = home().ensure().phantom / digest(config.phantom)[:16]
-    with stage("draw phantom mammograms", unit="images") as advance:
+    with lease(make_engine(), f"phantom {root}"), stage("draw phantom mammograms", unit="images") as advance:
         write_phantom(config.phantom, root, advance)
     return root
 
 
-@task(name="prepare patches", cache_policy=NO_CACHE)
+@recorded("prepare patches", "prepare patches of {config.name}")
 def prepare_patches(config: StudyConfig, root: Path) -> int:
     """Cut, split and check patches unless the record holds this very set; returns its patch_set id."""
     log = get_run_logger()
@@ -83,7 +83,7 @@ def _build(index: DatasetIndex, root: Path, config: StudyConfig) -> tuple[list[P
     return patches, exclusions
 
 
-@task(name="plan study", cache_policy=NO_CACHE)
+@recorded("plan study", "plan study {config.name}")
 def plan_study(config: StudyConfig, patch_set_id: int) -> int:
     """Enter the study and every run of its grid; returns the study id, the same for the same content."""
     with make_engine().begin() as connection:

@@ -2,20 +2,22 @@
 
 from pathlib import Path
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_run_logger
 
 from db import read, write
 from db.engine import make_engine
+from db.lease import lease
 from lesionlens.home import home
 from lesionlens.identity import digest
 from lesionlens.reporting.render import render
+from tasks.recorded import recorded
 
 
-@task(name="render report", cache_policy=NO_CACHE)
+@recorded("render report", "report on study {study_id}")
 def render_report(study_id: int) -> Path:
     """Render the study's page, keep it in the record and beside it; returns the file's path."""
-    with make_engine().begin() as connection:
+    engine = make_engine()
+    with lease(engine, f"report on study {study_id}"), engine.begin() as connection:
         study, evaluations = read.report_inputs(connection, study_id)
         identity = digest(study.digest, evaluations)
         path = home().ensure().reports / f"{study.name}-{study.digest[:8]}.html"

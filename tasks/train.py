@@ -1,69 +1,91 @@
 """Train: one run of the grid, epoch by epoch into the record."""
 
+from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_run_logger
+from sqlalchemy import Engine
 
 from db import read, write
 from db.engine import make_engine
-from db.lease import lease
+from db.lease import Lease, free_lease, lease
 from lesionlens.config import ExecutionConfig
 from lesionlens.home import home
-from lesionlens.training.fit import TrainingError, choose_device, fit
+from lesionlens.training.fit import TrainingError, fit
+from tasks.cancellation import Wanted
+from tasks.device import device_slot
 from tasks.patches import patches_of
 from tasks.progress import stage
+from tasks.recorded import passing, recorded
+
+Outcome = Literal["finished", "failed", "elsewhere"]
 
 
-@task(name="train", task_run_name="train {title}", cache_policy=NO_CACHE)
-def train_run(run_id: int, title: str, execution: ExecutionConfig) -> bool:
-    """Fit one run from where the record says it stands; True if it is finished, False if it failed.
+@recorded("train", "train {title}")
+def train_run(run_id: int, title: str, execution: ExecutionConfig, since: datetime, wait: bool = True) -> Outcome:
+    """Fit one run from where the record says it stands.
 
     A run that cannot be trained (a NaN loss, a full disk) is recorded as failed with its reason, so that
-    the rest of the grid goes on. Two workers never fit the same run: the second waits and then finds it done.
+    the rest of the grid goes on; one that failed after `since` is not tried again. Two workers never fit the
+    same run: the second waits and then finds it done, or with `wait` off leaves it to the first ("elsewhere").
     """
-    log = get_run_logger()
     engine = make_engine()
-    with lease(engine, f"run {run_id}"):
-        with engine.begin() as connection:
-            run = read.run_row(connection, run_id)
-            if run.status == "finished":
-                return True
-            resume = read.checkpoints(connection, run_id)
-            write.start_run(connection, run_id, choose_device(execution.device))
-        patches = patches_of(run.patch_set_id)
-        paths = home().ensure()
-        most = run.training.stopping.max_epochs * (3 if run.config.strategy == "gradual" else 1)
-        try:
-            with stage(f"train {title}", total=most, unit="epochs") as advance:
-                for result in fit(
-                    run.config,
-                    run.training,
-                    patches,
-                    folder_of(paths.checkpoints, run.digest),
-                    paths.cache,
-                    choose_device(execution.device),
-                    resume,
-                ):
-                    with engine.begin() as connection:
-                        write.save_epoch(connection, run_id, result)
-                    advance(result.epoch, most)
-        except (TrainingError, OSError) as error:
+    with (lease if wait else free_lease)(engine, work_name(run_id)) as mine:
+        if mine is None:
+            return "elsewhere"
+        with engine.connect() as connection:
+            known = read.outcome(connection, run_id, since)
+        if known is not None:
+            return known
+        with device_slot(engine, execution) as device:
+            try:
+                _fit(engine, run_id, title, device, mine)
+            except (TrainingError, OSError) as error:
+                if passing(error):
+                    raise
+                record_failure(run_id, title, str(error))
+                return "failed"
+        return "finished"
+
+
+def _fit(engine: Engine, run_id: int, title: str, device: str, mine: Lease) -> None:
+    with engine.begin() as connection:
+        run = read.run_row(connection, run_id)
+        resume = read.checkpoints(connection, run_id)
+        write.start_run(connection, run_id, device)
+    patches = patches_of(run.patch_set_id)
+    paths, wanted = home().ensure(), Wanted()
+    folder = folder_of(paths.checkpoints, run.digest)
+    most = run.training.stopping.max_epochs * (3 if run.config.strategy == "gradual" else 1)
+    with stage(f"train {title}", total=most, unit="epochs") as advance:
+        for result in fit(run.config, run.training, patches, folder, paths.cache, device, resume):
+            mine.check()
             with engine.begin() as connection:
-                write.fail_run(connection, run_id, str(error))
-            log.error("%s failed: %s", title, error)
-            return False
-        with engine.begin() as connection:
-            write.finish_run(connection, run_id)
-            best = read.checkpoints(connection, run_id)[0]
-        own, all_runs, cache = (
-            _gigabytes(path) for path in (folder_of(paths.checkpoints, run.digest), paths.checkpoints, paths.cache)
-        )
-        log.info(
-            "%s: best epoch %d; on disk: its checkpoints %.2f GB, those of all runs %.2f GB, feature cache %.2f GB",
-            title, best.epoch, own, all_runs, cache,
-        )  # fmt: skip
-        return True
+                write.save_epoch(connection, run_id, result)
+            advance(result.epoch, most)
+            wanted.check()
+    mine.check()
+    with engine.begin() as connection:
+        write.finish_run(connection, run_id)
+        best = read.checkpoints(connection, run_id)[0]
+    own, all_runs, cache = (_gigabytes(path) for path in (folder, paths.checkpoints, paths.cache))
+    get_run_logger().info(
+        "%s: best epoch %d; on disk: its checkpoints %.2f GB, those of all runs %.2f GB, feature cache %.2f GB",
+        title, best.epoch, own, all_runs, cache,
+    )  # fmt: skip
+
+
+def record_failure(run_id: int, title: str, reason: str) -> None:
+    """Enter that a run failed, and why."""
+    with make_engine().begin() as connection:
+        write.fail_run(connection, run_id, reason)
+    get_run_logger().error("%s failed: %s", title, reason)
+
+
+def work_name(run_id: int) -> str:
+    """The name of the lease of a run's training."""
+    return f"run {run_id}"
 
 
 def folder_of(checkpoints: Path, digest: str) -> Path:

@@ -170,6 +170,11 @@ class GridConfig(Frozen):
             for seed in self.seeds
         )
 
+    def title(self, run: RunConfig) -> str:
+        """A run in this grid, for people: backbone, strategy, number of its set from 1, seed."""
+        hyper = HyperSet(**run.model_dump(include=set(HyperSet.model_fields)))
+        return f"{run.backbone} {run.strategy} #{self.sets.index(hyper) + 1} seed {run.seed}"
+
     @model_validator(mode="after")
     def _no_run_twice(self) -> Self:
         if len(set(self.runs())) != len(self.runs()):
@@ -194,11 +199,21 @@ class EvaluationConfig(Frozen):
 
 
 class ExecutionConfig(Frozen):
-    """How fast, never what. Not part of any digest."""
+    """How fast and where, never what. Not part of any digest."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run; auto takes cuda if there")
     workers: int = Field(0, ge=0, description="Processes that decode images; 0 for one per core")
-    runs_per_device: int = Field(1, ge=1, description="Training runs that share one device")
+    runs_per_device: int = Field(
+        1, ge=1, le=64, description="Runs trained or evaluated at once on one device, over all studies"
+    )
+    runner: Literal["local", "workers", "dask"] = Field(
+        "local", description="Who trains and evaluates: this machine, the workers of the work pool, or a Dask cluster"
+    )
+    shares: int = Field(2, ge=1, le=1000, description="Deployment runs that share the work when runner is workers")
+    dask_scheduler: str | None = Field(
+        None, description="Address such as tcp://host:8786; empty for a cluster on this machine; used by runner dask"
+    )
+    timeout: float = Field(86_400, gt=0, description="Seconds after which one run is given up as hanging")
 
 
 class StudyConfig(Frozen):

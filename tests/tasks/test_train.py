@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from lesionlens.records import Box, DatasetIndex, Image, Label, Lesion, Patch, S
 from lesionlens.training.backbones import Classifier
 from lesionlens.training.fit import first_model
 from tasks.patches import patches_of
-from tasks.train import train_run
+from tasks.train import Outcome, train_run
 
 LABELS = (
     Label("B", "background", "background", 0, False),
@@ -64,9 +65,10 @@ def plan(engine: Engine, patch_set: int) -> Callable[..., list[int]]:
     return make
 
 
-def train(*runs: int) -> list[bool]:
+def train(*runs: int) -> list[Outcome]:
+    since = datetime.now(UTC)
     with disable_run_logger():
-        return [train_run.fn(run, f"run {run}", CPU) for run in runs]
+        return [train_run.fn(run, f"run {run}", CPU, since) for run in runs]
 
 
 def statuses(engine: Engine) -> list[tuple[str, str | None]]:
@@ -93,7 +95,7 @@ def test_a_run_that_diverges_is_recorded_and_the_grid_goes_on(
     monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path))
     monkeypatch.setattr("lesionlens.training.fit.first_model", broken)
     first, second = plan(run_of("vgg11_bn"), run_of("resnet18"))
-    assert train(first, second) == [False, True]
+    assert train(first, second) == ["failed", "finished"]
     (failed, reason), finished = statuses(engine)
     assert failed == "failed" and reason is not None
     assert "training loss is nan in epoch 1" in reason and "Choose lower rates than head 0.001, unit 3e-05" in reason
@@ -116,7 +118,7 @@ def test_a_full_disk_fails_its_run_only_and_the_same_command_goes_on_later(
 ) -> None:
     monkeypatch.setenv("LESIONLENS_HOME", str(small_disk(100_000_000)))
     large, small = plan(run_of("resnet18"), run_of("efficientnet_b0", strategy="gradual", unit_rate=1e-9))
-    assert train(large, small) == [False, True]
+    assert train(large, small) == ["failed", "finished"]
     (failed, reason), finished = statuses(engine)
     assert failed == "failed" and reason is not None
     assert "checkpoint of epoch 1" in reason and "No space left on device" in reason and "Free disk space" in reason
@@ -124,7 +126,7 @@ def test_a_full_disk_fails_its_run_only_and_the_same_command_goes_on_later(
     with engine.connect() as connection:
         assert read.checkpoints(connection, large) == () and read.epochs(connection, large).is_empty()
     monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path))
-    assert train(large, small) == [True, True]
+    assert train(large, small) == ["finished", "finished"]
     assert statuses(engine) == [("finished", None)] * 2
 
 
@@ -135,7 +137,7 @@ def test_the_end_of_a_run_says_what_it_takes_on_disk(
     monkeypatch.setattr("tasks.train.get_run_logger", lambda: logging.getLogger("told"))
     (run,) = plan(run_of("resnet18", strategy="gradual"))
     with caplog.at_level(logging.INFO):
-        assert train_run.fn(run, "run", CPU)
+        assert train_run.fn(run, "run", CPU, datetime.now(UTC)) == "finished"
     size = sum(path.stat().st_size for path in (tmp_path / "checkpoints").rglob("*.safetensors"))
     assert f"on disk: its checkpoints {size / 1e9:.2f} GB, those of all runs {size / 1e9:.2f} GB" in caplog.text
     assert "feature cache" in caplog.text
