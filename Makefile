@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PRESET ?= sound
 
-.PHONY: help demo study serve stop psql test check docs lock clean
+.PHONY: help demo study serve stop psql backup restore test check docs lock clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST)
@@ -33,6 +33,14 @@ stop: $(READY) ## stop what `make serve` and the embedded record left running
 psql: $(READY) ## a prompt on the record; takes SQL on standard input
 	@$(BIN)/python -m db.psql
 
+backup: $(READY) ## the whole record into a file: make backup FILE=study.dump
+	@test -n "$(FILE)" || { echo "Name the file: make backup FILE=study.dump"; exit 2; }
+	@$(BIN)/python -m db.backup dump "$(FILE)"
+
+restore: $(READY) ## fill an empty record from such a file: make restore FILE=study.dump
+	@test -n "$(FILE)" || { echo "Name the file: make restore FILE=study.dump"; exit 2; }
+	@$(BIN)/python -m db.backup restore "$(FILE)"
+
 test: $(READY) ## all tests
 	@$(BIN)/python -m pytest
 
@@ -43,8 +51,9 @@ check: $(READY) ## formatting, lint, types, layers, migrations
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m db.migrate check
 
-docs: $(READY) ## write docs/files.md anew
+docs: $(READY) ## write the file list and the entity diagram anew
 	@$(BIN)/python docs/files.py
+	@$(BIN)/python -m docs.entities
 
 lock: ## write requirements.lock anew from what pyproject.toml admits today
 	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from docs import entities
 from docs.files import page
 from flows.__main__ import _parser
 
@@ -35,6 +36,11 @@ def test_every_command_and_option_is_explained() -> None:
 
 def test_the_file_list_is_current() -> None:
     assert (ROOT / "docs/files.md").read_text() == page(), "run: make docs"
+
+
+def test_the_entity_diagram_is_current() -> None:
+    text = (ROOT / "docs/record.md").read_text()
+    assert entities.page(text) == text, "run: make docs"
 
 
 def test_every_listed_file_exists() -> None:
