@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -173,6 +174,22 @@ def test_same_configuration_same_bits_other_seed_other_run(
         digests.append([each.checkpoints[1].sha256 for each in results])
     assert digests[0] == digests[1]
     assert not set(digests[0]) & set(digests[2])
+
+
+def test_threads_of_one_process_do_not_disturb_each_other(
+    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    """Random depth draws from the process's generator: two runs at once must still be what each is alone."""
+    patches, training = make_patches(size=64), make_training(epochs=2)
+
+    def losses(name: str, seed: int) -> list[tuple[float, float, float]]:
+        run = make_run("efficientnet_b0", "simultaneous", seed=seed)
+        return figures(list(fit(run, training, patches, tmp_path / f"{name} {seed}", tmp_path / "cache", "cpu")))
+
+    alone = [losses("alone", seed) for seed in (0, 1)]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(losses, ("together", "together"), (0, 1)))
+    assert together == alone
 
 
 def test_it_learns(tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining) -> None:

@@ -1,5 +1,6 @@
 """One epoch: the order of its patches, its steps, its validation, reproducible from seed and number."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,9 +27,21 @@ def epoch_seed(seed: int, epoch: int) -> int:
     return int(digest("epoch", seed, epoch)[:15], 16)
 
 
+_turn = threading.Lock()
+
+
 @contextmanager
 def reproducible(device: torch.device, seed: int, epoch: int) -> Iterator[None]:
-    """Random state from run seed and epoch, deterministic algorithms on the CPU; both put back afterwards."""
+    """Random state from run seed and epoch, deterministic algorithms on the CPU; both put back afterwards.
+
+    Both belong to the process: threads take turns, and runs that are to train side by side need processes.
+    """
+    with _turn, _state(device, seed, epoch):
+        yield
+
+
+@contextmanager
+def _state(device: torch.device, seed: int, epoch: int) -> Iterator[None]:
     before = torch.are_deterministic_algorithms_enabled()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(epoch_seed(seed, epoch))
