@@ -177,6 +177,7 @@ def show(bench: Bench, found: Measured) -> None:
     for name in PHASES:
         for label, key in ((f"{name} step", name), (f"{name} validation batch", f"validation {name}")):
             _row(label, found.peer[key], found.ours[key], goals.get(key))
+    _row("phase 3 checkpoint", found.peer["checkpoint phase 3"], found.ours["checkpoint phase 3"], None)
     _row("phase 3 step against PNG files", found.png, found.ours["phase 3"], None)
     naive = found.middle("peer", "phase 3") / bench.run.batch_size
     built = found.middle("ours", "build")

@@ -16,7 +16,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import Dataset
 
-from benchmarks.train_ours import Bench, bench_of, build_cache, step_of
+from benchmarks.train_ours import Bench, bench_of, build_cache, checkpoint_seconds, step_of
 from benchmarks.train_peer import Files, fit_phase, in_memory
 from lesionlens.config import StoppingConfig
 from lesionlens.training.epochs import train_epoch
@@ -78,15 +78,20 @@ def busy(bench: Bench, phase: Phase) -> float:
     return computed / wall
 
 
-def grid_minutes(steps: dict[tuple[str, str, int], float], caches: dict[str, float]) -> float:
-    """48 runs, one at a time: seconds of a step by (backbone, phase, batch), seconds to build each cache.
+Key = tuple[str, str, int]
+"""Backbone, phase, batch size."""
 
-    Validation is counted as forward steps: a third of a training step. Checkpoints are not counted.
+
+def grid_minutes(steps: dict[Key, float], checkpoints: dict[Key, float], caches: dict[str, float]) -> float:
+    """48 runs, one at a time: seconds of a step, of an epoch's checkpoint, and to build each backbone's cache.
+
+    A validation batch is counted as a third of a training step.
     """
     total = sum(caches.values())
-    for (_, phase, batch), step in steps.items():
+    for key, step in steps.items():
+        _, phase, batch = key
         epochs = EPOCHS_A_PHASE + (EPOCHS if phase == "phase 3" else 0)
-        an_epoch = step * (math.ceil(PATCHES / batch) + math.ceil(HELD_OUT / batch) / 3)
+        an_epoch = step * (math.ceil(PATCHES / batch) + math.ceil(HELD_OUT / batch) / 3) + checkpoints[key]
         total += 2 * epochs * an_epoch  # two learning rates for each batch size
     return total / 60
 
@@ -115,7 +120,8 @@ def main(folder: Path, backbones: list[str], size: int, batch: int, rounds: int)
 
 
 def _estimate(folder: Path, size: int) -> None:
-    steps: dict[tuple[str, str, int], float] = {}
+    steps: dict[Key, float] = {}
+    checkpoints: dict[Key, float] = {}
     caches: dict[str, float] = {}
     for backbone in ("vgg16", "vgg19", "resnet34", "resnet50"):
         for batch in BATCHES:
@@ -124,6 +130,8 @@ def _estimate(folder: Path, size: int) -> None:
             caches[backbone] = built / len(bench.inputs) * (PATCHES + HELD_OUT)
             for name, phase in PHASES.items():
                 steps[backbone, name, batch] = ours(bench, phase)
-    minutes = grid_minutes(steps, caches)
+                checkpoints[backbone, name, batch] = checkpoint_seconds(bench, phase, clock)
+            shutil.rmtree(bench.folder)
+    minutes = grid_minutes(steps, checkpoints, caches)
     print(f"\nThe grid: {RUNS} runs, {PATCHES + HELD_OUT} patches, {EPOCHS} epochs a run, one run at a time, caches "
           f"built: {minutes:.1f} minutes (goal: under {GRID_MINUTES:g}).")  # fmt: skip
