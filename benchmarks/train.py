@@ -42,6 +42,7 @@ from benchmarks.train_peer import Files, fit_phase, in_memory
 from benchmarks.train_peer import fit_run as fit_peer
 from lesionlens.config import HyperSet, RunConfig, StoppingConfig, TrainingConfig
 from lesionlens.training.backbones import Classifier
+from lesionlens.training.predict import load_model
 from lesionlens.training.strategies import HEAD, HEAD_1, HEAD_1_2
 
 PHASES = {"phase 1": HEAD, "phase 2": HEAD_1, "phase 3": HEAD_1_2}
@@ -168,8 +169,8 @@ def composed(
     }
 
 
-def show(bench: Bench, found: Measured) -> None:
-    """Tables in Markdown."""
+def show_steps(bench: Bench, found: Measured) -> None:
+    """What was measured, in Markdown."""
     goals = GOALS.get(bench.run.backbone, {})
     print(f"\n#### {bench.run.backbone}, {bench.patches.pixels.shape[1]} px, batch {bench.run.batch_size}\n")
     print("| seconds | Lightning, in memory | lesionlens | ratio | spread of ratios | goal |")
@@ -182,7 +183,15 @@ def show(bench: Bench, found: Measured) -> None:
     naive = found.middle("peer", "phase 3") / bench.run.batch_size
     built = found.middle("ours", "build")
     print(f"| building three levels, a patch | | {built:.4f} | {built / naive:.2f} naive steps | | |")
-    epochs = EPOCHS
+    print(
+        f"\nBoth sides after the same steps: validation losses differ by {max(found.losses):.1e} at most (relative), "
+        f"{100 * min(found.same):.1f} % of predictions are the same at least."
+    )
+
+
+def show_runs(bench: Bench, found: Measured) -> None:
+    """Whole runs of the study's size, composed from it."""
+    goals, epochs = GOALS.get(bench.run.backbone, {}), EPOCHS
     peer, ours = (composed(found, side, bench.run.batch_size, PATCHES, HELD_OUT, epochs) for side in ("peer", "ours"))
     names = {"one S1": "one strategy-1 run", "one S2": "one strategy-2 run", "S1": "six strategy-1 runs",
              "S2": "six strategy-2 runs", "grid": "twelve runs, one cache"}  # fmt: skip
@@ -192,10 +201,6 @@ def show(bench: Bench, found: Measured) -> None:
     for key, label in names.items():
         ratio = peer[key] / ours[key]
         print(f"| {label} | {peer[key] / 3600:.2f} | {ours[key] / 3600:.2f} | {ratio:.2f} | {goals.get(key, '')} |")
-    print(
-        f"\nBoth sides after the same steps: validation losses differ by {max(found.losses):.1e} at most (relative), "
-        f"{100 * min(found.same):.1f} % of predictions are the same at least."
-    )
 
 
 def _row(label: str, peer: list[float], ours: list[float], goal: float | None) -> None:
@@ -223,17 +228,20 @@ def whole_grid(folder: Path, rounds: int, clock: Callable[[], float]) -> None:
         stopping = StoppingConfig(max_epochs=most, patience=most)
         training = TrainingConfig(weights="none", stopping=stopping)
         place = folder / f"{number}"
-        ends = {}
+        ends: dict[str, tuple[float, Classifier]] = {}
         for side in ("ours", "peer") if number % 2 else ("peer", "ours"):
             started = clock()
             if side == "ours":
-                ends[side] = fit_run(run, training, bench.patches, place / "ours", folder / "cache")
+                loss, best = fit_run(bench.first, run, training, bench.patches, place, folder / "cache")
             else:
-                ends[side] = fit_peer(bench.first, run, training, memory, bench.rows, place / "peer")
+                ends[side] = fit_peer(bench.first, run, training, memory, bench.rows, folder / "peer")
             seconds[side, "S1" if strategy == "gradual" else "S2"] += clock() - started
+        ends["ours"] = loss, load_model(run, training, bench.patches.classes, place, best)
         losses.append(abs(ends["ours"][0] - ends["peer"][0]))
         same.append(agreement([ends["ours"][1], ends["peer"][1]], bench.inputs, bench.rows[1]))
         shutil.rmtree(place)
+        shutil.rmtree(folder / "peer")
+    show_steps(bench, found)
     _show_grid(found, seconds, epochs)
     print(
         f"\nBest validation loss of the twelve runs differs by {statistics.median(losses):.1e} in the median, "
@@ -257,7 +265,7 @@ def _show_grid(found: Measured, seconds: dict[tuple[str, str], float], epochs: d
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--backbone", nargs="+", default=["resnet50", "vgg19"])
+    parser.add_argument("--backbone", nargs="*", default=["resnet50", "vgg19"])
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=3, help="of a phase and round; the first warms up")
@@ -276,7 +284,9 @@ def main() -> None:
         for backbone in given.backbone:
             train = given.steps * given.batch
             bench = bench_of(backbone, given.size, given.batch, train, given.batch, Path(name) / backbone)
-            show(bench, measure(bench, given.rounds, CPU, 0))
+            found = measure(bench, given.rounds, CPU, 0)
+            show_steps(bench, found)
+            show_runs(bench, found)
         if not given.no_grid:
             whole_grid(Path(name) / "grid", given.rounds, CPU)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -14,9 +15,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lesionlens.config import RunConfig, StoppingConfig, TrainingConfig
-from lesionlens.records import PatchArrays, Statistics
+from lesionlens.records import Checkpoint, PatchArrays, Statistics
 from lesionlens.training.backbones import Classifier
-from lesionlens.training.checkpoints import Position, Saved, optimizer_tensors, read_checkpoint, write_checkpoint
+from lesionlens.training.checkpoints import Position, Saved, optimizer_tensors, write_checkpoint
 from lesionlens.training.epochs import batches, validate
 from lesionlens.training.features import FeatureCache
 from lesionlens.training.fit import first_model, fit
@@ -156,14 +157,13 @@ def checkpoint_seconds(bench: Bench, phase: Phase, clock: Callable[[], float]) -
 
 
 def fit_run(
-    run: RunConfig, training: TrainingConfig, patches: PatchArrays, folder: Path, cache: Path
-) -> tuple[float, Classifier]:
-    """A whole run as `fit` does it: lowest loss of its last phase and network."""
-    results = list(fit(run, training, patches, folder, cache, "cpu"))
-    network = first_model(run, training, patches)
-    network.load_state_dict(read_checkpoint(folder, results[-1].checkpoints[0]).model)
+    first: Classifier, run: RunConfig, training: TrainingConfig, patches: PatchArrays, folder: Path, cache: Path
+) -> tuple[float, Checkpoint]:
+    """A whole run as `fit` does it, from given weights: lowest loss of its last phase, and its best checkpoint."""
+    with patch("lesionlens.training.fit.first_model", lambda *_: copy.deepcopy(first)):
+        results = list(fit(run, training, patches, folder, cache, "cpu"))
     last = results[-1].phase
-    return min(each.validation_loss for each in results if each.phase == last), network.eval()
+    return min(each.validation_loss for each in results if each.phase == last), results[-1].checkpoints[0]
 
 
 def agreement(networks: Sequence[Classifier], inputs: Inputs, rows: Sequence[int]) -> float:
