@@ -94,7 +94,12 @@ run_score = Table(
         "evaluation_id", "name", "method", "target", "policy", "population", "group_name",
         name="uq_run_score_identity", postgresql_nulls_not_distinct=True,
     ),
-    CheckConstraint("value BETWEEN 0 AND 1 AND low BETWEEN 0 AND 1 AND high BETWEEN 0 AND 1", name="range"),
+    CheckConstraint(
+        "(value BETWEEN 0 AND 1 AND low BETWEEN 0 AND 1 AND high BETWEEN 0 AND 1)"
+        " OR (starts_with(name, 'erase_') AND value BETWEEN -1 AND 1 AND low BETWEEN -1 AND 1"
+        " AND high BETWEEN -1 AND 1)",
+        name="range",
+    ),
     CheckConstraint("low <= high", name="interval"),
     CheckConstraint("value IS NOT NULL OR reason IS NOT NULL", name="null_has_reason"),
     CheckConstraint("n >= 0", name="n"),

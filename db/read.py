@@ -1,5 +1,13 @@
 """Everything that reads the record."""
 
+from db.read_evaluations import (
+    common_samples,
+    evaluation_frame,
+    has_shortcuts,
+    is_compared,
+    patch_attributes,
+    study_patch_set,
+)
 from db.read_patches import find_patch_set, load_patches, patch_set_digest
 from db.read_report import comparison_samples, find_report, report_data, report_inputs
 from db.read_runs import (
@@ -9,7 +17,6 @@ from db.read_runs import (
     epochs,
     failed_runs,
     find_evaluation,
-    is_compared,
     outcome,
     run_row,
     runs_to_evaluate,
@@ -22,15 +29,19 @@ __all__ = [
     "RunRow",
     "StudyRow",
     "checkpoints",
+    "common_samples",
     "comparison_samples",
     "epochs",
+    "evaluation_frame",
     "failed_runs",
     "find_evaluation",
     "find_patch_set",
     "find_report",
+    "has_shortcuts",
     "is_compared",
     "load_patches",
     "outcome",
+    "patch_attributes",
     "patch_set_digest",
     "report_data",
     "report_inputs",
@@ -38,5 +49,6 @@ __all__ = [
     "runs_to_evaluate",
     "runs_to_train",
     "study_config",
+    "study_patch_set",
     "study_progress",
 ]

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, select
 
 from db import tables
 from db.frames import frame
+from db.read_evaluations import FOUND
 from db.read_runs import StudyRow, study_row
 from lesionlens.records import ReportData
 
@@ -64,13 +65,8 @@ QUERIES: dict[str, LiteralString] = {
     " c.value_b, c.difference, c.low, c.high, c.p, c.p_holm, c.n FROM comparison AS c"
     " JOIN evaluation AS a ON a.id = c.evaluation_a JOIN evaluation AS b ON b.id = c.evaluation_b"
     " WHERE c.study_id = %(study_id)s ORDER BY c.id",
-    "iou_curves": f"SELECT {RUN}, x.method, x.target, round(0.05 * t.n, 2)::double precision AS threshold,"
-    f" avg(t.iou::double precision) AS iou, count(*) AS n {OF_STUDY}"
-    " JOIN prediction AS y ON y.evaluation_id = e.evaluation_id"
-    " JOIN patch AS p ON p.id = y.patch_id AND p.label_id = y.predicted_label_id"
-    " JOIN explanation AS x ON x.evaluation_id = e.evaluation_id AND x.patch_id = p.id"
-    " CROSS JOIN LATERAL unnest(x.iou_curve) WITH ORDINALITY AS t(iou, n)"
-    f" WHERE {STUDY} GROUP BY {RUN}, x.method, x.target, t.n ORDER BY e.run_id, x.method, x.target, t.n",
+    "iou_curves": "SELECT * FROM iou_curves WHERE study_id = %(study_id)s AND population = 'correct_lesions'"
+    " AND group_name = 'all' ORDER BY run_id, method, target, threshold",
 }
 
 SAMPLES: LiteralString = (
@@ -104,7 +100,7 @@ def find_report(connection: Connection, study_id: int, digest: str) -> bytes | N
 
 
 def report_data(connection: Connection, study_id: int) -> ReportData:
-    """Everything a report shows: study fields and frames by name (QUERIES). ValueError for an unknown id."""
+    """Everything a report shows: study fields and frames by name (QUERIES, FOUND). ValueError for an unknown id."""
     study_row(connection, study_id)
     study, patch_set, dataset = tables.study, tables.patch_set, tables.dataset
     row = connection.execute(
@@ -124,5 +120,5 @@ def report_data(connection: Connection, study_id: int) -> ReportData:
         .join(dataset, dataset.c.id == patch_set.c.dataset_id)
         .where(study.c.id == study_id)
     ).one()
-    frames = {name: frame(connection, query, study_id=study_id) for name, query in QUERIES.items()}
+    frames = {name: frame(connection, query, study_id=study_id) for name, query in (FOUND | QUERIES).items()}
     return ReportData(dict(row._mapping), frames)

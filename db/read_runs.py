@@ -138,18 +138,6 @@ def runs_to_evaluate(connection: Connection, study_id: int) -> list[tuple[int, R
     return [(number, RunConfig.model_validate(config["run"])) for number, config in found]
 
 
-def is_compared(connection: Connection, study_id: int) -> bool:
-    """Whether the record holds a study's comparisons, or the study has fewer than two runs to compare."""
-    run, study_run, comparison = tables.run, tables.study_run, tables.comparison
-    finished = connection.scalar(
-        select(func.count())
-        .select_from(run.join(study_run, study_run.c.run_id == run.c.id))
-        .where(study_run.c.study_id == study_id, run.c.status == "finished")
-    )
-    entered = connection.scalar(select(exists().where(comparison.c.study_id == study_id)))
-    return bool(entered) or (finished or 0) < 2
-
-
 def failed_runs(connection: Connection, study_id: int) -> list[tuple[RunConfig, str]]:
     """Failed runs of a study, each with its reason, in the grid's order."""
     run, study_run = tables.run, tables.study_run

@@ -1,7 +1,16 @@
 """Everything that writes the record. One transaction per unit of work: the caller's. Writing twice changes nothing."""
 
 from db.write_data import save_dataset, save_patch_set, save_report, save_run, save_study
-from db.write_results import fail_run, finish_run, save_comparisons, save_epoch, save_evaluation, start_run
+from db.write_results import (
+    fail_run,
+    finish_run,
+    save_comparisons,
+    save_epoch,
+    save_evaluation,
+    save_shortcuts,
+    save_study_scores,
+    start_run,
+)
 
 __all__ = [
     "fail_run",
@@ -13,6 +22,8 @@ __all__ = [
     "save_patch_set",
     "save_report",
     "save_run",
+    "save_shortcuts",
     "save_study",
+    "save_study_scores",
     "start_run",
 ]

@@ -81,6 +81,12 @@ def save_evaluation(
         (tables.localization, result.localizations),
         (tables.class_score, _with_labels(result.class_scores, "label", "label_id", labels)),
         (tables.run_score, result.run_scores),
+        (tables.stratum_score, result.stratum_scores),
+        (tables.iou_curve, result.iou_curves),
+        (tables.quadrant, _with_labels(result.quadrants, "label", "label_id", labels)),
+        (tables.reliability, result.reliability),
+        (tables.erasure, result.erasures),
+        (tables.randomisation, result.randomisations),
     ):
         copy_frame(connection, table, _fitted(table, frame, evaluation_id))
     return evaluation_id
@@ -126,3 +132,18 @@ def save_comparisons(connection: Connection, study_id: int, frame: pl.DataFrame)
     """Replace a study's comparisons: columns of table `comparison` without id and study_id."""
     connection.execute(delete(tables.comparison).where(tables.comparison.c.study_id == study_id))
     copy_frame(connection, tables.comparison, frame.with_columns(study_id=pl.lit(study_id, dtype=pl.Int64)))
+
+
+def save_study_scores(connection: Connection, study_id: int, frame: pl.DataFrame) -> None:
+    """Replace a study's scores over common samples: columns of table `study_score` without id and study_id."""
+    connection.execute(delete(tables.study_score).where(tables.study_score.c.study_id == study_id))
+    scores = frame.with_columns(_clipped(pl.col("value", "low", "high")), study_id=pl.lit(study_id, dtype=pl.Int64))
+    copy_frame(connection, tables.study_score, scores)
+
+
+def save_shortcuts(connection: Connection, patch_set_id: int, digest: str, frame: pl.DataFrame) -> None:
+    """Enter a patch set's shortcut audit, made with the evaluation options of `digest`; an earlier one is replaced."""
+    table = tables.shortcut_score
+    connection.execute(delete(table).where(table.c.patch_set_id == patch_set_id, table.c.digest == digest))
+    keys = {"patch_set_id": pl.lit(patch_set_id, dtype=pl.Int64), "digest": pl.lit(digest)}
+    copy_frame(connection, table, frame.with_columns(**keys))

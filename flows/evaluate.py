@@ -1,10 +1,10 @@
-"""Every finished run of a study, scored and explained sample by sample."""
+"""Every finished run of a study, scored, explained and audited sample by sample."""
 
 from prefect import flow
 
 from flows.work import complete
 from lesionlens.config import ExecutionConfig
-from tasks.evaluate import compare_runs
+from tasks.evaluate import audit_shortcuts, compare_runs
 from tasks.study import is_compared, study_config
 
 BY_DEFAULT = ExecutionConfig()
@@ -12,8 +12,9 @@ BY_DEFAULT = ExecutionConfig()
 
 @flow(name="evaluate", flow_run_name="evaluate study {study_id}")
 def evaluate(study_id: int, execution: ExecutionConfig = BY_DEFAULT) -> int:
-    """Evaluate what the record says is missing, then compare the runs. Returns how many were missing."""
+    """Audit the patch set, evaluate what the record lacks, compare the runs. Returns how many were missing."""
     config = study_config(study_id)
+    audit_shortcuts(study_id, config)
     missing = complete("evaluate", study_id, config, execution)
     if missing or not is_compared(study_id):
         compare_runs(study_id, config)

@@ -1,12 +1,16 @@
-"""Evaluate: scores and maps of one finished run, and comparisons between runs."""
+"""Evaluate: scores and maps of one finished run, comparisons between runs, the shortcut audit of a patch set."""
 
 import time
+
+import polars as pl
 
 from db import read, write
 from db.engine import make_engine
 from db.lease import free_lease, lease
 from lesionlens.config import ExecutionConfig, StudyConfig
+from lesionlens.evaluation.common import common_scores
 from lesionlens.evaluation.evaluate import evaluate
+from lesionlens.evaluation.shortcuts import shortcut_audit
 from lesionlens.evaluation.stats import compare
 from lesionlens.home import home
 from lesionlens.identity import digest
@@ -33,6 +37,7 @@ def evaluate_run(
                 return "finished"
             run = read.run_row(connection, run_id)
             checkpoint = next(c for c in read.checkpoints(connection, run_id) if c.role == "best")
+            attributes = read.patch_attributes(connection, run.patch_set_id)
         patches = patches_of(run.patch_set_id)
         with device_slot(engine, execution) as device:
             paths = home().ensure()
@@ -47,6 +52,7 @@ def evaluate_run(
                     run.training,
                     config.evaluation,
                     patches,
+                    attributes,
                     config.seed,
                     device,
                     paths.cache,
@@ -66,10 +72,33 @@ def work_name(run_id: int) -> str:
 
 @recorded("compare runs")
 def compare_runs(study_id: int, config: StudyConfig) -> int:
-    """Paired differences between every two evaluations of a study; returns how many were entered."""
+    """Paired differences between every two evaluations of a study, and each one's scores over common samples.
+
+    Returns how many differences were entered.
+    """
     engine = make_engine()
     with lease(engine, f"comparisons of study {study_id}"), engine.begin() as connection:
-        samples = read.comparison_samples(connection, study_id)
-        frame = compare(samples, config.evaluation, config.seed)
+        frame = compare(read.comparison_samples(connection, study_id), config.evaluation, config.seed)
         write.save_comparisons(connection, study_id, frame)
+        scores = common_scores(*read.common_samples(connection, study_id), config.evaluation, config.seed)
+        write.save_study_scores(connection, study_id, scores)
     return frame.height
+
+
+@recorded("audit shortcuts")
+def audit_shortcuts(study_id: int, config: StudyConfig) -> bool:
+    """What a few numbers of every patch say about its class, once per patch set; False where that is known."""
+    identity = digest(config.evaluation, config.seed)
+    engine = make_engine()
+    with engine.connect() as connection:
+        patch_set_id = read.study_patch_set(connection, study_id)
+    with lease(engine, f"shortcuts of patch set {patch_set_id}"):
+        with engine.connect() as connection:
+            if read.has_shortcuts(connection, patch_set_id, identity):
+                return False
+            attributes = read.patch_attributes(connection, patch_set_id)
+        windows = attributes.select("window_width", "window_height").cast(pl.Float64).to_numpy()
+        found = shortcut_audit(patches_of(patch_set_id), windows, config.evaluation, config.seed)
+        with engine.begin() as connection:
+            write.save_shortcuts(connection, patch_set_id, identity, found)
+    return True

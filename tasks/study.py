@@ -53,7 +53,7 @@ def missing_runs(stage: Stage, study_id: int, config: StudyConfig, since: dateti
 
 @recorded("look for comparisons")
 def is_compared(study_id: int) -> bool:
-    """Whether the study's comparisons are in the record."""
+    """Whether every evaluation of the study is in its comparisons."""
     with make_engine().connect() as connection:
         return read.is_compared(connection, study_id)
 

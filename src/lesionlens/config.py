@@ -196,6 +196,9 @@ class EvaluationConfig(Frozen):
     fixed_threshold: float = Field(0.5, gt=0, lt=1)
     resamples: int = Field(1000, ge=100, le=100_000, description="Bootstrap resamples, clustered by patient")
     confidence: float = Field(0.95, gt=0.5, lt=1)
+    randomisation_samples: int = Field(
+        32, ge=0, description="Test lesions whose maps are followed while weights become random layer by layer; 0: none"
+    )
 
 
 class ExecutionConfig(Frozen):

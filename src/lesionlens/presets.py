@@ -33,6 +33,7 @@ def demo() -> StudyConfig:
             backbones=("vgg11_bn", "resnet18"),
             sets=(HyperSet(batch_size=16, head_rate=1e-3, unit_rate=3e-4),),
         ),
+        evaluation=EvaluationConfig(randomisation_samples=12),
     )
 
 

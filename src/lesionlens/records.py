@@ -205,10 +205,10 @@ class EpochResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """Everything one evaluation of one run computed, as frames; column lists in docs/record.md.
+    """Everything one evaluation of one run computed, as frames.
 
-    predictions, explanations, localizations, class_scores, run_scores: see `db/tables.py`, same column
-    names, with `patch_id` and label ordinals instead of label ids.
+    Columns as in the tables of `db/evaluation_tables.py` and `db/audit_tables.py`, with `patch_id` and label ordinals
+    instead of label ids. `erasures` and `randomisations` may be empty: without lesions, or where not asked for.
     """
 
     predictions: pl.DataFrame
@@ -216,6 +216,12 @@ class Evaluation:
     localizations: pl.DataFrame
     class_scores: pl.DataFrame
     run_scores: pl.DataFrame
+    stratum_scores: pl.DataFrame
+    iou_curves: pl.DataFrame
+    quadrants: pl.DataFrame
+    reliability: pl.DataFrame
+    erasures: pl.DataFrame
+    randomisations: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True, eq=False)

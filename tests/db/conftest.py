@@ -147,7 +147,10 @@ def make_evaluation(ids: list[int], labels: list[int], wrong: int = 0, iou: floa
     accuracy = 1 - wrong / len(ids)
     key = {"method": None, "target": None, "policy": None, "population": "all", "group_name": "all", "reason": None}
     key |= {"low": 0.1, "high": 0.9, "n": len(ids)}
-    scores = [key | {"name": name, "value": accuracy} for name in ("accuracy", "auc", "auc_hard")]
+    names = ("accuracy", "auc", "auc_hard", "calibration_error", "lesion_auc")
+    scores = [key | {"name": name, "value": accuracy} for name in names]
+    scores += [key | {"name": f"erase_{name}", "value": value, "population": "lesions", "low": -0.2} for name, value in
+               (("lesion_drop", 0.5), ("control_drop", -0.1), ("difference", 0.6))]  # fmt: skip
     for method, target, value in kinds:
         scores += [key | {"name": "ll", "method": method, "target": target, "policy": policy, "value": value,
                           "population": "correct_lesions"} for policy in POLICIES]  # fmt: skip
@@ -166,7 +169,38 @@ def make_evaluation(ids: list[int], labels: list[int], wrong: int = 0, iou: floa
         pl.DataFrame([row for _, located in found for row in located], infer_schema_length=None),
         pl.DataFrame(class_scores, schema_overrides={"label": pl.Int16, "reason": pl.String}),
         pl.DataFrame(scores, infer_schema_length=None, schema_overrides={"reason": pl.String}),
+        **_audits(ids, lesion, iou),
     )  # fmt: skip
+
+
+def _audits(ids: list[int], lesion: list[bool], iou: float) -> dict[str, pl.DataFrame]:
+    """The frames beyond scores: one stratum, one bin, one layer."""
+    between = {"low": 0.1, "high": 0.9, "n": len(ids), "reason": None}
+    key = {"stratum": "view", "level": "CC"}
+    strata = [key | {"name": "accuracy", "method": None, "population": "all", "value": 0.5} | between]
+    strata += [key | {"name": "ll", "method": method, "population": "lesions", "value": iou} | between
+               for method in ("grad_cam", "random_weights", *BASELINES)]  # fmt: skip
+    curve = {"method": "grad_cam", "target": "predicted", "population": "correct_lesions", "group_name": "all"}
+    curves = [curve | {"threshold": 0.05 * k, "iou": iou} | between for k in range(1, 20)]
+    quadrants = [
+        {"label": label, "correct": correct, "located": located, "n": 1, "lesions": 4, "share": 0.25} | between
+        for label in (None, 1, 2) for correct in (True, False) for located in (True, False)
+    ]  # fmt: skip
+    step = {"ssim": 0.9, "ssim_low": 0.8, "ssim_high": 1.0, "rank_correlation": -0.2, "rank_low": -0.5,
+            "rank_high": 0.1, "n": 4}  # fmt: skip
+    bins = [{"bin": k, "lower": k / 2, "upper": (k + 1) / 2, "confidence": [None, 0.8][k], "accuracy": [None, 0.5][k],
+             "low": [None, 0.1][k], "high": [None, 0.9][k], "n": [0, 6][k]} for k in range(2)]  # fmt: skip
+    erased = [{"patch_id": number, "probability": 0.8, "lesion_erased": 0.3, "control_erased": 0.7, "reason": None}
+              for number, there in zip(ids, lesion, strict=True) if there]  # fmt: skip
+    text = {"reason": pl.String}
+    return {
+        "stratum_scores": pl.DataFrame(strata, infer_schema_length=None, schema_overrides=text),
+        "iou_curves": pl.DataFrame(curves, schema_overrides=text),
+        "quadrants": pl.DataFrame(quadrants, infer_schema_length=None).drop("reason").with_columns(n=pl.lit(1)),
+        "reliability": pl.DataFrame(bins, infer_schema_length=None),
+        "erasures": pl.DataFrame(erased, schema_overrides=text),
+        "randomisations": pl.DataFrame([step | {"step": k, "layer": f"layer {k}"} for k in (-1, 0, 1)]),
+    }
 
 
 def evaluate_run(connection: Connection, run_id: int, wrong: int = 0, iou: float = 0.5) -> int:
@@ -190,6 +224,23 @@ def fill(connection: Connection, patients: int = 12) -> Filled:
     comparison = {"evaluation_a": first, "evaluation_b": second, "score": "accuracy", "value_a": 0.8, "value_b": 0.7,
                   "difference": 0.1, "low": 0.0, "high": 0.2, "p": 0.5, "p_holm": 0.5, "n": 6}  # fmt: skip
     write.save_comparisons(connection, study_id, pl.DataFrame([comparison]))
+    common = {
+        "name": "ll",
+        "method": "grad_cam",
+        "target": "predicted",
+        "policy": "validation",
+        "value": 0.4,
+        "population": "common_lesions",
+        "group_name": "all",
+        "low": 0.3,
+        "high": 0.5,
+        "n": 4,
+        "reason": None,
+    }
+    scores = pl.DataFrame([{"evaluation_id": e} | common for e in evaluations], schema_overrides={"reason": pl.String})
+    write.save_study_scores(connection, study_id, scores)
+    shortcuts = [{"features": name, "accuracy": 0.4, "low": 0.3, "high": 0.5, "n": 6} for name in ("majority", "size")]
+    write.save_shortcuts(connection, patch_set_id, IDENTITY, pl.DataFrame(shortcuts))
     return Filled(study_id, patch_set_id, runs, tuple(evaluations))
 
 

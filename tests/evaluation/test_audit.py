@@ -4,13 +4,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from torch import Tensor, nn
 
 from lesionlens.config import EvaluationConfig, RunConfig
-from lesionlens.evaluation.erase import ERASURES, erase_test
-from lesionlens.evaluation.randomisation import layers, randomisation_test
+from lesionlens.evaluation.bootstrap import draw
+from lesionlens.evaluation.erase import ERASURES, Erasures, erase_scores, erase_test, probabilities
+from lesionlens.evaluation.randomisation import RANDOMISATIONS, drawn_lesions, layers, randomisation_test
 from lesionlens.evaluation.shortcuts import SHORTCUTS, intensity, sharpness, shortcut_audit
 from lesionlens.records import PatchArrays
 from lesionlens.training.backbones import build
@@ -43,30 +45,42 @@ def inputs_of(patches: PatchArrays) -> Inputs:
     return Inputs(patches, "train", torch.device("cpu"))
 
 
+def erased(model: nn.Module, patches: PatchArrays) -> tuple[Erasures, dict[str, dict]]:
+    """The erase test on all patches, and its scores over all lesions by name."""
+    inputs = inputs_of(patches)
+    whole = probabilities(model, inputs, range(len(patches.ids)))  # type: ignore[arg-type]
+    found = erase_test(model, inputs, whole, np.random.default_rng(0))  # type: ignore[arg-type]
+    correct = whole.argmax(axis=1) == patches.labels
+    clusters = draw(patches.patients, 200, np.random.default_rng(0))
+    scores = erase_scores(patches, correct, found, clusters, 0.95).filter(population="lesions", group_name="all")
+    return found, {row["name"].removeprefix("erase_"): row for row in scores.iter_rows(named=True)}
+
+
 def test_a_model_that_looks_at_the_lesion_needs_it(tiny_patches: Callable[..., PatchArrays]) -> None:
     patches = bright_lesions(tiny_patches())
-    found = erase_test(Looker((slice(3, None), slice(3, None))), inputs_of(patches), CONFIG, seed=0)  # type: ignore[arg-type]
-    assert found.samples.schema == ERASURES
-    assert found.samples["patch_id"].to_list() == patches.ids[(patches.parts == "test") & patches.has_mask].tolist()
-    roomy = found.samples.drop_nulls("difference")
-    assert found.n == roomy.height > 5 and set(found.samples["reason"]) <= {None, "no_room"}
-    assert found.drop_lesion[1] > 0.2 and abs(found.drop_control[0]) < 0.02
-    assert found.difference[1] > 0.2
-    assert found.difference[0] == pytest.approx(roomy["difference"].mean())
+    found, scores = erased(Looker((slice(3, None), slice(3, None))), patches)
+    frame = found.frame(patches)
+    assert frame.schema == ERASURES and frame["patch_id"].to_list() == patches.ids[patches.has_mask].tolist()
+    roomy = frame.drop_nulls("control_erased")
+    assert scores["difference"]["n"] == roomy.height > 20 and set(frame["reason"]) <= {None, "no_room"}
+    assert scores["lesion_drop"]["low"] > 0.2 and abs(scores["control_drop"]["value"]) < 0.02
+    assert scores["difference"]["low"] > 0.2
+    assert scores["difference"]["value"] == pytest.approx((roomy["control_erased"] - roomy["lesion_erased"]).mean())
 
 
 def test_a_model_that_looks_at_a_marker_does_not(tiny_patches: Callable[..., PatchArrays]) -> None:
-    patches = bright_lesions(tiny_patches())
-    found = erase_test(Looker((slice(0, 3), slice(0, 3))), inputs_of(patches), CONFIG, seed=0)  # type: ignore[arg-type]
-    assert abs(found.drop_lesion[0]) < 0.01 and abs(found.difference[0]) < 0.05
+    _, scores = erased(Looker((slice(0, 3), slice(0, 3))), bright_lesions(tiny_patches()))
+    assert abs(scores["lesion_drop"]["value"]) < 0.01 and abs(scores["difference"]["value"]) < 0.05
 
 
 def test_lesions_without_room_for_a_control_are_listed_and_left_out(tiny_patches: Callable[..., PatchArrays]) -> None:
     patches = tiny_patches()
     masks = np.where(patches.has_mask[:, None, None], True, patches.masks)
-    found = erase_test(build("resnet18", 5, 0), inputs_of(replace(patches, masks=masks)), CONFIG, seed=0)
-    assert set(found.samples["reason"]) == {"no_room"} and found.n == 0
-    assert found.samples["difference"].null_count() == found.samples.height and np.isnan(found.difference).all()
+    found, scores = erased(build("resnet18", 5, 0), replace(patches, masks=masks))
+    frame = found.frame(patches)
+    assert set(frame["reason"]) == {"no_room"} and frame["control_erased"].null_count() == frame.height
+    assert (scores["difference"]["n"], scores["difference"]["value"]) == (0, None)
+    assert scores["difference"]["reason"] == "no_samples"
 
 
 def test_shortcuts_that_give_the_class_away_are_found(tiny_patches: Callable[..., PatchArrays]) -> None:
@@ -101,11 +115,37 @@ def test_maps_fall_to_chance_as_weights_become_random(tiny_patches: Callable[...
     model = build("resnet18", 5, seed=1)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     inputs = inputs_of(patches)
-    frame = randomisation_test(model, RUN, inputs, inputs.rows("test")[:8], CONFIG, seed=5)
+    rows = drawn_lesions(inputs, 8, np.random.default_rng(0))
+    frame = randomisation_test(model, RUN, inputs, rows, CONFIG, seed=5)
+    assert frame.schema == pl.Schema(RANDOMISATIONS)
     assert frame["layer"].to_list()[:4] == ["other samples", "intact", "head", "unit1.1"]
-    assert frame.height == 2 + len(layers(model)) == 2 + 1 + 2 + 2 + 4
+    assert frame["step"].to_list() == list(range(-1, frame.height - 1))
+    assert frame.height == 2 + len(layers(model)) == 2 + 1 + 2 + 2 + 3
     intact = frame.row(1, named=True)
     assert intact["ssim"] == pytest.approx(1) and intact["rank_correlation"] == pytest.approx(1, abs=1e-4)
     last = frame.row(-1, named=True)
-    assert last["layer"] == "stem.conv1" and (last["n"] == 0 or last["rank_correlation"] < 0.9)
+    assert last["layer"] == "stem.conv1" and (last["n"] == 0 or last["rank_high"] < 0.9)
+    defined = frame.filter(pl.col("n") > 0)
+    assert (defined["rank_low"] <= defined["rank_correlation"]).all() and (
+        defined["ssim"] <= defined["ssim_high"]
+    ).all()
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_every_weight_becomes_random_once() -> None:
+    for name in ("vgg11_bn", "resnet18", "resnet50", "efficientnet_b0"):
+        model = build(name, 3, seed=0)
+        steps = [name for step in layers(model) for name in step]
+        random = {f"{step}.{key}" for step in steps for key in model.get_submodule(step).state_dict()}
+        assert random == set(model.state_dict()) and len(steps) == len(set(steps))
+        assert layers(model)[0] == ["head"] and layers(model)[-1][-1].startswith("stem.")
+
+
+def test_the_lesions_followed_are_test_samples_with_a_mask(tiny_patches: Callable[..., PatchArrays]) -> None:
+    patches = tiny_patches()
+    inputs = inputs_of(patches)
+    rows = drawn_lesions(inputs, 5, np.random.default_rng(0))
+    assert len(rows) == 5 and rows == sorted(rows) and patches.has_mask[rows].all()
+    assert set(patches.parts[rows]) == {"test"}
+    assert len(drawn_lesions(inputs, 500, np.random.default_rng(0))) == 16
+    assert randomisation_test(build("resnet18", 5, 0), RUN, inputs, [], CONFIG, 0).height == 0

@@ -1,11 +1,16 @@
 """Two-class views against scikit-learn."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
+import polars as pl
 import pytest
 from sklearn.metrics import recall_score, roc_auc_score
 
-from lesionlens.evaluation.binary import binary_scores
+from lesionlens.evaluation.binary import binary_scores, binary_views
 from lesionlens.evaluation.bootstrap import Clusters, draw
+from lesionlens.records import PatchArrays
 
 
 def sample() -> tuple[np.ndarray, np.ndarray, Clusters]:
@@ -18,7 +23,7 @@ def sample() -> tuple[np.ndarray, np.ndarray, Clusters]:
 
 def test_malignant_against_the_other_lesions_leaves_background_out() -> None:
     probabilities, labels, clusters = sample()
-    frame = binary_scores(probabilities, labels, (3, 4), (1, 2, 3, 4), clusters, 0.95)
+    frame = binary_scores("malignant", probabilities, labels, (3, 4), (1, 2, 3, 4), clusters, 0.95)
     lesions = labels > 0
     truth = labels[lesions] >= 3
     score = probabilities[lesions][:, 3:].sum(axis=1) / probabilities[lesions][:, 1:].sum(axis=1)
@@ -35,8 +40,10 @@ def test_malignant_against_the_other_lesions_leaves_background_out() -> None:
 
 def test_a_view_without_one_side_has_no_auc_and_says_why() -> None:
     probabilities, labels, clusters = sample()
-    frame = binary_scores(probabilities, np.zeros_like(labels), (1, 2, 3, 4), (0, 1, 2, 3, 4), clusters, 0.95)
-    rows = {row["name"]: row for row in frame.iter_rows(named=True)}
+    frame = binary_scores(
+        "malignant", probabilities, np.zeros_like(labels), (1, 2, 3, 4), (0, 1, 2, 3, 4), clusters, 0.95
+    )
+    rows = {row["name"].removeprefix("malignant_"): row for row in frame.iter_rows(named=True)}
     assert (rows["auc"]["value"], rows["auc"]["reason"]) == (None, "no_other_class")
     assert (rows["sensitivity"]["value"], rows["sensitivity"]["reason"]) == (None, "no_samples")
     assert rows["specificity"]["value"] is not None and rows["specificity"]["reason"] is None
@@ -45,4 +52,27 @@ def test_a_view_without_one_side_has_no_auc_and_says_why() -> None:
 @pytest.mark.parametrize("positive", [(), (1, 2), (0,)])
 def test_positive_classes_must_be_a_proper_part(positive: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="must be some of"):
-        binary_scores(*sample()[:2], positive, (1, 2), sample()[2], 0.95)
+        binary_scores("malignant", *sample()[:2], positive, (1, 2), sample()[2], 0.95)
+
+
+def test_views_follow_the_pathologies_of_the_classes(tiny_patches: Callable[..., PatchArrays]) -> None:
+    patches = tiny_patches()
+
+    def views(*words: str | None) -> dict[str, tuple[list[int], list[int]]]:
+        given = [words[label] for label in patches.labels]
+        frame = pl.DataFrame({"patch_id": patches.ids, "pathology": pl.Series(given, dtype=pl.String)})
+        return binary_views(patches, frame)
+
+    lesion = {"lesion": ([1, 2, 3, 4], [0, 1, 2, 3, 4])}
+    benign = ("BENIGN", "benign_without_callback")
+    assert views(None, *benign, "MALIGNANT", "Malignant") == lesion | {"malignant": ([3, 4], [1, 2, 3, 4])}
+    assert views(None, *benign, "MALIGNANT", "in situ") == views(None, *benign, "MALIGNANT", None) == lesion
+    assert views(None, *benign, *benign) == lesion == binary_views(patches, pl.DataFrame({"patch_id": patches.ids}))
+    everywhere = replace(patches, has_mask=np.ones_like(patches.has_mask))
+    assert binary_views(everywhere, pl.DataFrame({"patch_id": patches.ids})) == {}
+
+
+def test_a_test_part_without_lesions_says_so() -> None:
+    probabilities, labels, clusters = sample()
+    frame = binary_scores("malignant", probabilities, np.zeros_like(labels), (3, 4), (1, 2, 3, 4), clusters, 0.95)
+    assert set(frame["reason"]) == {"no_samples"} and frame["value"].null_count() == 4

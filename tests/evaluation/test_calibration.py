@@ -1,10 +1,11 @@
 """Calibration error and reliability curve."""
 
 import numpy as np
+import polars as pl
 import pytest
 
 from lesionlens.evaluation.bootstrap import Clusters, draw
-from lesionlens.evaluation.calibration import BINS, calibration
+from lesionlens.evaluation.calibration import BINS, RELIABILITY, calibration
 
 
 def sample(count: int, honest: bool, seed: int = 0) -> tuple[np.ndarray, np.ndarray, Clusters]:
@@ -19,22 +20,30 @@ def sample(count: int, honest: bool, seed: int = 0) -> tuple[np.ndarray, np.ndar
 
 def test_the_error_is_the_weighted_gap_of_the_curve() -> None:
     probabilities, labels, clusters = sample(500, honest=False)
-    found = calibration(probabilities, labels, clusters, 0.95)
-    used = found.curve.drop_nulls()
+    score, curve = calibration(probabilities, labels, clusters, 0.95)
+    found = score.row(0, named=True)
+    used = curve.drop_nulls()
     gap = np.abs(used["confidence"].to_numpy() - used["accuracy"].to_numpy())
-    assert found.error == pytest.approx(np.average(gap, weights=used["n"].to_numpy()), abs=1e-6)
-    assert found.low < found.error < found.high
-    assert found.curve["n"].sum() == 500 and found.curve.height == BINS
+    assert (found["name"], found["n"]) == ("calibration_error", 500)
+    assert found["value"] == pytest.approx(np.average(gap, weights=used["n"].to_numpy()), abs=1e-6)
+    assert found["low"] < found["value"] < found["high"]
+    assert curve["n"].sum() == 500 and curve.height == BINS and curve.schema == pl.Schema(RELIABILITY)
+    assert (used["low"] <= used["accuracy"]).all() and (used["accuracy"] <= used["high"]).all()
 
 
 def test_honest_probabilities_have_a_small_error_and_made_up_ones_a_large_one() -> None:
-    assert calibration(*sample(5000, honest=True), 0.95).error < 0.04
-    assert calibration(*sample(5000, honest=False), 0.95).error > 0.2
+    assert error(*sample(5000, honest=True)) < 0.04
+    assert error(*sample(5000, honest=False)) > 0.2
 
 
 def test_certainty_falls_into_the_last_bin() -> None:
     probabilities, labels = np.array([[1, 0], [0, 1]], np.float32), np.array([0, 0])
     clusters = draw(np.array(["a", "b"]), 10, np.random.default_rng(0))
-    found = calibration(probabilities, labels, clusters, 0.95)
-    assert found.curve.row(BINS - 1, named=True)["n"] == 2 and found.error == pytest.approx(0.5)
-    assert found.curve.row(0, named=True)["accuracy"] is None
+    _, curve = calibration(probabilities, labels, clusters, 0.95)
+    assert curve.row(BINS - 1, named=True)["n"] == 2
+    assert error(probabilities, labels, clusters) == pytest.approx(0.5)
+    assert curve.row(0, named=True)["accuracy"] is None
+
+
+def error(probabilities: np.ndarray, labels: np.ndarray, clusters: Clusters) -> float:
+    return float(calibration(probabilities, labels, clusters, 0.95)[0]["value"][0])

@@ -1,7 +1,7 @@
 """One run evaluated whole: what the frames hold, and that they hang together."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,30 @@ from lesionlens.training.backbones import build
 
 RUN = RunConfig(backbone="resnet18", strategy="gradual")
 TRAINING = TrainingConfig(weights="none")
-CONFIG = EvaluationConfig(methods=("grad_cam", "layer_cam"), resamples=100)
+CONFIG = EvaluationConfig(methods=("grad_cam", "layer_cam"), resamples=100, randomisation_samples=4)
 KEY = ["name", "method", "target", "policy", "population", "group_name"]
 
 
 def run(patches: PatchArrays, config: EvaluationConfig = CONFIG, cache: Path | None = None, **options) -> Evaluation:
-    return evaluate(build("resnet18", 5, seed=3), RUN, TRAINING, config, patches, 0, "cpu", cache, **options)
+    model = build("resnet18", 5, seed=3)
+    return evaluate(model, RUN, TRAINING, config, patches, attributes_of(patches), 0, "cpu", cache, **options)
+
+
+def attributes_of(patches: PatchArrays) -> pl.DataFrame:
+    """View and pathology as a data set gives them: BC and BM benign, MC and MM malignant, nothing of background."""
+    words = np.array([None, "BENIGN", "BENIGN_WITHOUT_CALLBACK", "MALIGNANT", "MALIGNANT"], dtype=object)
+    return pl.DataFrame(
+        {
+            "patch_id": patches.ids,
+            "pathology": words[patches.labels].tolist(),
+            "mask_fraction": [
+                f if there else None for f, there in zip(patches.masks.mean(axis=(1, 2)), patches.has_mask, strict=True)
+            ],
+            "view": ["CC" if number % 3 else "MLO" for number in patches.ids],
+            "subtlety": [None] * len(patches.ids),
+        },
+        schema_overrides={"pathology": pl.String, "subtlety": pl.Int16},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +132,37 @@ def test_run_scores_are_unique_and_null_only_with_a_reason(result: Evaluation) -
     )
 
 
+def test_curves_are_the_means_of_the_stored_ones(patches: PatchArrays, result: Evaluation) -> None:
+    test = patches.part("test")
+    correct = result.predictions["predicted"].to_numpy() == test.labels
+    stored = result.explanations.filter(method="layer_cam", target="true")
+    known = stored["iou_curve"].is_not_null().to_numpy()
+    for population, chosen in (("lesions", known), ("correct_lesions", known & correct)):
+        rows = result.iou_curves.filter(method="layer_cam", target="true", population=population, group_name="all")
+        assert rows["threshold"].to_list() == pytest.approx([0.05 * k for k in range(1, 20)])
+        curves = np.array(stored["iou_curve"].filter(pl.Series(chosen)).to_list())
+        np.testing.assert_allclose(rows["iou"].to_numpy(), curves.mean(axis=0), atol=1e-6)
+        assert (rows["low"] <= rows["iou"]).all() and (rows["iou"] <= rows["high"]).all()
+
+
+def test_the_audits_are_part_of_an_evaluation(patches: PatchArrays, result: Evaluation) -> None:
+    test = patches.part("test")
+    lesions = test.has_mask & test.masks.any(axis=(1, 2))
+    assert result.erasures["patch_id"].to_list() == test.ids[lesions].tolist()
+    confidence = result.predictions["probabilities"].list.max().to_numpy()[lesions]
+    np.testing.assert_allclose(result.erasures["probability"].to_numpy(), confidence, atol=1e-6)
+    drop = result.run_scores.filter(name="erase_difference", population="lesions", group_name="all").row(0, named=True)
+    difference = (result.erasures["control_erased"] - result.erasures["lesion_erased"]).drop_nulls()
+    assert (drop["n"], drop["value"]) == (difference.len(), pytest.approx(difference.mean()))
+    together = result.quadrants.filter(pl.col("label").is_null())
+    assert together["n"].sum() == lesions.sum() and together["share"].sum() == pytest.approx(1)
+    assert result.reliability["n"].sum() == len(test.ids)
+    assert set(result.stratum_scores["stratum"]) == {"pathology", "mask_fraction", "view"}
+    assert result.randomisations["step"].to_list()[:2] == [-1, 0] and result.randomisations["n"].max() <= 4
+    names = set(result.run_scores["name"])
+    assert {"calibration_error", "lesion_auc", "malignant_auc", "malignant_specificity"} <= names
+
+
 def test_the_threshold_is_tuned_on_validation_lesions_alone(patches: PatchArrays, result: Evaluation) -> None:
     masks = patches.masks.copy()
     masks[patches.parts == "test"] = np.roll(masks[patches.parts == "test"], 20, axis=2)
@@ -126,7 +175,7 @@ def test_the_threshold_is_tuned_on_validation_lesions_alone(patches: PatchArrays
 
 def test_without_validation_lesions_that_policy_is_null_with_a_reason(patches: PatchArrays) -> None:
     parts = np.where((patches.parts == "validation") & patches.has_mask, "train", patches.parts)
-    config = EvaluationConfig(resamples=100)
+    config = EvaluationConfig(resamples=100, randomisation_samples=0)
     found = run(replace(patches, parts=parts), config)
     rows = found.localizations.filter(pl.col("policy") == "validation")
     assert rows["iou"].null_count() == rows["threshold"].null_count() == rows.height
@@ -139,8 +188,8 @@ def test_the_same_seed_gives_the_same_frames_with_and_without_the_cache(
     patches: PatchArrays, result: Evaluation, tmp_path: Path
 ) -> None:
     again = run(patches)
-    for name in ("predictions", "explanations", "localizations", "class_scores", "run_scores"):
-        assert getattr(result, name).equals(getattr(again, name)), name
+    for field in fields(Evaluation):
+        assert getattr(result, field.name).equals(getattr(again, field.name)), field.name
     cached = run(patches, cache=tmp_path)
     assert list(tmp_path.rglob("*.safetensors"))
     grids = [np.array(r.explanations["grid"].drop_nulls().to_list()) for r in (result, cached)]
@@ -149,7 +198,11 @@ def test_the_same_seed_gives_the_same_frames_with_and_without_the_cache(
 
 def test_progress_counts_up_to_its_total(patches: PatchArrays) -> None:
     calls: list[tuple[int, int]] = []
-    run(patches, EvaluationConfig(resamples=100), progress=lambda done, total: calls.append((done, total)))
+    run(
+        patches,
+        EvaluationConfig(resamples=100, randomisation_samples=0),
+        progress=lambda done, total: calls.append((done, total)),
+    )
     assert calls == sorted(calls) and calls[-1][0] == calls[-1][1]
     assert len({total for _, total in calls}) == 1
 
@@ -159,21 +212,21 @@ def test_weights_that_are_not_finite_are_refused_with_the_patch_named(patches: P
     with torch.no_grad():
         model.head.weight[0, 0] = float("nan")
     with pytest.raises(ValueError, match=f"patch {patches.part('test').ids[0]} is not finite"):
-        evaluate(model, RUN, TRAINING, CONFIG, patches, 0, "cpu")
+        evaluate(model, RUN, TRAINING, CONFIG, patches, attributes_of(patches), 0, "cpu")
 
 
 def test_per_class_normalisation_reaches_the_model(patches: PatchArrays, result: Evaluation) -> None:
     statistics = tuple(Statistics(code, 0.2 + 0.1 * i, 0.1) for i, code in enumerate(patches.classes))
     leaking = TRAINING.model_copy(update={"normalise": "per_class"})
     given = replace(patches, statistics=statistics)
-    found = evaluate(build("resnet18", 5, seed=3), RUN, leaking, CONFIG, given, 0, "cpu")
+    found = evaluate(build("resnet18", 5, seed=3), RUN, leaking, CONFIG, given, attributes_of(given), 0, "cpu")
     assert not found.predictions["probabilities"].equals(result.predictions["probabilities"])
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_gives_the_same_maps_within_rounding(patches: PatchArrays, result: Evaluation) -> None:
-    found = evaluate(build("resnet18", 5, seed=3), RUN, TRAINING, CONFIG, patches, 0, "cuda")
+    found = evaluate(build("resnet18", 5, seed=3), RUN, TRAINING, CONFIG, patches, attributes_of(patches), 0, "cuda")
     grids = [np.array(r.explanations["grid"].drop_nulls().to_list()) for r in (result, found)]
     np.testing.assert_allclose(grids[0], grids[1], atol=1e-2 * np.abs(grids[0]).max())
 

@@ -1,52 +1,89 @@
-"""Strata and quadrants against plain filtering."""
+"""Strata against plain filtering."""
+
+from collections.abc import Callable
 
 import numpy as np
 import polars as pl
 import pytest
 
-from lesionlens.config import EvaluationConfig
-from lesionlens.evaluation.strata import STRATA, mask_fraction_band, quadrants, strata
+from lesionlens.evaluation.bootstrap import Clusters, draw
+from lesionlens.evaluation.strata import STRATUM_SCORES, mask_fraction_band, stratum_scores
+from lesionlens.records import PatchArrays
 
-CONFIG = EvaluationConfig(resamples=200)
+
+@pytest.fixture(scope="module")
+def patches(tiny_patches: Callable[..., PatchArrays]) -> PatchArrays:
+    return tiny_patches(count=120)
 
 
-def samples(count: int = 120) -> pl.DataFrame:
-    generator = np.random.default_rng(0)
-    lesion = np.arange(count) % 4 > 0
+@pytest.fixture(scope="module")
+def clusters(patches: PatchArrays) -> Clusters:
+    return draw(patches.patients, 200, np.random.default_rng(0))
+
+
+def attributes(patches: PatchArrays) -> pl.DataFrame:
+    count = len(patches.ids)
     return pl.DataFrame(
         {
-            "patch_id": np.arange(count),
-            "label": np.arange(count) % 4,
-            "patient": [f"P_{i // 3}" for i in range(count)],
-            "is_lesion": lesion,
-            "correct": generator.random(count) < 0.7,
-            "iou": [float(v) if kept else None for v, kept in zip(generator.random(count), lesion, strict=True)],
-            "hit": [bool(v) if kept else None for v, kept in zip(generator.random(count) < 0.5, lesion, strict=True)],
-            "density": [None if i % 10 == 0 else 1 + i % 3 for i in range(count)],
-            "view": ["CC" if i % 2 else "MLO" for i in range(count)],
-        }
+            "patch_id": patches.ids[::-1],  # in any order
+            "breast_density": [None if i % 10 == 0 else 1 + i % 3 for i in range(count)],
+            "subtlety": [None if i % 7 == 0 else i % 5 for i in range(count)],
+            "view": [None] * count,
+        },
+        schema_overrides={"view": pl.String},
     )
 
 
-def test_every_level_is_the_filtered_mean() -> None:
-    table = samples()
-    frame = strata(table, ("density", "view"), CONFIG, seed=0)
-    assert frame.schema == pl.Schema(STRATA)
-    assert frame["level"].unique(maintain_order=True).to_list() == ["1", "2", "3", "unknown", "CC", "MLO"]
-    row = frame.filter(stratum="density", level="2", score="ll").row(0, named=True)
-    chosen = table.filter((pl.col("density") == 2) & pl.col("correct") & pl.col("is_lesion"))
-    assert (row["n"], row["value"]) == (chosen.height, pytest.approx(chosen["iou"].mean()))
-    assert row["low"] < row["value"] < row["high"]
-    unknown = frame.filter(level="unknown", score="accuracy").row(0, named=True)
-    assert unknown["value"] == pytest.approx(table.filter(pl.col("density").is_null())["correct"].mean())
+def drawn(patches: PatchArrays) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    generator = np.random.default_rng(0)
+    iou = np.where(patches.has_mask, generator.random(len(patches.ids)), np.nan)
+    return generator.random(len(patches.ids)) < 0.7, {"grad_cam": iou, "whole_patch": iou / 2}
 
 
-def test_a_level_without_lesions_says_so() -> None:
-    table = samples().with_columns(kind=pl.when("is_lesion").then(pl.lit("lesion")).otherwise(pl.lit("background")))
-    frame = strata(table, ("kind",), CONFIG, seed=0)
-    row = frame.filter(level="background", score="ll").row(0, named=True)
+def test_every_level_is_the_filtered_mean(patches: PatchArrays, clusters: Clusters) -> None:
+    correct, ious = drawn(patches)
+    frame = stratum_scores(patches, attributes(patches), correct, ious, clusters, 0.95)
+    assert frame.schema == pl.Schema(STRATUM_SCORES)
+    assert frame.filter(stratum="breast_density")["level"].unique(maintain_order=True).to_list() == [
+        "1",
+        "2",
+        "3",
+        "unknown",
+    ]
+    density = attributes(patches).sort("patch_id")["breast_density"].to_numpy()
+    for method in ious:
+        row = frame.filter(stratum="breast_density", level="2", method=method, population="correct_lesions")
+        chosen = (density == 2) & correct & patches.has_mask
+        found = row.row(0, named=True)
+        assert (found["n"], found["value"]) == (chosen.sum(), pytest.approx(ious[method][chosen].mean()))
+        assert found["low"] < found["value"] < found["high"]
+    unknown = frame.filter(stratum="breast_density", level="unknown", name="accuracy").row(0, named=True)
+    assert unknown["value"] == pytest.approx(correct[np.isnan(density)].mean())
+
+
+def test_attributes_of_lesions_say_nothing_of_background(patches: PatchArrays, clusters: Clusters) -> None:
+    frame = stratum_scores(patches, attributes(patches), *drawn(patches), clusters, 0.95)
+    by_level = frame.filter(stratum="subtlety", name="accuracy")
+    assert by_level["n"].sum() == patches.has_mask.sum()
+    assert frame.filter(stratum="breast_density", name="accuracy")["n"].sum() == len(patches.ids)
+
+
+def test_an_attribute_that_nobody_gave_is_left_out(patches: PatchArrays, clusters: Clusters) -> None:
+    frame = stratum_scores(patches, attributes(patches), *drawn(patches), clusters, 0.95)
+    assert set(frame["stratum"]) == {"breast_density", "subtlety"}
+    bare = stratum_scores(patches, attributes(patches).select("patch_id"), *drawn(patches), clusters, 0.95)
+    assert bare.height == 0 and bare.schema == pl.Schema(STRATUM_SCORES)
+
+
+def test_a_level_without_lesions_says_so(patches: PatchArrays, clusters: Clusters) -> None:
+    kind = (
+        attributes(patches)
+        .sort("patch_id")
+        .with_columns(view=pl.Series(["CC" if there else "MLO" for there in patches.has_mask]))
+    )
+    frame = stratum_scores(patches, kind, *drawn(patches), clusters, 0.95)
+    row = frame.filter(stratum="view", level="MLO", method="grad_cam", population="lesions").row(0, named=True)
     assert (row["value"], row["low"], row["n"], row["reason"]) == (None, None, 0, "no_samples")
-    assert strata(table, (), CONFIG, seed=0).schema == pl.Schema(STRATA)
 
 
 def test_mask_fractions_fall_into_five_bands() -> None:
@@ -54,15 +91,3 @@ def test_mask_fractions_fall_into_five_bands() -> None:
     bands = frame.select(mask_fraction_band(pl.col("f"))).to_series().to_list()
     first, last = "0.00 to 0.05", "0.40 to 1.00"
     assert bands == [first, first, "0.05 to 0.10", "0.20 to 0.40", last, last, None]
-
-
-def test_quadrants_hold_every_scored_lesion_once() -> None:
-    table = samples()
-    frame = quadrants(table)
-    assert frame.height == 3 * 4 and frame["n"].sum() == table["is_lesion"].sum()
-    wrong_reason = frame.filter(label=2, correct=True, located=False).row(0, named=True)
-    expected = table.filter(pl.col("label") == 2, pl.col("correct"), ~pl.col("hit"))["patch_id"].to_list()
-    assert wrong_reason["patch_ids"] == expected and wrong_reason["n"] == len(expected)
-    np.testing.assert_allclose(frame.group_by("label").agg(pl.col("share").sum())["share"].to_numpy(), 1)
-    located = quadrants(table.with_columns(hit=pl.col("hit").is_not_null() | None))
-    assert located.filter(pl.col("n") == 0)["patch_ids"].to_list() == [[]] * 6

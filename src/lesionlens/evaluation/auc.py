@@ -13,6 +13,8 @@ def resampled_auc(scores: NDArray[np.float32], positive: NDArray[np.bool_], clus
 
     The Mann-Whitney form: the weighted share of pairs in which the positive sample scores higher, ties counting half.
     """
+    if not len(scores):
+        return np.full(len(clusters.counts), np.nan)
     order = np.argsort(scores, kind="stable")
     starts = np.flatnonzero(np.concatenate(([True], np.diff(scores[order]) != 0)))
     inside = positive[order].astype(np.float64)

@@ -9,12 +9,44 @@ from numpy.typing import NDArray
 from torchmetrics.functional.classification import binary_auroc
 
 from lesionlens.evaluation.auc import resampled_auc
-from lesionlens.evaluation.bootstrap import Clusters, interval, ratios
+from lesionlens.evaluation.bootstrap import Clusters, interval
+from lesionlens.evaluation.means import Mean, means, score_frame
+from lesionlens.evaluation.run_scores import RUN_SCORES, score_key
+from lesionlens.records import PatchArrays
 
-SCORES = ("accuracy", "sensitivity", "specificity")
+# What a pathology begins with, in capitals, as CBIS-DDSM and most pathology reports word it.
+MALIGNANT, BENIGN = "MALIGNANT", "BENIGN"
+
+
+def binary_views(patches: PatchArrays, attributes: pl.DataFrame) -> dict[str, tuple[list[int], list[int]]]:
+    """The views that the data set has: by name, positive label ordinals, and those among which they are told apart.
+
+    lesion: classes with lesions against those without. malignant: classes all of whose lesions are malignant against
+    those all of whose lesions are benign, by attributes' pathology (patch_id, pathology); only where every class with
+    lesions is one or the other. Classes without a patch do not enter. A view without two sides is left out.
+    """
+    present = {int(label) for label in np.unique(patches.labels)}
+    lesion = {int(label) for label in np.unique(patches.labels[patches.has_mask])}
+    views = {}
+    if lesion and present - lesion:
+        views["lesion"] = (sorted(lesion), sorted(present))
+    malignant = {label for label in lesion if _all_begin(patches, attributes, label, MALIGNANT)}
+    benign = {label for label in lesion if _all_begin(patches, attributes, label, BENIGN)}
+    if malignant and benign and malignant | benign == lesion:
+        views["malignant"] = (sorted(malignant), sorted(lesion))
+    return views
+
+
+def _all_begin(patches: PatchArrays, attributes: pl.DataFrame, label: int, word: str) -> bool:
+    chosen = pl.Series(patches.ids[(patches.labels == label) & patches.has_mask])
+    if "pathology" not in attributes.columns:
+        return False
+    found = attributes.filter(pl.col("patch_id").is_in(chosen.implode()))["pathology"]
+    return bool(found.len() and found.str.to_uppercase().str.starts_with(word).fill_null(False).all())
 
 
 def binary_scores(
+    view: str,
     probabilities: NDArray[np.float32],
     labels: NDArray[np.int64],
     positive: Collection[int],
@@ -22,16 +54,16 @@ def binary_scores(
     clusters: Clusters,
     confidence: float,
 ) -> pl.DataFrame:
-    """auc, accuracy, sensitivity and specificity of `positive` classes against the rest of the classes `among`.
+    """{view}_auc, _accuracy, _sensitivity and _specificity of `positive` classes against the rest of those `among`.
 
     Samples of other classes do not enter; probabilities of other classes do not either: the score of a sample is its
-    probability of a positive class given that it is of a class `among`, and it counts as positive above 0.5. Result:
-    name, value, low, high, n, reason ('no_samples', 'no_other_class'). Raises ValueError where `positive` is not a
-    proper part of `among`.
+    probability of a positive class given that it is of a class `among`, and it counts as positive above 0.5. Rows of
+    RUN_SCORES; reason 'no_samples' or 'no_other_class'. Raises ValueError where `positive` is not a proper part of
+    `among`.
     """
     if not set(positive) or not set(positive) < set(among):
         raise ValueError(
-            f"binary view: the positive classes {sorted(positive)} must be some of {sorted(among)}, not all"
+            f"binary view {view}: the positive classes {sorted(positive)} must be some of {sorted(among)}, not all"
         )
     inside = np.isin(labels, list(among))
     truth = np.isin(labels, list(positive))
@@ -39,24 +71,14 @@ def binary_scores(
     whole = probabilities[:, list(among)].sum(axis=1, dtype=np.float64)
     score = np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0).astype(np.float32)
     right = ((score > 0.5) == truth).astype(np.float64)
-    used = np.stack([inside, inside & truth, inside & ~truth], axis=1)
-    values = np.repeat(right[:, None], 3, axis=1)
-    count = used.sum(axis=0)
-    mean = np.divide((values * used).sum(axis=0), count, out=np.full(3, np.nan), where=count > 0)
-    low, high = interval(ratios(values, used, clusters), confidence)
+    sides = {"accuracy": inside, "sensitivity": inside & truth, "specificity": inside & ~truth}
+    shares = means([Mean(score_key(f"{view}_{n}"), right, used) for n, used in sides.items()], clusters, confidence)
     within = Clusters(clusters.member[inside], clusters.counts)
-    area = resampled_auc(score[inside], truth[inside], within)
-    area_low, area_high = interval(area[:, None], confidence)
-    value = np.concatenate([[_auc(score[inside], truth[inside])], mean])
-    frame = pl.DataFrame({"name": ["auc", *SCORES], "value": value, "n": np.concatenate([[count[0]], count])})
-    frame = frame.with_columns(low=np.concatenate([area_low, low]), high=np.concatenate([area_high, high]))
-    empty = pl.when(pl.col("n") == 0).then(pl.lit("no_samples")).otherwise(pl.lit("no_other_class"))
-    return frame.select(
-        "name",
-        pl.col("value", "low", "high").fill_nan(None),
-        "n",
-        pl.when(pl.col("value").is_nan()).then(empty).alias("reason"),
-    )
+    low, high = interval(resampled_auc(score[inside], truth[inside], within)[:, None], confidence)
+    area = np.array([_auc(score[inside], truth[inside])])
+    count = np.array([int(inside.sum())])
+    auc = score_frame([score_key(f"{view}_auc")], area, low, high, count, RUN_SCORES)
+    return pl.concat([auc, shares.frame(RUN_SCORES)])
 
 
 def _auc(score: NDArray[np.float32], truth: NDArray[np.bool_]) -> float:

@@ -1,39 +1,39 @@
 """Do the probabilities mean what they say? Expected calibration error and the reliability curve."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from polars import DataType
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from lesionlens.evaluation.bootstrap import Clusters, interval
+from lesionlens.evaluation.means import score_frame
+from lesionlens.evaluation.run_scores import RUN_SCORES, score_key
 
 BINS = 15  # Guo et al. 2017
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Calibration:
-    """error: expected calibration error in [0, 1] with its interval low..high.
-
-    curve: one row per bin of the predicted class's probability: bin, low, high (its edges), confidence (mean
-    probability), accuracy, n; confidence and accuracy null in an empty bin.
-    """
-
-    error: float
-    low: float
-    high: float
-    curve: pl.DataFrame
+RELIABILITY: dict[str, DataType | type[DataType]] = {
+    "bin": pl.Int16,
+    "lower": pl.Float64,
+    "upper": pl.Float64,
+    "confidence": pl.Float64,
+    "accuracy": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "n": pl.Int64,
+}
 
 
 def calibration(
     probabilities: NDArray[np.float32], labels: NDArray[np.int64], clusters: Clusters, confidence: float
-) -> Calibration:
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Calibration of the predicted class's probability in 15 bins of equal width (Naeini et al. 2015).
 
-    probabilities float32 [n, classes]; labels int64 [n]; n > 0. The error of a sample of finite size is biased
-    upwards, and so is its bootstrap interval: it compares models on the same samples, it does not prove calibration.
+    probabilities float32 [n, classes]; labels int64 [n]; n > 0. First frame: calibration_error, the expected
+    calibration error in [0, 1], as a row of RUN_SCORES. That of a finite sample is biased upwards, and so is its
+    bootstrap interval: it compares models on the same samples, it does not prove calibration. Second frame
+    (RELIABILITY): one row per bin from 0: lower, upper (its edges), confidence (mean probability), accuracy with its
+    interval low, high, n; the last four but n null in an empty bin.
     """
     top = probabilities.max(axis=1)
     correct = (probabilities.argmax(axis=1) == labels).astype(np.float64)
@@ -48,20 +48,27 @@ def calibration(
     error = multiclass_calibration_error(
         torch.from_numpy(probabilities), torch.from_numpy(labels), probabilities.shape[1], n_bins=BINS, norm="l1"
     )
-    return Calibration(float(error), float(low[0]), float(high[0]), _curve(cells.sum(axis=0), edges))
+    count = np.array([len(labels)])
+    score = score_frame([score_key("calibration_error")], np.array([float(error)]), low, high, count, RUN_SCORES)
+    return score, _curve(cells.sum(axis=0), resampled, edges, confidence)
 
 
-def _curve(totals: NDArray[np.float64], edges: NDArray[np.float32]) -> pl.DataFrame:
+def _curve(
+    totals: NDArray[np.float64], resampled: NDArray[np.float64], edges: NDArray[np.float32], confidence: float
+) -> pl.DataFrame:
     count = totals[0]
     with np.errstate(invalid="ignore"):
-        confidence, accuracy = totals[1] / count, totals[2] / count
-    return pl.DataFrame(
-        {
-            "bin": np.arange(BINS),
-            "low": edges[:-1].astype(np.float64),
-            "high": edges[1:].astype(np.float64),
-            "confidence": confidence,
-            "accuracy": accuracy,
-            "n": count.astype(np.int64),
-        }
-    ).with_columns(pl.col("confidence", "accuracy").fill_nan(None))
+        mean, accuracy = totals[1] / count, totals[2] / count
+        low, high = interval(resampled[:, 2] / resampled[:, 0], confidence)
+    columns = {
+        "bin": np.arange(BINS),
+        "lower": edges[:-1].astype(np.float64),
+        "upper": edges[1:].astype(np.float64),
+        "confidence": mean,
+        "accuracy": accuracy,
+        "low": low,
+        "high": high,
+        "n": count.astype(np.int64),
+    }
+    shares = ("confidence", "accuracy", "low", "high")
+    return pl.DataFrame(columns, schema=RELIABILITY).with_columns(pl.col(shares).fill_nan(None))

@@ -9,83 +9,105 @@ import torch
 from numpy.typing import NDArray
 from polars import DataType
 
-from lesionlens.config import EvaluationConfig
-from lesionlens.evaluation.bootstrap import draw, interval, ratios
+from lesionlens.evaluation.bootstrap import Clusters
 from lesionlens.evaluation.explanations import scorable
 from lesionlens.evaluation.inpaint import control_region, inpainted
+from lesionlens.evaluation.means import Mean, lesion_groups, means
+from lesionlens.evaluation.run_scores import RUN_SCORES, score_key
+from lesionlens.records import PatchArrays
 from lesionlens.training.backbones import Classifier
 from lesionlens.training.inputs import Inputs
 
 ERASURES: dict[str, DataType | type[DataType]] = {
     "patch_id": pl.Int64,
-    "label": pl.Int16,
     "probability": pl.Float64,
     "lesion_erased": pl.Float64,
     "control_erased": pl.Float64,
-    "difference": pl.Float64,
     "reason": pl.String,
 }
 BATCH = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class EraseTest:
-    """samples: one row per patch; drop_lesion, drop_control, difference: (mean, low, high), NaN without samples."""
+class Erasures:
+    """Probability of the predicted class, float64 [n] over all samples: of the whole patch, with the lesion inpainted,
+    with as much background inpainted. NaN where there is no lesion; control NaN too where there is no room for it."""
 
-    samples: pl.DataFrame
-    drop_lesion: tuple[float, float, float]
-    drop_control: tuple[float, float, float]
-    difference: tuple[float, float, float]
-    n: int
+    whole: NDArray[np.float64]
+    lesion: NDArray[np.float64]
+    control: NDArray[np.float64]
+
+    def frame(self, patches: PatchArrays) -> pl.DataFrame:
+        """One row per sample with a mask (ERASURES); reason 'no_room' where control_erased is null."""
+        tested = ~np.isnan(self.lesion)
+        room = ~np.isnan(self.control[tested])
+        columns = {
+            "patch_id": patches.ids[tested],
+            "probability": self.whole[tested],
+            "lesion_erased": self.lesion[tested],
+            "control_erased": self.control[tested],
+            "reason": [None if there else "no_room" for there in room],
+        }
+        return pl.DataFrame(columns, schema=ERASURES).with_columns(pl.col("control_erased").fill_nan(None))
 
 
-def erase_test(model: Classifier, inputs: Inputs, evaluation: EvaluationConfig, seed: int) -> EraseTest:
-    """Probability of the predicted class before and after the lesion, or as much background, is inpainted.
+def erase_test(
+    model: Classifier, inputs: Inputs, whole: NDArray[np.float32], generator: np.random.Generator
+) -> Erasures:
+    """Erase every lesion of the inputs' patches, and then a region of the lesion's own shape elsewhere in the patch.
 
-    Over the test part's patches that have a mask. samples: patch_id, label (the class predicted for the whole patch),
-    probability, lesion_erased, control_erased (its probability then), difference (what erasing the lesion takes more
-    than erasing the control), reason 'no_room' where no background of the lesion's shape is left: control and
-    difference are null then, and the row is not in the means. Means have patient-clustered intervals.
+    whole float32 [n, classes]: the model's probabilities for the patches as they are. The control region lies at a
+    place drawn by `generator`, at least 2 pixels off the lesion; a lesion too large for its patch has none.
     """
     patches = inputs.patches
-    rows = np.flatnonzero(scorable(patches) & (patches.parts == "test"))
-    generator = np.random.default_rng(seed)
+    rows = np.flatnonzero(scorable(patches))
     lesions = patches.masks[rows]
     found = [control_region(mask, generator) for mask in lesions]
     room = np.array([region is not None for region in found], dtype=np.bool_)
-    controls = np.zeros_like(lesions)
-    for control, region in zip(controls, found, strict=True):
-        if region is not None:
-            control[:] = region
-    before = probabilities(model, inputs, rows)
-    predicted = before.argmax(axis=1)
+    controls = [region for region in found if region is not None]
     at = np.arange(len(rows))
-    whole = before[at, predicted].astype(np.float64)
-    without = probabilities(model, _with(inputs, rows, lesions), rows)[at, predicted].astype(np.float64)
-    moved = probabilities(model, _with(inputs, rows, controls), rows)[at, predicted].astype(np.float64)
-    frame = pl.DataFrame(
-        {
-            "patch_id": patches.ids[rows],
-            "label": predicted,
-            "probability": whole,
-            "lesion_erased": without,
-            "control_erased": np.where(room, moved, np.nan),
-            "difference": np.where(room, moved - without, np.nan),
-            "reason": [None if there else "no_room" for there in room],
-        },
-        schema=ERASURES,
-    ).with_columns(pl.col("control_erased", "difference").fill_nan(None))
-    drops = np.stack([whole - without, whole - moved, moved - without], axis=1)
-    means = _means(drops[room], patches.patients[rows][room], evaluation, seed)
-    return EraseTest(frame, means[0], means[1], means[2], int(room.sum()))
+    predicted = whole.argmax(axis=1)[rows]
+    before, after, moved = (np.full(len(patches.ids), np.nan) for _ in range(3))
+    before[rows] = whole[rows, predicted]
+    after[rows] = _erased(model, inputs, rows, lesions)[at, predicted]
+    if controls:
+        moved[rows[room]] = _erased(model, inputs, rows[room], np.stack(controls))[at[: len(controls)], predicted[room]]
+    return Erasures(before, after, moved)
 
 
-def _with(inputs: Inputs, rows: NDArray[np.int64], regions: NDArray[np.bool_]) -> Inputs:
+def erase_scores(
+    patches: PatchArrays, correct: NDArray[np.bool_], erasures: Erasures, clusters: Clusters, confidence: float
+) -> pl.DataFrame:
+    """erase_lesion_drop, erase_control_drop (what the predicted class loses, -1 to 1) and erase_difference (what the
+    lesion takes more than the control, in the same patch), as rows of RUN_SCORES.
+
+    Means over the lesions with room for a control, the same for all three; correctly classified and all; by group.
+    """
+    room = ~np.isnan(erasures.control)
+    values = {
+        "erase_lesion_drop": erasures.whole - erasures.lesion,
+        "erase_control_drop": erasures.whole - erasures.control,
+        "erase_difference": erasures.control - erasures.lesion,
+    }
+    wanted = [
+        Mean(score_key(name, population=population, group=group), value, room & chosen & used)
+        for name, value in values.items()
+        for population, chosen in {"correct_lesions": correct, "lesions": np.ones_like(correct)}.items()
+        for group, used in lesion_groups(patches, scorable(patches)).items()
+    ]
+    return means(wanted, clusters, confidence).frame(RUN_SCORES)
+
+
+def _erased(
+    model: Classifier, inputs: Inputs, rows: NDArray[np.int64], regions: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Probabilities [k, classes] of the patches at positions `rows` [k] with regions bool [k, s, s] inpainted."""
     pixels = inputs.patches.pixels.copy()
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
         pixels[part] = inpainted(pixels[part], regions[start : start + BATCH])
-    return Inputs(replace(inputs.patches, pixels=pixels), inputs.mode, inputs.device)
+    erased = Inputs(replace(inputs.patches, pixels=pixels), inputs.mode, inputs.device)
+    return probabilities(model, erased, rows)
 
 
 @torch.no_grad()
@@ -97,14 +119,3 @@ def probabilities(model: Classifier, inputs: Inputs, rows: Sequence[int] | NDArr
         for start in range(0, len(rows), BATCH)
     ]
     return np.concatenate(parts) if parts else np.zeros((0, model.head.out_features), dtype=np.float32)
-
-
-def _means(
-    values: NDArray[np.float64], patients: NDArray[np.str_], evaluation: EvaluationConfig, seed: int
-) -> list[tuple[float, float, float]]:
-    if not len(values):
-        return [(float("nan"), float("nan"), float("nan"))] * values.shape[1]
-    clusters = draw(patients, evaluation.resamples, np.random.default_rng(seed))
-    resampled = ratios(values, np.ones(values.shape, dtype=np.bool_), clusters)
-    low, high = interval(resampled, evaluation.confidence)
-    return [(float(m), float(a), float(b)) for m, a, b in zip(values.mean(axis=0), low, high, strict=True)]

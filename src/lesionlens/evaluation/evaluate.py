@@ -12,12 +12,18 @@ from polars import DataType
 
 from lesionlens.config import EvaluationConfig, Method, RunConfig, TrainingConfig
 from lesionlens.evaluation.baselines import BASELINES, baseline_maps
+from lesionlens.evaluation.binary import binary_scores, binary_views
 from lesionlens.evaluation.bootstrap import draw
+from lesionlens.evaluation.calibration import calibration
+from lesionlens.evaluation.erase import Erasures, erase_scores, erase_test
 from lesionlens.evaluation.explain import TARGETS, Explained, Target, explain
 from lesionlens.evaluation.explanations import Cut, Explanation, explanation_frame, localization_frame, scorable
 from lesionlens.evaluation.localise import iou_at, score_grids, score_maps
-from lesionlens.evaluation.run_scores import classification_scores, localization_scores
+from lesionlens.evaluation.quadrants import quadrants
+from lesionlens.evaluation.randomisation import drawn_lesions, randomisation_test
+from lesionlens.evaluation.run_scores import classification_scores, iou_curves, localization_scores
 from lesionlens.evaluation.scores import class_scores
+from lesionlens.evaluation.strata import stratum_scores
 from lesionlens.evaluation.thresholds import CURVE, tuned
 from lesionlens.records import Evaluation, PatchArrays
 from lesionlens.training.backbones import Classifier
@@ -42,16 +48,19 @@ def evaluate(
     training: TrainingConfig,
     evaluation: EvaluationConfig,
     patches: PatchArrays,
+    attributes: pl.DataFrame,
     seed: int,
     device: str,
     cache: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Predict, explain and score the test part; tune the 'validation' threshold on the validation part.
+    """Predict, explain, score and audit the test part; tune the 'validation' threshold on the validation part.
 
     Every method of the configuration is run for the predicted and the true class. Baselines see the same samples:
     whole patch, centred disc, mean mask, and the same architecture with random weights, which is explained by
     Grad-CAM for the class that it predicts itself (as any model is), with a threshold tuned on its own maps.
+    Then the erase test over every test lesion, and the weight randomisation over some. attributes: one row per patch,
+    patch_id and what strata and binary views need (see `stratum_scores`, `binary_views`); columns may lack.
     Intervals are bootstraps over the test part's patients, drawn from `seed`, the same for every score.
     `progress` is called with (done, total) samples, each model's pass over a part counting once.
     Raises ValueError where the test part is empty, the training part has no lesion, or an output is not finite.
@@ -63,7 +72,7 @@ def evaluate(
     rows = inputs.rows("test")
     tuning_rows = [row for row in inputs.rows("validation") if scorable(patches)[row]]
     tuning = patches.masks[tuning_rows]
-    advance = _counter(progress, 2 * (len(rows) + len(tuning_rows)))
+    advance = _counter(progress, 3 * len(rows) + 2 * len(tuning_rows))
     stem = FeatureCache(cache, inputs, training).get(model.to(device).eval(), ("stem",))["stem"] if cache else None
     layer, methods = evaluation.layer, evaluation.methods
 
@@ -81,7 +90,10 @@ def evaluate(
     level = _levels(explain(untrained, inputs, tuning_rows, RANDOM, layer, ("predicted",), advance), tuning, evaluation)
     random = _explanation("grad_cam", "predicted", chance, test, level["grad_cam"], evaluation)
     explanations = [*maps, replace(random, method="random_weights"), *_baselines(patches, test, evaluation)]
-    return _frames(test, known, explanations, evaluation, seed)
+    erasures = _erasures(model, inputs, test, known, seed, advance)
+    drawn = drawn_lesions(inputs, evaluation.randomisation_samples, np.random.default_rng(seed))
+    randomisations = randomisation_test(model, run, inputs, drawn, evaluation, run.seed + OTHER_SEED)
+    return _frames(patches, attributes, known, explanations, erasures, randomisations, evaluation, seed)
 
 
 def random_model(run: RunConfig, training: TrainingConfig, patches: PatchArrays) -> Classifier:
@@ -157,22 +169,58 @@ def _baselines(patches: PatchArrays, test: PatchArrays, evaluation: EvaluationCo
     return explanations
 
 
+def _erasures(
+    model: Classifier, inputs: Inputs, test: PatchArrays, known: Explained, seed: int, advance: Callable[[int], None]
+) -> Erasures:
+    alone = Inputs(test, inputs.mode, inputs.device)
+    erasures = erase_test(model, alone, known.probabilities, np.random.default_rng(seed))
+    advance(len(test.ids))
+    return erasures
+
+
 def _frames(
-    test: PatchArrays, known: Explained, explanations: list[Explanation], evaluation: EvaluationConfig, seed: int
+    patches: PatchArrays,
+    attributes: pl.DataFrame,
+    known: Explained,
+    explanations: list[Explanation],
+    erasures: Erasures,
+    randomisations: pl.DataFrame,
+    evaluation: EvaluationConfig,
+    seed: int,
 ) -> Evaluation:
+    test, probabilities, confidence = patches.part("test"), known.probabilities, evaluation.confidence
     clusters = draw(test.patients, evaluation.resamples, np.random.default_rng(seed))
     correct: NDArray[np.bool_] = known.predicted == test.labels
-    confidence = evaluation.confidence
-    predictions = {"patch_id": test.ids, "predicted": known.predicted, "probabilities": known.probabilities.tolist()}
+    headline = explanations[0]
+    ious = {headline.method: headline.cuts[evaluation.policy].iou} | {
+        e.method: e.cuts["mask" if e.target == "none" else evaluation.policy].iou
+        for e in explanations
+        if e.target == "none" or e.method == "random_weights"
+    }
+    calibration_error, reliability = calibration(probabilities, test.labels, clusters, confidence)
+    binary = [
+        binary_scores(view, probabilities, test.labels, positive, among, clusters, confidence)
+        for view, (positive, among) in binary_views(patches, attributes).items()
+    ]
+    predictions = {"patch_id": test.ids, "predicted": known.predicted, "probabilities": probabilities.tolist()}
     return Evaluation(
         predictions=pl.DataFrame(predictions, schema=PREDICTIONS),
         explanations=pl.concat([explanation_frame(test, e) for e in explanations]),
         localizations=pl.concat([localization_frame(test, e) for e in explanations]),
-        class_scores=class_scores(known.probabilities, test.labels),
+        class_scores=class_scores(probabilities, test.labels),
         run_scores=pl.concat(
             [
-                classification_scores(test, known.probabilities, clusters, confidence),
+                classification_scores(test, probabilities, clusters, confidence),
+                *binary,
+                calibration_error,
                 localization_scores(test, correct, explanations, clusters, confidence),
+                erase_scores(test, correct, erasures, clusters, confidence),
             ]
         ),
+        stratum_scores=stratum_scores(test, attributes, correct, ious, clusters, confidence),
+        iou_curves=iou_curves(test, correct, explanations, clusters, confidence),
+        quadrants=quadrants(test, correct, headline.scores.hit, clusters, confidence),
+        reliability=reliability,
+        erasures=erasures.frame(test),
+        randomisations=randomisations,
     )

@@ -1,24 +1,32 @@
-"""Scores within strata (lesion type, pathology, mask fraction, density, view, subtlety), and quadrants by class."""
+"""Scores within strata: lesion type, pathology, mask fraction, subtlety, breast density, view."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from polars import DataType
 
-from lesionlens.config import EvaluationConfig
-from lesionlens.evaluation.bootstrap import draw, interval, ratios
+from lesionlens.evaluation.bootstrap import Clusters
+from lesionlens.evaluation.explanations import scorable
+from lesionlens.evaluation.means import Key, Mean, means
+from lesionlens.records import PatchArrays
 
-STRATA: dict[str, DataType | type[DataType]] = {
+STRATUM_SCORES: dict[str, DataType | type[DataType]] = {
     "stratum": pl.String,
     "level": pl.String,
-    "score": pl.String,
+    "name": pl.String,
+    "method": pl.String,
+    "population": pl.String,
     "value": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
     "n": pl.Int64,
     "reason": pl.String,
 }
+OF_LESION = ("lesion_type", "pathology", "mask_fraction", "subtlety")
+OF_IMAGE = ("breast_density", "view")
 UNKNOWN = "unknown"
 FRACTION_BREAKS = (0.05, 0.1, 0.2, 0.4)
 
@@ -32,58 +40,39 @@ def mask_fraction_band(fraction: pl.Expr) -> pl.Expr:
     return band
 
 
-def strata(samples: pl.DataFrame, columns: tuple[str, ...], evaluation: EvaluationConfig, seed: int) -> pl.DataFrame:
-    """accuracy, ll (mean IoU of correctly classified lesions) and ll_lesions (of all lesions) at every level.
+def stratum_scores(
+    patches: PatchArrays,
+    attributes: pl.DataFrame,
+    correct: NDArray[np.bool_],
+    ious: Mapping[str, NDArray[np.float64]],
+    clusters: Clusters,
+    confidence: float,
+) -> pl.DataFrame:
+    """accuracy, and ll (mean IoU, over correctly classified and over all lesions) of maps and baselines, by level.
 
-    samples: patient, is_lesion, correct, iou (null where there is none) and `columns`, of any type; null is the level
-    'unknown'. Result: stratum (the column), level, score, value, low, high, n, reason ('no_samples' where n is 0).
-    Levels in ascending order. Intervals are clustered by patient, from one set of resamples.
+    attributes: patch_id and any of lesion_type, pathology, mask_fraction, subtlety, breast_density, view; the first
+    four stratify lesions alone, the others all samples. ious: by method, float64 [n], NaN where there is no mask. Null
+    is the level 'unknown'; an attribute that is null throughout is left out. Rows: STRATUM_SCORES, levels ascending.
     """
-    clusters = draw(samples["patient"].to_numpy(), evaluation.resamples, np.random.default_rng(seed))
-    located = (samples["is_lesion"] & samples["iou"].is_not_null()).to_numpy()
-    correct = samples["correct"].to_numpy()
-    iou = samples["iou"].fill_null(0.0).to_numpy()
-    scores = {
-        "accuracy": (correct.astype(np.float64), np.ones(samples.height, dtype=np.bool_)),
-        "ll": (iou, located & correct),
-        "ll_lesions": (iou, located),
-    }
-    keys, values, used = [], [], []
-    for column in columns:
-        level_of = samples[column].cast(pl.String).fill_null(UNKNOWN)
-        for level in level_of.unique().sort():
-            for score, (value, chosen) in scores.items():
-                keys.append({"stratum": column, "level": level, "score": score})
-                values.append(value)
-                used.append(chosen & (level_of == level).to_numpy())
-    if not keys:
-        return pl.DataFrame(schema=STRATA)
-    weight, number = np.stack(used, axis=1), np.stack(values, axis=1)
-    low, high = interval(ratios(number, weight, clusters), evaluation.confidence)
-    count = weight.sum(axis=0)
-    mean = np.divide((number * weight).sum(axis=0), count, out=np.full(len(keys), np.nan), where=count > 0)
-    frame = pl.DataFrame(keys).with_columns(value=mean, low=low, high=high, n=count)
-    reason = pl.when(pl.col("n") == 0).then(pl.lit("no_samples"))
-    frame = frame.with_columns(pl.col("value", "low", "high").fill_nan(None), reason=reason)
-    return frame.select(pl.col(name).cast(kind) for name, kind in STRATA.items())
+    columns = pl.DataFrame({"patch_id": patches.ids}).join(attributes, on="patch_id", how="left", maintain_order="left")
+    lesions = scorable(patches)
+    wanted = []
+    for stratum in (*OF_LESION, *OF_IMAGE):
+        if stratum not in columns.columns or not columns[stratum].count():
+            continue
+        inside = patches.has_mask if stratum in OF_LESION else np.ones(len(patches.ids), dtype=np.bool_)
+        for level, used in _levels(columns, stratum, inside).items():
+            key: Key = {"stratum": stratum, "level": level}
+            named: Key = key | {"name": "accuracy", "method": None, "population": "all"}
+            wanted.append(Mean(named, correct.astype(np.float64), used))
+            for population, chosen in {"correct_lesions": lesions & correct, "lesions": lesions}.items():
+                for method, iou in ious.items():
+                    named = key | {"name": "ll", "method": method, "population": population}
+                    wanted.append(Mean(named, iou, used & chosen & ~np.isnan(iou)))
+    return means(wanted, clusters, confidence).frame(STRATUM_SCORES)
 
 
-def quadrants(samples: pl.DataFrame) -> pl.DataFrame:
-    """Correct or not, located or not, per class: the lesions of each quadrant, 'right for the wrong reason' among them.
-
-    samples: patch_id, label, is_lesion, correct, hit (the map's maximum lies in the mask; null where unscored). Result:
-    label, correct, located, n, share (of the class's scored lesions), patch_ids; empty quadrants are rows with n 0.
-    """
-    lesions = samples.filter(pl.col("is_lesion") & pl.col("hit").is_not_null()).rename({"hit": "located"})
-    grid = (
-        lesions.select("label")
-        .unique()
-        .join(pl.DataFrame({"correct": [True, True, False, False], "located": [True, False, True, False]}), how="cross")
-    )
-    found = lesions.group_by("label", "correct", "located").agg(n=pl.len(), patch_ids=pl.col("patch_id").sort())
-    joined = grid.join(found, on=["label", "correct", "located"], how="left").with_columns(
-        pl.col("n").fill_null(0).cast(pl.Int64), pl.col("patch_ids").fill_null([])
-    )
-    share = joined.with_columns(share=pl.col("n") / pl.col("n").sum().over("label"))
-    order = ["label", "correct", "located"]
-    return share.sort(order, descending=[False, True, True]).select(*order, "n", "share", "patch_ids")
+def _levels(columns: pl.DataFrame, stratum: str, inside: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
+    banded = mask_fraction_band(pl.col(stratum)) if stratum == "mask_fraction" else pl.col(stratum)
+    of_sample = columns.select(banded.cast(pl.String).fill_null(UNKNOWN)).to_series().to_numpy()
+    return {str(level): inside & (of_sample == level) for level in np.unique(of_sample[inside])}

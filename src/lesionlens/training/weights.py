@@ -53,10 +53,11 @@ def calibrate(model: Classifier, pixels: Pixels, rows: Sequence[int], seed: int)
         layer.momentum = None  # the average over all batches, not an exponential one
         layer.train()
     drawn = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:CALIBRATION_PATCHES]
+    device = next(model.parameters()).device
     with torch.no_grad():
         for batch in torch.split(drawn, CALIBRATION_BATCH):
             if len(batch) > 1 or len(drawn) == 1:
-                model.to_level("pooled", pixels([rows[int(i)] for i in batch]).cpu())
+                model.to_level("pooled", pixels([rows[int(i)] for i in batch]).to(device))
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
         layer.eval()
