@@ -1,10 +1,13 @@
 """Stages of every backbone against the table of the protocol, and places that can be hooked."""
 
+from typing import get_args
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torchvision import models
 
+from lesionlens import config
 from lesionlens.training.backbones import BACKBONES, Level, build, cam_layer
 
 LEVELS: tuple[Level, ...] = ("pixels", "stem", "unit2", "pooled")
@@ -87,3 +90,7 @@ def test_unknown_name_lists_the_known() -> None:
 def test_weights_of_another_network_are_refused() -> None:
     with pytest.raises(ValueError, match="do not fit resnet34"):
         build("resnet34", 5, 0, models.resnet18(weights=None).state_dict())
+
+
+def test_every_backbone_can_be_configured() -> None:
+    assert set(get_args(config.Backbone)) == set(BACKBONES)
