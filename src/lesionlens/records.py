@@ -189,7 +189,8 @@ class Checkpoint:
 class EpochResult:
     """One finished epoch. `epoch` counts from 1 through all phases of a run, `phase` from 1.
 
-    rates: learning rate by unit name. checkpoints: what is on disk after this epoch.
+    rates: learning rate by unit name. improved: whether validation loss fell enough to count for early
+    stopping. checkpoints: what is on disk after this epoch.
     """
 
     phase: int

@@ -21,6 +21,7 @@ from lesionlens.training.fit import _Fit, choose_device, first_model, fit
 from lesionlens.training.inputs import Inputs
 from lesionlens.training.predict import load_model
 from lesionlens.training.sources import flipped_and_turned
+from lesionlens.training.stopping import Stopper
 from lesionlens.training.strategies import HEAD_1_2, PHASES, parameter_groups, rule_of
 from lesionlens.training.weights import initial_model
 
@@ -222,6 +223,10 @@ def test_a_phase_starts_from_the_best_of_the_phase_before(
         best = result.checkpoints[0]
         model = read_checkpoint(tmp_path / "run", best).model
     lowest = min(first, key=lambda each: each.validation_loss)
+    stoppers = [Stopper()]
+    for each in first:
+        stoppers.append(stoppers[-1].after(each.validation_loss, training.stopping))
+    assert [each.improved for each in first] == [each.counted for each in stoppers[1:]]
     assert lowest.epoch == best.epoch < first[-1].epoch
     after = read_checkpoint(tmp_path / "run", result.checkpoints[1]).model
     assert all(torch.equal(model[key], after[key]) for key in model if key.startswith("stem."))

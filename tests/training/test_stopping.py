@@ -38,6 +38,17 @@ def test_scripted_losses(losses: list[float], expected: tuple[int, int]) -> None
     assert play(losses) == expected
 
 
+def test_what_counts_is_not_what_is_lowest() -> None:
+    config, stopper = StoppingConfig(patience=3), Stopper()
+    seen = []
+    for loss in (1.0, 0.995, 0.98, 1.2):
+        after = stopper.after(loss, config)
+        seen.append((after.counted, after.improved_on(stopper)))
+        stopper = after
+    assert seen == [(True, True), (False, True), (True, True), (False, False)]
+    assert not Stopper().counted
+
+
 def test_improvement_of_exactly_the_least_counts() -> None:
     assert play([1.0, 0.75, 0.75, 0.75, 0.75], patience=3, min_delta=0.25) == (5, 2)
 

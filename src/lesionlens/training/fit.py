@@ -173,10 +173,10 @@ class _Fit:
             started = time.monotonic()
             epoch = self._epoch(model, phase, step, validation, position.epoch + 1)
             stopper = position.stopper.after(epoch.validation_loss, self.training.stopping)
-            improved = stopper.improved_on(position.stopper)
+            lowest = stopper.improved_on(position.stopper)
             position = Position(position.phase, position.epoch + 1, stopper)
             last = self._write(model, optimizer, position)
-            best = replace(last, role="best") if improved or best is None else best
+            best = replace(last, role="best") if lowest or best is None else best
             yield (
                 EpochResult(
                     phase=position.phase,
@@ -186,7 +186,7 @@ class _Fit:
                     validation_accuracy=epoch.validation_accuracy,
                     seconds=time.monotonic() - started,
                     rates={group["name"]: group["lr"] for group in groups},
-                    improved=improved,
+                    improved=stopper.counted,
                     checkpoints=(best, last),
                 ),
                 position,

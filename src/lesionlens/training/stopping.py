@@ -29,6 +29,11 @@ class Stopper:
             return replace(moved, reference=loss, waited=0)
         return replace(moved, waited=self.waited + 1)
 
+    @property
+    def counted(self) -> bool:
+        """Whether the loss of the last epoch fell enough to count."""
+        return self.epochs > 0 and self.waited == 0
+
     def improved_on(self, before: "Stopper") -> bool:
         """Whether the last epoch has the lowest loss of its phase; a tie keeps the earlier epoch."""
         return self.lowest < before.lowest
