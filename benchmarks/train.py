@@ -217,7 +217,8 @@ def whole_grid(folder: Path, rounds: int, clock: Callable[[], float]) -> None:
     epochs = {"phase 1": 2, "phase 2": 2, "phase 3": 2, "S2": 6}
     bench = bench_of("resnet18", 96, 16, 128, 32, folder / "steps")
     found = measure(bench, rounds, clock, 0)
-    sets = [HyperSet(batch_size=16, head_rate=1e-3, unit_rate=rate) for rate in (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3)]
+    rates = [(head, unit) for head in (1e-4, 1e-3) for unit in (1e-5, 3e-5, 3e-4)]
+    sets = [HyperSet(batch_size=16, head_rate=head, unit_rate=unit) for head, unit in rates]
     seconds = {("peer", "S1"): 0.0, ("peer", "S2"): 0.0, ("ours", "S1"): 0.0, ("ours", "S2"): 0.0}
     losses, same = [], []
     memory = in_memory(bench.inputs)
@@ -273,6 +274,8 @@ def main() -> None:
     parser.add_argument("--no-grid", action="store_true", help="leave the whole runs of resnet18 out")
     parser.add_argument("--small", action="store_true", help="resnet18 at 96 px, two rounds")
     given = parser.parse_args()
+    if given.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch finds no CUDA device here")
     if given.small:
         given.backbone, given.size, given.rounds = ["resnet18"], 96, 2
     torch.set_num_threads(1)
