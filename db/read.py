@@ -9,7 +9,7 @@ from db.read_evaluations import (
     study_patch_set,
 )
 from db.read_patches import find_patch_set, load_patches, patch_set_digest
-from db.read_report import comparison_samples, find_report, report_data, report_inputs
+from db.read_report import comparison_samples, find_report, newest_report, report_data, report_inputs
 from db.read_runs import (
     RunRow,
     StudyRow,
@@ -40,6 +40,7 @@ __all__ = [
     "has_shortcuts",
     "is_compared",
     "load_patches",
+    "newest_report",
     "outcome",
     "patch_attributes",
     "patch_set_digest",

@@ -99,6 +99,14 @@ def find_report(connection: Connection, study_id: int, digest: str) -> bytes | N
     return connection.scalar(select(report.c.html).where(report.c.study_id == study_id, report.c.digest == digest))
 
 
+def newest_report(connection: Connection, study_id: int) -> bytes | None:
+    """The page last rendered for a study, or None."""
+    report = tables.report
+    return connection.scalar(
+        select(report.c.html).where(report.c.study_id == study_id).order_by(report.c.created_at.desc()).limit(1)
+    )
+
+
 def report_data(connection: Connection, study_id: int) -> ReportData:
     """Everything a report shows: study fields and frames by name (QUERIES, FOUND). ValueError for an unknown id."""
     study_row(connection, study_id)

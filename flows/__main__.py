@@ -1,4 +1,4 @@
-"""The command line: python -m flows demo | study | serve | stop.
+"""The command line: python -m flows demo | study | serve | worker | stop.
 
 Prefect reads its settings when it is imported, so the server's address and home are put into the
 environment first and the flows are imported after.
@@ -26,6 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "serve":
             server.serve(home().ensure())
             return 0
+        if options.command == "worker":
+            server.work(options.limit)
         if options.command == "stop":
             return _stop()
         return _run(_configuration(options))
@@ -46,7 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--data", type=Path, help="folder that holds csv/ and jpeg/")
     study.add_argument("--config", type=Path, help="a StudyConfig as JSON, instead of a preset")
     commands.add_parser("serve", help="Prefect server, UI and worker on 127.0.0.1:4200")
-    commands.add_parser("stop", help="stop server, worker and embedded record")
+    worker = commands.add_parser(
+        "worker", help="take shares of studies from a server elsewhere (docs/orchestration.md)"
+    )
+    worker.add_argument("--limit", type=int, default=1, help="shares at once on this machine")
+    commands.add_parser("stop", help="stop server, workers and embedded record")
     return parser
 
 

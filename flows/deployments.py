@@ -1,6 +1,7 @@
-"""Keeps the parameters in prefect.yaml equal to the presets: python -m flows.deployments rewrites them."""
+"""What prefect.yaml needs: its parameters, equal to the presets (python -m flows.deployments), and its pull step."""
 
 import json
+import os
 import re
 import textwrap
 from pathlib import Path
@@ -15,6 +16,12 @@ BLOCK = re.compile(
 
 POINTLESS = re.compile(r"(?<=: )-?\d+(?=e[-+]\d+,?$)", re.M)
 """A number such as 3e-05, which YAML takes for a string unless it has a point."""
+
+
+def go_to_source() -> dict[str, str]:
+    """The pull step of every deployment: work in the folder of the source, wherever it lies on this machine."""
+    os.chdir(FILE.parent)
+    return {"directory": str(FILE.parent)}
 
 
 def current(text: str) -> str:

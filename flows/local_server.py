@@ -19,14 +19,14 @@ from typing import Any
 
 import psutil
 
-from flows import processes
+from flows import automations, processes
 from flows.processes import ServerError
 from lesionlens.home import Home
 
 ROOT = Path(__file__).resolve().parents[1]
 """Folder that holds prefect.yaml; deployed flows run in it."""
 PORT = 4200
-APPLICATION = ("--factory", "prefect.server.api.server:create_app")
+APPLICATION = ("--factory", "flows.application:create_app")
 START_SECONDS = 120
 HISTORY_SECONDS = 15
 
@@ -44,6 +44,7 @@ def environment(home: Home, port: int) -> dict[str, str]:
         "DO_NOT_TRACK": "1",  # either of the two alone still lets something out
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(automations.HEARTBEAT_SECONDS),
         "PREFECT_LOGGING_LEVEL": kept("PREFECT_LOGGING_LEVEL", "INFO"),
         "PREFECT_SERVER_LOGGING_LEVEL": kept("PREFECT_SERVER_LOGGING_LEVEL", "WARNING"),
         "NO_PROXY": ",".join(sorted(without_proxy)),
@@ -106,6 +107,7 @@ def ensure(home: Home, port: int | None = None) -> int:
             actual = _free_port(chosen_port()) if port is None else _required_port(port)
             server = _start(home, actual)
         _await_health(server, actual, home.prefect / "server.log")
+        automations.ensure(actual)
     return actual
 
 
@@ -130,7 +132,7 @@ def end_server(home: Home) -> bool:
 
 def _start(home: Home, port: int) -> psutil.Process:
     command = [sys.executable, "-m", "uvicorn", *APPLICATION, "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--timeout-keep-alive", "5", "--timeout-graceful-shutdown", "5"]
+    command += ["--app-dir", str(ROOT), "--timeout-keep-alive", "5", "--timeout-graceful-shutdown", "5"]
     settings = environment(home, port) | {"PREFECT__SERVER_FINAL": "1"}
     return processes.start(command, settings, home.root, home.prefect / "server.log")
 

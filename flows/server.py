@@ -1,8 +1,9 @@
-"""`make serve` and `make stop`: server, work pool, deployments and a worker, until someone stops them."""
+"""`make serve` and `make stop`: server, work pools, deployments and workers, until someone stops them."""
 
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,15 +14,25 @@ from pathlib import Path
 import psutil
 
 from flows import local_server, processes
+from flows.automations import HEARTBEAT_SECONDS
 from flows.local_server import running_server
 from flows.processes import ServerError
 from lesionlens.home import Home
 
-__all__ = ["running_server", "serve", "stop"]
+__all__ = ["running_server", "serve", "stop", "work"]
 
 POOL = "lesionlens"
-WORKER = ("worker", "start", "--pool", POOL)
+"""What people start: studies and their stages."""
+SHARES = "lesionlens-shares"
+"""What studies hand out to whichever machine is free. A pool of its own: a study that waits takes no place in it."""
+LIMITS = {POOL: 8, SHARES: 1}
+"""Flow runs at once per pool on this machine; each is a process of about half a gigabyte. The rest waits its turn."""
+WORKER = ("worker", "start", "--pool")
+RUNNING = ("-m", "prefect.engine")
 STOP_SECONDS = 60
+RESTART_SECONDS = 60
+"""A part that ends sooner than this after its start is not started again."""
+SHARED = ("LESIONLENS_DATABASE_URL", "LESIONLENS_CHECKPOINTS")
 SOURCES = ("prefect.yaml", "flows/*.py", "src/lesionlens/config.py")
 
 
@@ -36,33 +47,52 @@ def serve(home: Home) -> None:
             actual = local_server.ensure(home, port)
             settings = local_server.environment(home, actual)
             _register(actual, settings)
-            worker = _worker(home, settings)
+            end_workers(home)  # one that outlived its `make serve` may serve another port
+            workers = {pool: start_worker(home, settings, pool) for pool in LIMITS}
             print(
                 f"Serving http://127.0.0.1:{actual} (state in {home.root}). Ctrl-C or `make stop` ends it.", flush=True
             )
-            _watch(home, worker)
+            _watch(home, actual, workers)
         except KeyboardInterrupt:
-            print("\nStopping worker and server ...", flush=True)
+            print("\nStopping workers and server ...", flush=True)
         finally:
-            end_worker(home)
+            end_workers(home)
 
 
 def stop(home: Home) -> None:
-    """Stop what serves this home and what a killed command left behind: first the worker, then the server."""
+    """Stop what serves this home and what a killed command left behind: first the workers, then the server."""
     holder = _holder(home)
     if holder is not None:
         holder.terminate()
         processes.wait([holder], STOP_SECONDS)
-    stopped = [end_worker(home), local_server.end_server(home)]
+    stopped = [end_workers(home), local_server.end_server(home)]
     print("Stopped." if holder is not None or any(stopped) else "No server and no worker of this home runs here.")
 
 
-def end_worker(home: Home) -> bool:
-    """Stop this home's worker and the flow runs it started; False if none runs."""
-    worker = processes.find(WORKER, home.prefect)
-    if worker is not None:
-        processes.end(worker)
-    return worker is not None
+def work(limit: int) -> None:
+    """Take shares of studies from a server elsewhere, `limit` at once, until stopped; becomes Prefect's worker.
+
+    ValueError unless PREFECT_API_URL, LESIONLENS_DATABASE_URL and LESIONLENS_CHECKPOINTS name what all machines share.
+    """
+    missing = [name for name in ("PREFECT_API_URL", *SHARED) if not os.environ.get(name)]
+    if missing:
+        raise ValueError(f"a worker shares server, record and checkpoints with others: set {', '.join(missing)}")
+    os.environ["LESIONLENS_ROOT"] = str(local_server.ROOT)
+    os.environ["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = str(HEARTBEAT_SECONDS)
+    name = f"{socket.gethostname()}-{os.getpid()}"
+    words = ["-m", "prefect", *WORKER, SHARES, "--type", "process", "--limit", str(limit), "--name", name]
+    os.chdir(local_server.ROOT)
+    os.execv(sys.executable, [sys.executable, *words])
+
+
+def end_workers(home: Home) -> bool:
+    """Stop this home's workers and the flow runs they started, also those of a killed worker; False if none runs."""
+    ended = False
+    for words in (WORKER, RUNNING):
+        while (process := processes.find(words, home.prefect)) is not None:
+            processes.end(process)
+            ended = True
+    return ended
 
 
 @contextmanager
@@ -107,8 +137,8 @@ def _hangup_interrupts() -> Iterator[None]:
 def _register(port: int, settings: dict[str, str]) -> None:
     """Make the work pool and the deployments. Those of this very source are left as people set them in the UI."""
     known = {pool["name"] for pool in local_server.call(port, "work_pools/filter", {})}
-    if POOL not in known:
-        _prefect(settings, "work-pool", "create", POOL, "--type", "process")
+    for pool in LIMITS.keys() - known:
+        _prefect(settings, "work-pool", "create", pool, "--type", "process")
     version = source_version(settings)
     deployed = local_server.call(port, "deployments/filter", {})
     if {d["version"] for d in deployed} != {version}:
@@ -139,27 +169,34 @@ def _prefect(settings: dict[str, str], *words: str) -> None:
         raise ServerError(f"`prefect {' '.join(words)}` failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
 
 
-def _worker(home: Home, settings: dict[str, str]) -> psutil.Process:
-    """The worker; one that outlived its `make serve` is stopped first, because it may serve another port.
-
-    Its temporary files lie in the home: Prefect's worker writes into a folder of one fixed name in the system's,
-    which belongs to whoever on this machine was first.
-    """
-    end_worker(home)
-    temporary = home.prefect / "tmp"
-    temporary.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "prefect", *WORKER, "--type", "process", "--name", POOL]
-    return processes.start(command, settings | {"TMPDIR": str(temporary)}, local_server.ROOT, _log(home))
+def start_worker(home: Home, settings: dict[str, str], pool: str) -> psutil.Process:
+    """A worker of this home for one pool."""
+    command = [sys.executable, "-m", "prefect", *WORKER, pool, "--type", "process", "--name", f"{pool} here"]
+    command += ["--limit", str(LIMITS[pool])]
+    return processes.start(command, settings, local_server.ROOT, _log(home, pool))
 
 
-def _log(home: Home) -> Path:
-    return home.prefect / "worker.log"
+def _log(home: Home, pool: str) -> Path:
+    return home.prefect / f"worker-{pool}.log"
 
 
-def _watch(home: Home, worker: psutil.Process) -> None:
-    """Wait until the server or the worker ends, which neither should."""
-    running = local_server.find_server(home)
-    while running is not None and processes.alive(running) and processes.alive(worker):
+def _watch(home: Home, port: int, workers: dict[str, psutil.Process]) -> None:
+    """Start the server or a worker again when it ends; ServerError if one does not last."""
+    begun = time.monotonic()
+    while True:
         time.sleep(0.5)
-    part, log = ("worker", _log(home)) if not processes.alive(worker) else ("server", home.prefect / "server.log")
-    raise ServerError(f"The {part} has ended. The end of {log}:\n{processes.last_lines(log)}")
+        if local_server.find_server(home) is None:
+            _complain_if_young("server", home.prefect / "server.log", begun)
+            begun = time.monotonic()
+            local_server.ensure(home, port)
+        for pool, worker in workers.items():
+            if not processes.alive(worker):
+                _complain_if_young(f"worker of pool {pool}", _log(home, pool), begun)
+                begun = time.monotonic()
+                workers[pool] = start_worker(home, local_server.environment(home, port), pool)
+
+
+def _complain_if_young(part: str, log: Path, begun: float) -> None:
+    if time.monotonic() - begun < RESTART_SECONDS:
+        raise ServerError(f"The {part} has ended. The end of {log}:\n{processes.last_lines(log)}")
+    print(f"The {part} has ended and is started again (its log: {log}).", flush=True)
