@@ -1,7 +1,6 @@
 """Train: one run of the grid, epoch by epoch into the record."""
 
 from datetime import datetime
-from pathlib import Path
 from typing import Literal
 
 from prefect import get_run_logger
@@ -12,7 +11,9 @@ from db.engine import make_engine
 from db.lease import Lease, free_lease, lease
 from lesionlens.config import ExecutionConfig
 from lesionlens.home import home
+from lesionlens.training import store
 from lesionlens.training.fit import TrainingError, fit
+from lesionlens.training.store import Folder
 from tasks.cancellation import Wanted
 from tasks.device import device_slot
 from tasks.patches import patches_of
@@ -69,7 +70,7 @@ def _fit(engine: Engine, run_id: int, title: str, device: str, mine: Lease) -> N
     with engine.begin() as connection:
         write.finish_run(connection, run_id)
         best = read.checkpoints(connection, run_id)[0]
-    own, all_runs, cache = (_gigabytes(path) for path in (folder, paths.checkpoints, paths.cache))
+    own, all_runs, cache = (store.size(place) / 1e9 for place in (folder, paths.checkpoints, paths.cache))
     get_run_logger().info(
         "%s: best epoch %d; on disk: its checkpoints %.2f GB, those of all runs %.2f GB, feature cache %.2f GB",
         title, best.epoch, own, all_runs, cache,
@@ -88,11 +89,6 @@ def work_name(run_id: int) -> str:
     return f"run {run_id}"
 
 
-def folder_of(checkpoints: Path, digest: str) -> Path:
+def folder_of(checkpoints: Folder, digest: str) -> Folder:
     """Where the checkpoints of the run with this digest lie."""
-    return checkpoints / digest[:16]
-
-
-def _gigabytes(folder: Path) -> float:
-    """What the tensors in a folder take on disk."""
-    return sum(path.stat().st_size for path in folder.rglob("*.safetensors")) / 1e9
+    return store.beneath(checkpoints, digest[:16])

@@ -24,9 +24,12 @@ class Home:
         return self.root / "cache"
 
     @property
-    def checkpoints(self) -> Path:
-        """Model weights beside the record; their digests are in it."""
-        return self.root / "checkpoints"
+    def checkpoints(self) -> Path | str:
+        """Model weights beside the record; their digests are in it. `LESIONLENS_CHECKPOINTS` if set: folder or URL."""
+        named = os.environ.get("LESIONLENS_CHECKPOINTS")
+        if not named:
+            return self.root / "checkpoints"
+        return named if "://" in named else Path(named).expanduser().absolute()
 
     @property
     def reports(self) -> Path:

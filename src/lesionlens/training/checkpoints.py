@@ -7,7 +7,6 @@ are named by epoch and content, written whole or not at all, and never overwritt
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,11 +19,12 @@ from torch import Tensor
 from lesionlens.config import RunConfig, TrainingConfig
 from lesionlens.identity import digest
 from lesionlens.records import Checkpoint
+from lesionlens.training import store
 from lesionlens.training.errors import CheckpointError
 from lesionlens.training.stopping import Stopper
+from lesionlens.training.store import Folder
 
 SUFFIX = ".safetensors"
-TEMPORARY = ".tmp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def configuration_of(run: RunConfig, training: TrainingConfig, classes: Sequence
     return digest("run", run, training, list(classes))
 
 
-def write_checkpoint(folder: Path, saved: Saved) -> tuple[str, str, int]:
+def write_checkpoint(folder: Folder, saved: Saved) -> tuple[str, str, int]:
     """Write the file and return its name, SHA-256 and size in bytes.
 
     On return the file is on disk under its final name; killed before, it is not there at all.
@@ -67,39 +67,23 @@ def write_checkpoint(folder: Path, saved: Saved) -> tuple[str, str, int]:
     data = safetensors.torch.save(tensors, {"lesionlens": header})
     sha256 = hashlib.sha256(data).hexdigest()
     name = f"{saved.position.epoch:04d}-{sha256[:16]}{SUFFIX}"
-    temporary = folder / (name + TEMPORARY)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(folder / name)
-        _sync(folder)
+        store.write(folder, name, data)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise CheckpointError(
             f"checkpoint of epoch {saved.position.epoch} ({len(data) / 1e6:.0f} MB) could not be written to "
-            f"{folder}: {error}. Free disk space or move LESIONLENS_HOME, then run again"
+            f"{folder}: {error}. Free disk space or move LESIONLENS_HOME or LESIONLENS_CHECKPOINTS, then run again"
         ) from error
     return name, sha256, len(data)
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def read_checkpoint(folder: Path, checkpoint: Checkpoint) -> Saved:
+def read_checkpoint(folder: Folder, checkpoint: Checkpoint) -> Saved:
     """The file's content. Raises CheckpointError if it is missing or is not what the record says."""
     if checkpoint.path != Path(checkpoint.path).name:
         raise CheckpointError(f"checkpoint path {checkpoint.path!r} leaves its folder; a plain file name is expected")
-    path = folder / checkpoint.path
+    path = store.beneath(folder, checkpoint.path)
     try:
-        data = path.read_bytes()
+        data = store.read(folder, checkpoint.path)
     except OSError as error:
         raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from error
     if hashlib.sha256(data).hexdigest() != checkpoint.sha256:
@@ -126,12 +110,12 @@ def _saved(header: dict[str, Any], tensors: dict[str, Tensor]) -> Saved:
     return Saved(header["configuration"], header["patches"], reached, model, optimizer)
 
 
-def keep_only(folder: Path, names: Iterable[str]) -> None:
+def keep_only(folder: Folder, names: Iterable[str]) -> None:
     """Delete every other checkpoint of the folder, and what a killed write left."""
     kept = set(names)
-    for path in folder.iterdir():
-        if path.name not in kept and path.name.endswith((SUFFIX, SUFFIX + TEMPORARY)):
-            path.unlink(missing_ok=True)
+    for name in store.names(folder):
+        if name not in kept and name.endswith((SUFFIX, SUFFIX + store.TEMPORARY)):
+            store.remove(folder, name)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:

@@ -23,6 +23,7 @@ from lesionlens.training.inputs import Inputs
 from lesionlens.training.sources import augmented, computed, stored
 from lesionlens.training.steps import Graphed, Source, Step, eager, precision
 from lesionlens.training.stopping import Stopper
+from lesionlens.training.store import Folder
 from lesionlens.training.strategies import PHASES, Phase, parameter_groups, rule_of, set_modes
 from lesionlens.training.weights import initial_model
 
@@ -45,14 +46,14 @@ def fit(
     run: RunConfig,
     training: TrainingConfig,
     patches: PatchArrays,
-    folder: Path,
+    folder: Folder,
     cache: Path | None,
     device: str,
     resume: tuple[Checkpoint, ...] = (),
 ) -> Iterator[EpochResult]:
     """Train one run; yields after every epoch, when its checkpoints are safely on disk.
 
-    folder: the run's own folder of checkpoints; cache: where frozen features are shared, None for none.
+    folder: the run's own folder of checkpoints, or its URL; cache: where frozen features are shared, None for none.
     resume: the checkpoints that the record knows. Training continues after the epoch of `last`; if that file
     is damaged, after the epoch of `best`; else from the beginning, and in each case ends in the same bits on
     the same machine's CPU, so epochs may be yielded again. Record what is yielded before asking for more:
@@ -81,7 +82,7 @@ class _Fit:
         run: RunConfig,
         training: TrainingConfig,
         patches: PatchArrays,
-        folder: Path,
+        folder: Folder,
         cache: Path | None,
         device: torch.device,
     ) -> None:

@@ -1,17 +1,17 @@
 """A trained network, back from its checkpoint."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from lesionlens.config import RunConfig, TrainingConfig
 from lesionlens.records import Checkpoint
 from lesionlens.training.backbones import Classifier, build
 from lesionlens.training.checkpoints import configuration_of, read_checkpoint
 from lesionlens.training.errors import CheckpointError
+from lesionlens.training.store import Folder
 
 
 def load_model(
-    run: RunConfig, training: TrainingConfig, classes: Sequence[str], folder: Path, checkpoint: Checkpoint
+    run: RunConfig, training: TrainingConfig, classes: Sequence[str], folder: Folder, checkpoint: Checkpoint
 ) -> Classifier:
     """The run's network as the checkpoint in `folder` holds it, on the CPU, in evaluation mode.
 
