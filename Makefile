@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PRESET ?= sound
 
-.PHONY: help demo study serve stop psql backup restore test check docs lock clean
+.PHONY: help demo study serve worker stop psql backup restore test check docs lock clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST)
@@ -24,8 +24,11 @@ study: $(READY) ## the study on CBIS-DDSM: make study DATA=/path/to/cbis-ddsm PR
 	@test -n "$(DATA)" || { echo "Name the data folder: make study DATA=/path/to/cbis-ddsm PRESET=sound"; exit 2; }
 	@$(BIN)/python -m flows study --preset "$(PRESET)" --data "$(DATA)"
 
-serve: $(READY) ## Prefect server, UI and worker on 127.0.0.1:4200
+serve: $(READY) ## Prefect server, UI and workers on 127.0.0.1:4200
 	@$(BIN)/python -m flows serve
+
+worker: $(READY) ## take shares of studies from a server elsewhere: docs/orchestration.md
+	@$(BIN)/python -m flows worker
 
 stop: $(READY) ## stop what `make serve` and the embedded record left running
 	@$(BIN)/python -m flows stop

@@ -49,7 +49,6 @@ def environment(home: Home, port: int) -> dict[str, str]:
         "PREFECT_SERVER_LOGGING_LEVEL": kept("PREFECT_SERVER_LOGGING_LEVEL", "WARNING"),
         "NO_PROXY": ",".join(sorted(without_proxy)),
         "LESIONLENS_HOME": str(home.root),
-        "LESIONLENS_ROOT": str(ROOT),
         "LESIONLENS_DATA": kept("LESIONLENS_DATA") or kept("DATA") or str(home.root / "cbis-ddsm"),
     }
 

@@ -77,7 +77,6 @@ def work(limit: int) -> None:
     missing = [name for name in ("PREFECT_API_URL", *SHARED) if not os.environ.get(name)]
     if missing:
         raise ValueError(f"a worker shares server, record and checkpoints with others: set {', '.join(missing)}")
-    os.environ["LESIONLENS_ROOT"] = str(local_server.ROOT)
     os.environ["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = str(HEARTBEAT_SECONDS)
     name = f"{socket.gethostname()}-{os.getpid()}"
     words = ["-m", "prefect", *WORKER, SHARES, "--type", "process", "--limit", str(limit), "--name", name]
@@ -147,8 +146,8 @@ def _register(port: int, settings: dict[str, str]) -> None:
 
 
 def source_version(settings: dict[str, str]) -> str:
-    """Short digest of all that shapes the deployments: their file, the flows, the configuration, the folders."""
-    sha = hashlib.sha256((settings["LESIONLENS_ROOT"] + "\0" + settings["LESIONLENS_DATA"]).encode())
+    """Short digest of all that shapes the deployments: their file, the flows, the configuration, the data folder."""
+    sha = hashlib.sha256(settings["LESIONLENS_DATA"].encode())
     for pattern in SOURCES:
         for path in sorted(local_server.ROOT.glob(pattern)):
             sha.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -170,10 +169,16 @@ def _prefect(settings: dict[str, str], *words: str) -> None:
 
 
 def start_worker(home: Home, settings: dict[str, str], pool: str) -> psutil.Process:
-    """A worker of this home for one pool."""
+    """A worker of this home for one pool.
+
+    Its temporary files lie in the home: Prefect's worker writes into a folder of one fixed name in the system's,
+    which belongs to whoever on this machine was first.
+    """
+    temporary = home.prefect / "tmp"
+    temporary.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "prefect", *WORKER, pool, "--type", "process", "--name", f"{pool} here"]
     command += ["--limit", str(LIMITS[pool])]
-    return processes.start(command, settings, local_server.ROOT, _log(home, pool))
+    return processes.start(command, settings | {"TMPDIR": str(temporary)}, local_server.ROOT, _log(home, pool))
 
 
 def _log(home: Home, pool: str) -> Path:

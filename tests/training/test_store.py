@@ -59,7 +59,7 @@ def test_a_stopped_run_goes_on_from_either(
     make_run: Callable[..., RunConfig],
     make_training: Callable[..., TrainingConfig],
 ) -> None:
-    patches, run, training = make_patches(), make_run(strategy="simultaneous"), make_training(epochs=3)
+    patches, run, training = make_patches(), make_run(strategy="simultaneous"), make_training(epochs=2)
     alone = list(fit(run, training, patches, store.beneath(place, "alone"), None, "cpu"))
     folder = store.beneath(place, "stopped")
     first = next(iter(fit(run, training, patches, folder, None, "cpu")))
