@@ -34,9 +34,10 @@ CACHE_GOAL, SWEEP_GOAL = 8.0, 10.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Work:
-    """One network and the samples both sides explain: pixels [n, 3, s, s], stem [n, c, h, w]."""
+    """One network, its copy for the closed form, and the samples: pixels [n, 3, s, s], stem [n, c, h, w]."""
 
     model: Classifier
+    fast: Classifier
     pixels: Tensor
     stem: Tensor
 
@@ -51,8 +52,10 @@ def work_of(backbone: Backbone, count: int, size: int) -> Work:
     coarse = torch.rand(count, 1, size // 8, size // 8, generator=torch.Generator().manual_seed(0))
     pixels = nn.functional.interpolate(coarse, size=(size, size), mode="bilinear").expand(-1, 3, -1, -1).contiguous()
     with torch.no_grad():
-        stem = torch.cat([model.stem(part) for part in pixels.split(BATCH)])
-    return Work(model, pixels, stem)
+        stem = torch.cat([model.stem(part) for part in pixels.split(BATCH)]).contiguous(
+            memory_format=torch.channels_last
+        )
+    return Work(model, closed_form.fast(model, "block"), pixels, stem)
 
 
 def package_maps(work: Work) -> NDArray[np.float32]:
@@ -64,9 +67,10 @@ def package_maps(work: Work) -> NDArray[np.float32]:
 def our_maps(work: Work, cached: bool) -> NDArray[np.float32]:
     """The same maps, in batches, from pixels or from the frozen half's stored output."""
     source, level = (work.stem, "stem") if cached else (work.pixels, "pixels")
+    source = source.contiguous(memory_format=torch.channels_last)
     parts = []
     for batch in source.split(BATCH):
-        outputs = closed_form.forward(work.model, "block", batch, level)  # type: ignore[arg-type]
+        outputs = closed_form.forward(work.fast, "block", batch, level)  # type: ignore[arg-type]
         grids = closed_form.grids(work.model, "block", outputs, outputs.logits.argmax(dim=1))
         parts.append(activation_maps(grids.numpy(), work.size, "relu_max")[0])
     return np.concatenate(parts)
@@ -75,7 +79,7 @@ def our_maps(work: Work, cached: bool) -> NDArray[np.float32]:
 def grid_difference(work: Work) -> float:
     """Largest difference between raw grids of both sides, over the largest magnitude of each."""
     images = work.pixels[:4]
-    outputs = closed_form.forward(work.model, "block", images)
+    outputs = closed_form.forward(work.fast, "block", images)
     classes = outputs.logits.argmax(dim=1)
     ours = closed_form.grids(work.model, "block", outputs, classes).numpy()
     theirs = reference_grids(work.model, cam_layer(work.model, "block"), images, classes.numpy(), "grad_cam")
@@ -117,7 +121,7 @@ def loop_sweep(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> tuple[NDA
     """IoU [n, 19] and IoU at Otsu's threshold [n], sample by sample and threshold by threshold."""
     curve, cut = np.zeros((len(maps), 19)), np.zeros(len(maps))
     for row, (values, mask) in enumerate(zip(maps, masks, strict=True)):
-        for column, level in enumerate(np.linspace(0.05, 0.95, 19)):
+        for column, level in enumerate(k / 20 for k in range(1, 20)):
             region = values >= level
             curve[row, column] = (region & mask).sum() / (region | mask).sum()
         region = values >= threshold_otsu(values)

@@ -49,6 +49,19 @@ def test_the_closed_form_is_the_package_where_it_holds(name: str, layer: Layer) 
         assert (name, layer) == ("efficientnet_b0", "conv") and apart > 1e-3
 
 
+@pytest.mark.parametrize("layer", ["block", "conv"])
+@pytest.mark.parametrize("name", list(BACKBONES))
+def test_the_fast_copy_differs_by_rounding_and_leaves_the_model_alone(name: str, layer: Layer) -> None:
+    model, batch = calibrated(name), pixels()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    slow = closed_form.forward(model, layer, batch)
+    quick = closed_form.forward(closed_form.fast(model, layer), layer, batch)
+    for a, b in ((slow.logits, quick.logits), (slow.layer, quick.layer)):
+        assert (a - b).abs().max() < 1e-4 * a.abs().max()
+    after = model.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
+
+
 def test_the_closed_form_starts_from_the_stem_too() -> None:
     model, batch = calibrated("resnet18"), pixels()
     with torch.no_grad():

@@ -11,10 +11,12 @@ Grad-CAM (Selvaraju et al. 2017) weighs channel k of the layer A by the mean of 
 It does not hold where the last activation is no ReLU (EfficientNet) and the layer is `conv`.
 """
 
+import copy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
 
 from lesionlens.training.backbones import Classifier, Layer, Level, stages_between
 
@@ -36,6 +38,19 @@ class LayerOutputs:
 def holds(model: Classifier, layer: Layer) -> bool:
     """Whether the closed form is Grad-CAM for this network and layer."""
     return layer == "block" or not any(isinstance(module, nn.SiLU) for module in model.unit1.modules())
+
+
+def fast(model: Classifier, layer: Layer) -> Classifier:
+    """A copy for `forward`, the same up to rounding, about twice as fast on a CPU.
+
+    Batch normalisations are folded into the convolutions before them, but for the unit of the last convolution where
+    that is explained. Channels are last in memory, as they should be in its inputs.
+    """
+    made = copy.deepcopy(model).eval()
+    made.stem, made.unit2 = fuse(made.stem), fuse(made.unit2)
+    if layer == "block":
+        made.unit1 = fuse(made.unit1)
+    return made.to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()

@@ -48,15 +48,16 @@ def explain(
     device = inputs.device
     model = model.to(device).eval()
     package = not (closed_form.holds(model, layer) and set(methods) <= {"grad_cam"})
+    fast = closed_form.fast(model, layer)
     probabilities: list[NDArray[np.float32]] = []
     grids: dict[tuple[Method, Target], list[NDArray[np.float32]]] = {(m, t): [] for m in methods for t in targets}
     for start in range(0, len(rows), BATCH):
         at = np.asarray(rows[start : start + BATCH], dtype=np.int64)
         pixels = inputs(at.tolist()) if package or stem is None else None
         if stem is None:
-            outputs = closed_form.forward(model, layer, inputs(at.tolist()) if pixels is None else pixels)
+            outputs = closed_form.forward(fast, layer, _last(inputs(at.tolist()) if pixels is None else pixels))
         else:
-            outputs = closed_form.forward(model, layer, stem[torch.from_numpy(at)].to(device).float(), "stem")
+            outputs = closed_form.forward(fast, layer, _last(stem[torch.from_numpy(at)].to(device).float()), "stem")
         probabilities.append(_probabilities(outputs.logits, inputs.patches.ids[at]))
         batch = _Batch(model, layer, pixels, outputs, probabilities[-1].argmax(axis=1), inputs.patches.labels[at])
         for method in methods:
@@ -66,6 +67,10 @@ def explain(
     everything = _joined(probabilities, (0, model.head.out_features))
     joined = {key: _joined(parts, (0, 1, 1)) for key, parts in grids.items()}
     return Explained(everything, everything.argmax(axis=1).astype(np.int64), joined)
+
+
+def _last(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _joined(parts: list[NDArray[np.float32]], empty: tuple[int, ...]) -> NDArray[np.float32]:
@@ -121,10 +126,11 @@ def grad_cam(
 ) -> NDArray[np.float32]:
     """Raw Grad-CAM grids float32 [n, h, w] of the patches at positions `rows`, for any classes int64 [n]."""
     model = model.to(inputs.device).eval()
+    fast = closed_form.fast(model, layer)
     parts = []
     for start in range(0, len(rows), BATCH):
         chosen = classes[start : start + BATCH]
         pixels = inputs(list(rows[start : start + BATCH]))
-        batch = _Batch(model, layer, pixels, closed_form.forward(model, layer, pixels), chosen, chosen)
+        batch = _Batch(model, layer, pixels, closed_form.forward(fast, layer, _last(pixels)), chosen, chosen)
         parts.append(batch.grids("grad_cam", ("predicted",))["predicted"])
     return _joined(parts, (0, 1, 1))
