@@ -36,7 +36,7 @@ label = Table(
     reference("dataset", "Data set that brings this label"),
     text("code", "Short code, for example MM"),
     text("name", "Name in words, for example malignant mass"),
-    text("group_name", "Group for pooled reporting: background, calcification, mass"),
+    text("group_name", "Group for pooled reporting, for example calcification"),
     Column("ordinal", SmallInteger, nullable=False, comment="Position among the labels of its data set, from 0"),
     Column("is_lesion", Boolean, nullable=False, comment="Whether patches of this label hold a lesion"),
     UniqueConstraint("dataset_id", "code"),
@@ -58,7 +58,7 @@ image = Table(
     Column("breast_density", SmallInteger, comment="BI-RADS breast density category"),
     text("official_part", "Part that the data set's makers put the image in", nullable=True),
     UniqueConstraint("dataset_id", "key"),
-    CheckConstraint("official_part IN ('train', 'test')", name="official_part"),
+    CheckConstraint("official_part IN ('train', 'validation', 'test')", name="official_part"),
     Index(None, "dataset_id", "patient"),
     comment="A full image",
 )
@@ -71,16 +71,28 @@ lesion = Table(
     reference("image", "Image that the lesion was outlined on", index=True),
     text("key", "Name of the lesion, unique in the data set"),
     Column("abnormality_id", Integer, comment="Number of the finding within its image"),
-    text("lesion_type", "Mass or calcification"),
-    text("pathology", "Verified pathology as the case file gives it"),
+    text("lesion_type", "Mass or calcification; NULL where the data set does not say", nullable=True),
+    text("pathology", "Verified pathology as the case file gives it; NULL where there is none", nullable=True),
     reference("label", "Class it belongs to; NULL where it is of no target class", nullable=True, index=True),
     Column("subtlety", SmallInteger, comment="Radiologist's rating, 1 subtle to 5 obvious"),
     Column("assessment", SmallInteger, comment="BI-RADS assessment, 0 to 5"),
     text("mask_path", "Mask file, relative to the data set's root; NULL where none was found", nullable=True),
     text("official_part", "Part that the data set's makers put the lesion in", nullable=True),
     UniqueConstraint("dataset_id", "key"),
-    CheckConstraint("official_part IN ('train', 'test')", name="official_part"),
+    CheckConstraint("official_part IN ('train', 'validation', 'test')", name="official_part"),
     comment="One outlined finding (ROI) of an image",
+)
+
+overview = Table(
+    "overview",
+    metadata,
+    identity("Number of the row"),
+    reference("image", "Image that it shows", unique=True),
+    Column("width", Integer, nullable=False, comment="Width of the full image in pixels"),
+    Column("height", Integer, nullable=False, comment="Height of the full image in pixels"),
+    Column("pixels", LargeBinary, nullable=False, comment="The whole image as WebP, its longer side 320 pixels"),
+    CheckConstraint("width > 0 AND height > 0", name="size"),
+    comment="Some images small and whole, so that a person can look at where windows lie",
 )
 
 patch_set = Table(
@@ -91,7 +103,8 @@ patch_set = Table(
     text("digest", "Identity by content: data set, options and seed", unique=True),
     Column("size", Integer, nullable=False, comment="Side of a stored patch in pixels"),
     document("config", "Options that decided windows, background and split"),
-    moment("created_at", "When the set was stored"),
+    moment("created_at", "When the set was begun"),
+    moment("finished_at", "When its last patch was stored; NULL while it is being cut", nullable=True),
     CheckConstraint("size > 0", name="size"),
     comment="Patches cut from a data set in one way",
 )

@@ -24,8 +24,10 @@ PATCHES = """COPY (
 
 
 def find_patch_set(connection: Connection, digest: str) -> int | None:
-    """Id of the patch set with this digest, or None."""
-    return connection.scalar(select(tables.patch_set.c.id).where(tables.patch_set.c.digest == digest))
+    """Id of the finished patch set with this digest, or None."""
+    patch_set = tables.patch_set
+    finished = patch_set.c.finished_at.is_not(None)
+    return connection.scalar(select(patch_set.c.id).where(patch_set.c.digest == digest, finished))
 
 
 def patch_set_digest(connection: Connection, patch_set_id: int) -> str:

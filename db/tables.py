@@ -10,7 +10,18 @@ from db.audit_tables import (
     stratum_score,
     study_score,
 )
-from db.data_tables import dataset, exclusion, image, label, lesion, normalisation, patch, patch_set, split_check
+from db.data_tables import (
+    dataset,
+    exclusion,
+    image,
+    label,
+    lesion,
+    normalisation,
+    overview,
+    patch,
+    patch_set,
+    split_check,
+)
 from db.evaluation_tables import (
     class_score,
     comparison,
@@ -41,6 +52,7 @@ __all__ = [
     "localization",
     "metadata",
     "normalisation",
+    "overview",
     "patch",
     "patch_set",
     "prediction",

@@ -1,6 +1,14 @@
 """Everything that writes the record. One transaction per unit of work: the caller's. Writing twice changes nothing."""
 
-from db.write_data import save_dataset, save_patch_set, save_report, save_run, save_study
+from db.write_data import (
+    PatchWriter,
+    open_patch_set,
+    save_dataset,
+    save_patch_set,
+    save_report,
+    save_run,
+    save_study,
+)
 from db.write_results import (
     fail_run,
     finish_run,
@@ -13,8 +21,10 @@ from db.write_results import (
 )
 
 __all__ = [
+    "PatchWriter",
     "fail_run",
     "finish_run",
+    "open_patch_set",
     "save_comparisons",
     "save_dataset",
     "save_epoch",

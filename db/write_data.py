@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from db import tables
 from db.copy import copy_rows, finite
 from lesionlens.config import RunConfig, TrainingConfig
-from lesionlens.records import DatasetIndex, Exclusion, LeakCheck, Patch, Statistics
+from lesionlens.records import DatasetIndex, Exclusion, LeakCheck, Overview, Patch, Statistics
 
 WINDOW = ("window_x0", "window_y0", "window_x1", "window_y1")
 LESION_BOX = ("lesion_x0", "lesion_y0", "lesion_x1", "lesion_y1")
@@ -22,7 +22,6 @@ PATCH = (
     "patch_set_id", "key", "label_id", "image_id", "lesion_id", "part", *WINDOW, *LESION_BOX,
     "mask_fraction", "pixels", "mask",
 )  # fmt: skip
-BATCH = 256
 
 
 def enter(connection: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> tuple[int, bool]:
@@ -88,6 +87,91 @@ def _copy_lesions(connection: Connection, dataset_id: int, index: DatasetIndex) 
     )  # fmt: skip
 
 
+def open_patch_set(connection: Connection, dataset_id: int, digest: str, config: dict[str, Any], size: int) -> int:
+    """Begin a patch set; returns its id. What a killed predecessor left of the same set is removed first.
+
+    The caller holds the set's lease. Patches may be committed in batches: nobody finds the set before it is closed.
+    `config` may hold Pydantic's JSON form of any options.
+    """
+    patch_set = tables.patch_set
+    unfinished = (patch_set.c.digest == digest) & patch_set.c.finished_at.is_(None)
+    connection.execute(patch_set.delete().where(unfinished))
+    values = {"digest": digest, "dataset_id": dataset_id, "config": config, "size": size}
+    return int(connection.execute(patch_set.insert().values(**values).returning(patch_set.c.id)).scalar_one())
+
+
+class PatchWriter:
+    """Adds to an open patch set; knows the ids of the data set's labels, images and lesions."""
+
+    def __init__(self, connection: Connection, dataset_id: int, patch_set_id: int, size: int) -> None:
+        self.patch_set_id = patch_set_id
+        self.size = size
+        self.labels = ids(connection, tables.label, "code", dataset_id)
+        self.images = ids(connection, tables.image, "key", dataset_id)
+        self.lesions = ids(connection, tables.lesion, "key", dataset_id)
+
+    def add(self, connection: Connection, items: Sequence[Patch | Exclusion | Overview]) -> None:
+        """Store a batch in its order.
+
+        Raises ValueError where a patch's arrays are not `size` x `size`, KeyError where an item names an image,
+        lesion or label that the data set lacks.
+        """
+        patches = [item for item in items if isinstance(item, Patch)]
+        copy_rows(connection, tables.patch, PATCH, self._patches(patches))
+        columns = ("patch_set_id", "image_id", "lesion_id", "reason", "detail")
+        left_out = (
+            (self.patch_set_id, self.images[x.image_key], known(self.lesions, x.lesion_key), x.reason, x.detail)
+            for x in items
+            if isinstance(x, Exclusion)
+        )
+        copy_rows(connection, tables.exclusion, columns, left_out)
+        for item in items:
+            if isinstance(item, Overview):
+                # another patch set of the same data set may have kept the same image
+                values = {"width": item.width, "height": item.height, "pixels": webp(item.pixels)}
+                row = upsert(tables.overview).values(image_id=self.images[item.image_key], **values)
+                connection.execute(row.on_conflict_do_nothing())
+
+    def close(self, connection: Connection, checks: Sequence[LeakCheck], statistics: Sequence[Statistics]) -> None:
+        """Store what was found over all patches, and let readers see the set."""
+        copy_rows(
+            connection,
+            tables.split_check,
+            ("patch_set_id", "unit", "part_a", "part_b", "shared", "examples"),
+            ((self.patch_set_id, x.unit, x.part_a, x.part_b, x.shared, list(x.examples)) for x in checks),
+        )
+        copy_rows(
+            connection,
+            tables.normalisation,
+            ("patch_set_id", "label_id", "mean", "std"),
+            (
+                (
+                    self.patch_set_id,
+                    known(self.labels, x.label),
+                    finite("normalisation.mean", x.mean),
+                    finite("normalisation.std", x.std),
+                )
+                for x in statistics
+            ),
+        )
+        patch_set = tables.patch_set
+        connection.execute(patch_set.update().where(patch_set.c.id == self.patch_set_id).values(finished_at=func.now()))
+
+    def _patches(self, patches: Sequence[Patch]) -> Iterator[tuple[Any, ...]]:
+        """Rows in the order given, PNG encoded by threads."""
+        with ThreadPoolExecutor() as pool:
+            encoded = pool.map(lambda patch: _images(patch, self.size), patches)
+            for patch, (pixels, mask) in zip(patches, encoded, strict=True):
+                window, box = patch.window, patch.lesion_box
+                fraction = patch.mask_fraction
+                yield (
+                    self.patch_set_id, patch.key, self.labels[patch.label], self.images[patch.image_key],
+                    known(self.lesions, patch.lesion_key), patch.part, window.x0, window.y0, window.x1, window.y1,
+                    *((box.x0, box.y0, box.x1, box.y1) if box else (None,) * 4),
+                    None if fraction is None else finite("patch.mask_fraction", fraction), pixels, mask,
+                )  # fmt: skip
+
+
 def save_patch_set(
     connection: Connection,
     dataset_id: int,
@@ -98,71 +182,20 @@ def save_patch_set(
     exclusions: Sequence[Exclusion],
     checks: Sequence[LeakCheck],
     statistics: Sequence[Statistics],
+    overviews: Sequence[Overview] = (),
 ) -> int:
-    """Enter a patch set with all that belongs to it; returns its id, the same for the same digest.
-
-    `config` may hold Pydantic's JSON form of any options. Raises ValueError where a patch's arrays are not
-    `size` x `size`, KeyError where a patch names an image, lesion or label that the data set lacks.
-    """
-    key = {"digest": digest}
-    values = {"dataset_id": dataset_id, "config": config, "size": size}
-    patch_set_id, new = enter(connection, tables.patch_set, key, values)
-    if not new:
-        return patch_set_id
-    labels = ids(connection, tables.label, "code", dataset_id)
-    images = ids(connection, tables.image, "key", dataset_id)
-    lesions = ids(connection, tables.lesion, "key", dataset_id)
-    copy_rows(connection, tables.patch, PATCH, _patch_rows(patch_set_id, size, patches, labels, images, lesions))
-    copy_rows(
-        connection,
-        tables.exclusion,
-        ("patch_set_id", "image_id", "lesion_id", "reason", "detail"),
-        ((patch_set_id, images[x.image_key], known(lesions, x.lesion_key), x.reason, x.detail) for x in exclusions),
+    """Enter a whole patch set in the caller's transaction; returns its id, the same for the same digest."""
+    patch_set = tables.patch_set
+    found = connection.scalar(
+        select(patch_set.c.id).filter_by(digest=digest).where(patch_set.c.finished_at.is_not(None))
     )
-    copy_rows(
-        connection,
-        tables.split_check,
-        ("patch_set_id", "unit", "part_a", "part_b", "shared", "examples"),
-        ((patch_set_id, x.unit, x.part_a, x.part_b, x.shared, list(x.examples)) for x in checks),
-    )
-    copy_rows(
-        connection,
-        tables.normalisation,
-        ("patch_set_id", "label_id", "mean", "std"),
-        (
-            (
-                patch_set_id,
-                known(labels, x.label),
-                finite("normalisation.mean", x.mean),
-                finite("normalisation.std", x.std),
-            )
-            for x in statistics
-        ),
-    )
+    if found is not None:
+        return int(found)
+    patch_set_id = open_patch_set(connection, dataset_id, digest, config, size)
+    writer = PatchWriter(connection, dataset_id, patch_set_id, size)
+    writer.add(connection, [*patches, *exclusions, *overviews])
+    writer.close(connection, checks, statistics)
     return patch_set_id
-
-
-def _patch_rows(
-    patch_set_id: int,
-    size: int,
-    patches: Sequence[Patch],
-    labels: dict[str, int],
-    images: dict[str, int],
-    lesions: dict[str, int],
-) -> Iterator[tuple[Any, ...]]:
-    """Rows in the order given, PNG encoded by threads, a batch at a time so that memory stays flat."""
-    with ThreadPoolExecutor() as pool:
-        for first in range(0, len(patches), BATCH):
-            batch = patches[first : first + BATCH]
-            for patch, (pixels, mask) in zip(batch, pool.map(lambda p: _images(p, size), batch), strict=True):
-                window, box = patch.window, patch.lesion_box
-                fraction = patch.mask_fraction
-                yield (
-                    patch_set_id, patch.key, labels[patch.label], images[patch.image_key],
-                    known(lesions, patch.lesion_key), patch.part, window.x0, window.y0, window.x1, window.y1,
-                    *((box.x0, box.y0, box.x1, box.y1) if box else (None,) * 4),
-                    None if fraction is None else finite("patch.mask_fraction", fraction), pixels, mask,
-                )  # fmt: skip
 
 
 def _images(patch: Patch, size: int) -> tuple[bytes, bytes | None]:
@@ -176,6 +209,13 @@ def png(array: NDArray[np.uint8] | NDArray[np.bool_]) -> bytes:
     """Lossless PNG of a grey image uint8 [h, w] (8 bits) or a mask bool [h, w] (1 bit)."""
     stream = BytesIO()
     Pillow.fromarray(array).save(stream, "PNG", compress_level=3)
+    return stream.getvalue()
+
+
+def webp(array: NDArray[np.uint8]) -> bytes:
+    """A grey image uint8 [h, w] as WebP, small rather than exact."""
+    stream = BytesIO()
+    Pillow.fromarray(array).save(stream, "WEBP", quality=72)
     return stream.getvalue()
 
 

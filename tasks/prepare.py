@@ -1,20 +1,23 @@
 """Prepare: an indexed data set, its patches in the record, and the study that will use them."""
 
 import platform
+from collections import Counter
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 
 from prefect import get_run_logger
+from sqlalchemy import Engine
 
 from db import read, write
 from db.engine import make_engine
 from db.lease import lease
 from lesionlens.config import DataConfig, StudyConfig
-from lesionlens.data.cbis import read_index
-from lesionlens.data.normalise import statistics
+from lesionlens.data.normalise import GreyStatistics
 from lesionlens.data.patch_set import build_patches
 from lesionlens.data.phantom import write_phantom
-from lesionlens.data.splits import leak_checks
+from lesionlens.data.readers import read_index
+from lesionlens.data.splits import Shared
 from lesionlens.home import home
 from lesionlens.identity import digest
 from lesionlens.records import DatasetIndex, Exclusion, Patch
@@ -22,6 +25,9 @@ from tasks.progress import stage
 from tasks.recorded import recorded
 
 LIBRARIES = ("lesionlens", "torch", "torchvision", "grad-cam", "torchmetrics", "scikit-image", "polars", "prefect")
+
+
+BATCH = 128
 
 
 @recorded("locate data")
@@ -39,48 +45,41 @@ def locate_data(config: DataConfig) -> Path:
 @recorded("prepare patches", "prepare patches of {config.name}")
 def prepare_patches(config: StudyConfig, root: Path) -> int:
     """Cut, split and check patches unless the record holds this very set; returns its patch_set id."""
-    log = get_run_logger()
-    index = read_index(root)
+    index = read_index(config.data, root)
     identity = digest(index.digest, config.patches, config.background, config.split, config.seed)
     engine = make_engine()
-    with lease(engine, f"patch set {identity}"), engine.begin() as connection:
-        known = read.find_patch_set(connection, identity)
-        if known is not None:
-            log.info("Patches are in the record already (patch set %s): nothing to do", known)
-            return known
-        dataset_id = write.save_dataset(connection, index, str(root))
-        patches, exclusions = _build(index, root, config)
-        settings = {
-            "patches": config.patches.model_dump(mode="json"),
-            "background": config.background.model_dump(mode="json"),
-            "split": config.split.model_dump(mode="json"),
-            "seed": config.seed,
-        }
-        patch_set_id = write.save_patch_set(
-            connection,
-            dataset_id,
-            identity,
-            settings,
-            config.patches.size,
-            patches,
-            exclusions,
-            leak_checks(patches, index.images),
-            statistics(patches),
-        )
-        log.info("%d patches cut, %d lesions left out, each with a reason", len(patches), len(exclusions))
-        return patch_set_id
+    with lease(engine, f"patch set {identity}"):
+        with engine.begin() as connection:
+            known = read.find_patch_set(connection, identity)
+            if known is not None:
+                get_run_logger().info("Patches are in the record already (patch set %s): nothing to do", known)
+                return known
+            dataset_id = write.save_dataset(connection, index, str(root))
+            settings = config.model_dump(mode="json", include={"patches", "background", "split", "seed"})
+            patch_set_id = write.open_patch_set(connection, dataset_id, identity, settings, config.patches.size)
+            writer = write.PatchWriter(connection, dataset_id, patch_set_id, config.patches.size)
+        _cut(engine, writer, index, root, config)
+    return patch_set_id
 
 
-def _build(index: DatasetIndex, root: Path, config: StudyConfig) -> tuple[list[Patch], list[Exclusion]]:
-    patches: list[Patch] = []
-    exclusions: list[Exclusion] = []
+def _cut(engine: Engine, writer: write.PatchWriter, index: DatasetIndex, root: Path, config: StudyConfig) -> None:
+    """Patches into the record batch by batch, so that memory and transactions stay small however large the set."""
+    shared, grey = Shared(index.images), GreyStatistics()
+    counts: Counter[type] = Counter()
     with stage("cut patches", unit="images") as advance:
-        for item in build_patches(index, root, config, advance):
-            if isinstance(item, Patch):
-                patches.append(item)
-            else:
-                exclusions.append(item)
-    return patches, exclusions
+        items = build_patches(index, root, config, advance)
+        while batch := list(islice(items, BATCH)):
+            for item in batch:
+                counts[type(item)] += 1
+                if isinstance(item, Patch):
+                    shared.add(item)
+                    grey.add(item)
+            with engine.begin() as connection:
+                writer.add(connection, batch)
+    with engine.begin() as connection:
+        writer.close(connection, shared.checks(), grey.rows())
+    notes = counts[Exclusion]
+    get_run_logger().info("%d patches cut, %d lesions left out or noted, each with a reason", counts[Patch], notes)
 
 
 @recorded("plan study", "plan study {config.name}")

@@ -20,7 +20,7 @@ def test_configuration_is_frozen() -> None:
 
 
 def test_a_data_set_needs_its_folder() -> None:
-    with pytest.raises(ValidationError, match="name the folder that holds csv/ and jpeg/"):
+    with pytest.raises(ValidationError, match="name the folder of the data set"):
         DataConfig(source="cbis_kaggle")
 
 

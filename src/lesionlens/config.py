@@ -14,6 +14,7 @@ Backbone = Literal["vgg16", "vgg19", "resnet34", "resnet50", "resnet18", "vgg11_
 Strategy = Literal["gradual", "simultaneous"]
 Normalise = Literal["per_class", "train", "imagenet", "per_patch"]
 RateRule = Literal["tenth_per_unit", "harmonic", "author_vgg"]
+Source = Literal["cbis_kaggle", "cbis_dicom", "manifest", "phantom"]
 Policy = Literal["fixed", "otsu", "validation", "area"]
 Method = Literal["grad_cam", "grad_cam_pp", "hires_cam", "layer_cam", "eigen_cam", "score_cam", "ablation_cam"]
 
@@ -44,14 +45,19 @@ class PhantomConfig(Frozen):
 class DataConfig(Frozen):
     """Which data set, and where."""
 
-    source: Literal["cbis_kaggle", "phantom"] = Field("cbis_kaggle", description="How the files are laid out")
-    root: Path | None = Field(None, description="Folder that holds csv/ and jpeg/; not used for the phantom")
+    source: Source = Field(
+        "cbis_kaggle", description="CBIS-DDSM as JPEG (Kaggle) or DICOM (TCIA, IDC), images listed in a table, or drawn"
+    )
+    root: Path | None = Field(None, description="Folder of the data set; not used for the phantom")
+    manifest: str = Field(
+        "manifest.csv", min_length=1, description="CSV or Parquet file below the root; used when source is manifest"
+    )
     phantom: PhantomConfig = Field(default_factory=PhantomConfig, description="Used when source is phantom")
 
     @model_validator(mode="after")
     def _root_where_needed(self) -> Self:
         if self.source != "phantom" and self.root is None:
-            raise ValueError("data.root is missing: name the folder that holds csv/ and jpeg/")
+            raise ValueError("data.root is missing: name the folder of the data set")
         return self
 
 
@@ -82,8 +88,8 @@ class BackgroundConfig(Frozen):
     )
     min_mean: float = Field(70 / 3, ge=0, le=255, description="Least mean grey of a window")
     per_image: int = Field(4, ge=1, le=100, description="Most windows taken from one image")
-    train: int = Field(644, ge=1, description="Background patches wanted for training and validation")
-    test: int = Field(310, ge=1, description="Background patches wanted for test")
+    train: int = Field(644, ge=1, description="Background patches of a class wanted for training and validation")
+    test: int = Field(310, ge=1, description="Background patches of a class wanted for test")
 
 
 class SplitConfig(Frozen):
@@ -94,6 +100,9 @@ class SplitConfig(Frozen):
         "patient", description="What stays together between train and validation"
     )
     validation: float = Field(0.15, gt=0, lt=0.5, description="Share of the training part used for validation")
+    test: float = Field(
+        0.2, gt=0, lt=0.9, description="Share of patients for test where the data set has no parts of its own"
+    )
 
 
 class StoppingConfig(Frozen):
@@ -232,3 +241,9 @@ class StudyConfig(Frozen):
     grid: GridConfig = Field(default_factory=GridConfig)
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     execution: ExecutionConfig = Field(default_factory=ExecutionConfig)
+
+    @model_validator(mode="after")
+    def _paper_is_of_cbis(self) -> Self:
+        if self.data.source == "manifest" and self.split.rule == "paper":
+            raise ValueError("split.rule paper is about CBIS-DDSM: choose sound, or official, for a manifest")
+        return self

@@ -13,7 +13,7 @@ PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A class of a data set. `group` pools classes for reporting (background, calcification, mass)."""
+    """A class of a data set. `group` pools classes for reporting, for example calcification."""
 
     code: str
     name: str
@@ -24,7 +24,10 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A full image. `key` is unique in the data set; `path` is relative to its root, POSIX."""
+    """A full image. `key` is unique in the data set; `path` is relative to its root, POSIX.
+
+    `background` is the class of windows cut from it where it shows no lesion of a class; None: none are cut.
+    """
 
     key: str
     patient: str
@@ -32,20 +35,21 @@ class Image:
     laterality: str | None = None
     view: str | None = None
     breast_density: int | None = None
-    official_part: Literal["train", "test"] | None = None
+    official_part: Part | None = None
+    background: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Lesion:
-    """One row of a case file: an ROI of an image. `label` is its class code, None for no target class."""
+    """One row of a case file or manifest: an ROI of an image. `label` is its class code, None for no target class."""
 
     key: str
     image_key: str
-    lesion_type: str
-    pathology: str
+    lesion_type: str | None
+    pathology: str | None
     label: str | None
     mask_path: str | None
-    official_part: Literal["train", "test"] | None = None
+    official_part: Part | None = None
     abnormality_id: int | None = None
     subtlety: int | None = None
     assessment: int | None = None
@@ -112,6 +116,16 @@ class Patch:
     mask_fraction: float | None
     pixels: NDArray[np.uint8]
     mask: NDArray[np.bool_] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Overview:
+    """A whole image small: pixels uint8 [h, w], its longer side 320; width and height of the full image in pixels."""
+
+    image_key: str
+    width: int
+    height: int
+    pixels: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
 REAL = {
     f"{kind}_{part}": f"{kind}_case_description_{part}_set.csv"
@@ -120,3 +122,78 @@ def kaggle(tmp_path: Path) -> Kaggle:
     root = tmp_path / "data"
     root.mkdir()
     return Kaggle(root)
+
+
+def write_dicom(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16], **tags: object) -> None:
+    """A real DICOM file, little endian and uncompressed; `tags` replace or add to its header."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(path)])
+    file = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    file.SOPClassUID, file.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    file.Modality = "MG"
+    file.Rows, file.Columns = pixels.shape
+    file.SamplesPerPixel, file.PixelRepresentation = 1, 0
+    file.PhotometricInterpretation = "MONOCHROME2"
+    file.BitsAllocated = file.BitsStored = 8 * pixels.itemsize
+    file.HighBit = file.BitsStored - 1
+    file.PixelData = pixels.tobytes() + b"\0" * (pixels.nbytes % 2)
+    for name, value in tags.items():
+        setattr(file, name, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file.save_as(path, enforce_file_format=True)
+
+
+@dataclass
+class Own:
+    """A data set of one's own: images and masks, listed in a manifest."""
+
+    root: Path
+    rows: list[dict[str, str]] = field(default_factory=list)
+    pixels: list[NDArray[np.uint8]] = field(default_factory=list)
+
+    def add(
+        self,
+        label: str,
+        patient: str,
+        mask: bool = True,
+        kind: str = "png",
+        box: tuple[int, int, int, int] = (60, 80, 100, 110),
+        **more: str,
+    ) -> None:
+        """One image of 200 x 300 pixels with, unless said otherwise, an elliptic mask."""
+        n = len(self.rows)
+        coarse = np.random.default_rng(n).integers(60, 200, (30, 20), dtype=np.uint8)
+        self.pixels.append(np.asarray(Image.fromarray(coarse).resize((200, 300), Image.Resampling.BICUBIC)))
+        self._save(f"images/{n}.{kind}", self.pixels[-1])
+        x0, y0, x1, y1 = box
+        y, x = np.ogrid[:300, :200]
+        inside = ((x + 0.5 - (x0 + x1) / 2) / (x1 - x0)) ** 2 + ((y + 0.5 - (y0 + y1) / 2) / (y1 - y0)) ** 2 <= 0.25
+        if mask:
+            self._save(f"masks/{n}.{kind}", inside.astype(np.uint8) * np.uint8(255))
+        row = {"image": f"images/{n}.{kind}", "mask": f"masks/{n}.{kind}" if mask else "", "label": label}
+        self.rows.append(row | {"patient": patient} | more)
+
+    def _save(self, name: str, pixels: NDArray[np.uint8]) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".dcm":
+            write_dicom(path, pixels)
+        else:
+            Image.fromarray(pixels).save(path, **({"quality": 95} if path.suffix == ".jpg" else {}))
+
+    def finish(self) -> Path:
+        with (self.root / "manifest.csv").open("w", newline="") as file:
+            columns = list(dict.fromkeys(name for row in self.rows for name in row))
+            table = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+            table.writeheader()
+            table.writerows(self.rows)
+        return self.root
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Own:
+    root = tmp_path / "own"
+    root.mkdir()
+    return Own(root)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lesionlens.data.cbis import read_index
+from lesionlens.data.cbis import read_kaggle as read_index
 from lesionlens.data.dicom_info import read_dicom_info, role_of
 from lesionlens.records import DatasetIndex
 

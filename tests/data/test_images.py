@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesionlens.data.images import UnusableImageError, image_size, inside, read_grey
+from lesionlens.data.images import image_size, inside, read_picture
+from lesionlens.data.picture import UnusableImageError
 
 
 def refused(root: Path, relative: str) -> str:
     with pytest.raises(UnusableImageError) as error:
-        read_grey(root, relative)
+        read_picture(root, relative)
     return error.value.reason
 
 
@@ -25,10 +26,12 @@ def jpeg(tmp_path: Path) -> Path:
 
 
 def test_grey_and_colour_files_come_as_grey(jpeg: Path) -> None:
-    pixels = read_grey(jpeg.parent, "a.jpg")
+    picture = read_picture(jpeg.parent, "a.jpg")
+    pixels = picture.pixels
+    assert (picture.top, picture.exact, picture.shape) == (255, False, (80, 60))
     assert pixels.shape == (80, 60) and pixels.dtype == np.uint8 and image_size(jpeg.parent, "a.jpg") == (60, 80)
     Image.fromarray(pixels).convert("RGB").save(jpeg.parent / "b.png")
-    np.testing.assert_array_equal(read_grey(jpeg.parent, "b.png"), pixels)
+    np.testing.assert_array_equal(read_picture(jpeg.parent, "b.png").pixels, pixels)
 
 
 def test_spoilt_files_are_told_apart(jpeg: Path) -> None:
@@ -37,8 +40,10 @@ def test_spoilt_files_are_told_apart(jpeg: Path) -> None:
     (root / "header.jpg").write_bytes(whole[:30])
     (root / "empty.jpg").write_bytes(b"")
     (root / "text.jpg").write_bytes(b"not a picture at all")
-    Image.fromarray(np.zeros((4, 4), np.uint16)).save(root / "deep.png")
-    for name in ("truncated.jpg", "header.jpg", "empty.jpg", "text.jpg", "deep.png"):
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(root / "float.tif")
+    pages = [Image.fromarray(np.full((4, 4), n, np.uint8)) for n in range(2)]
+    pages[0].save(root / "pages.tif", save_all=True, append_images=pages[1:])
+    for name in ("truncated.jpg", "header.jpg", "empty.jpg", "text.jpg", "float.tif", "pages.tif"):
         assert refused(root, name) == "unreadable", name
     assert refused(root, "nothing.jpg") == "missing"
     (root / "folder.jpg").mkdir()
@@ -71,5 +76,20 @@ def test_a_link_out_of_the_root_is_refused_and_one_inside_is_not(jpeg: Path) -> 
     assert refused(root, "out.jpg") == "refused"
     (root / "in.jpg").write_bytes(jpeg.read_bytes())
     (root / "link.jpg").symlink_to(root / "in.jpg")
-    assert read_grey(root, "link.jpg").shape == (80, 60)
+    assert read_picture(root, "link.jpg").shape == (80, 60)
     assert inside(root, "link.jpg") == (root / "in.jpg").resolve()
+
+
+@pytest.mark.parametrize("name", ["deep.png", "deep.tif"])
+def test_sixteen_bit_files_keep_their_depth(tmp_path: Path, name: str) -> None:
+    pixels = np.arange(80 * 60, dtype=np.uint16).reshape(80, 60) * 13
+    Image.fromarray(pixels).save(tmp_path / name)
+    picture = read_picture(tmp_path, name)
+    np.testing.assert_array_equal(picture.pixels, pixels)
+    assert (picture.pixels.dtype, picture.top, picture.exact) == (np.uint16, 65535, True)
+
+
+def test_a_bilevel_mask_is_black_and_white(tmp_path: Path) -> None:
+    mask = np.indices((9, 7)).sum(axis=0) % 2 > 0
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_picture(tmp_path, "mask.png").pixels, mask * 255)

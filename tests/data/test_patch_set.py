@@ -19,11 +19,11 @@ from lesionlens.config import (
     StudyConfig,
 )
 from lesionlens.data import image_jobs
-from lesionlens.data.cbis import read_index
+from lesionlens.data.cbis import read_kaggle as read_index
 from lesionlens.data.patch_set import build_patches
 from lesionlens.data.phantom import write_phantom
 from lesionlens.data.splits import leak_checks
-from lesionlens.records import Box, Exclusion, Patch
+from lesionlens.records import Box, Exclusion, Overview, Patch
 
 from .conftest import Kaggle
 
@@ -51,9 +51,10 @@ def run(root: Path, config: StudyConfig | None = None) -> tuple[list[Patch], lis
     return [i for i in items if isinstance(i, Patch)], [i for i in items if isinstance(i, Exclusion)]
 
 
-def content(items: Iterable[Patch | Exclusion]) -> list[object]:
+def content(items: Iterable[Patch | Exclusion | Overview]) -> list[object]:
     return [
-        i if isinstance(i, Exclusion) else (
+        i if isinstance(i, Exclusion) else
+        (i.image_key, i.width, i.height, i.pixels.tobytes()) if isinstance(i, Overview) else (
             i.key, i.label, i.part, i.window, i.lesion_box, i.mask_fraction, i.pixels.tobytes(),
             None if i.mask is None else i.mask.tobytes(),
         )
@@ -129,13 +130,13 @@ def test_each_file_is_decoded_once_and_progress_ends_whole(kaggle: Kaggle, monke
     kaggle.case("P_00002", pathology="BENIGN_WITHOUT_CALLBACK")
     kaggle.case("P_00003", pathology="BENIGN_WITHOUT_CALLBACK", part="test")
     root = kaggle.finish()
-    index, read, seen = read_index(root), image_jobs.read_grey, []
+    index, read, seen = read_index(root), image_jobs.read_picture, []
 
     def counted(root: Path, path: str) -> object:
         seen.append(path)
         return read(root, path)
 
-    monkeypatch.setattr(image_jobs, "read_grey", counted)
+    monkeypatch.setattr(image_jobs, "read_picture", counted)
     reports: list[tuple[int, int]] = []
     items = list(build_patches(index, root, study(root), lambda done, total: reports.append((done, total))))
     assert len(seen) == len(set(seen)) == 4 + 2 + 2

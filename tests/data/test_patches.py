@@ -11,7 +11,6 @@ from lesionlens.data.patches import (
     Roi,
     binarise,
     components,
-    cut,
     cut_mask,
     extent,
     find_roi,
@@ -19,6 +18,7 @@ from lesionlens.data.patches import (
     median_position,
     overlap,
 )
+from lesionlens.data.picture import Picture
 from lesionlens.records import Box
 
 HEIGHT, WIDTH = 120, 90
@@ -114,8 +114,9 @@ def test_a_component_whose_box_overlaps_a_larger_one_is_suppressed() -> None:
 
 
 def test_a_mask_of_another_size_is_resized_only_where_its_shape_agrees() -> None:
-    small = np.zeros((150, 100), np.uint8)
-    small[50:100, 20:60] = 255
+    pixels = np.zeros((150, 100), np.uint8)
+    pixels[50:100, 20:60] = 255
+    small = Picture(pixels, 255, exact=True)
     mask, resized = binarise(small, (300, 200))
     assert resized and mask.shape == (300, 200) and extent(mask) == Box(40, 100, 120, 200)
     assert binarise(small, (150, 100))[1] is False
@@ -125,11 +126,38 @@ def test_a_mask_of_another_size_is_resized_only_where_its_shape_agrees() -> None
 
 def test_binarising_is_strictly_above_127() -> None:
     grey = np.array([[0, 19, 127, 128, 236, 255]], np.uint8)
-    assert binarise(grey, (1, 6))[0].tolist() == [[False, False, False, True, True, True]]
+    assert binarise(Picture(grey, 255, exact=False), (1, 6))[0].tolist() == [[False, False, False, True, True, True]]
+
+
+@pytest.mark.parametrize("values", [(0, 1), (0, 255), (0, 65535), (0, 7)])
+def test_a_lossless_mask_may_mark_by_any_value(values: tuple[int, int]) -> None:
+    mask = Picture(np.array([values[::-1]], np.uint16), 65535, exact=True)
+    assert binarise(mask, (1, 2))[0].tolist() == [[True, False]]
+    empty = Picture(np.zeros((1, 2), np.uint8), 255, exact=True)
+    assert not binarise(empty, (1, 2))[0].any()
+    noise = Picture(np.array([[0, 19]], np.uint8), 255, exact=False)
+    assert not binarise(noise, (1, 2))[0].any()
 
 
 def test_cutting_averages_when_it_shrinks() -> None:
     board = np.indices((64, 64)).sum(axis=0) % 2 * 255
-    patch = cut(board.astype(np.uint8), Box(0, 0, 64, 64), 8)
+    patch = Picture(board.astype(np.uint8), 255, exact=True).patch(Box(0, 0, 64, 64), 8, 8)
     assert patch.dtype == np.uint8 and patch.shape == (8, 8)
     assert np.abs(patch.astype(int) - 127).max() <= 4
+
+
+@pytest.mark.parametrize(("dtype", "top"), [(np.uint8, 255), (np.uint16, 4095), (np.uint16, 65535)])
+def test_a_window_keeps_its_depth_until_the_one_mapping_to_8_bits(dtype: type, top: int) -> None:
+    """A ramp of every grey value: at its own size, grey is round(255 value / top)."""
+    ramp = np.arange(top + 1, dtype=dtype)[None].repeat(4, axis=0)
+    box = Box(0, 0, top + 1, 4)
+    grey = Picture(ramp, top, exact=True).patch(box, top + 1, 4)
+    np.testing.assert_array_equal(grey[0], np.rint(np.arange(top + 1) * 255 / top).astype(np.uint8))
+    assert Picture(ramp, top, exact=True).mean(box) == pytest.approx(127.5)
+
+
+def test_deep_pixels_are_averaged_before_they_are_mapped() -> None:
+    """Two values that map to the same grey, and whose average does not when they are far enough apart."""
+    fine = np.array([[0, 257 * 3]] * 2, np.uint16).repeat(8, axis=0).repeat(8, axis=1)
+    grey = Picture(fine, 65535, exact=True).patch(Box(0, 0, 16, 16), 1, 1)
+    assert grey.item() == 2  # 1.5 of 255; mapped first, 0 and 3 would give the same, or 1 by truncation

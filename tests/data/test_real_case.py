@@ -10,9 +10,9 @@ from PIL import Image
 from scipy import ndimage
 
 from lesionlens.config import BackgroundConfig, DataConfig, ExecutionConfig, PatchConfig, SplitConfig, StudyConfig
-from lesionlens.data.cbis import read_index
+from lesionlens.data.cbis import read_kaggle as read_index
 from lesionlens.data.patch_set import build_patches
-from lesionlens.records import Box, Exclusion, Patch
+from lesionlens.records import Box, Exclusion, Overview, Patch
 
 KEY = "Mass-Training_P_00001_LEFT_CC"
 
@@ -52,9 +52,10 @@ def test_the_real_case_gives_the_patch_that_its_mask_tells(real: Path, one_case:
         execution=ExecutionConfig(workers=1),
     )
     items = list(build_patches(index, one_case, study))
-    assert [type(item) for item in items if not isinstance(item, Exclusion)] == [Patch]
-    patch = items[0]
-    assert isinstance(patch, Patch)
+    assert [type(item) for item in items if not isinstance(item, Exclusion)] == [Patch, Overview]
+    patch, whole = items[:2]
+    assert isinstance(patch, Patch) and isinstance(whole, Overview)
+    assert (whole.width, whole.height, whole.pixels.shape) == (3024, 4808, (320, 201))
 
     mask = np.asarray(Image.open(real / f"images/{KEY}_1_0.jpg")) > 127
     parts, _ = ndimage.label(mask, np.ones((3, 3)))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lesionlens.config import SplitConfig
-from lesionlens.data.cbis import read_index
+from lesionlens.data.cbis import read_kaggle as read_index
 from lesionlens.data.selection import Choice, select
 from lesionlens.data.splits import Member, assign_parts, crossing_patients, leak_checks
 from lesionlens.records import Box, DatasetIndex, LeakCheck, Part, Patch
@@ -96,10 +96,13 @@ def test_official_rule_by_patch_keeps_every_lesion_in_its_part(index: DatasetInd
     assert parts != assign_parts(members(choices), crossing_patients(index), split, seed=5)
 
 
-def test_the_studys_rule_drops_217_rows_beside_those_without_a_target_class(index: DatasetIndex) -> None:
+def test_the_studys_rule_leaves_218_patches_fewer_than_rows_of_a_target_class(index: DatasetIndex) -> None:
     choices, left_out = select(index, "image")
     reasons = Counter(exclusion.reason for exclusion in left_out)
     assert reasons["overwritten"] + reasons["class_of_first_row"] + reasons["no_target_class"] == 3568 - len(choices)
+    targets = sum(lesion.label is not None for lesion in index.lesions)
+    assert targets - len(choices) == 218  # 221 rows of a class dropped; 3 rows of none give a patch
+    assert reasons["overwritten"] + reasons["class_of_first_row"] == 221
     borrowed = [choice for choice in choices if choice.label != choice.lesion.label]
     assert sum(choice.lesion.label is None for choice in borrowed) == 3
     assert reasons["no_target_class"] == 104 + 37 + 474 + 67 - 3
@@ -121,6 +124,43 @@ def test_no_patient_is_in_train_and_validation(rows: list[tuple[int, str]], rule
     assert parts == assign_parts(people[::-1], frozenset(), split, seed)
 
 
-def test_a_data_set_without_parts_is_refused() -> None:
-    with pytest.raises(ValueError, match="l1 has no official part"):
-        assign_parts([Member("l1", "p", "BM", "mass", None)], frozenset(), SplitConfig(), 0)
+def without_parts(rows: list[tuple[int, str]]) -> list[Member]:
+    return [Member(f"l{n}", f"p{p}", label, GROUPS[label], None) for n, (p, label) in enumerate(rows)]
+
+
+def test_a_data_set_without_parts_gets_a_seeded_split_of_whole_patients() -> None:
+    rng = np.random.default_rng(0)
+    people = without_parts([(int(rng.integers(80)), sorted(GROUPS)[n % 4]) for n in range(400)])
+    split = SplitConfig(test=0.25)
+    parts = assign_parts(people, frozenset(), split, 3)
+    where = defaultdict(set)
+    for member in people:
+        where[member.patient].add(parts[member.key])
+    assert all(len(places) == 1 for places in where.values())
+    for label in GROUPS:
+        of_class = [parts[m.key] for m in people if m.label == label]
+        assert of_class.count("test") / len(of_class) == pytest.approx(0.25, abs=0.06)
+        assert of_class.count("validation") / len(of_class) == pytest.approx(0.75 * 0.15, abs=0.06)
+    assert parts == assign_parts(people[::-1], frozenset(), split, 3)
+    assert parts != assign_parts(people, frozenset(), split, 4)
+
+
+@pytest.mark.parametrize("rule", ["official", "paper"])
+def test_rules_about_parts_are_refused_where_there_are_none(rule: str) -> None:
+    split = SplitConfig.model_validate({"rule": rule})
+    with pytest.raises(ValueError, match="l0 has no official part: name one for every image"):
+        assign_parts(without_parts([(1, "BM")]), frozenset(), split, 0)
+
+
+def test_parts_for_some_members_only_are_refused() -> None:
+    some = [*without_parts([(1, "BM")]), Member("l1", "p2", "BM", "mass", "train")]
+    with pytest.raises(ValueError, match="l0 has no official part"):
+        assign_parts(some, frozenset(), SplitConfig(), 0)
+
+
+def test_a_validation_part_of_the_data_sets_own_is_kept() -> None:
+    given: tuple[Part, ...] = ("train", "validation", "test")
+    people = [Member(f"l{n}", f"p{n}", "BM", "mass", given[n % 3]) for n in range(30)]
+    for rule in ("official", "sound"):
+        split = SplitConfig.model_validate({"rule": rule})
+        assert assign_parts(people, frozenset(), split, 0) == {m.key: m.official_part for m in people}

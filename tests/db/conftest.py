@@ -23,6 +23,7 @@ from lesionlens.records import (
     Label,
     LeakCheck,
     Lesion,
+    Overview,
     Patch,
     Statistics,
 )
@@ -94,7 +95,7 @@ def save_patches(connection: Connection, patients: int = 12) -> int:
     statistics = [Statistics(None, 0.4, 0.2), Statistics("MM", 0.5, 0.25)]
     return write.save_patch_set(
         connection, dataset_id, digest("patches", patients), {"seed": 0}, SIZE, make_patches(patients), exclusions,
-        checks, statistics,
+        checks, statistics, [Overview("image 0", 300, 500, np.zeros((32, 20), dtype=np.uint8))],
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionlens.data.patches import overlap
+from lesionlens.data.picture import Picture
 from lesionlens.records import Box
 
 TRIES = 300
@@ -13,7 +14,7 @@ SHARED = 0.25  # most intersection over union of two windows of one image
 
 
 def background_windows(
-    pixels: NDArray[np.uint8],
+    picture: Picture,
     masked: NDArray[np.bool_],
     sizes: Sequence[tuple[int, int]],
     min_mean: float,
@@ -22,11 +23,11 @@ def background_windows(
 ) -> tuple[Box, ...]:
     """Up to `most` windows inside the image, in the order found.
 
-    pixels uint8 [h, w]; masked bool [h, w]; sizes (width, height) are used in turn, each until a place is found
-    for it or its tries run out. A window holds no masked pixel, its mean grey is above `min_mean`, and no two have
-    more than a quarter of their union in common.
+    masked bool [h, w]; sizes (width, height) are used in turn, each until a place is found for it or its tries run
+    out. A window holds no masked pixel, its mean grey (0 to 255) is above `min_mean`, and no two have more than a
+    quarter of their union in common.
     """
-    height, width = pixels.shape
+    height, width = picture.shape
     found: list[Box] = []
     fitting = [size for size in sizes if size[0] <= width and size[1] <= height][: 2 * most]
     for w, h in fitting:
@@ -35,12 +36,11 @@ def background_windows(
         for _ in range(TRIES):
             x0, y0 = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
             box = Box(x0, y0, x0 + w, y0 + h)
-            if _accepted(pixels, masked, box, min_mean) and all(overlap(box, other) <= SHARED for other in found):
+            if _accepted(picture, masked, box, min_mean) and all(overlap(box, other) <= SHARED for other in found):
                 found.append(box)
                 break
     return tuple(found)
 
 
-def _accepted(pixels: NDArray[np.uint8], masked: NDArray[np.bool_], box: Box, min_mean: float) -> bool:
-    inner = slice(box.y0, box.y1), slice(box.x0, box.x1)
-    return not masked[inner].any() and float(pixels[inner].mean()) > min_mean
+def _accepted(picture: Picture, masked: NDArray[np.bool_], box: Box, min_mean: float) -> bool:
+    return not masked[box.y0 : box.y1, box.x0 : box.x1].any() and picture.mean(box) > min_mean

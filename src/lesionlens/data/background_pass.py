@@ -1,4 +1,4 @@
-"""The background part of a patch set: from which images, how many, of which sizes, for which part."""
+"""Windows of classes without lesions: from which images, how many, of which sizes, for which part."""
 
 import logging
 from collections import defaultdict
@@ -14,19 +14,22 @@ from lesionlens.data.chance import generator
 from lesionlens.data.image_jobs import BackgroundJob, cut_background
 from lesionlens.data.processes import Processes
 from lesionlens.data.splits import Member
-from lesionlens.records import Box, DatasetIndex, Exclusion, Image, Part, Patch
+from lesionlens.records import Box, DatasetIndex, Exclusion, Image, Label, Overview, Part, Patch
 
 log = logging.getLogger(__name__)
 
+Item = Patch | Exclusion | Overview
+
+OVERVIEWS = 2  # images of each part and class that are also kept small and whole
 SPARE = 2  # sizes drawn per window wanted, as one may fit nowhere
 
 
 class BackgroundPlan:
-    """Images for background windows in a seeded order, and the counts wanted."""
+    """Images for the windows of a class without lesions in a seeded order, and the counts wanted."""
 
-    def __init__(self, index: DatasetIndex, images: Sequence[Image], study: StudyConfig) -> None:
+    def __init__(self, index: DatasetIndex, label: Label, images: Sequence[Image], study: StudyConfig) -> None:
         self.study = study
-        self.label = next(label for label in index.labels if not label.is_lesion)
+        self.label = label
         order = generator(study.seed, "background order").permutation(len(images))
         self.images = [images[place] for place in order]
         self.masks: dict[str, list[str]] = defaultdict(list)
@@ -53,7 +56,7 @@ class BackgroundPlan:
         wanted = ceil(config.train / config.per_image), ceil(config.test / config.per_image)
         return min(rest, wanted[0]) + min(test, wanted[1])
 
-    def job(self, root: Path, image: Image, sizes: Sequence[tuple[int, int]]) -> BackgroundJob:
+    def job(self, root: Path, image: Image, sizes: Sequence[tuple[int, int]], overview: bool) -> BackgroundJob:
         config = self.study.background
         count = SPARE * config.per_image
         if config.size == "matched":
@@ -63,7 +66,7 @@ class BackgroundPlan:
             drawn = ((config.size, config.size),) * count
         masks = tuple(self.masks[image.key])
         size, seed = self.study.patches.size, self.study.seed
-        return BackgroundJob(root, image, masks, drawn, config.per_image, config.min_mean, size, seed)
+        return BackgroundJob(root, image, masks, drawn, config.per_image, config.min_mean, size, seed, overview)
 
 
 def background_patches(
@@ -72,7 +75,7 @@ def background_patches(
     root: Path,
     sizes: Sequence[tuple[int, int]],
     processes: Processes,
-) -> Iterator[list[Patch | Exclusion]]:
+) -> Iterator[list[Item]]:
     """Background patches image by image: validation, training, test.
 
     `sizes`: (width, height) of the training lesions' windows, needed for size "matched". Where fewer windows than
@@ -91,7 +94,7 @@ def background_patches(
     slots = _validation_slots(plan.study, wanted) if split.group == "patch" else frozenset()
     taken = 0
     for items in _part(plan, "train", plan.of_part(parts, "train"), wanted, root, sizes, processes):
-        placed: list[Patch | Exclusion] = []
+        placed: list[Item] = []
         for item in items:
             if isinstance(item, Patch):
                 item = _in_part(item, "validation") if taken in slots else item
@@ -109,26 +112,28 @@ def _part(
     root: Path,
     sizes: Sequence[tuple[int, int]],
     processes: Processes,
-) -> Iterator[list[Patch | Exclusion]]:
+) -> Iterator[list[Item]]:
     """Patches of one part until there are enough; then notes on what is short."""
     got = 0
     given: list[tuple[Image, int]] = []
-    jobs = (plan.job(root, image, sizes) for image in images)
+    jobs = (plan.job(root, image, sizes, n < OVERVIEWS) for n, image in enumerate(images))
     results = processes.map(cut_background, jobs)
     for image, result in zip(images if wanted > 0 else (), results, strict=False):
         if isinstance(result, Exclusion):
             yield [result]
             continue
-        given.append((image, len(result)))
-        used = result[: wanted - got]
+        given.append((image, len(result.windows)))
+        used = result.windows[: wanted - got]
         got += len(used)
-        yield [_patch(plan, image, part, window, pixels) for window, pixels in used]
+        items: list[Item] = [_patch(plan, image, part, window, pixels) for window, pixels in used]
+        yield [*items, result.overview] if result.overview is not None else items
         if got == wanted:
             return
     if got < wanted:
-        log.warning("Background, part %s: %d windows of %d wanted, from %d images", part, got, wanted, len(images))
+        code = plan.label.code
+        log.warning("Class %s, part %s: %d windows of %d wanted, from %d images", code, part, got, wanted, len(images))
         most = plan.study.background.per_image
-        detail = f"part {part} has {got} of {wanted} wanted; this image gave {{}} of {most}"
+        detail = f"{code}, part {part} has {got} of {wanted} wanted; this image gave {{}} of {most}"
         yield [Exclusion(image.key, None, "background_short", detail.format(n)) for image, n in given]
 
 

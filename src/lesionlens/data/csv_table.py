@@ -35,6 +35,8 @@ def _records(
         for record in reader:
             if None in record or None in record.values():
                 raise ValueError(f"{path} line {reader.line_num}: not as many fields as columns; restore this row")
+            if any("\0" in value for value in record.values()):
+                raise ValueError(f"{path} line {reader.line_num}: holds a NUL character; restore this row")
             yield reader.line_num, {name: value.strip() for name, value in record.items()}
     except csv.Error as error:
         raise ValueError(f"{path} line {reader.line_num}: {error}; restore this row") from error

@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from lesionlens.config import PatchConfig
 from lesionlens.data.background import background_windows
 from lesionlens.data.chance import generator
-from lesionlens.data.images import UnusableImageError, read_grey
-from lesionlens.data.patches import MaskShapeError, Roi, binarise, components, cut, cut_mask, find_roi, lesion_window
-from lesionlens.records import Box, Exclusion, Image, Lesion, Part, Patch
+from lesionlens.data.images import read_picture
+from lesionlens.data.patches import MaskShapeError, Roi, binarise, components, cut_mask, find_roi, lesion_window
+from lesionlens.data.picture import Picture, UnusableImageError
+from lesionlens.records import Box, Exclusion, Image, Lesion, Overview, Part, Patch
+
+OVERVIEW = 320  # longer side of a small whole image in pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +29,19 @@ class LesionTask:
 
 @dataclass(frozen=True, slots=True)
 class LesionJob:
-    """An image and its lesions."""
+    """An image and its lesions; `overview` asks for the whole image, small, besides."""
 
     root: Path
     image: Image
     tasks: tuple[LesionTask, ...]
     patches: PatchConfig
     seed: int
+    overview: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class BackgroundJob:
-    """An image, its masks, and the sizes (width, height) of the windows wanted from it."""
+    """An image, its masks, and the sizes (width, height) of the windows wanted from it; `overview` as above."""
 
     root: Path
     image: Image
@@ -47,42 +51,56 @@ class BackgroundJob:
     min_mean: float
     size: int
     seed: int
+    overview: bool = False
 
 
-def cut_lesions(job: LesionJob) -> list[Patch | Exclusion]:
-    """Patches and exclusions of an image's lesions, in their order."""
+@dataclass(frozen=True, slots=True, eq=False)
+class BackgroundFound:
+    """Windows with their resized pixels, and the whole image where it was asked for and a window was found."""
+
+    windows: tuple[tuple[Box, NDArray[np.uint8]], ...]
+    overview: Overview | None
+
+
+def cut_lesions(job: LesionJob) -> list[Patch | Exclusion | Overview]:
+    """Patches and exclusions of an image's lesions, in their order, and its overview where there is a patch."""
     try:
-        pixels = read_grey(job.root, job.image.path)
+        picture = read_picture(job.root, job.image.path)
     except UnusableImageError as error:
         reason = f"image_{error.reason}"
         return [Exclusion(job.image.key, task.lesion.key, reason, error.detail) for task in job.tasks]
-    return [item for task in job.tasks for item in _cut_lesion(job, task, pixels)]
+    items: list[Patch | Exclusion | Overview] = []
+    for task in job.tasks:
+        items += _cut_lesion(job, task, picture)
+    if job.overview and any(isinstance(item, Patch) for item in items):
+        items.append(overview(job.image, picture))
+    return items
 
 
-def _cut_lesion(job: LesionJob, task: LesionTask, pixels: NDArray[np.uint8]) -> list[Patch | Exclusion]:
+def _cut_lesion(job: LesionJob, task: LesionTask, picture: Picture) -> list[Patch | Exclusion]:
     key = task.lesion.key
     notes: list[Patch | Exclusion] = []
     try:
-        mask_pixels = read_grey(job.root, str(task.lesion.mask_path))
-        mask, resized = binarise(mask_pixels, pixels.shape)
+        mask_picture = read_picture(job.root, str(task.lesion.mask_path))
+        mask, resized = binarise(mask_picture, picture.shape)
     except UnusableImageError as error:
         return [Exclusion(job.image.key, key, f"mask_{error.reason}", error.detail)]
     except MaskShapeError as error:
         return [Exclusion(job.image.key, key, "mask_shape", str(error))]
     if resized:
-        notes.append(Exclusion(job.image.key, None, "mask_resized", _resized(key, mask_pixels, pixels)))
+        notes.append(Exclusion(job.image.key, None, "mask_resized", _resized(key, mask_picture, picture)))
     roi = find_roi(mask)
     if roi is None:
-        return [*notes, Exclusion(job.image.key, key, "empty_mask", f"{task.lesion.mask_path} has no pixel above 127")]
+        return [*notes, Exclusion(job.image.key, key, "empty_mask", f"{task.lesion.mask_path} marks no pixel")]
     if job.patches.component == "all":
-        return [*notes, _patch(job, task, pixels, roi, roi, key)]
-    return [*notes, *(_patch(job, task, pixels, roi, p, f"{key}#{n}") for n, p in enumerate(components(roi), 1))]
+        return [*notes, _patch(job, task, picture, roi, roi, key)]
+    return [*notes, *(_patch(job, task, picture, roi, p, f"{key}#{n}") for n, p in enumerate(components(roi), 1))]
 
 
-def _patch(job: LesionJob, task: LesionTask, pixels: NDArray[np.uint8], roi: Roi, part: Roi, key: str) -> Patch:
+def _patch(job: LesionJob, task: LesionTask, picture: Picture, roi: Roi, part: Roi, key: str) -> Patch:
     """The patch around `part` of a lesion `roi`; its mask shows all of the lesion that lies in the window."""
     x, y = generator(job.seed, "jitter", key).random(2)
-    window = lesion_window(part, pixels.shape, job.patches.context, job.patches.jitter, (float(x), float(y)))
+    window = lesion_window(part, picture.shape, job.patches.context, job.patches.jitter, (float(x), float(y)))
     mask, fraction = cut_mask(roi, window, job.patches.size)
     return Patch(
         key=key,
@@ -94,26 +112,36 @@ def _patch(job: LesionJob, task: LesionTask, pixels: NDArray[np.uint8], roi: Roi
         window=window,
         lesion_box=part.box,
         mask_fraction=fraction,
-        pixels=cut(pixels, window, job.patches.size),
+        pixels=picture.patch(window, job.patches.size, job.patches.size),
         mask=mask,
     )
 
 
-def cut_background(job: BackgroundJob) -> list[tuple[Box, NDArray[np.uint8]]] | Exclusion:
-    """Windows and their resized pixels; an exclusion where image or masks can't be read, as a lesion may be hidden."""
+def cut_background(job: BackgroundJob) -> BackgroundFound | Exclusion:
+    """Windows of an image; an exclusion where image or masks can't be read, as a lesion may be hidden."""
     try:
-        pixels = read_grey(job.root, job.image.path)
-        masked = np.zeros(pixels.shape, dtype=np.bool_)
+        picture = read_picture(job.root, job.image.path)
+        masked = np.zeros(picture.shape, dtype=np.bool_)
         for path in job.masks:
-            masked |= binarise(read_grey(job.root, path), pixels.shape)[0]
+            masked |= binarise(read_picture(job.root, path), picture.shape)[0]
     except UnusableImageError as error:
         return Exclusion(job.image.key, None, "background_unreadable", error.detail)
     except MaskShapeError as error:
         return Exclusion(job.image.key, None, "background_unreadable", str(error))
     rng = generator(job.seed, "background", job.image.key)
-    windows = background_windows(pixels, masked, job.sizes, job.min_mean, job.most, rng)
-    return [(window, cut(pixels, window, job.size)) for window in windows]
+    windows = background_windows(picture, masked, job.sizes, job.min_mean, job.most, rng)
+    found = tuple((window, picture.patch(window, job.size, job.size)) for window in windows)
+    return BackgroundFound(found, overview(job.image, picture) if job.overview and found else None)
 
 
-def _resized(key: str, mask: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> str:
-    return f"{key}: mask {mask.shape[1]} x {mask.shape[0]} brought to {pixels.shape[1]} x {pixels.shape[0]}"
+def overview(image: Image, picture: Picture) -> Overview:
+    """The whole image, small."""
+    height, width = picture.shape
+    scale = min(1.0, OVERVIEW / max(width, height))
+    small = max(1, round(width * scale)), max(1, round(height * scale))
+    return Overview(image.key, width, height, picture.patch(Box(0, 0, width, height), *small))
+
+
+def _resized(key: str, mask: Picture, image: Picture) -> str:
+    (rows, columns), (height, width) = mask.shape, image.shape
+    return f"{key}: mask {columns} x {rows} brought to {width} x {height}"

@@ -1,28 +1,18 @@
 """The only place that decodes pixels. Nothing outside the data root is opened."""
 
-import struct
 import warnings
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from lesionlens.records import Box
+from lesionlens.data.dicom import dicom_size, is_dicom, read_dicom
+from lesionlens.data.picture import BROKEN, MAX_PIXELS, Picture, UnusableImageError
 
-FORMATS = ("JPEG", "PNG")
-MAX_PIXELS = 80_000_000  # more than twice the largest mammogram of CBIS-DDSM; a bomb decodes to far more
-
-_BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error)
-
-
-class UnusableImageError(Exception):
-    """A file that gives no pixels. `reason` is 'missing', 'refused', 'too_large' or 'unreadable'."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
+FORMATS = ("JPEG", "PNG", "TIFF")
+GREY = ("1", "L", "LA", "RGB", "RGBA")
+DEEP = ("I;16", "I;16B", "I;16L", "I;16N")
+BITS_PER_SAMPLE = 258  # TIFF tag
 
 
 def inside(root: Path, relative: str) -> Path:
@@ -38,43 +28,51 @@ def inside(root: Path, relative: str) -> Path:
 
 def image_size(root: Path, relative: str) -> tuple[int, int]:
     """(width, height) in pixels from the header alone. Raises UnusableImageError."""
-    with _opened(root, relative) as image:
+    path = _present(root, relative)
+    if is_dicom(path):
+        return dicom_size(path, relative)
+    with _opened(path, relative) as image:
         return image.size
 
 
-def read_grey(root: Path, relative: str) -> NDArray[np.uint8]:
-    """All pixels, uint8 [height, width]. Raises UnusableImageError for a file that is missing, truncated, corrupt, of
-    another kind than 8-bit grey or RGB, larger than MAX_PIXELS or outside the root."""
-    with _opened(root, relative) as image:
-        if image.mode not in ("L", "RGB"):
-            raise UnusableImageError("unreadable", f"{relative} has pixels of mode {image.mode}, not 8-bit grey")
+def read_picture(root: Path, relative: str) -> Picture:
+    """All grey values of a file at full depth. Raises UnusableImageError for a file that is missing, truncated,
+    corrupt, of several pages, of another kind than grey or colour with 8 to 16 bits, larger than MAX_PIXELS or outside
+    the root. Colour becomes grey; transparency is left out of account."""
+    path = _present(root, relative)
+    if is_dicom(path):
+        return read_dicom(path, relative)
+    with _opened(path, relative) as image:
+        if image.mode not in (*GREY, *DEEP):
+            raise UnusableImageError("unreadable", f"{relative} has pixels of mode {image.mode}, neither grey nor RGB")
+        if getattr(image, "n_frames", 1) > 1:
+            raise UnusableImageError("unreadable", f"{relative} has several pages: save each as a file")
+        exact = image.format != "JPEG"
         try:
-            return np.asarray(image if image.mode == "L" else image.convert("L"))
-        except _BROKEN as error:
+            if image.mode in DEEP:
+                bits = dict(getattr(image, "tag_v2", {})).get(BITS_PER_SAMPLE, (16,))[0]
+                pixels = np.asarray(image).astype(np.uint16)
+                return Picture(pixels, _top(int(bits), int(pixels.max()), relative), exact)
+            return Picture(np.asarray(image if image.mode == "L" else image.convert("L")), 255, exact)
+        except BROKEN as error:
             raise UnusableImageError("unreadable", f"{relative}: {error}") from error
 
 
-def resize(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """To [size, size], bilinear; Pillow widens the filter when it shrinks, so nothing aliases."""
-    image = Pillow.fromarray(np.ascontiguousarray(pixels))
-    return np.asarray(image.resize((size, size), Pillow.Resampling.BILINEAR))
+def _top(bits: int, largest: int, relative: str) -> int:
+    top = int(2**bits - 1)
+    if not 8 <= bits <= 16 or largest > top:
+        raise UnusableImageError("unreadable", f"{relative} holds {largest}, but its header speaks of {bits} bits")
+    return top
 
 
-def resize_mask(mask: NDArray[np.bool_], width: int, height: int) -> NDArray[np.bool_]:
-    """A bool mask to [height, width], nearest neighbour."""
-    image = Pillow.fromarray(mask.astype(np.uint8) * np.uint8(255))
-    return np.asarray(image.resize((width, height), Pillow.Resampling.NEAREST)) > 0
-
-
-def crop(pixels: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
-    """A view of the box, which lies inside the image."""
-    return pixels[box.y0 : box.y1, box.x0 : box.x1]
-
-
-def _opened(root: Path, relative: str) -> Pillow.Image:
+def _present(root: Path, relative: str) -> Path:
     path = inside(root, relative)
     if not path.is_file():
         raise UnusableImageError("missing", f"{relative} is not there")
+    return path
+
+
+def _opened(path: Path, relative: str) -> Pillow.Image:
     try:
         with warnings.catch_warnings():
             # Pillow warns of large headers; the check below refuses them.
@@ -82,10 +80,9 @@ def _opened(root: Path, relative: str) -> Pillow.Image:
             image = Pillow.open(path, formats=FORMATS)
     except Pillow.DecompressionBombError as error:
         raise UnusableImageError("too_large", f"{relative}: {error}") from error
-    except _BROKEN as error:
-        raise UnusableImageError(
-            "unreadable", f"{relative} is no whole JPEG or PNG ({type(error).__name__})"
-        ) from error
+    except BROKEN as error:
+        kind = type(error).__name__
+        raise UnusableImageError("unreadable", f"{relative} is no whole JPEG, PNG, TIFF or DICOM ({kind})") from error
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise UnusableImageError("too_large", f"{relative} has {image.width} x {image.height} pixels")

@@ -1,6 +1,6 @@
 """Grey statistics of the training part and the input normalisations built on them (protocol section 4)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,20 +14,34 @@ IMAGENET_STD = (0.229 + 0.224 + 0.225) / 3
 LEAST_STD = 1 / 255  # one grey level: a flat patch stays finite
 
 
-def statistics(patches: Sequence[Patch]) -> tuple[Statistics, ...]:
-    """Mean and standard deviation of grey values in [0, 1] over the training part: all classes, then each by code.
+class GreyStatistics:
+    """Histograms of the training part's 256 grey values by class, gathered patch by patch: exact, and of fixed size."""
 
-    Exact: computed from a histogram of the 256 grey values. ValueError when the training part is empty.
-    """
-    counts: dict[str, NDArray[np.int64]] = {}
-    for patch in patches:
+    def __init__(self) -> None:
+        self._counts: dict[str, NDArray[np.int64]] = {}
+
+    def add(self, patch: Patch) -> None:
         if patch.part == "train":
             histogram = np.bincount(patch.pixels.ravel(), minlength=256).astype(np.int64)
-            counts[patch.label] = counts.get(patch.label, np.zeros(256, np.int64)) + histogram
-    if not counts:
-        raise ValueError("no patch is in the training part: check the data folder, the split and the exclusions")
-    total = np.sum(list(counts.values()), axis=0)
-    return (_statistics(None, total), *(_statistics(code, counts[code]) for code in sorted(counts)))
+            self._counts[patch.label] = self._counts.get(patch.label, np.zeros(256, np.int64)) + histogram
+
+    def rows(self) -> tuple[Statistics, ...]:
+        """Mean and standard deviation of grey values in [0, 1]: all classes, then each by code.
+
+        ValueError when the training part is empty.
+        """
+        if not self._counts:
+            raise ValueError("no patch is in the training part: check the data folder, the split and the exclusions")
+        total = np.sum(list(self._counts.values()), axis=0)
+        return (_statistics(None, total), *(_statistics(code, self._counts[code]) for code in sorted(self._counts)))
+
+
+def statistics(patches: Iterable[Patch]) -> tuple[Statistics, ...]:
+    """The statistics of these patches' training part; see `GreyStatistics`."""
+    gathered = GreyStatistics()
+    for patch in patches:
+        gathered.add(patch)
+    return gathered.rows()
 
 
 def normalise(

@@ -8,41 +8,43 @@ image's), `empty_mask`. Notes about an image, without a lesion: `mask_resized`, 
 `background_unreadable`.
 """
 
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from lesionlens.config import StudyConfig
 from lesionlens.data.background_pass import BackgroundPlan, background_patches
+from lesionlens.data.chance import generator
 from lesionlens.data.image_jobs import LesionJob, LesionTask, cut_lesions
 from lesionlens.data.processes import Processes
 from lesionlens.data.selection import Choice, select, view_key
 from lesionlens.data.splits import Member, assign_parts, crossing_patients
-from lesionlens.records import DatasetIndex, Exclusion, Image, Part, Patch
+from lesionlens.records import DatasetIndex, Exclusion, Image, Overview, Part, Patch
 
-log = logging.getLogger(__name__)
+OVERVIEWS = 6  # images of each class with lesions; a few more than a report shows, as some may yield no patch
+
+Item = Patch | Exclusion | Overview
 
 
 def build_patches(
     index: DatasetIndex, root: Path, study: StudyConfig, report: Callable[[int, int], None] | None = None
-) -> Iterator[Patch | Exclusion]:
-    """Every patch of a study and, for every lesion without one, why.
+) -> Iterator[Item]:
+    """Every patch of a study, for every lesion without one why, and some of the images small and whole.
 
-    Lesion patches first, by image, then background patches. Content and order depend on the index, `study.patches`,
-    `study.background`, `study.split` and `study.seed` alone, not on the number of processes. Every lesion of the
-    index has either patches or one exclusion. Memory is bounded by a few full images per process. `report` receives
-    (images done, images expected).
+    Lesion patches first, by image, then windows of the classes without lesions. Content and order depend on the
+    index, `study.patches`, `study.background`, `study.split` and `study.seed` alone, not on the number of processes.
+    Every lesion of the index has either patches or one exclusion. Memory is bounded by a few full images per process.
+    `report` receives (images done, images expected).
     """
     choices, left_out = select(index, study.patches.per)
-    plan = BackgroundPlan(index, _background_images(index), study)
-    parts = assign_parts(
-        [*_members(index, choices), *plan.members()], crossing_patients(index), study.split, study.seed
-    )
+    plans = _background_plans(index, study)
+    members = [*_members(index, choices), *(member for plan in plans for member in plan.members())]
+    parts = assign_parts(members, crossing_patients(index), study.split, study.seed)
     yield from left_out
     jobs, dropped = _lesion_jobs(choices, parts, root, study)
     yield from dropped
-    total = len(jobs) + plan.expected(parts)
+    total = len(jobs) + sum(plan.expected(parts) for plan in plans)
     done = 0
     sizes: list[tuple[int, int]] = []
     tell = report or (lambda done, total: None)
@@ -55,7 +57,7 @@ def build_patches(
                 if isinstance(item, Patch) and item.part != "test":
                     sizes.append((item.window.width, item.window.height))
                 yield item
-        for found in background_patches(plan, parts, root, sizes, processes):
+        for found in chain.from_iterable(background_patches(p, parts, root, sizes, processes) for p in plans):
             done = min(done + 1, total)
             tell(done, total)
             yield from found
@@ -82,12 +84,37 @@ def _lesion_jobs(
         else:
             images[choice.image.key] = choice.image
             tasks[choice.image.key].append(LesionTask(choice.lesion, choice.label, part))
-    jobs = [LesionJob(root, images[key], tuple(found), study.patches, study.seed) for key, found in tasks.items()]
+    shown = _overviews(tasks, study.seed)
+    jobs = [
+        LesionJob(root, images[key], tuple(found), study.patches, study.seed, key in shown)
+        for key, found in tasks.items()
+    ]
     return jobs, dropped
 
 
+def _overviews(tasks: dict[str, list[LesionTask]], seed: int) -> set[str]:
+    """Images of each class that are kept small and whole, so that a person can look at where the windows lie."""
+    classes: dict[str, list[str]] = defaultdict(list)
+    for key, found in tasks.items():
+        for label in sorted({task.label for task in found}):
+            classes[label].append(key)
+    return {
+        keys[place]
+        for label, keys in classes.items()
+        for place in generator(seed, "overviews", label).permutation(len(keys))[:OVERVIEWS]
+    }
+
+
+def _background_plans(index: DatasetIndex, study: StudyConfig) -> list[BackgroundPlan]:
+    """One for every class without lesions."""
+    images: dict[str | None, list[Image]] = defaultdict(list)
+    for image in _background_images(index):
+        images[image.background].append(image)
+    return [BackgroundPlan(index, x, images[x.code], study) for x in index.labels if not x.is_lesion]
+
+
 def _background_images(index: DatasetIndex) -> list[Image]:
-    """Images whose lesions all lack a target class and whose files are all there.
+    """Images that may give background windows and whose files are all there.
 
     A mammogram that is in two case files is left alone: its other key may hold a lesion, or a mask of another size.
     """
@@ -96,4 +123,4 @@ def _background_images(index: DatasetIndex) -> list[Image]:
         keys[view_key(image)].add(image.key)
     unfit = {lesion.image_key for lesion in index.lesions if lesion.label is not None}
     unfit |= {exclusion.image_key for exclusion in index.exclusions}
-    return [i for i in index.images if i.key not in unfit and len(keys[view_key(i)]) == 1]
+    return [i for i in index.images if i.background and i.key not in unfit and len(keys[view_key(i)]) == 1]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label, regionprops
 
-from lesionlens.data.images import resize, resize_mask
+from lesionlens.data.picture import Picture, resize_mask
 from lesionlens.records import Box
 
 THRESHOLD = 127  # masks are JPEGs: 1-19 and 236-254 occur around edges
@@ -28,18 +28,20 @@ class MaskShapeError(ValueError):
     """A mask whose aspect ratio is not its image's."""
 
 
-def binarise(pixels: NDArray[np.uint8], shape: tuple[int, ...]) -> tuple[NDArray[np.bool_], bool]:
-    """Mask pixels above 127, bool [shape], and whether they had to be resized to the image's shape (height, width).
+def binarise(mask: Picture, shape: tuple[int, ...]) -> tuple[NDArray[np.bool_], bool]:
+    """The marked pixels, bool [shape], and whether they had to be resized to the image's shape (height, width).
 
-    A mask of another size is resized (nearest) where its aspect ratio is the image's within 1 %, else MaskShapeError.
+    Marked is what lies above 127 in a JPEG, above half of the largest value in a file without loss, so that masks of
+    0 and 1 and of 0 and 255 mean the same. A mask of another size is resized (nearest) where its aspect ratio is the
+    image's within 1 %, else MaskShapeError.
     """
-    mask = pixels > THRESHOLD
-    if mask.shape == shape:
-        return mask, False
-    (height, width), (rows, columns) = shape, mask.shape
+    marked = mask.pixels > (mask.pixels.max() // 2 if mask.exact else THRESHOLD)
+    if marked.shape == shape:
+        return marked, False
+    (height, width), (rows, columns) = shape, marked.shape
     if not same_aspect((columns, rows), (width, height)):
         raise MaskShapeError(f"mask {columns} x {rows}, image {width} x {height}")
-    return resize_mask(mask, width, height), True
+    return resize_mask(marked, width, height), True
 
 
 def same_aspect(a: tuple[int, int], b: tuple[int, int]) -> bool:
@@ -116,11 +118,6 @@ def lesion_window(
     x0, x1 = _span(roi.box.x0, roi.box.x1, x, context, jitter, draw[0])
     y0, y1 = _span(roi.box.y0, roi.box.y1, y, context, jitter, draw[1])
     return Box(max(x0, 0), max(y0, 0), min(x1, width), min(y1, height))
-
-
-def cut(pixels: NDArray[np.uint8], window: Box, size: int) -> NDArray[np.uint8]:
-    """The window's pixels, resized to uint8 [size, size]."""
-    return resize(pixels[window.y0 : window.y1, window.x0 : window.x1], size)
 
 
 def cut_mask(roi: Roi, window: Box, size: int) -> tuple[NDArray[np.bool_], float]:

@@ -23,7 +23,7 @@ def view_key(image: Image) -> tuple[str, ...]:
 
 
 def select(index: DatasetIndex, per: Literal["image", "lesion"]) -> tuple[tuple[Choice, ...], tuple[Exclusion, ...]]:
-    """Chosen lesions in index order, and an exclusion for every other lesion.
+    """Chosen lesions in index order, and an exclusion for every other lesion and every image that can't be used.
 
     per lesion: every lesion of a target class, under its own class.
 
@@ -36,6 +36,7 @@ def select(index: DatasetIndex, per: Literal["image", "lesion"]) -> tuple[tuple[
     broken = {exclusion.lesion_key: exclusion for exclusion in index.exclusions}
     usable = tuple(choice for choice in chosen if choice.lesion.key not in broken)
     left_out += [broken[choice.lesion.key] for choice in chosen if choice.lesion.key in broken]
+    left_out += [exclusion for exclusion in index.exclusions if exclusion.lesion_key is None]
     return usable, tuple(left_out)
 
 
@@ -43,7 +44,7 @@ def _per_lesion(index: DatasetIndex, images: dict[str, Image]) -> tuple[list[Cho
     chosen, left_out = [], []
     for lesion in index.lesions:
         if lesion.label is None:
-            left_out.append(Exclusion(lesion.image_key, lesion.key, "no_target_class", lesion.pathology))
+            left_out.append(Exclusion(lesion.image_key, lesion.key, "no_target_class", lesion.pathology or ""))
         else:
             chosen.append(Choice(lesion, images[lesion.image_key], lesion.label))
     return chosen, left_out
@@ -61,7 +62,7 @@ def _per_image(index: DatasetIndex, images: dict[str, Image]) -> tuple[list[Choi
         image = images[lesion.image_key]
         label, winner = first[_breast(lesion, image)].label, last[_view(lesion, image)]
         if lesion.label is None and (label is None or winner is not lesion):
-            left_out.append(Exclusion(image.key, lesion.key, "no_target_class", lesion.pathology))
+            left_out.append(Exclusion(image.key, lesion.key, "no_target_class", lesion.pathology or ""))
         elif label is None:
             names = first[_breast(lesion, image)].key
             left_out.append(Exclusion(image.key, lesion.key, "class_of_first_row", f"{names} names no target class"))

@@ -26,7 +26,7 @@ class Member:
     patient: str
     label: str
     group: str
-    official_part: Literal["train", "test"] | None
+    official_part: Part | None
 
 
 def assign_parts(
@@ -34,26 +34,34 @@ def assign_parts(
 ) -> dict[str, Part | None]:
     """The part of every member by key; None for what the rule `paper` leaves out.
 
-    official: the data set's own parts. sound: patients in `crossing` (see `crossing_patients`) go wholly to test.
+    official: the data set's own parts. sound: patients in `crossing` (see `crossing_patients`) go wholly to test;
+    where the data set has no parts, `split.test` of the patients do, drawn so that every class comes close to it.
     paper: 110 members of each calcification class move from training to test, the official calcification test part
     is left out; in a class smaller than the study's, in proportion. From training, `split.validation` of each class
-    becomes validation: single members, or whole patients. Order of members does not matter.
+    becomes validation: single members, or whole patients; a validation part of the data set's own is kept instead.
+    Order of members does not matter.
 
-    ValueError when a member has no official part.
+    ValueError when some or all members have no official part and the rule needs one.
     """
-    parts: dict[str, Part | None] = {}
-    for member in members:
-        if member.official_part is None:
-            raise ValueError(f"{member.key} has no official part: this data set can't be split by rule {split.rule!r}")
-        parts[member.key] = member.official_part
-        if split.rule == "sound" and member.patient in crossing:
-            parts[member.key] = "test"
-    if split.rule == "paper":
+    parts: dict[str, Part | None] = {m.key: m.official_part for m in members}
+    without = [member for member in members if member.official_part is None]
+    if without and (split.rule != "sound" or len(without) < len(members)):
+        raise ValueError(
+            f"{without[0].key} has no official part: name one for every image, or for none and split by rule 'sound'"
+        )
+    if without:
+        tested = frozenset(_patients(sorted(members, key=lambda m: m.key), split.test, seed, "test patients"))
+        parts = {m.key: "test" if m.key in tested else "train" for m in members}
+    elif split.rule == "sound":
+        parts |= {m.key: "test" for m in members if m.patient in crossing}
+    elif split.rule == "paper":
         _move_to_test(members, parts, seed)
-    training = sorted((m for m in members if parts[m.key] == "train"), key=lambda m: m.key)
-    choose = _patients if split.group == "patient" else _single
-    for key in choose(training, split.validation, seed):
-        parts[key] = "validation"
+    if "validation" not in parts.values():
+        training = sorted((m for m in members if parts[m.key] == "train"), key=lambda m: m.key)
+        name = "validation patients"
+        by_patient = split.group == "patient"
+        chosen = _patients(training, split.validation, seed, name) if by_patient else _single(training, split, seed)
+        parts |= dict.fromkeys(chosen, "validation")
     return parts
 
 
@@ -67,20 +75,32 @@ def crossing_patients(index: DatasetIndex) -> frozenset[str]:
 
 def leak_checks(patches: Iterable[Patch], images: Iterable[Image]) -> tuple[LeakCheck, ...]:
     """Patients, images and lesions that two parts share, for every two parts. An image is a (patient, side, view)."""
-    views = {image.key: "_".join(view_key(image)) for image in images}
-    units: dict[tuple[Unit, Part], set[str]] = defaultdict(set)
+    shared = Shared(images)
     for patch in patches:
-        units["patient", patch.part].add(patch.patient)
-        units["image", patch.part].add(views[patch.image_key])
+        shared.add(patch)
+    return shared.checks()
+
+
+class Shared:
+    """What each part holds, gathered patch by patch; `checks` tells what two parts share."""
+
+    def __init__(self, images: Iterable[Image]) -> None:
+        self._views = {image.key: "_".join(view_key(image)) for image in images}
+        self._units: dict[tuple[Unit, Part], set[str]] = defaultdict(set)
+
+    def add(self, patch: Patch) -> None:
+        self._units["patient", patch.part].add(patch.patient)
+        self._units["image", patch.part].add(self._views[patch.image_key])
         if patch.lesion_key is not None:
-            units["lesion", patch.part].add(patch.lesion_key)
-    kinds: tuple[Unit, ...] = ("patient", "image", "lesion")
-    return tuple(_check(unit, a, b, units) for unit in kinds for a, b in combinations(PARTS, 2))
+            self._units["lesion", patch.part].add(patch.lesion_key)
 
+    def checks(self) -> tuple[LeakCheck, ...]:
+        kinds: tuple[Unit, ...] = ("patient", "image", "lesion")
+        return tuple(self._check(unit, a, b) for unit in kinds for a, b in combinations(PARTS, 2))
 
-def _check(unit: Unit, a: Part, b: Part, units: dict[tuple[Unit, Part], set[str]]) -> LeakCheck:
-    shared = sorted(units[unit, a] & units[unit, b])
-    return LeakCheck(unit, a, b, len(shared), tuple(shared[:10]))
+    def _check(self, unit: Unit, a: Part, b: Part) -> LeakCheck:
+        shared = sorted(self._units[unit, a] & self._units[unit, b])
+        return LeakCheck(unit, a, b, len(shared), tuple(shared[:10]))
 
 
 def _move_to_test(members: Sequence[Member], parts: dict[str, Part | None], seed: int) -> None:
@@ -97,7 +117,7 @@ def _move_to_test(members: Sequence[Member], parts: dict[str, Part | None], seed
             parts[sorted(keys)[place]] = "test"
 
 
-def _single(training: Sequence[Member], share: float, seed: int) -> list[str]:
+def _single(training: Sequence[Member], split: SplitConfig, seed: int) -> list[str]:
     """Validation members, drawn within each class."""
     classes: dict[str, list[str]] = defaultdict(list)
     for member in training:
@@ -105,25 +125,25 @@ def _single(training: Sequence[Member], share: float, seed: int) -> list[str]:
     chosen = []
     for label, keys in classes.items():
         order = generator(seed, "validation", label).permutation(len(keys))
-        chosen += [keys[place] for place in order[: round(share * len(keys))]]
+        chosen += [keys[place] for place in order[: round(split.validation * len(keys))]]
     return chosen
 
 
-def _patients(training: Sequence[Member], share: float, seed: int) -> list[str]:
-    """Validation members, whole patients, so that every class comes close to its share.
+def _patients(members: Sequence[Member], share: float, seed: int, draw: str) -> list[str]:
+    """Keys of the members of some patients, so that every class comes close to its share.
 
     Patients come in random order; one is taken when that brings the classes closer to their targets, in squares
     relative to the target. A class left without any takes the patient with the fewest members.
     """
     people: dict[str, Counter[str]] = defaultdict(Counter)
-    for member in training:
+    for member in members:
         people[member.patient][member.label] += 1
     names = sorted(people)
     total = sum(people.values(), Counter[str]())
     target = {label: share * count for label, count in total.items()}
     taken: Counter[str] = Counter()
     chosen: set[str] = set()
-    order = [names[place] for place in generator(seed, "validation patients").permutation(len(names))]
+    order = [names[place] for place in generator(seed, draw).permutation(len(names))]
     for name in order:
         change = sum(n * (n + 2 * (taken[label] - target[label])) / target[label] for label, n in people[name].items())
         if change < 0:
@@ -135,4 +155,4 @@ def _patients(training: Sequence[Member], share: float, seed: int) -> list[str]:
             name = min(having, key=lambda n: people[n].total())
             chosen.add(name)
             taken += people[name]
-    return [member.key for member in training if member.patient in chosen]
+    return [member.key for member in members if member.patient in chosen]

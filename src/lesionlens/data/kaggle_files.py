@@ -1,0 +1,62 @@
+"""The JPEGs of the Kaggle edition: `jpeg/<SeriesInstanceUID>/`, described by `csv/dicom_info.csv`."""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from lesionlens.data.dicom_info import FileInfo, read_dicom_info
+from lesionlens.data.images import inside
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+def find_base(root: Path) -> Path:
+    """The folder that holds `csv/` and `jpeg/`: `root`, or the only such folder at most two levels below it."""
+    for level in ((root,), root.glob("*"), root.glob("*/*")):
+        found = sorted(p for p in level if (p / "csv").is_dir() and (p / "jpeg").is_dir())
+        for folder in (f / name for f in found for name in (".", "csv", "jpeg")):
+            if not folder.resolve().is_relative_to(root.resolve()):
+                raise ValueError(f"{folder} is a link that leaves {root}: name the folder it points to, or copy it")
+        if len(found) > 1:
+            raise ValueError(f"{root} holds {len(found)} data sets, {found[0]} and {found[1]} among them: name one")
+        if found:
+            return found[0]
+    raise ValueError(f"{root} holds no csv/ and jpeg/ folders: name the unpacked Kaggle edition of CBIS-DDSM")
+
+
+class KaggleFiles:
+    """A listing of the Kaggle edition; see `roi_files.Listing`."""
+
+    def __init__(self, root: Path, base: Path) -> None:
+        self.root = root
+        self._prefix = "" if base == root else base.relative_to(root).as_posix() + "/"
+        self._info = read_dicom_info(base / "csv/dicom_info.csv", root)
+        self._sizes: dict[str, int] = {}
+        self._listed = lru_cache(maxsize=None)(self._list)
+
+    def paths(self, series: str) -> list[str]:
+        return self._listed(series)
+
+    def info(self, path: str) -> FileInfo:
+        *_, series, name = path.split("/")
+        return self._info.get((series, name), FileInfo(None, None))
+
+    def place(self, series: str) -> str:
+        return f"{self._prefix}jpeg/{series}"
+
+    def identity(self, path: str) -> tuple[str, int]:
+        """A file's name that does not depend on the place of the data set, and its bytes; 0 where it is not there."""
+        return path.removeprefix(self._prefix), self._sizes.get(path, 0)
+
+    def _list(self, series: str) -> list[str]:
+        folder = self.place(series)
+        place = inside(self.root, folder)
+        if not place.is_dir():
+            return []
+        found = []
+        with os.scandir(place) as entries:
+            for entry in entries:
+                if entry.is_file() and entry.name.lower().endswith(SUFFIXES):
+                    self._sizes[f"{folder}/{entry.name}"] = entry.stat().st_size
+                    found.append(f"{folder}/{entry.name}")
+        return sorted(found)

@@ -1,0 +1,44 @@
+"""One entry to all readers: from the configuration of a data set to its index."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from lesionlens.config import DataConfig, Source
+from lesionlens.data.cbis import read_dicom_edition, read_kaggle
+from lesionlens.data.dicom_tree import find_case_files
+from lesionlens.data.kaggle_files import find_base
+from lesionlens.data.manifest import read_manifest
+from lesionlens.records import DatasetIndex
+
+MANIFESTS = ("manifest.csv", "manifest.parquet")
+
+
+def read_index(config: DataConfig, root: Path) -> DatasetIndex:
+    """What the data set at `root` holds. ValueError, with a remedy, where there is none or it can't be trusted."""
+    if not root.is_dir():
+        raise ValueError(f"{root} is no folder: name the folder of the data set")
+    if config.source == "manifest":
+        return read_manifest(root, config.manifest)
+    if config.source == "cbis_dicom":
+        return read_dicom_edition(root)
+    return read_kaggle(root)
+
+
+def recognise(root: Path) -> DataConfig:
+    """How the files at `root` are laid out: a manifest, the Kaggle edition or the DICOM edition of CBIS-DDSM.
+
+    ValueError where it is none of them.
+    """
+    for name in MANIFESTS:
+        if (root / name).is_file():
+            return DataConfig(source="manifest", root=root, manifest=name)
+    finders: dict[Source, Callable[[Path], Path]] = {"cbis_kaggle": find_base, "cbis_dicom": find_case_files}
+    for source, find in finders.items():
+        with suppress(ValueError):
+            find(root)
+            return DataConfig(source=source, root=root)
+    raise ValueError(
+        f"{root} holds neither {' or '.join(MANIFESTS)}, nor csv/ and jpeg/ (CBIS-DDSM from Kaggle), nor the case files"
+        " of CBIS-DDSM (DICOM from TCIA or IDC); docs/data.md says what goes where"
+    )
