@@ -1,0 +1,76 @@
+"""Views of evaluations against what they were made from."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_curve
+from sqlalchemy import Engine
+
+from db import read
+from db.frames import frame
+from db.read_evaluations import FOUND
+
+
+def test_every_view_of_a_study_is_read_by_name(engine: Engine, filled: Any) -> None:
+    with engine.connect() as connection:
+        for name in FOUND:
+            found = read.evaluation_frame(connection, name, filled.study)
+            assert found.height and set(found["study_id"]) == {filled.study}, name
+            assert read.evaluation_frame(connection, name, filled.study + 1).is_empty()
+
+
+def test_a_quadrants_patches_are_those_of_its_kind(engine: Engine, filled: Any) -> None:
+    with engine.connect() as connection:
+        quadrants = read.evaluation_frame(connection, "quadrants", filled.study)
+        samples = frame(connection, "SELECT run_id, patch_id, true_code, correct, hit FROM sample_results")
+    assert quadrants["code"].unique().sort().to_list() == ["BM", "MM", "all"]
+    for row in quadrants.iter_rows(named=True):
+        expected = samples.filter(run_id=row["run_id"], correct=row["correct"], hit=row["located"])
+        if row["code"] != "all":
+            expected = expected.filter(true_code=row["code"])
+        assert row["patch_ids"] == sorted(expected["patch_id"].to_list())
+
+
+def test_the_roc_curve_is_scikit_learns(engine: Engine, filled: Any) -> None:
+    with engine.connect() as connection:
+        curves = read.evaluation_frame(connection, "roc_curve", filled.study)
+        predictions = frame(
+            connection,
+            "SELECT evaluation_id, l.ordinal, y.probabilities FROM prediction AS y JOIN patch AS p ON p.id = y.patch_id"
+            " JOIN label AS l ON l.id = p.label_id",
+        )
+    for number in filled.evaluations:
+        rows = predictions.filter(evaluation_id=number)
+        scores = np.array(rows["probabilities"].to_list())
+        for ordinal in range(3):
+            false, true, _ = roc_curve(rows["ordinal"] == ordinal, scores[:, ordinal], drop_intermediate=False)
+            found = curves.filter(evaluation_id=number, ordinal=ordinal)
+            np.testing.assert_allclose(found["false_positive_rate"].to_numpy(), false[1:])
+            np.testing.assert_allclose(found["true_positive_rate"].to_numpy(), true[1:])
+
+
+def test_common_lesions_stand_beside_the_other_populations(engine: Engine, filled: Any) -> None:
+    with engine.connect() as connection:
+        found = read.evaluation_frame(connection, "localization_scores", filled.study)
+        spread = read.evaluation_frame(connection, "seed_spread", filled.study)
+        assert read.is_compared(connection, filled.study)
+        connection.exec_driver_sql(f"DELETE FROM study_score WHERE evaluation_id = {filled.evaluations[0]:d}")  # noqa: S608
+        assert not read.is_compared(connection, filled.study)
+    headline = found.filter(headline=True).group_by("population").len()
+    assert dict(headline.iter_rows()) == {"correct_lesions": 2, "common_lesions": 2}
+    assert found.filter(population="correct_lesions")["whole_patch"].to_list() == pytest.approx([0.2] * 16)
+    common = spread.filter(population="common_lesions")
+    assert common["mean"].to_list() == pytest.approx([0.4, 0.4]) and common["seeds"].to_list() == [1, 1]
+
+
+def test_attributes_of_every_patch(engine: Engine, filled: Any) -> None:
+    with engine.connect() as connection:
+        found = read.patch_attributes(connection, filled.patch_set)
+        patches = read.load_patches(connection, filled.patch_set)
+        assert read.study_patch_set(connection, filled.study) == filled.patch_set
+        with pytest.raises(ValueError, match="no study 99"):
+            read.study_patch_set(connection, 99)
+    assert found["patch_id"].to_list() == patches.ids.tolist()
+    assert (found["pathology"].is_null().to_numpy() == ~patches.has_mask).all()
+    assert set(found["window_width"]) == {100} and set(found["view"]) == {"CC"}
