@@ -1,0 +1,133 @@
+"""Every localiser of one evaluation, scored on the same samples: a run's maps, and the baselines beside them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lesionlens.config import EvaluationConfig, Method, RunConfig, TrainingConfig
+from lesionlens.evaluation.baselines import BASELINES, baseline_maps
+from lesionlens.evaluation.explain import TARGETS, Explained, Target, explain
+from lesionlens.evaluation.explanations import Cut, Explanation, scorable
+from lesionlens.evaluation.localise import iou_at, score_grids, score_maps
+from lesionlens.evaluation.thresholds import CURVE, tuned
+from lesionlens.records import PatchArrays
+from lesionlens.training.backbones import Classifier
+from lesionlens.training.inputs import Inputs
+from lesionlens.training.weights import initial_model
+
+RANDOM: tuple[Method, ...] = ("grad_cam",)
+
+# Added to a run's seed for its random counterpart, so that no weight is shared with a run trained from its seed.
+OTHER_SEED = 1_000_003
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """What all localisers see: the test part, scored, and the validation lesions, on which thresholds are tuned.
+
+    inputs: all patches; test: those of the test part; rows, tuning_rows: their positions in the inputs.
+    """
+
+    inputs: Inputs
+    test: PatchArrays
+    rows: Sequence[int]
+    tuning_rows: Sequence[int]
+    evaluation: EvaluationConfig
+
+    @property
+    def tuning_masks(self) -> NDArray[np.bool_]:
+        masks: NDArray[np.bool_] = self.inputs.patches.masks[list(self.tuning_rows)]
+        return masks
+
+
+def run_maps(
+    model: Classifier, samples: Samples, advance: Callable[[int], None], stem: Tensor | None
+) -> tuple[Explained, list[Explanation]]:
+    """The run's predictions, and its maps of every method for the predicted and the true class, first method first."""
+    layer, methods = samples.evaluation.layer, samples.evaluation.methods
+    known = explain(model, samples.inputs, samples.rows, methods, layer, TARGETS, advance, stem)
+    tuning = explain(model, samples.inputs, samples.tuning_rows, methods, layer, ("predicted",), advance, stem)
+    levels = _levels(tuning, samples.tuning_masks, samples.evaluation)
+    maps = [
+        _explanation(method, target, known, samples.test, levels[method], samples.evaluation)
+        for method in methods
+        for target in TARGETS
+    ]
+    return known, maps
+
+
+def random_weights(
+    run: RunConfig, training: TrainingConfig, samples: Samples, advance: Callable[[int], None]
+) -> Explanation:
+    """The same architecture with random weights, explained by Grad-CAM for the class that it predicts itself."""
+    model, layer = random_model(run, training, samples.inputs.patches), samples.evaluation.layer
+    known = explain(model, samples.inputs, samples.rows, RANDOM, layer, ("predicted",), advance)
+    tuning = explain(model, samples.inputs, samples.tuning_rows, RANDOM, layer, ("predicted",), advance)
+    level = _levels(tuning, samples.tuning_masks, samples.evaluation)["grad_cam"]
+    found = _explanation("grad_cam", "predicted", known, samples.test, level, samples.evaluation)
+    return replace(found, method="random_weights")
+
+
+def random_model(run: RunConfig, training: TrainingConfig, patches: PatchArrays) -> Classifier:
+    """The run's architecture with random weights, its batch-norm statistics measured as before a training from none.
+
+    Made on the CPU, so that it is the same model whatever device it then runs on.
+    """
+    inputs = Inputs(patches, training.normalise, torch.device("cpu"))
+    other = run.model_copy(update={"seed": run.seed + OTHER_SEED})
+    from_none = training.model_copy(update={"weights": "none"})
+    return initial_model(other, from_none, len(patches.classes), inputs, inputs.rows("train"))
+
+
+def constant_localisers(samples: Samples) -> list[Explanation]:
+    """The three constant localisers, scored like maps; their region is the policy 'mask'."""
+    train, test = samples.inputs.patches.part("train"), samples.test
+    made = baseline_maps(train.masks[scorable(train)], test.masks.shape[1])
+    explanations = []
+    for name in BASELINES:
+        constant, level = made[name]
+        maps = np.broadcast_to(constant, test.masks.shape)
+        cut = np.full(len(test.ids), level)
+        # The level of a map that is only 0 and 1 says nothing, so none is stored.
+        shown = cut if name == "mean_mask" else np.full(len(test.ids), np.nan)
+        scores = score_maps(maps, test.masks, samples.evaluation.fixed_threshold)
+        cuts = {"mask": Cut(shown, iou_at(maps, test.masks, cut))}
+        explanations.append(Explanation(name, "none", "none", None, None, scores, cuts))
+    return explanations
+
+
+def _levels(known: Explained, masks: NDArray[np.bool_], evaluation: EvaluationConfig) -> dict[Method, float | None]:
+    """The threshold of each method with the highest mean IoU over the validation lesions; None without any."""
+    return {
+        method: tuned(score_grids(grids, masks, evaluation.scaling, evaluation.fixed_threshold).curve)
+        for (method, _target), grids in known.grids.items()
+    }
+
+
+def _explanation(
+    method: Method,
+    target: Target,
+    known: Explained,
+    test: PatchArrays,
+    level: float | None,
+    evaluation: EvaluationConfig,
+) -> Explanation:
+    """One method's maps for one target, scored under all four policies."""
+    grids = known.grids[method, target]
+    scores = score_grids(grids, test.masks, evaluation.scaling, evaluation.fixed_threshold)
+    count = len(test.ids)
+    chosen = np.full(count, np.nan)
+    if level is not None:
+        chosen = scores.curve[:, int(np.argmin(np.abs(CURVE - level)))]
+    cuts = {
+        "fixed": Cut(np.full(count, evaluation.fixed_threshold), scores.fixed_iou),
+        "otsu": Cut(scores.otsu_threshold, scores.otsu_iou),
+        "validation": Cut(np.full(count, np.nan if level is None else level), chosen),
+        "area": Cut(scores.area_threshold, scores.area_iou),
+    }
+    labels = known.predicted if target == "predicted" else test.labels
+    return Explanation(method, target, evaluation.layer, labels, grids, scores, cuts)
