@@ -15,6 +15,8 @@ from scipy.ndimage import gaussian_filter, zoom
 from lesionlens.presets import demo
 from lesionlens.records import ReportData
 
+from .evidence import EVIDENCE, add_evidence, add_shortcuts
+
 Factory = Callable[..., ReportData]
 
 LABELS = (
@@ -134,10 +136,11 @@ def _frames(record: Record) -> dict[str, list[dict[str, Any]]]:
         for p in record.patches
     ]  # fmt: skip
     for name in ("table_2_accuracy", "table_3_auc", "table_4_localization", "confusion_matrix", "class_scores",
-                 "run_scores", "epochs", "runs", "selected_runs", "iou_curves", "comparison"):  # fmt: skip
+                 "run_scores", "epochs", "runs", "selected_runs", "iou_curves", "comparison", *EVIDENCE):  # fmt: skip
         frames[name] = []
     for run_id, (backbone, strategy) in enumerate(record.runs, start=1):
         _add_run(frames, record, run_id, backbone, strategy)
+    add_shortcuts(frames)
     return frames
 
 
@@ -176,6 +179,7 @@ def _add_run(frames: dict, record: Record, run_id: int, backbone: str, strategy:
         })  # fmt: skip
     _add_localization(frames, record, key, accuracy)
     _add_curves(frames, record, key)
+    add_evidence(frames, record.of(run_id, correct=False), of_run, record.labels, key, hyper)
 
 
 def _add_localization(frames: dict, record: Record, key: dict, accuracy: float) -> None:

@@ -42,7 +42,8 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart in user units. `summary` says in words what the chart shows. y None: a chart of rows, top to bottom."""
+    """A chart in user units. `summary` says in words what the chart shows. y None: a chart of rows, top to bottom.
+    x_named: texts name the places on the x axis, in place of ticks."""
 
     name: str
     title: str
@@ -56,6 +57,7 @@ class Chart:
     lines: tuple[Line, ...] = ()
     dots: tuple[Dot, ...] = ()
     texts: tuple[Text, ...] = ()
+    x_named: bool = False
 
     @property
     def top(self) -> float:
@@ -67,7 +69,7 @@ class Chart:
 
     @property
     def x_ticks(self) -> tuple[Tick, ...]:
-        return ticks(self.x, 5)
+        return () if self.x_named else ticks(self.x, 5)
 
     @property
     def y_ticks(self) -> tuple[Tick, ...]:

@@ -41,6 +41,16 @@ FRAMES = {
     "comparison": ("evaluation_a", "evaluation_b", "score", "difference", "low", "high", "p_holm", "n"),
     "iou_curves": ("run_id", "method", "target", "threshold", "iou"),
     "selected_runs": ("run_id",),
+    "roc_curve": ("run_id", "code", "threshold", "false_positive_rate", "true_positive_rate"),
+    "reliability_curve": ("run_id", "confidence", "accuracy", "low", "high", "n"),
+    "calibration": ("run_id", "calibration_error", "low", "high"),
+    "binary_scores": ("run_id", "side", "score", "value", "low", "high", "n"),
+    "quadrants": ("run_id", "code", "correct", "located", "n", "lesions", "share"),
+    "erase_test": ("run_id", "population", "group_name", "n", "lesion_drop", "control_drop", "difference"),
+    "weight_randomisation": ("run_id", "step", "layer", "ssim", "ssim_chance", "rank_correlation"),
+    "shortcut_audit": ("features", "accuracy", "low", "high", "lowest_model_accuracy", "highest_model_accuracy"),
+    "stratum_scores": ("run_id", "stratum", "level", "name", "population", "value", "low", "high", "n", "whole_patch"),
+    "seed_spread": ("backbone", "strategy", "name", "seeds", "mean", "lowest", "highest"),
 }
 
 

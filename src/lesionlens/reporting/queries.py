@@ -24,6 +24,22 @@ where study_id = {study} order by run_id, true_ordinal, predicted_ordinal""",
 select patch_key, backbone, strategy, true_code, predicted_code, confidence, iou, whole_patch_iou
 from sample_results where run_id in (select run_id from study_run where study_id = {study})
 order by patch_key, run_id""",
+    "binary": """\
+select backbone, strategy, side, score, value, low, high, n
+from binary_scores where study_id = {study} order by run_id, side, score""",
+    "quadrants": """\
+select backbone, strategy, code, correct, located, n, lesions, share, patch_ids
+from quadrants where study_id = {study} order by run_id, ordinal, correct desc, located desc""",
+    "erase": """\
+select backbone, strategy, group_name, n, lesion_drop, control_drop, difference, difference_low, difference_high
+from erase_test where study_id = {study} and population = 'correct_lesions' order by run_id, group_name""",
+    "shortcuts": """\
+select features, accuracy, low, high, highest_model_accuracy
+from shortcut_audit where study_id = {study} order by accuracy""",
+    "strata": """\
+select backbone, strategy, stratum, level, name, value, low, high, n, whole_patch, centred_disc, random_weights
+from stratum_scores where study_id = {study} and population in ('all', 'correct_lesions')
+order by run_id, stratum, level, name""",
 }
 
 

@@ -11,7 +11,18 @@ from matplotlib import colormaps
 
 from lesionlens import __version__
 from lesionlens.records import ReportData
-from lesionlens.reporting import figures_localization, provenance, table_classes, table_data, table_localization, tables
+from lesionlens.reporting import (
+    figures_classification,
+    figures_evidence,
+    figures_localization,
+    provenance,
+    table_binary,
+    table_classes,
+    table_data,
+    table_evidence,
+    table_localization,
+    tables,
+)
 from lesionlens.reporting.answer import answer, subtitle
 from lesionlens.reporting.comparisons import comparisons
 from lesionlens.reporting.figures_training import learning_curves
@@ -71,6 +82,17 @@ def context(data: ReportData, values: dict[str, Any] | None) -> dict[str, Any]:
         "variants": table_localization.variants(data),
         "other_scores": table_localization.other_scores(data),
         "comparisons": comparisons(data),
+        "roc": figures_classification.roc_curves(data),
+        "reliability": figures_classification.reliability(data),
+        "binary": table_binary.binary(data),
+        "seeds": table_binary.spread_over_seeds(data),
+        "quadrants": table_evidence.quadrants(data),
+        "erase": table_evidence.erase(data),
+        "erase_chart": figures_evidence.erase_chart(data),
+        "randomisation": figures_evidence.randomisation(data),
+        "shortcuts": table_evidence.shortcuts(data),
+        "strata": table_evidence.strata(data),
+        "fractions": figures_evidence.by_mask_fraction(data),
         "exclusions": table_data.exclusions(data),
         "leaks": table_data.leaks(data),
         "exclusion_list": table_data.exclusion_list(data),

@@ -1,0 +1,168 @@
+"""Did the lesion matter? Quadrants, erase test, shortcut audit and strata as tables."""
+
+from lesionlens.records import ReportData
+from lesionlens.reporting.localization import BASELINES
+from lesionlens.reporting.models import Model, Row, confidence, frame, rows, shown
+from lesionlens.reporting.queries import query
+from lesionlens.reporting.table import Cell, Column, Table, TableRow, plain_number, scored
+from lesionlens.reporting.wording import DASH, METHODS, count, interval, number, plain
+
+FEATURES = {
+    "majority": "nothing (always the most frequent class)",
+    "size": "size and aspect of the window",
+    "intensity": "grey values: mean, spread, percentiles",
+    "sharpness": "sharpness",
+    "all": "all of these",
+}
+STRATA = {
+    "lesion_type": "Lesion",
+    "pathology": "Pathology",
+    "mask_fraction": "Share of the patch inside the annotation",
+    "subtlety": "Subtlety (1 subtle to 5 obvious)",
+    "breast_density": "Breast density (BI-RADS)",
+    "view": "View",
+}
+QUADRANTS = {
+    (True, True): "Right, looking at the lesion",
+    (True, False): "Right, looking elsewhere",
+    (False, True): "Wrong, looking at the lesion",
+    (False, False): "Wrong, looking elsewhere",
+}
+
+
+def quadrants(data: ReportData) -> Table:
+    """Per model and class: right or wrong, looking at the lesion or elsewhere, as counts and shares."""
+    names = {row["code"]: row["name"] for row in frame(data, "labels").to_dicts()} | {"all": "all lesions"}
+    columns = (
+        Column("Base model", numeric=False),
+        Column("Class", numeric=False),
+        Column("Lesions"),
+        *(Column(words, small="count and share") for words in QUADRANTS.values()),
+    )
+    body = []
+    for model in shown(data):
+        by_class: dict[str, list[Row]] = {}
+        for row in rows(data, "quadrants", run_id=model.run_id):
+            by_class.setdefault(row["code"], []).append(row)
+        for code, found in by_class.items():
+            placed = {(row["correct"], row["located"]): row for row in found}
+            cells = [Cell(model.title), Cell(names.get(code, code)), Cell(count(found[0]["lesions"]))]
+            for key in QUADRANTS:
+                cells.append(_counted(placed.get(key), "bad" if key == (True, False) else ""))
+            body.append(TableRow(tuple(cells), "total" if code == "all" else "", series=model.series))
+    notes = (
+        "Looking at the lesion: the map's maximum lies in the annotation. Right while looking elsewhere is what a "
+        "shortcut produces. The gallery lists the patches of each: filter by result and by where the map looks.",
+    )
+    return Table(
+        "quadrants", "Quadrants", "Right for the right reason?", columns, tuple(body), notes, query("quadrants", data)
+    )
+
+
+def _counted(row: Row | None, mark: str) -> Cell:
+    if row is None:
+        return Cell("0")
+    return Cell(count(row["n"]), f"{number(100 * row['share'], 0)} %" if row["share"] is not None else "", mark)
+
+
+def erase(data: ReportData) -> Table:
+    """Per model: how far the predicted class's probability falls without the lesion, and without as much tissue."""
+    columns = (
+        Column("Base model", numeric=False),
+        Column("Lesions", numeric=False),
+        Column("Count"),
+        Column("Lesion erased", small="mean fall of probability"),
+        Column("Tissue erased", small="same shape beside it"),
+        Column("Difference", small=f"{confidence(data)} interval"),
+    )
+    body = []
+    for model in shown(data):
+        found = rows(data, "erase_test", run_id=model.run_id, population="correct_lesions")
+        for row in found:
+            cells = [Cell(model.title), Cell("all" if row["group_name"] == "all" else row["group_name"])]
+            cells.append(Cell(count(row["n"])))
+            cells += [_part(row, name) for name in ("lesion_drop", "control_drop")]
+            low = row["difference_low"]
+            mark = "" if low is None else "good" if low > 0 else "open"
+            cells.append(_part(row, "difference", mark))
+            body.append(
+                TableRow(tuple(cells), "total" if row["group_name"] == "all" and len(found) > 1 else "", model.series)
+            )
+    notes = (
+        "Over correctly classified lesions with room for a control. The lesion is inpainted from its surroundings and "
+        "the patch classified again; then the same with an area of the same shape beside it. A difference whose "
+        "interval lies above zero says that the decision used the lesion. Inpainting leaves traces of its own, which "
+        "is why the control is subtracted.",
+    )
+    title = "Does the decision need the lesion?"
+    return Table("erase", "Erase test", title, columns, tuple(body), notes, query("erase", data))
+
+
+def _part(row: Row, name: str, mark: str = "") -> Cell:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return Cell(number(row[name], signed=True), interval(low, high), mark)
+
+
+def shortcuts(data: ReportData) -> Table:
+    """What a logistic regression achieves from numbers that know nothing of the lesion's shape."""
+    columns = (
+        Column("The regression sees", numeric=False),
+        Column("Accuracy", small=f"{confidence(data)} interval"),
+        Column("Networks of this study", small="lowest to highest accuracy"),
+    )
+    body = []
+    for row in rows(data, "shortcut_audit"):
+        lowest, highest = row["lowest_model_accuracy"], row["highest_model_accuracy"]
+        networks = DASH if lowest is None else f"{number(lowest)} to {number(highest)}"
+        close = highest is not None and row["high"] is not None and row["high"] >= highest
+        cells = (
+            Cell(plain(row["features"], FEATURES)),
+            scored(row["accuracy"], row["low"], row["high"], "bad" if close else ""),
+            Cell(networks),
+        )
+        body.append(TableRow(cells, "total" if row["features"] == "all" else ""))
+    notes = (
+        "A class that can be told from the window's size or its grey values alone needs no look at the lesion. Red: "
+        "the interval reaches the best network.",
+    )
+    title = "What do trivial features achieve?"
+    return Table("shortcuts", "Shortcut audit", title, columns, tuple(body), notes, query("shortcuts", data))
+
+
+def strata(data: ReportData) -> tuple[Table, ...]:
+    """One table per attribute: accuracy and LL of the best-classifying model's samples, by its values."""
+    found = frame(data, "stratum_scores")
+    present = [name for name in STRATA if name in found["stratum"].unique().to_list()]
+    return tuple(_stratum(data, name) for name in present)
+
+
+def _stratum(data: ReportData, stratum: str) -> Table:
+    columns = (
+        Column("Base model", numeric=False),
+        Column(STRATA[stratum], numeric=False),
+        Column("Patches"),
+        Column("Accuracy", small=f"{confidence(data)} interval"),
+        Column("LL score", small=f"{confidence(data)} interval"),
+        *(Column(plain(name, METHODS).capitalize(), small="LL") for name in BASELINES),
+    )
+    body = [row for model in shown(data) for row in _levels(data, model, stratum)]
+    return Table(
+        f"stratum-{stratum.replace('_', '-')}", "By", STRATA[stratum][0].lower() + STRATA[stratum][1:], columns,
+        tuple(body), sql=query("strata", data),
+    )  # fmt: skip
+
+
+def _levels(data: ReportData, model: Model, stratum: str) -> list[TableRow]:
+    levels: dict[str, dict[str, Row]] = {}
+    for row in rows(data, "stratum_scores", run_id=model.run_id, stratum=stratum):
+        if row["name"] == "accuracy" or row["population"] == "correct_lesions":
+            levels.setdefault(row["level"], {})[row["name"]] = row
+    body = []
+    for level, found in levels.items():
+        accuracy, ll = found.get("accuracy"), found.get("ll")
+        cells = [Cell(model.title), Cell(level.replace("_", " ")), Cell(count(accuracy["n"]) if accuracy else DASH)]
+        for one in (accuracy, ll):
+            cells.append(scored(one["value"], one["low"], one["high"]) if one else Cell(DASH))
+        cells += [plain_number(ll[name] if ll else None) for name in BASELINES]
+        body.append(TableRow(tuple(cells), series=model.series))
+    return body
