@@ -76,31 +76,26 @@ def test_exact_is_the_plain_loop(
     name: str, tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
 ) -> None:
     """The loop as anyone would write it: every layer runs in every step, Adam as torch has it."""
-    patches, run, training = make_patches(32, 16), make_run(name, "simultaneous"), make_training(2, exact=True)
-    results = list(fit(run, training, patches, tmp_path / "run", tmp_path / "cache", "cpu"))
+    patches, run, training = make_patches(32, 16), make_run(name, "simultaneous"), make_training(exact=True)
+    result = next(fit(run, training, patches, tmp_path / "run", tmp_path / "cache", "cpu"))
     model, inputs = first_model(run, training, patches), Inputs(patches, "train", torch.device("cpu"))
     optimizer = torch.optim.Adam(parameter_groups(model, HEAD_1_2, run, rule_of(run, training)))
-    labels = torch.from_numpy(patches.labels)
-    expected = []
-    for epoch in (1, 2):
-        losses = []
-        with reproducible(inputs.device, run.seed, epoch):
-            model.train()
-            model.stem.eval().requires_grad_(False)
-            for batch in batches(inputs.rows("train"), 16, run.seed, epoch):
-                optimizer.zero_grad()
-                loss = torch.nn.functional.cross_entropy(model(inputs(batch)), labels[batch])
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                losses.append(loss.item())
-            model.eval()
-            with torch.no_grad():
-                rows = inputs.rows("validation")
-                validation = torch.nn.functional.cross_entropy(model(inputs(rows)), labels[rows], reduction="sum")
-        expected.append((sum(losses) / len(losses), float(validation) / len(rows)))
-    assert [each[:2] for each in figures(results)] == expected
-    assert results[-1].checkpoints[1].epoch == 2
-    kept = read_checkpoint(tmp_path / "run", results[-1].checkpoints[1]).model
+    labels, losses = torch.from_numpy(patches.labels), []
+    with reproducible(inputs.device, run.seed, 1):
+        model.train()
+        model.stem.eval().requires_grad_(False)
+        for batch in batches(inputs.rows("train"), 16, run.seed, 1):
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(model(inputs(batch)), labels[batch])
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(loss.item())
+        model.eval()
+        with torch.no_grad():
+            rows = inputs.rows("validation")
+            validation = torch.nn.functional.cross_entropy(model(inputs(rows)), labels[rows], reduction="sum")
+    assert (result.train_loss, result.validation_loss) == (sum(losses) / 2, float(validation) / len(rows))
+    kept = read_checkpoint(tmp_path / "run", result.checkpoints[1]).model
     assert all(torch.equal(kept[key], tensor) for key, tensor in model.state_dict().items())
 
 
