@@ -30,7 +30,7 @@ LIMITS = {POOL: 8, SHARES: 1}
 WORKER = ("worker", "start", "--pool")
 RUNNING = ("-m", "prefect.engine")
 STOP_SECONDS = 60
-RESTART_SECONDS = 60
+RESTART_SECONDS = 20
 """A part that ends sooner than this after its start is not started again."""
 SHARED = ("LESIONLENS_DATABASE_URL", "LESIONLENS_CHECKPOINTS")
 SOURCES = ("prefect.yaml", "flows/*.py", "src/lesionlens/config.py")

@@ -1,5 +1,6 @@
 """Which device a run works on, by a name that no other device in the world has, and its slots."""
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +37,10 @@ def device_slot(engine: Engine, execution: ExecutionConfig) -> Iterator[str]:
 
 
 def device_name(device: str) -> str:
-    """The GPU's own number, whatever CUDA_VISIBLE_DEVICES calls it; for the CPU, the machine's name."""
+    """The GPU's own number, whatever CUDA_VISIBLE_DEVICES calls it; for the CPU, the machine's name.
+
+    `LESIONLENS_MACHINE` names a machine whose host name is not its own, a container's for example.
+    """
     if device == "cuda":
         return f"GPU {torch.cuda.get_device_properties(torch.cuda.current_device()).uuid}"
-    return f"CPU of {socket.gethostname()}"
+    return f"CPU of {os.environ.get('LESIONLENS_MACHINE') or socket.gethostname()}"

@@ -1,7 +1,7 @@
 """Progress of long work: bars in a terminal, plain lines every ten seconds elsewhere.
 
 Bars are drawn on the console that Prefect logs to, so a log line appears above them and tears nothing.
-Plain lines go to the run's log where there is one, and so to Prefect's UI.
+Plain lines go to the run's log where there is one, and so to Prefect's UI, where an artifact moves, too.
 """
 
 import logging
@@ -17,6 +17,8 @@ from prefect.exceptions import MissingContextError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.theme import Theme
+
+from tasks.artifacts import moving
 
 LINE_SECONDS = 10.0
 """Seconds between two plain lines of one stage."""
@@ -69,6 +71,10 @@ class Stage:
         whole = "" if self.total is None else f"/{self.total}"
         return f"{self.done}{whole} {self.unit}"
 
+    def standing(self) -> tuple[float | None, str]:
+        """Per cent done, None while the whole is unknown, and the stage's line."""
+        return (100 * self.done / self.total if self.total else None), self.line()
+
     def line(self) -> str:
         """Where the stage stands, in one line."""
         pace = self.pace()
@@ -99,7 +105,7 @@ def stage(title: str, unit: str = "items", total: int | None = None) -> Iterator
     """
     current = Stage(title, unit, total)
     shown = _bar(current) if _terminal() else _lines(current)
-    with shown as advance:
+    with moving(current.standing), shown as advance:
         yield advance
 
 

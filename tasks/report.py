@@ -10,6 +10,7 @@ from db.lease import lease
 from lesionlens.home import home
 from lesionlens.identity import digest
 from lesionlens.reporting.render import render
+from tasks.artifacts import publish
 from tasks.recorded import recorded
 
 
@@ -32,3 +33,11 @@ def render_report(study_id: int) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(html)
     return path
+
+
+@recorded("publish results", "publish results of study {study_id}")
+def publish_results(study_id: int) -> None:
+    """Show answer, table and report in Prefect's UI."""
+    with make_engine().connect() as connection:
+        data = read.report_data(connection, study_id)
+    publish(study_id, data)

@@ -6,9 +6,9 @@ the only part left out of digests.
 """
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 Backbone = Literal["vgg16", "vgg19", "resnet34", "resnet50", "resnet18", "vgg11_bn", "efficientnet_b0"]
 Strategy = Literal["gradual", "simultaneous"]
@@ -247,3 +247,17 @@ class StudyConfig(Frozen):
         if self.data.source == "manifest" and self.split.rule == "paper":
             raise ValueError("split.rule paper is about CBIS-DDSM: choose sound, or official, for a manifest")
         return self
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _name_options_of_another_version(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(given)
+        except ValidationError as error:
+            unknown = [".".join(map(str, e["loc"])) for e in error.errors() if e["type"] == "extra_forbidden"]
+            if not unknown:
+                raise
+            raise ValueError(
+                f"this version has no option {', '.join(unknown)}: the configuration was made for another one. "
+                "Leave the option out; deployments with today's options are registered by `make serve`"
+            ) from error
