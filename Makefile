@@ -20,7 +20,7 @@ $(READY): pyproject.toml requirements.lock
 demo: $(READY) ## the whole study on synthetic mammograms, in minutes
 	@$(BIN)/python -m flows demo
 
-study: $(READY) ## the study on CBIS-DDSM: make study DATA=/path/to/cbis-ddsm PRESET=sound|paper
+study: $(READY) ## the study on CBIS-DDSM or own images (docs/data.md): make study DATA=/path PRESET=sound|paper
 	@test -n "$(DATA)" || { echo "Name the data folder: make study DATA=/path/to/cbis-ddsm PRESET=sound"; exit 2; }
 	@$(BIN)/python -m flows study --preset "$(PRESET)" --data "$(DATA)"
 

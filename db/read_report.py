@@ -45,6 +45,14 @@ QUERIES: dict[str, LiteralString] = {
     "maps": f"SELECT {RUN}, x.patch_id, x.method, x.target, x.rows, x.cols, x.grid {OF_STUDY}"
     " JOIN evaluation AS v ON v.id = e.evaluation_id JOIN explanation AS x ON x.evaluation_id = e.evaluation_id"
     f" AND x.method = v.config #>> '{{methods,0}}' WHERE {STUDY} ORDER BY e.run_id, x.patch_id, x.target",
+    "contact_sheet": "SELECT l.code, l.name, i.key AS image_key, i.patient, i.laterality, i.view, x.part, x.window_x0,"
+    " x.window_y0, x.window_x1, x.window_y1, x.pixels, x.mask, o.width, o.height, o.pixels AS overview FROM ("
+    "SELECT p.*, row_number() OVER (PARTITION BY p.label_id ORDER BY p.id) AS place FROM ("
+    "SELECT DISTINCT ON (patch.label_id, patch.image_id) patch.* FROM study JOIN patch USING (patch_set_id)"
+    " JOIN overview ON overview.image_id = patch.image_id WHERE study.id = %(study_id)s"
+    " ORDER BY patch.label_id, patch.image_id, patch.id) AS p) AS x"
+    " JOIN overview AS o ON o.image_id = x.image_id JOIN image AS i ON i.id = x.image_id"
+    " JOIN label AS l ON l.id = x.label_id WHERE x.place <= 4 ORDER BY l.ordinal, x.id",
     "exclusion_reasons": "SELECT * FROM exclusion_reasons WHERE study_id = %(study_id)s ORDER BY lesions DESC, reason",
     "exclusions": "SELECT i.key AS image_key, l.key AS lesion_key, x.reason, x.detail FROM study AS s"
     " JOIN exclusion AS x ON x.patch_set_id = s.patch_set_id JOIN image AS i ON i.id = x.image_id"

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from flows import server
 from flows.processes import ServerError
 from lesionlens.config import StudyConfig
+from lesionlens.data.readers import recognise
 from lesionlens.home import home
 from lesionlens.presets import PRESETS, preset
 
@@ -45,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("demo", help="the whole study on synthetic mammograms")
     study = commands.add_parser("study", help="the whole study on a data set")
     study.add_argument("--preset", choices=PRESETS, default="sound", help="a named configuration")
-    study.add_argument("--data", type=Path, help="folder that holds csv/ and jpeg/")
+    study.add_argument("--data", type=Path, help="folder of CBIS-DDSM, or of a manifest.csv (docs/data.md)")
     study.add_argument("--config", type=Path, help="a StudyConfig as JSON, instead of a preset")
     commands.add_parser("serve", help="Prefect server, UI and worker on 127.0.0.1:4200")
     worker = commands.add_parser(
@@ -61,7 +62,10 @@ def _configuration(options: argparse.Namespace) -> StudyConfig:
         return preset("demo")
     if options.config is not None:
         return StudyConfig.model_validate_json(options.config.read_text())
-    return preset(options.preset, options.data.resolve() if options.data else None)
+    if options.data is None:
+        return preset(options.preset)
+    root = options.data.resolve()
+    return StudyConfig.model_validate(preset(options.preset, root).model_dump() | {"data": recognise(root)})
 
 
 def _run(config: StudyConfig) -> int:

@@ -135,6 +135,7 @@ def _frames(record: Record) -> dict[str, list[dict[str, Any]]]:
          "mask": None if p["mask"] is None else _png(p["mask"].astype(np.uint8) * 255)}
         for p in record.patches
     ]  # fmt: skip
+    frames["contact_sheet"] = [_cut(record, n, p) for n, p in enumerate(record.patches[: 2 * len(record.labels)])]
     for name in ("table_2_accuracy", "table_3_auc", "table_4_localization", "confusion_matrix", "class_scores",
                  "run_scores", "epochs", "runs", "selected_runs", "iou_curves", "comparison", *EVIDENCE):  # fmt: skip
         frames[name] = []
@@ -142,6 +143,19 @@ def _frames(record: Record) -> dict[str, list[dict[str, Any]]]:
         _add_run(frames, record, run_id, backbone, strategy)
     add_shortcuts(frames)
     return frames
+
+
+def _cut(record: Record, n: int, patch: dict[str, Any]) -> dict[str, Any]:
+    """A patch as if cut from an image of 400 x 600 pixels at (100, 200), 192 pixels wide and high."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((320, 213), 60 + n, dtype=np.uint8)).save(buffer, "WEBP")
+    code, name, *_ = record.labels[patch["ordinal"]]
+    return {
+        "code": code, "name": name, "image_key": f"image {n}", "patient": patch["patient"].replace("_", ""),
+        "laterality": "LEFT", "view": "CC", "part": "test", "window_x0": 100, "window_y0": 200,
+        "window_x1": 292, "window_y1": 392, "pixels": _png(patch["pixels"]), "mask": None if patch["mask"] is None else _png(patch["mask"]),
+        "width": 400, "height": 600, "overview": buffer.getvalue(),
+    }  # fmt: skip
 
 
 def _add_run(frames: dict, record: Record, run_id: int, backbone: str, strategy: str) -> None:

@@ -127,7 +127,12 @@ def subtitle(data: ReportData) -> str:
     labels = frame(data, "labels")
     test = frame(data, "table_1_patches")["test"].sum() or 0
     source = lookup(data.study.get("config"), "data.source")
-    kinds = {"phantom": "synthetic mammograms", "cbis_kaggle": "CBIS-DDSM mammograms (Kaggle edition)"}
+    kinds = {
+        "phantom": "synthetic mammograms",
+        "cbis_kaggle": "CBIS-DDSM mammograms (Kaggle edition)",
+        "cbis_dicom": "CBIS-DDSM mammograms (DICOM edition)",
+        "manifest": "own images",
+    }
     parts = [
         counted(len(evaluated(data)), "evaluated model", "evaluated models"),
         counted(labels.height, "class", "classes"),

@@ -38,6 +38,7 @@ FRAMES = {
     "normalisation": ("code", "mean", "std"),
     "exclusions": ("image_key", "lesion_key", "reason", "detail"),
     "runs": ("run_id", "backbone", "strategy", "batch_size", "unit_rate", "seed", "status", "reason"),
+    "contact_sheet": ("code", "name", "patient", "part", "window_x0", "pixels", "mask", "width", "height", "overview"),
     "comparison": ("evaluation_a", "evaluation_b", "score", "difference", "low", "high", "p_holm", "n"),
     "iou_curves": ("run_id", "method", "target", "threshold", "iou"),
     "selected_runs": ("run_id",),

@@ -25,11 +25,13 @@ from lesionlens.reporting import (
 )
 from lesionlens.reporting.answer import answer, subtitle
 from lesionlens.reporting.comparisons import comparisons
+from lesionlens.reporting.contact_sheet import contact_sheet
 from lesionlens.reporting.figures_training import learning_curves
 from lesionlens.reporting.gallery import gallery
 from lesionlens.reporting.models import confidence, evaluated, lookup, shown
 from lesionlens.reporting.published import published
 from lesionlens.reporting.queries import query
+from lesionlens.reporting.tables import same_classes
 from lesionlens.reporting.warnings import warnings
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
@@ -66,7 +68,7 @@ def context(data: ReportData, values: dict[str, Any] | None) -> dict[str, Any]:
         "confidence": confidence(data),
         "shown": shown(data),
         "not_shown": len(evaluated(data)) - len(shown(data)),
-        "published": known,
+        "published": known if same_classes(data, known) else None,
         "forest": figures_localization.forest(data),
         "thresholds": figures_localization.threshold_curves(data),
         "learning": learning_curves(data),
@@ -94,6 +96,7 @@ def context(data: ReportData, values: dict[str, Any] | None) -> dict[str, Any]:
         "strata": table_evidence.strata(data),
         "fractions": figures_evidence.by_mask_fraction(data),
         "exclusions": table_data.exclusions(data),
+        "contact_sheet": contact_sheet(data),
         "leaks": table_data.leaks(data),
         "exclusion_list": table_data.exclusion_list(data),
         "normalisation": table_data.normalisation(data),

@@ -25,12 +25,12 @@ BY_FILE = {
     "path_refused": "a path in the table is not of the expected form",
     "image_missing": "no image file",
     "image_ambiguous": "several image files fit",
-    "image_refused": "the image's link leaves the data folder",
+    "image_refused": "the image lies outside the data folder",
     "image_unreadable": "the image file is unreadable",
     "image_too_large": "the image is too large",
     "mask_missing": "no mask file",
     "mask_ambiguous": "several mask files fit",
-    "mask_refused": "the mask's link leaves the data folder",
+    "mask_refused": "the mask lies outside the data folder",
     "mask_unreadable": "the mask file is unreadable",
     "mask_too_large": "the mask is too large",
     "mask_shape": "mask and image have different shapes",
@@ -55,7 +55,7 @@ def table_1(data: ReportData, known: Published) -> Table:
         columns += [Column("Test", small="published reports")]
     body = []
     for row in found:
-        cells = [Cell(row["label"], row["code"])]
+        cells = [Cell(row["label"], row["code"] if row["code"] != row["label"] else "")]
         cells += [Cell(count(row[name])) for name in ("train", "validation", "train_and_validation", "test")]
         if beside:
             theirs = known.patches[row["code"]]
@@ -68,7 +68,7 @@ def table_1(data: ReportData, known: Published) -> Table:
             "Both are shown.",
         )
         if beside
-        else ("The classes differ from the published ones, so the published counts are not set beside them.",)
+        else ()
     )
     return Table(
         "table-1", "Table I", "Patches of each class", tuple(columns), tuple(body), notes, query("table_1", data)

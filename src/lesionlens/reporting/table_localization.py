@@ -6,7 +6,7 @@ from lesionlens.reporting.models import Model, Row, confidence, rows, shown
 from lesionlens.reporting.published import Published
 from lesionlens.reporting.queries import query
 from lesionlens.reporting.table import Cell, Column, Table, TableRow, difference, plain_number, scored
-from lesionlens.reporting.tables import unmatched
+from lesionlens.reporting.tables import same_classes, unmatched, without_published
 from lesionlens.reporting.wording import (
     BACKBONES,
     DASH,
@@ -20,6 +20,7 @@ from lesionlens.reporting.wording import (
     plain,
 )
 
+CBIS = ("cbis_kaggle", "cbis_dicom")
 MARKS = {"above": "good", "over": "good", "same": "open", "below": "bad", "none": ""}
 
 
@@ -45,16 +46,20 @@ def table_4(data: ReportData, known: Published) -> Table:
             cells += [plain_number(run["localization"], 3), Cell(DASH)]
             cells.append(plain_number(run["accuracy_x_localization"], 3))
             body.append(TableRow(tuple(cells), "published"))
-    notes = (
-        *unmatched(found, known),
+    meaning = (
         "LL: mean IoU of the marked region with the annotation, over correctly classified lesion patches. "
         "Means over different subsets of samples are not strictly comparable between models.",
+    )
+    theirs = (
         "The study says neither at which threshold it cut the maps nor how it counted background, which has no "
         "annotation. Counting background as 0 would lower its best model's score by about 28 %. Here background "
         "stays out, and the whole threshold curve is shown below.",
     )
+    beside = same_classes(data, known)
+    notes = (*unmatched(found, known), *meaning, *theirs) if beside else meaning
     title = "Lesion localisation beside accuracy"
-    return Table("table-4", "Table IV", title, columns, tuple(body), notes, query("table_4", data))
+    table = Table("table-4", "Table IV", title, columns, tuple(body), notes, query("table_4", data))
+    return table if beside else without_published(table)
 
 
 def _row(model: Model, row: Row, known: Published) -> TableRow:
@@ -127,10 +132,13 @@ def groups(data: ReportData) -> Table:
         for group, own, placed in by_group(data, model):
             cells = [Cell(model.title), Cell(group), Cell(count(own.n)), scored(own.value, own.low, own.high, "strong")]
             body.append(TableRow((*cells, *_standing_cells(placed)), series=model.series))
-    notes = (
-        "Pooled scores hide the difference between groups. In CBIS-DDSM the outlines of calcifications were not "
-        "refined by its makers and are far larger than the calcifications themselves.",
+    cbis = data.study.get("dataset_kind") in CBIS
+    pooled = "Pooled scores hide the difference between groups."
+    outlines = (
+        "In CBIS-DDSM the outlines of calcifications were not refined by its makers and are far larger than the "
+        "calcifications themselves."
     )
+    notes = (pooled, outlines) if cbis else (pooled,)
     return Table("groups", "By kind of lesion", "Localisation of each kind of lesion", columns, tuple(body), notes)
 
 

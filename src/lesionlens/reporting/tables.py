@@ -1,5 +1,7 @@
 """Tables I to III in the study's layout, with the published values beside this study's."""
 
+from dataclasses import replace
+
 from lesionlens.records import ReportData
 from lesionlens.reporting.models import Model, confidence, frame, rows, shown
 from lesionlens.reporting.published import Published
@@ -37,6 +39,13 @@ def same_classes(data: ReportData, known: Published) -> bool:
     return tuple(frame(data, "labels").sort("ordinal")["code"].to_list()) == known.classes
 
 
+def without_published(table: Table) -> Table:
+    """The table without its published columns and rows."""
+    kept = [n for n, c in enumerate(table.columns) if c.small != "published" and c.text != "Difference"]
+    body = tuple(replace(row, cells=tuple(row.cells[n] for n in kept)) for row in table.rows if row.mark != "published")
+    return replace(table, columns=tuple(table.columns[n] for n in kept), rows=body)
+
+
 def table_2(data: ReportData, known: Published) -> Table:
     """Accuracy on test patches with interval, beside the published accuracy of the same backbone and strategy."""
     columns = (
@@ -62,15 +71,17 @@ def table_2(data: ReportData, known: Published) -> Table:
     cells = [Cell(reference["name"]), Cell(DASH), Cell(count(reference["batch_size"]))]
     cells += [Cell(DASH)] * 3 + [plain_number(reference["accuracy"]), Cell(DASH), Cell(DASH)]
     body.append(TableRow(tuple(cells), "published"))
-    notes = (
-        *unmatched(found, known),
+    chosen = (
         "Where several hyper-parameter sets were tried, the run with the lowest validation loss is shown; "
         "test accuracy chooses nothing.",
-        "The published accuracies come without intervals. With 619 test patches they would be about ±0.04.",
     )
-    return Table(
+    theirs = "The published accuracies come without intervals. With 619 test patches they would be about ±0.04."
+    beside = same_classes(data, known)
+    notes = (*unmatched(found, known), *chosen, theirs) if beside else chosen
+    table = Table(
         "table-2", "Table II", "Model accuracy on test patches", columns, tuple(body), notes, query("table_2", data)
     )
+    return table if beside else without_published(table)
 
 
 def _accuracy_row(data: ReportData, model: Model, known: Published) -> TableRow:
@@ -101,7 +112,7 @@ def table_3(data: ReportData, known: Published) -> Table:
     labels = frame(data, "labels").sort("ordinal").to_dicts()
     beside = same_classes(data, known)
     columns = [Column("Base model", numeric=False), Column("Average")]
-    columns += [Column(label["code"], small=label["name"]) for label in labels]
+    columns += [Column(x["code"], small=x["name"] if x["name"] != x["code"] else "") for x in labels]
     codes = ["mean", *(label["code"] for label in labels)]
     body = []
     found = shown(data)
@@ -121,7 +132,7 @@ def table_3(data: ReportData, known: Published) -> Table:
                 title = f"{plain(backbone, BACKBONES)}, {plain(name, STRATEGIES)}"
                 body.append(_published_auc(title, run, codes))
     notes = (
-        *(unmatched(found, known) if beside else ("The classes differ from the published ones.",)),
+        *unmatched(found, known),
         "The published AUC is not one of probabilities: recomputed as (recall + specificity) / 2 from the published "
         "reports it matches all twenty class values within rounding. So both kinds are shown; compare the published "
         "rows with those from hard predictions, and use the one from probabilities for everything else.",
@@ -133,7 +144,7 @@ def table_3(data: ReportData, known: Published) -> Table:
         "One-vs-rest area under the ROC curve",
         tuple(columns),
         tuple(body),
-        notes,
+        notes if beside else ("From probabilities is the one to use.",),
         query("table_3", data),
     )
 
