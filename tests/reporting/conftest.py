@@ -153,7 +153,8 @@ def _cut(record: Record, n: int, patch: dict[str, Any]) -> dict[str, Any]:
     return {
         "code": code, "name": name, "image_key": f"image {n}", "patient": patch["patient"].replace("_", ""),
         "laterality": "LEFT", "view": "CC", "part": "test", "window_x0": 100, "window_y0": 200,
-        "window_x1": 292, "window_y1": 392, "pixels": _png(patch["pixels"]), "mask": None if patch["mask"] is None else _png(patch["mask"]),
+        "window_x1": 292, "window_y1": 392, "pixels": _png(patch["pixels"]),
+        "mask": None if patch["mask"] is None else _png(patch["mask"]),
         "width": 400, "height": 600, "overview": buffer.getvalue(),
     }  # fmt: skip
 
