@@ -1,0 +1,182 @@
+"""Preparing patches into a real record: in batches, again, after a kill; the study's Table I from the real files."""
+
+import csv
+import gc
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from prefect.logging import disable_run_logger
+from sqlalchemy import Engine, text
+
+from lesionlens.config import (
+    BackgroundConfig,
+    DataConfig,
+    ExecutionConfig,
+    PatchConfig,
+    PhantomConfig,
+    StudyConfig,
+)
+from lesionlens.data.phantom import write_phantom
+from lesionlens.data.readers import read_index
+from lesionlens.presets import paper
+from lesionlens.records import Patch
+from tasks import prepare
+
+PHANTOM = PhantomConfig(height=400, width=260, train_per_class=3, test_per_class=2, callback_free=4)
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("prepare") / "phantom"
+    write_phantom(PHANTOM, root)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    with disable_run_logger():
+        yield
+
+
+def study(root: Path) -> StudyConfig:
+    return StudyConfig(
+        data=DataConfig(root=root),
+        patches=PatchConfig(size=32),
+        background=BackgroundConfig(size=60, train=6, test=3),
+        execution=ExecutionConfig(workers=1),
+    )
+
+
+def numbers(engine: Engine, query: str) -> list[tuple[object, ...]]:
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(query))]
+
+
+def test_the_second_time_does_nothing(engine: Engine, phantom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = prepare.prepare_patches.fn(study(phantom), phantom)
+    monkeypatch.setattr(prepare, "build_patches", None)  # whoever cuts again fails
+    assert prepare.prepare_patches.fn(study(phantom), phantom) == first
+    assert numbers(engine, "SELECT count(*), count(finished_at) FROM patch_set") == [(1, 1)]
+    classes = numbers(engine, "SELECT count(DISTINCT label_id) FROM patch JOIN overview USING (image_id)")
+    assert classes == [(5,)]
+
+
+def test_batches_are_committed_while_cutting_and_a_killed_set_is_begun_anew(
+    engine: Engine, phantom: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was stored before the kill is there, but is no patch set yet; the next attempt replaces it."""
+    build, seen = prepare.build_patches, []
+    monkeypatch.setattr(prepare, "BATCH", 8)
+
+    def killed(*arguments: object) -> Iterator[object]:
+        for n, item in enumerate(build(*arguments)):  # type: ignore[arg-type]
+            if n == 24:
+                seen.extend(numbers(engine, "SELECT (SELECT count(*) FROM patch) + (SELECT count(*) FROM exclusion)"))
+                raise KeyboardInterrupt
+            yield item
+
+    monkeypatch.setattr(prepare, "build_patches", killed)
+    with pytest.raises(KeyboardInterrupt):
+        prepare.prepare_patches.fn(study(phantom), phantom)
+    (stored,) = seen
+    assert 12 <= stored[0] <= 24  # some of the items are overviews
+    assert numbers(engine, "SELECT count(*), count(finished_at) FROM patch_set") == [(1, 0)]
+    monkeypatch.setattr(prepare, "build_patches", build)
+    prepare.prepare_patches.fn(study(phantom), phantom)
+    assert numbers(engine, "SELECT count(*), count(finished_at) FROM patch_set") == [(1, 1)]
+    lesions = "SELECT count(*) FROM lesion"
+    reasons = "SELECT count(*) FROM exclusion WHERE lesion_id IS NOT NULL"
+    assert numbers(engine, f"SELECT ({lesions}) - ({reasons}) - (SELECT count(lesion_id) FROM patch)") == [(0,)]  # noqa: S608
+
+
+def test_memory_does_not_grow_with_the_data_set(phantom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more than a batch of patches is alive at a time."""
+    most = 0
+    monkeypatch.setattr(prepare, "BATCH", 16)
+
+    class Writer:
+        patch_set_id = 1
+
+        def add(self, connection: object, items: object) -> None:
+            nonlocal most
+            gc.collect()
+            most = max(most, sum(isinstance(thing, Patch) for thing in gc.get_objects()))
+
+        def close(self, *arguments: object) -> None:
+            pass
+
+    class NoEngine:
+        def begin(self) -> "NoEngine":
+            return self
+
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *arguments: object) -> None: ...
+
+    config = study(phantom)
+    index = read_index(config.data, phantom)
+    prepare._cut(NoEngine(), Writer(), index, phantom, config)  # type: ignore[arg-type]
+    assert 16 <= most <= 16 + 8  # a batch, and the patches of the image and background images in flight
+
+
+@pytest.fixture(scope="module")
+def real_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The four real case files; every picture they name is there, all the same small one, its mask another."""
+    source = Path(os.environ.get("LESIONLENS_CBIS", Path(__file__).resolve().parents[2].parent / "shared/cbis")) / "csv"
+    root = tmp_path_factory.mktemp("cbis")
+    (root / "csv").mkdir()
+    tissue = np.random.default_rng(0).integers(60, 200, (64, 40), dtype=np.uint8)
+    mask = np.zeros((64, 40), dtype=np.uint8)
+    mask[20:30, 10:22] = 255
+    Image.fromarray(tissue).save(root / "tissue.png")
+    Image.fromarray(mask).save(root / "mask.png")
+    lines = ["image_path,SeriesDescription,BitsAllocated,PatientID,Rows,Columns"]
+    for table in sorted(source.glob("*_case_description_*_set.csv")):
+        shutil.copy(table, root / "csv")
+        with table.open(newline="") as file:
+            for row in csv.DictReader(file):
+                for column, picture, words, bits in (
+                    ("image file path", "tissue", "full mammogram images", 16),
+                    ("ROI mask file path", "mask", "ROI mask images", 8),
+                ):
+                    series = row[column].split("/")[2]
+                    path = root / "jpeg" / series / f"{picture}.png"
+                    if not path.exists():
+                        path.parent.mkdir(parents=True, exist_ok=True)
+                        os.link(root / f"{picture}.png", path)
+                        lines.append(f"CBIS-DDSM/jpeg/{series}/{picture}.png,{words},{bits},x,64,40")
+    (root / "csv/dicom_info.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+@pytest.mark.slow
+def test_table_1_and_every_row_of_the_real_case_files(engine: Engine, real_tables: Path) -> None:
+    """The preset of the study, from the real tables to the record: its Table I, and a reason for every other row."""
+    root = real_tables
+    base = paper(root)
+    config = base.model_copy(
+        update={
+            "patches": base.patches.model_copy(update={"size": 32}),
+            "background": base.background.model_copy(update={"size": 12}),
+        }
+    )
+    patch_set = prepare.prepare_patches.fn(config, root)
+    prepare.plan_study.fn(config, patch_set)
+    table = numbers(engine, "SELECT code, train_and_validation, test FROM table_1_patches ORDER BY ordinal")
+    assert table[1:] == [("BC", 358, 110), ("BM", 554, 183), ("MC", 375, 110), ("MM", 599, 144)]
+    assert table[0] == ("B", 644, 310)
+    query = "SELECT reason, count(*) FROM exclusion WHERE lesion_id IS NOT NULL GROUP BY reason"
+    reasons = dict(numbers(engine, query))
+    assert reasons == {"no_target_class": 679, "overwritten": 216, "class_of_first_row": 5, "part_left_out": 235}
+    patches = numbers(engine, "SELECT count(*) FROM patch WHERE lesion_id IS NOT NULL")[0][0]
+    assert patches + sum(reasons.values()) == 3568  # type: ignore[operator]
+    shared = numbers(
+        engine, "SELECT shared FROM split_check WHERE unit = 'patient' AND part_b = 'test' AND part_a = 'train'"
+    )
+    assert shared[0][0] > 31  # type: ignore[operator]
+    assert study_id
