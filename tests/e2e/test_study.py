@@ -25,6 +25,19 @@ def test_every_test_sample_has_a_result_in_every_run(finished: Any) -> None:
     assert counts == [str(tested)] * 4
 
 
+def test_every_run_is_audited_and_the_patch_set_once(finished: Any) -> None:
+    for view in ("erase_test", "quadrants", "stratum_scores", "reliability_curve", "binary_scores", "roc_curve",
+                 "weight_randomisation", "iou_curves", "localization_scores"):  # fmt: skip
+        assert finished.sql(f"SELECT count(DISTINCT run_id) AS n FROM {view}").item() == "4", view  # noqa: S608
+    sides = finished.sql("SELECT DISTINCT side FROM binary_scores ORDER BY side").to_series().to_list()
+    assert sides == ["lesion", "malignant"]
+    common = finished.sql("SELECT DISTINCT n FROM localization_scores WHERE population = 'common_lesions' AND headline"
+                          " AND group_name = 'all'")  # fmt: skip
+    assert common.height == 1  # the same samples for every run
+    features = finished.sql("SELECT features FROM shortcut_score ORDER BY features").to_series().to_list()
+    assert features == ["all", "intensity", "majority", "sharpness", "size"]
+
+
 def test_every_lesion_is_a_patch_or_has_a_reason(finished: Any) -> None:
     lost = finished.sql(
         "SELECT lesion.key FROM lesion"

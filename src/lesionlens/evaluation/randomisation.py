@@ -35,7 +35,7 @@ RANDOMISATIONS: dict[str, DataType | type[DataType]] = {
     "rank_high": pl.Float64,
     "n": pl.Int64,
 }
-CALIBRATION = 32  # training patches on which batch-norm statistics are measured at every step
+CALIBRATION = 16  # training patches on which batch-norm statistics are measured at every step
 
 
 def drawn_lesions(inputs: Inputs, count: int, generator: np.random.Generator) -> list[int]:
