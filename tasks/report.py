@@ -1,5 +1,7 @@
-"""Report: one read of the record, one self-contained page."""
+"""Report: one read of the record, one self-contained page, its tables and figures beside it."""
 
+import shutil
+import tempfile
 from pathlib import Path
 
 from prefect import get_run_logger
@@ -23,15 +25,16 @@ def render_report(study_id: int) -> Path:
         identity = digest(study.digest, evaluations)
         path = home().ensure().reports / f"{study.name}-{study.digest[:8]}.html"
         known = read.find_report(connection, study_id, identity)
-        if known is not None:
+        if known is not None and path.with_suffix("").exists():
             get_run_logger().info("The report is in the record already: nothing to do")
-            html = known
         else:
-            html = render(read.report_data(connection, study_id)).encode()
-            write.save_report(connection, study_id, identity, str(path), html)
-    if not path.exists() or path.read_bytes() != html:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(html)
+            rendered = render(read.report_data(connection, study_id))
+            _write_files(path.with_suffix(""), rendered.files)
+            if known is None:
+                known = rendered.page.encode()
+                write.save_report(connection, study_id, identity, str(path), known)
+    if not path.exists() or path.read_bytes() != known:
+        path.write_bytes(known)
     return path
 
 
@@ -41,3 +44,16 @@ def publish_results(study_id: int) -> None:
     with make_engine().connect() as connection:
         data = read.report_data(connection, study_id)
     publish(study_id, data)
+
+
+def _write_files(folder: Path, files: dict[str, str]) -> None:
+    """Replace a folder by these files; a kill leaves the old one, none, or the new one, never a part."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+        fresh = Path(temporary) / "new"
+        for name, text in files.items():
+            place = fresh / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text, encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.rename(folder)

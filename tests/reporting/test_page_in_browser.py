@@ -32,7 +32,7 @@ def browser():
 @pytest.fixture(scope="module")
 def address(data, tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(render(data), encoding="utf-8")
+    path.write_text(render(data).page, encoding="utf-8")
     return path.as_uri()
 
 

@@ -33,7 +33,7 @@ def words(html):
 
 
 def test_valid_and_self_contained(data):
-    html = render(data)
+    html = render(data).page
     parse(html)
     assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//|url\(|@import""", html)
     assert "default-src 'none'" in html
@@ -44,7 +44,7 @@ def test_same_data_same_page(make_data):
 
 
 def test_numbers_of_the_record_are_on_the_page(data):
-    text = words(render(data))
+    text = words(render(data).page)
     for row in data.frames["table_2_accuracy"].iter_rows(named=True):
         assert f"{row['accuracy']:.2f} {row['low']:.2f}–{row['high']:.2f}" in text
     for row in data.frames["table_4_localization"].filter(pl.col("headline")).iter_rows(named=True):
@@ -52,22 +52,22 @@ def test_numbers_of_the_record_are_on_the_page(data):
 
 
 def test_no_code_names_in_text(data):
-    text = words(render(data))
+    text = words(render(data).page)
     for code in ("vgg11_bn", "resnet18", "grad_cam", "per_class", "relu_max", "whole_patch", "correct_lesions", "_"):
         assert code not in text, text[max(0, text.find(code) - 60) : text.find(code) + 60]
 
 
 def test_published_difference_where_backbone_and_strategy_match(make_data):
     data = make_data(runs=(("vgg19", "gradual"), ("resnet50", "simultaneous")))
-    text = words(render(data))
+    text = words(render(data).page)
     accuracy = data.frames["table_2_accuracy"]["accuracy"][0]
     assert f"0.66 {accuracy - 0.66:+.2f}".replace("-", "−") in text
     assert "published no run" not in text
-    assert "published no run of VGG11 with batch norm, ResNet18" in words(render(make_data()))
+    assert "published no run of VGG11 with batch norm, ResNet18" in words(render(make_data()).page)
 
 
 def test_contradictions_of_the_study_are_noted(data):
-    text = words(render(data))
+    text = words(render(data).page)
     assert "857 test patches, its classification reports 619" in text
     assert "(recall + specificity) / 2" in text
     assert "its own table says strategy 2" in text
@@ -85,7 +85,7 @@ def test_hostile_values_stay_text(make_data):
         frames[name] = found.with_columns(changed)
     config = copy.deepcopy(data.study["config"]) | {"name": HOSTILE}
     study = data.study | {"name": HOSTILE, "config": config, "versions": {HOSTILE: HOSTILE}}
-    html = render(dataclasses.replace(data, study=study, frames=frames))
+    html = render(dataclasses.replace(data, study=study, frames=frames)).page
     tree = parse(html)
     scripts = [node for node in tree.iter("script")]
     assert len(scripts) == 2
@@ -99,7 +99,7 @@ def test_hostile_values_stay_text(make_data):
 
 @pytest.mark.parametrize("runs", [(), (("resnet18", "gradual"),)], ids=["no run", "one run"])
 def test_few_runs(make_data, runs):
-    html = render(make_data(runs=runs))
+    html = render(make_data(runs=runs)).page
     parse(html)
     assert ("There is no answer yet." in html) == (not runs)
 
@@ -109,7 +109,7 @@ def test_unfinished_runs_only(data):
               "run_scores", "sample_results", "maps", "iou_curves", "selected_runs", "epochs")  # fmt: skip
     empty = {name: data.frames[name].clear() for name in scored}
     runs = data.frames["runs"].with_columns(status=pl.lit("running"), finished_at=None, device=None)
-    html = render(dataclasses.replace(data, frames=data.frames | empty | {"runs": runs}))
+    html = render(dataclasses.replace(data, frames=data.frames | empty | {"runs": runs})).page
     parse(html)
     assert "4 runs are missing" in html
 
@@ -121,14 +121,14 @@ def test_missing_scores_are_dashes(data):
         frames[name] = frames[name].with_columns(pl.lit(None, pl.Float64).alias(column) for column in floats)
     floats = ["iou", "confidence", "threshold", "whole_patch_iou", "mask_fraction"]
     frames["sample_results"] = frames["sample_results"].with_columns(pl.lit(None, pl.Float64).alias(c) for c in floats)
-    html = render(dataclasses.replace(data, frames=frames))
+    html = render(dataclasses.replace(data, frames=frames)).page
     parse(html)
     assert "nan" not in words(html).lower().split()
 
 
 def test_other_classes(make_data):
     labels = (("ok", "healthy", "none", False), ("crack", "crack", "defect", True), ("dent", "dent", "defect", True))
-    html = render(make_data(labels=labels))
+    html = render(make_data(labels=labels)).page
     text = words(html)
     assert "published" not in text.lower() and "The study" not in text and "CBIS" not in text
     assert "Accuracy × LL" in text and "Table II" in text

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from lesionlens.reporting import (
 from lesionlens.reporting.answer import answer, subtitle
 from lesionlens.reporting.comparisons import comparisons
 from lesionlens.reporting.contact_sheet import contact_sheet
+from lesionlens.reporting.exports import exports
 from lesionlens.reporting.figures_training import learning_curves
 from lesionlens.reporting.gallery import gallery
 from lesionlens.reporting.models import confidence, evaluated, lookup, shown
@@ -38,8 +40,16 @@ TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
 HEAT = "inferno"
 
 
-def render(data: ReportData, values: dict[str, Any] | None = None) -> str:
-    """The report of one study as HTML5 that needs no network.
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The page, and the files beside it by relative path: tables as CSV and LaTeX, figures as SVG."""
+
+    page: str
+    files: dict[str, str]
+
+
+def render(data: ReportData, values: dict[str, Any] | None = None) -> Rendered:
+    """The report of one study: HTML5 that needs no network, and what lies beside it.
 
     values: published tables, the package's own where None. The same data give the same page. KeyError names a frame
     or column that the data lack.
@@ -51,7 +61,9 @@ def render(data: ReportData, values: dict[str, Any] | None = None) -> str:
     script = environment.get_template("page.js").render()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = environment.get_template("report.html")
-    return page.render(script=Markup(script), script_digest=digest, **context(data, values))
+    shown = context(data, values)
+    html = page.render(script=Markup(script), script_digest=digest, **shown)
+    return Rendered(html, exports(shown, environment))
 
 
 def context(data: ReportData, values: dict[str, Any] | None) -> dict[str, Any]:

@@ -1,0 +1,81 @@
+"""Files beside the page: read back by independent readers."""
+
+import csv
+import dataclasses
+import io
+import re
+import xml.etree.ElementTree as ElementTree
+
+import polars as pl
+import pytest
+
+from lesionlens.reporting.exports import as_csv, as_latex, escaped
+from lesionlens.reporting.render import render
+from lesionlens.reporting.table import Cell, Column, Table, TableRow
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module")
+def files(make_data):
+    return render(make_data()).files
+
+
+def test_every_table_and_figure_has_its_file(files):
+    names = set(files)
+    assert {f"tables/table-{n}.{kind}" for n in (1, 2, 3, 4) for kind in ("csv", "tex")} <= names
+    assert {"tables/erase.csv", "tables/confusion-1.csv", "figures/forest.svg", "figures/roc-1.svg"} <= names
+
+
+def test_csv_reads_back_as_rectangles_of_numbers(files):
+    for name in (name for name in files if name.endswith(".csv")):
+        lines = list(csv.reader(io.StringIO(files[name])))
+        assert len({len(line) for line in lines}) == 1 and len(lines) > 1, name
+    table = list(csv.DictReader(io.StringIO(files["tables/table-4.csv"])))
+    own = [row for row in table if row["Lesions classified correctly"]]
+    assert len(own) == 4 and all(0 <= float(row["LL score"]) <= 1 for row in own)
+    assert all(re.fullmatch(r"0\.\d\d to 0\.\d\d", row["95\u00a0% interval"]) for row in own)
+
+
+def test_signs_are_ascii_and_formulas_stay_text():
+    columns = (Column("name", numeric=False), Column("difference"))
+    rows = (TableRow((Cell("=1+1"), Cell("−0.10", "−0.20 to 0.01"))), TableRow((Cell("-x"), Cell("+0.30"))))
+    text = as_csv(Table("t", "T", "c", columns, rows))
+    assert text.splitlines() == ["name,difference,detail", "'=1+1,-0.10,-0.20 to 0.01", "'-x,+0.30,"]
+
+
+def test_latex_escapes_what_it_would_run():
+    hostile = "50% & \\input{x} $a_b^c$ ~#{}"
+    text = escaped(hostile)
+    assert re.sub(r"\\(textbackslash|textasciitilde|textasciicircum)\{\}|\\[%&#${}_]", "", text).isascii()
+    assert not re.search(r"(?<!\\)[%&#$_^]", text.replace("$-$", ""))
+    table = Table("t", "T", hostile, (Column("a", numeric=False), Column("b")), (TableRow((Cell(hostile), Cell("1"))),))
+    lines = as_latex(table).splitlines()
+    assert lines.count(r"\toprule") == lines.count(r"\midrule") == lines.count(r"\bottomrule") == 1
+    assert [line.count(" & ") for line in lines if line.endswith(r"\\")] == [1, 1]
+
+
+def test_latex_tables_keep_their_columns(files):
+    for n in (1, 2, 3, 4):
+        text = files[f"tables/table-{n}.tex"]
+        columns = re.search(r"\\begin\{tabular\}\{([lr]+)\}", text)
+        assert columns is not None
+        cells = [len(re.split(r"(?<!\\)&", line)) for line in text.splitlines() if line.endswith("\\\\")]
+        assert set(cells) == {len(columns.group(1))}
+
+
+def test_figures_stand_alone(files):
+    for name in (name for name in files if name.endswith(".svg")):
+        tree = ElementTree.fromstring(files[name])
+        assert tree.tag == f"{SVG}svg" and tree.find(f"{SVG}title") is not None
+        style = tree.find(f"{SVG}style")
+        assert style is not None and style.text is not None and "var(" not in style.text
+    assert len(list(ElementTree.fromstring(files["figures/forest.svg"]).iter(f"{SVG}circle"))) >= 4
+
+
+def test_hostile_labels_stay_text(make_data):
+    data = make_data(per_class=2)
+    labels = data.frames["labels"].with_columns(name=pl.lit("</title><script>x</script>"))
+    found = render(dataclasses.replace(data, frames=data.frames | {"labels": labels})).files
+    for name in (name for name in found if name.endswith(".svg")):
+        assert not list(ElementTree.fromstring(found[name]).iter(f"{SVG}script"))
