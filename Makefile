@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 PRESET ?= sound
+EDITION ?= kaggle
 
-.PHONY: help demo study serve worker stop psql backup restore test check docs lock clean
+.PHONY: help demo study fetch serve worker stop psql backup restore test check docs lock clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST)
@@ -23,6 +24,11 @@ demo: $(READY) ## the whole study on synthetic mammograms, in minutes
 study: $(READY) ## the study on CBIS-DDSM or own images (docs/data.md): make study DATA=/path PRESET=sound|paper
 	@test -n "$(DATA)" || { echo "Name the data folder: make study DATA=/path/to/cbis-ddsm PRESET=sound"; exit 2; }
 	@$(BIN)/python -m flows study --preset "$(PRESET)" --data "$(DATA)"
+
+fetch: $(READY) ## obtain CBIS-DDSM: make fetch DATA=/path/to/cbis-ddsm EDITION=kaggle|idc
+	@test -n "$(DATA)" || { echo "Name the folder: make fetch DATA=/path/to/cbis-ddsm"; exit 2; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[fetch]'
+	@$(BIN)/python -m lesionlens.data.fetch $(EDITION) "$(DATA)" $(if $(YES),--yes)
 
 serve: $(READY) ## Prefect server, UI and workers on 127.0.0.1:4200
 	@$(BIN)/python -m flows serve
