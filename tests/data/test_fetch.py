@@ -42,7 +42,7 @@ def test_size_and_licence_come_first_and_a_no_downloads_nothing(kaggle: list[str
     with pytest.raises(FetchError, match="nothing was downloaded"):
         fetch.fetch("kaggle", tmp_path / "data", no)
     assert kaggle == [] and not (tmp_path / "data").exists()
-    assert "6.5 GB" in shown[0] and "CC BY 3.0" in shown[0]
+    assert "6 GB" in shown[0] and "CC BY 3.0" in shown[0]
 
 
 def test_without_a_terminal_it_asks_for_yes(

@@ -73,7 +73,7 @@ def from_idc(folder: Path) -> None:
 EDITIONS = {
     "kaggle": Edition(
         "CBIS-DDSM, JPEG edition, from Kaggle",
-        6.5,
+        6,
         from_kaggle,
         f"download https://www.kaggle.com/datasets/{KAGGLE} and unpack it, so that {{folder}}/csv and {{folder}}/jpeg"
         " are there",
@@ -145,7 +145,7 @@ def _read_checksums(path: Path) -> dict[str, str]:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0][:200]
+    return (str(error).splitlines() or [""])[0][:100]
 
 
 def _ask(words: str) -> bool:
