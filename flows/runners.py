@@ -1,6 +1,7 @@
 """Many runs through one task: one after another, in several processes, or on a Dask cluster."""
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,32 +11,43 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
 from lesionlens.config import ExecutionConfig
 from tasks.progress import stage
-from tasks.study import Runs
+from tasks.study import Run
 from tasks.train import Outcome, record_failure
 
 Arguments = Callable[[int, str], dict[str, Any]]
 """What the task takes, from run id and title."""
 
 
-def each(unit: Task[..., Outcome], runs: Runs, arguments: Arguments, execution: ExecutionConfig) -> list[Outcome]:
+def each(
+    unit: Task[..., Outcome], runs: Iterable[Run], count: int, arguments: Arguments, execution: ExecutionConfig
+) -> list[Outcome]:
     """The task on every run, in the order given; as many at once as the configuration says.
 
-    In one process, random state is shared: runs side by side need processes of their own.
+    `runs` is asked for the next one only when its turn comes; `count` is how many it may be. In one process,
+    random state is shared: runs side by side need processes of their own.
     A run that hangs beyond its time or whose files stay out of reach is recorded as failed; any other error is
-    raised when the rest of the runs is done.
+    raised when the runs beside it are done.
     """
-    limited = unit.with_options(timeout_seconds=execution.timeout)
-    states: list[State[Outcome]] = []
-    with _runner(execution, len(runs)) as runner, stage(f"{unit.name} the grid", "runs", len(runs)) as advance:
-        futures = [] if runner is None else [runner.submit(limited, arguments(*run)) for run in runs]
-        for number, run in enumerate(runs):
-            if runner is None:
-                states.append(limited(**arguments(*run), return_state=True))  # type: ignore[arg-type]
-            else:
-                futures[number].wait()
-                states.append(futures[number].state)
-            advance(len(states), len(runs))
-    return [_outcome(state, *run) for state, run in zip(states, runs, strict=True)]
+    if execution.runner != "dask":  # its tasks run in threads, which no timeout can interrupt
+        unit = unit.with_options(timeout_seconds=execution.timeout)
+    outcomes: list[Outcome] = []
+    with _runner(execution, count) as runner, stage(f"{unit.name} the grid", "runs", count) as advance:
+        for run, state in _states(unit, runs, arguments, runner):
+            outcomes.append(_outcome(state, *run))
+            advance(len(outcomes), count)
+    return outcomes
+
+
+def _states(
+    unit: Task[..., Outcome], runs: Iterable[Run], arguments: Arguments, runner: TaskRunner[Any] | None
+) -> Iterator[tuple[Run, State[Outcome]]]:
+    if runner is None:
+        for run in runs:
+            yield run, unit(**arguments(*run), return_state=True)  # type: ignore[misc]
+        return
+    for run, future in [(run, runner.submit(unit, arguments(*run))) for run in runs]:
+        future.wait()
+        yield run, future.state
 
 
 @contextmanager
@@ -58,6 +70,7 @@ def _dask(execution: ExecutionConfig) -> TaskRunner[Any]:
         raise ImportError(
             "execution.runner is dask, but prefect-dask is not installed: pip install 'lesionlens[dask]'"
         ) from error
+    logging.getLogger("distributed").setLevel(logging.WARNING)
     if execution.dask_scheduler:
         return DaskTaskRunner(address=execution.dask_scheduler)
     return DaskTaskRunner(cluster_kwargs={"n_workers": execution.runs_per_device, "threads_per_worker": 1})

@@ -6,16 +6,20 @@ is done and who holds what, so a machine may join late, and the runs of one that
 
 import time
 from collections import Counter
+from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
 
+from httpx import TransportError
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.states import Cancelled, Cancelling
+from sqlalchemy.exc import DBAPIError
 
 from lesionlens.config import ExecutionConfig, StudyConfig
+from tasks.recorded import passing
 from tasks.study import Runs, Stage, free_runs, missing_runs
 
 DEPLOYMENT = "share/share"
@@ -39,20 +43,41 @@ def hand_out(stage: Stage, study_id: int, config: StudyConfig, execution: Execut
     sent: list[UUID] = []
     said = time.monotonic()
     try:
-        while runs := missing_runs.fn(stage, study_id, config, since):
-            shares = _read(sent)
-            _give_up_on_trouble(shares)
-            for _ in range(_wanted(stage, runs, shares, execution)):
-                sent.append(_send(parameters))
-                get_run_logger().info("Share %d of study %s waits for a worker", len(sent), study_id)
+        while not _look(stage, study_id, config, execution, since, parameters, sent):
             if time.monotonic() - said > REMIND_SECONDS:
                 said = time.monotonic()
-                _tell(stage, len(runs), shares)
+                _tell(stage, study_id, sent)
             time.sleep(LOOK_SECONDS)
     except BaseException:  # cancelled, interrupted or failed: nobody waits for the shares any more
         _withdraw(sent, running=True)
         raise
     _withdraw(sent, running=False)
+
+
+def _look(
+    stage: Stage,
+    study_id: int,
+    config: StudyConfig,
+    execution: ExecutionConfig,
+    since: datetime,
+    parameters: dict[str, object],
+    sent: list[UUID],
+) -> bool:
+    """Send shares where runs are free; True if nothing is missing. Waits out a database or a server that restarts."""
+    try:
+        runs = missing_runs.fn(stage, study_id, config, since)
+        if not runs:
+            return True
+        shares = _read(sent)
+        _give_up_on_trouble(shares)
+        for _ in range(_wanted(stage, runs, shares, execution)):
+            sent.append(_send(parameters))
+            get_run_logger().info("Share %d of study %s waits for a worker", len(sent), study_id)
+    except (DBAPIError, TransportError) as error:
+        if isinstance(error, DBAPIError) and not passing(error):
+            raise
+        get_run_logger().warning("Looking again in a moment: %s", error)
+    return False
 
 
 def _send(parameters: dict[str, object]) -> UUID:
@@ -81,12 +106,13 @@ def _give_up_on_trouble(shares: list[FlowRun]) -> None:
         )
 
 
-def _tell(stage: Stage, left: int, shares: list[FlowRun]) -> None:
-    kinds = Counter(share.state.type.value.lower() for share in shares if share.state is not None)
-    waiting = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    get_run_logger().info("%s: %d runs left; shares: %s", stage, left, waiting)
-    if kinds["scheduled"] and not kinds["running"] and not kinds["pending"]:
-        get_run_logger().warning("No worker takes the shares: start one with `python -m flows worker`")
+def _tell(stage: Stage, study_id: int, sent: list[UUID]) -> None:
+    with suppress(TransportError):
+        kinds = Counter(share.state.type.value.lower() for share in _read(sent) if share.state is not None)
+        shares = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        get_run_logger().info("%s study %s: shares %s", stage, study_id, shares)
+        if kinds["scheduled"] and not kinds["running"] and not kinds["pending"]:
+            get_run_logger().warning("No worker takes the shares: start one with `make worker`")
 
 
 def _withdraw(sent: list[UUID], running: bool) -> None:

@@ -8,7 +8,7 @@ from flows.runners import Arguments, each
 from flows.shares import hand_out
 from lesionlens.config import ExecutionConfig, StudyConfig
 from tasks.evaluate import evaluate_run
-from tasks.study import Runs, Stage, missing_runs, record_time
+from tasks.study import Runs, Stage, is_free, missing_runs, record_time
 from tasks.train import train_run
 
 
@@ -25,7 +25,8 @@ def complete(stage: Stage, study_id: int, config: StudyConfig, execution: Execut
         hand_out(stage, study_id, config, execution, since)
     else:
         held = take_what_is_free(stage, study_id, config, execution, since, runs)
-        _work(stage, held, config, execution, since, wait=True)
+        if held:
+            _work(stage, held, config, execution, since, wait=True)
     return len(runs)
 
 
@@ -54,4 +55,5 @@ def _work(
         return common | ({"since": since} if stage == "train" else {"config": config})
 
     chosen: Arguments = arguments
-    return any(outcome != "elsewhere" for outcome in each(unit, runs, chosen, execution))
+    wanted = runs if wait else (run for run in runs if is_free(stage, run[0], config, since))
+    return any(outcome != "elsewhere" for outcome in each(unit, wanted, len(runs), chosen, execution))

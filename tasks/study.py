@@ -5,17 +5,20 @@ from typing import Literal
 
 from pydantic import ValidationError
 from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
 
 from db import read
 from db.engine import make_engine
 from db.lease import held
 from lesionlens.config import StudyConfig
+from lesionlens.identity import digest
 from tasks import evaluate, train
-from tasks.recorded import recorded
+from tasks.recorded import passing, recorded
 
 Stage = Literal["train", "evaluate"]
-Runs = list[tuple[int, str]]
-"""Run ids with titles such as `resnet50 gradual #3 seed 0`."""
+Run = tuple[int, str]
+"""A run's id and a title such as `resnet50 gradual #3 seed 0`."""
+Runs = list[Run]
 
 
 @recorded("read study", "read study {study_id}")
@@ -67,7 +70,28 @@ def failed_runs(study_id: int, config: StudyConfig) -> list[tuple[str, str]]:
 
 def free_runs(stage: Stage, runs: Runs) -> Runs:
     """Those of the runs that nobody works on at this moment."""
-    name = train.work_name if stage == "train" else evaluate.work_name
     with make_engine().connect() as connection:
-        taken = held(connection, [name(run_id) for run_id, _ in runs])
+        taken = held(connection, [_work_name(stage, run_id) for run_id, _ in runs])
     return [run for run, elsewhere in zip(runs, taken, strict=True) if not elsewhere]
+
+
+def is_free(stage: Stage, run_id: int, config: StudyConfig, since: datetime) -> bool:
+    """Whether the stage has still to do this run and nobody works on it at this moment.
+
+    True also while the record is out of reach: the task that follows asks again, and waits for it.
+    """
+    try:
+        with make_engine().connect() as connection:
+            if held(connection, [_work_name(stage, run_id)]) == [True]:
+                return False
+            if stage == "train":
+                return read.outcome(connection, run_id, since) is None
+            return read.find_evaluation(connection, run_id, digest(config.evaluation, config.seed)) is None
+    except DBAPIError as error:
+        if not passing(error):
+            raise
+        return True
+
+
+def _work_name(stage: Stage, run_id: int) -> str:
+    return train.work_name(run_id) if stage == "train" else evaluate.work_name(run_id)

@@ -225,7 +225,7 @@ class ExecutionConfig(Frozen):
     dask_scheduler: str | None = Field(
         None, description="Address such as tcp://host:8786; empty for a cluster on this machine; used by runner dask"
     )
-    timeout: float = Field(86_400, gt=0, description="Seconds after which one run is given up as hanging")
+    timeout: float = Field(86_400, gt=0, description="Seconds after which one run is given up as hanging; not on Dask")
 
 
 class StudyConfig(Frozen):
