@@ -66,6 +66,12 @@ class_score = Table(
     *share("auc", "Area under the ROC curve from probabilities, one against rest"),
     *share("auc_hard", "(recall + specificity) / 2, only to compare with the published table"),
     text("reason", "Why a score is NULL", nullable=True),
+    *(
+        part
+        for name in ("precision", "recall", "f1", "auc", "auc_hard")
+        for end, word in (("low", "Lower"), ("high", "Upper"))
+        for part in share(f"{name}_{end}", f"{word} end of the interval of {name}")
+    ),
     PrimaryKeyConstraint("evaluation_id", "label_id"),
     CheckConstraint("support >= 0", name="support"),
     CheckConstraint(

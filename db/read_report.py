@@ -28,7 +28,8 @@ QUERIES: dict[str, LiteralString] = {
     " ORDER BY run_id, true_ordinal, predicted_ordinal",
     "selected_runs": "SELECT * FROM selected_runs WHERE study_id = %(study_id)s ORDER BY run_id",
     "class_scores": f"SELECT {RUN}, l.ordinal, l.code, c.precision, c.recall, c.f1, c.support, c.auc, c.auc_hard,"
-    f" c.reason {OF_STUDY} JOIN class_score AS c ON c.evaluation_id = e.evaluation_id"
+    " c.precision_low, c.precision_high, c.recall_low, c.recall_high, c.f1_low, c.f1_high, c.auc_low, c.auc_high,"
+    f" c.auc_hard_low, c.auc_hard_high, c.reason {OF_STUDY} JOIN class_score AS c ON c.evaluation_id = e.evaluation_id"
     f" JOIN label AS l ON l.id = c.label_id WHERE {STUDY} ORDER BY e.run_id, l.ordinal",
     "run_scores": f"SELECT {RUN}, r.name, r.method, r.target, r.policy, r.population, r.group_name, r.value, r.low,"
     f" r.high, r.n, r.reason {OF_STUDY} JOIN run_score AS r ON r.evaluation_id = e.evaluation_id"

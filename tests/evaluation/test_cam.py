@@ -72,7 +72,7 @@ def test_the_closed_form_starts_from_the_stem_too() -> None:
 
 
 @pytest.mark.parametrize("layer", ["block", "conv"])
-@pytest.mark.parametrize("name", ["vgg11_bn", "resnet18"])
+@pytest.mark.parametrize("name", ["vgg11_bn", "vgg19", "resnet18", "resnet50", "efficientnet_b0"])
 def test_the_package_agrees_with_captum(name: str, layer: Layer) -> None:
     model, batch = calibrated(name), pixels()
     place = cam_layer(model, layer)

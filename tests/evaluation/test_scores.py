@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
 
-from lesionlens.evaluation.scores import auc_hard, averages, class_auc, class_scores, confusion_matrix
+from lesionlens.evaluation.bootstrap import draw
+from lesionlens.evaluation.scores import (
+    auc_hard,
+    averages,
+    class_auc,
+    class_intervals,
+    class_scores,
+    confusion_matrix,
+)
 
 
 def sample(count: int = 200, classes: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -42,6 +50,24 @@ def test_averages_are_scikit_learn_also_where_a_class_is_absent(average: str) ->
     found = [scores[f"{average}_{name}"] for name in ("precision", "recall", "f1")]
     np.testing.assert_allclose(found, expected[:3], atol=1e-9)
     assert scores["accuracy"] == pytest.approx(accuracy_score(labels, guess))
+
+
+def test_class_intervals_are_those_of_resampled_scikit_learn() -> None:
+    probabilities, labels = sample(count=120)
+    clusters = draw(np.array([f"P_{i // 2}" for i in range(120)]), 200, np.random.default_rng(0))
+    frame = class_intervals(probabilities, labels, clusters, 0.95)
+    guess, drawn = probabilities.argmax(axis=1), []
+    for weights in clusters.weights(0, 200):
+        *scores, _ = precision_recall_fscore_support(labels, guess, sample_weight=weights, zero_division=0)
+        auc = [roc_auc_score(labels == c, probabilities[:, c], sample_weight=weights) for c in range(5)]
+        hard = [roc_auc_score(labels == c, guess == c, sample_weight=weights) for c in range(5)]
+        drawn.append([*scores, auc, hard])
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    for n, name in enumerate(("precision", "recall", "f1", "auc", "auc_hard")):
+        np.testing.assert_allclose(frame[f"{name}_low"].to_numpy(), low[n], atol=1e-6)
+        np.testing.assert_allclose(frame[f"{name}_high"].to_numpy(), high[n], atol=1e-6)
+    absent = class_intervals(probabilities, np.where(labels == 2, 1, labels), clusters, 0.95)
+    assert absent["auc_low"].to_list()[2] is None and absent["recall_low"].to_list()[2] == 0
 
 
 def test_a_class_without_samples_has_no_auc_and_says_why() -> None:

@@ -13,6 +13,9 @@ from torchmetrics.functional.classification import (
     multiclass_recall,
 )
 
+from lesionlens.evaluation.auc import resampled_auc
+from lesionlens.evaluation.bootstrap import Clusters, interval
+
 CLASS_SCORES: dict[str, DataType | type[DataType]] = {
     "label": pl.Int16,
     "precision": pl.Float64,
@@ -23,6 +26,24 @@ CLASS_SCORES: dict[str, DataType | type[DataType]] = {
     "auc_hard": pl.Float64,
     "reason": pl.String,
 }
+INTERVALS = ("precision", "recall", "f1", "auc", "auc_hard")
+
+
+def class_intervals(
+    probabilities: NDArray[np.float32], labels: NDArray[np.int64], clusters: Clusters, confidence: float
+) -> pl.DataFrame:
+    """The intervals of `class_scores`, same rows: {score}_low and {score}_high; null where the score is."""
+    count, classes = probabilities.shape
+    cells = np.zeros((count, classes * classes))
+    cells[np.arange(count), labels * classes + probabilities.argmax(axis=1)] = 1
+    counts = clusters.sums(cells).reshape(-1, classes, classes)
+    by_class = [resampled_auc(probabilities[:, c], labels == c, clusters) for c in range(classes)]
+    resampled = _per_class(counts) | {"auc": np.stack(by_class, axis=1), "auc_hard": auc_hard(counts)}
+    columns: dict[str, NDArray[np.float64]] = {}
+    for name in INTERVALS:
+        low, high = interval(resampled[name], confidence)
+        columns |= {f"{name}_low": low, f"{name}_high": high}
+    return pl.DataFrame(columns).fill_nan(None)
 
 
 def class_scores(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> pl.DataFrame:
@@ -98,11 +119,7 @@ def averages(confusion: NDArray[np.float64] | NDArray[np.int64]) -> dict[str, ND
     counts = confusion.astype(np.float64)
     right = np.diagonal(counts, axis1=-2, axis2=-1)
     present, predicted = counts.sum(axis=-1), counts.sum(axis=-2)
-    per_class = {
-        "precision": _share(right, predicted),
-        "recall": _share(right, present),
-        "f1": _share(2 * right, present + predicted),
-    }
+    per_class = _per_class(counts)
     known = (present + predicted > 0).astype(np.float64)
     scores = {"accuracy": _share(right.sum(axis=-1), present.sum(axis=-1))}
     for kind, weight in (("macro", known), ("weighted", present)):
@@ -110,6 +127,17 @@ def averages(confusion: NDArray[np.float64] | NDArray[np.int64]) -> dict[str, ND
             scores[f"{kind}_{name}"] = _share((values * weight).sum(axis=-1), weight.sum(axis=-1))
     scores["auc_hard"] = mean_defined(auc_hard(counts))
     return scores
+
+
+def _per_class(counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """precision, recall and f1 [..., classes] from confusion counts [..., classes, classes]; 0 for 0/0."""
+    right = np.diagonal(counts, axis1=-2, axis2=-1)
+    present, predicted = counts.sum(axis=-1), counts.sum(axis=-2)
+    return {
+        "precision": _share(right, predicted),
+        "recall": _share(right, present),
+        "f1": _share(2 * right, present + predicted),
+    }
 
 
 def mean_defined(values: NDArray[np.float64]) -> NDArray[np.float64]:
