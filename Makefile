@@ -5,7 +5,7 @@ READY := .venv/.ready
 PRESET ?= sound
 EDITION ?= kaggle
 
-.PHONY: help demo study fetch serve worker stop psql backup restore test check docs lock clean
+.PHONY: help demo study fetch compare serve worker stop psql backup restore test check docs lock clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ fetch: $(READY) ## obtain CBIS-DDSM: make fetch DATA=/path/to/cbis-ddsm EDITION=
 	@test -n "$(DATA)" || { echo "Name the folder: make fetch DATA=/path/to/cbis-ddsm"; exit 2; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[fetch]'
 	@$(BIN)/python -m lesionlens.data.fetch $(EDITION) "$(DATA)" $(if $(YES),--yes)
+
+compare: $(READY) ## several studies on one page: make compare STUDIES="demo 2"
+	@test -n "$(STUDIES)" || { echo 'Name the studies by number or name: make compare STUDIES="demo 2"'; exit 2; }
+	@$(BIN)/python -m flows compare $(STUDIES)
 
 serve: $(READY) ## Prefect server, UI and workers on 127.0.0.1:4200
 	@$(BIN)/python -m flows serve

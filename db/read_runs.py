@@ -95,6 +95,22 @@ def study_row(connection: Connection, study_id: int) -> StudyRow:
     return StudyRow(study_id, found.name, found.digest)
 
 
+def find_study(connection: Connection, name: str) -> int:
+    """Id of a study by its number or its name. ValueError where there is none, or several have the name."""
+    study = tables.study
+    found = list(connection.scalars(select(study.c.id).where(study.c.name == name).order_by(study.c.id)))
+    if not found and name.isdecimal() and connection.scalar(select(exists().where(study.c.id == int(name)))):
+        found = [int(name)]
+    if len(found) == 1:
+        return int(found[0])
+    if found:
+        raise ValueError(f"several studies are called {name!r}: name one by its number, {', '.join(map(str, found))}")
+    known = [
+        f"{row.id} ({row.name})" for row in connection.execute(select(study.c.id, study.c.name).order_by(study.c.id))
+    ]
+    raise ValueError(f"the record holds no study {name!r}; it holds {', '.join(known) or 'none'}")
+
+
 def study_config(connection: Connection, study_id: int) -> dict[str, Any]:
     """A study's configuration as entered. ValueError for an unknown id."""
     study_row(connection, study_id)

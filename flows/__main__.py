@@ -1,4 +1,4 @@
-"""The command line: python -m flows demo | study | serve | worker | stop.
+"""The command line: python -m flows demo | study | compare | serve | worker | stop.
 
 Prefect reads its settings when it is imported, so the server's address and home are put into the
 environment first and the flows are imported after.
@@ -31,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
             server.work(options.limit)
         if options.command == "stop":
             return _stop()
+        if options.command == "compare":
+            return _compare(tuple(options.studies), tuple(options.runs))
         return _run(_configuration(options))
     except (ValidationError, ValueError, FileNotFoundError, ServerError) as error:
         print(f"lesionlens: {error}", file=sys.stderr)
@@ -48,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--preset", choices=PRESETS, default="sound", help="a named configuration")
     study.add_argument("--data", type=Path, help="folder of CBIS-DDSM, or of a manifest.csv (docs/data.md)")
     study.add_argument("--config", type=Path, help="a StudyConfig as JSON, instead of a preset")
+    compare = commands.add_parser("compare", help="several studies of the record on one page")
+    compare.add_argument("studies", nargs="+", metavar="STUDY", help="a study's number or name")
+    compare.add_argument("--runs", type=int, nargs="+", default=[], metavar="RUN", help="show only these runs")
     commands.add_parser("serve", help="Prefect server, UI and worker on 127.0.0.1:4200")
     worker = commands.add_parser(
         "worker", help="take shares of studies from a server elsewhere (docs/orchestration.md)"
@@ -74,6 +79,15 @@ def _run(config: StudyConfig) -> int:
 
         page = study(config)
     print(f"\nReport: {page}\nQuery:  make psql   (for example: TABLE table_2_accuracy; TABLE table_4_localization;)")
+    return 0
+
+
+def _compare(studies: tuple[str, ...], runs: tuple[int, ...]) -> int:
+    with server.running_server(home().ensure()):
+        from flows.compare import compare
+
+        page = compare(studies, runs)
+    print(f"\nComparison: {page}")
     return 0
 
 

@@ -11,6 +11,7 @@ from db.engine import make_engine
 from db.lease import lease
 from lesionlens.home import home
 from lesionlens.identity import digest
+from lesionlens.reporting.compare import render_comparison as compare
 from lesionlens.reporting.render import render
 from tasks.artifacts import publish
 from tasks.recorded import recorded
@@ -35,6 +36,19 @@ def render_report(study_id: int) -> Path:
                 write.save_report(connection, study_id, identity, str(path), known)
     if not path.exists() or path.read_bytes() != known:
         path.write_bytes(known)
+    return path
+
+
+@recorded("render comparison")
+def render_comparison(studies: tuple[str, ...], runs: tuple[int, ...]) -> Path:
+    """Render one page over several studies, named by number or name; returns the file's path."""
+    with make_engine().connect() as connection:
+        numbers = tuple(dict.fromkeys(read.find_study(connection, name) for name in studies))
+        rendered = compare(tuple(read.report_data(connection, number) for number in numbers), runs)
+    stem = "-".join(["compare", *map(str, numbers), *(f"run{run}" for run in runs)])
+    path = home().ensure().reports / f"{stem if len(stem) < 80 else f'compare-{digest(numbers, runs)[:12]}'}.html"
+    _write_files(path.with_suffix(""), rendered.files)
+    path.write_text(rendered.page, encoding="utf-8")
     return path
 
 

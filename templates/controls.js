@@ -1,4 +1,4 @@
-// Form controls, copying, colours.
+// Form controls of the gallery.
 const opacity = (value) => document.documentElement.style.setProperty("--opacity", value / 100);
 const sliders = [form.elements.opacity, document.getElementById("viewer-opacity")];
 for (const slider of sliders) {
@@ -13,33 +13,8 @@ form.addEventListener("change", (event) => { if (event.target.name !== "opacity"
 form.addEventListener("reset", () => setTimeout(() => { opacity(form.elements.opacity.value); sliders[1].value = sliders[0].value; refresh(); }));
 more.addEventListener("click", () => show(form.elements.run.value, cards.children.length));
 
-// The clipboard needs a secure page; a file opened from disk may have none, so the text is selected instead.
-async function copy(text, button, source) {
-  const before = button.textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-  } catch {
-    if (source) getSelection().selectAllChildren(source);
-    button.textContent = source ? "Selected" : text;
-  }
-  setTimeout(() => { button.textContent = before; }, 1500);
-}
-for (const button of document.querySelectorAll("button.copy")) {
-  const source = button.parentElement.querySelector("code");
-  button.addEventListener("click", () => copy(source.textContent, button, source));
-}
 const copyLink = document.getElementById("link");
 copyLink.addEventListener("click", () => copy(location.href, copyLink, null));
-
-const theme = document.getElementById("theme");
-const themes = { Auto: ["Light", "light", "light"], Light: ["Dark", "dark", "dark"], Dark: ["Auto", "light dark", "as the system"] };
-theme.addEventListener("click", () => {
-  const [name, scheme, words] = themes[theme.textContent];
-  document.documentElement.style.colorScheme = scheme;
-  theme.textContent = name;
-  theme.setAttribute("aria-label", `Colours: ${words}`);
-});
 
 const bar = document.getElementById("scale").getContext("2d");
 const colours = bar.createImageData(256, 1);

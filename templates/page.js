@@ -1,4 +1,5 @@
 "use strict";
+{% include "common.js" %}
 {% include "maps.js" %}
 {% include "filters.js" %}
 {% include "cards.js" %}

@@ -223,7 +223,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def test_every_deployment_is_there_and_the_form_shows_the_configuration(served: Served) -> None:
     known = served.deployments()
     studies = {"study-demo", "study-paper", "study-sound", "study-nightly"}
-    assert set(known) == studies | {"prepare", "train", "evaluate", "report", "share"}
+    assert set(known) == studies | {"prepare", "train", "evaluate", "report", "compare", "share"}
     schema = known["study-demo"]["parameter_openapi_schema"]
     stopping = schema["definitions"]["StoppingConfig"]["properties"]["patience"]
     assert (stopping["default"], stopping["minimum"]) == (7, 1)

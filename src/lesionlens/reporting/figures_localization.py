@@ -1,34 +1,61 @@
 """Charts of where the models look: scores beside baselines, every threshold, confidence against IoU."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import polars as pl
 
 from lesionlens.records import ReportData
 from lesionlens.reporting.axes import Scale, path, spread
 from lesionlens.reporting.figures import Chart, Dot, Line, Text
 from lesionlens.reporting.localization import BASELINES, Score, headline, score
-from lesionlens.reporting.models import Model, frame, shown
+from lesionlens.reporting.models import Row, frame, shown
 from lesionlens.reporting.wording import METHODS, number, plain
 
 ROW = 52
 GLYPHS = {"whole_patch": "square", "centred_disc": "ring", "mean_mask": "diamond", "random_weights": "cross"}
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One model in the forest: its name in two lines, its place in the colour order, its row of Table IV."""
+
+    first: str
+    second: str
+    series: int
+    row: Row
+
+    @property
+    def title(self) -> str:
+        return f"{self.first}, {self.second}"
+
+
 def forest(data: ReportData) -> Chart | None:
     """Every model's localisation score with interval, its baselines as marks below it; None without any score."""
-    found = [(model, row) for model in shown(data) if (row := headline(data, model)) is not None]
-    scores = [(model, score(row), {name: score(row, name) for name in BASELINES}) for model, row in found]
+    entries = []
+    for model in shown(data):
+        row = headline(data, model)
+        if row is not None:
+            first, _, second = model.title.partition(", ")
+            entries.append(Entry(first, second, model.series, row))
+    return forest_of(entries)
+
+
+def forest_of(entries: Sequence[Entry]) -> Chart | None:
+    """The same for any rows of Table IV."""
+    scores = [(e, score(e.row), {name: score(e.row, name) for name in BASELINES}) for e in entries]
     scores = [entry for entry in scores if entry[1].value is not None]
     if not scores:
         return None
     tops = [s.high or s.value or 0 for _, own, others in scores for s in (own, *others.values())]
     x = Scale(0, min(1.0, max(0.1, max(tops) * 1.08)), 190, 720)
     top, lines, dots, texts = 10.0, [], [], []
-    for index, (model, own, others) in enumerate(scores):
+    for index, (entry, own, others) in enumerate(scores):
         y = top + ROW * index + 22
-        texts += _names(model, y)
-        lines += _whisker(x, own, y, model.series, "interval")
-        dots.append(Dot(x(own.value or 0), y, model.series, "own", f"{model.title}: {own.spoken}", 6))
-        texts.append(Text(x(own.value or 0), y - 11, number(own.value), f"value s{model.series % 8}", "middle"))
+        texts += [Text(176, y + 2, entry.first, "row", "end"), Text(176, y + 18, entry.second, "small", "end")]
+        lines += _whisker(x, own, y, entry.series, "interval")
+        dots.append(Dot(x(own.value or 0), y, entry.series, "own", f"{entry.title}: {own.spoken}", 6))
+        texts.append(Text(x(own.value or 0), y - 11, number(own.value), f"value s{entry.series % 8}", "middle"))
         for name, other in others.items():
             if other.value is not None:
                 lines += _whisker(x, other, y + 14, None, "baseline")
@@ -36,24 +63,10 @@ def forest(data: ReportData) -> Chart | None:
                 dots.append(Dot(x(other.value), y + 14, None, GLYPHS[name], words, 4))
     bottom = top + ROW * len(scores)
     return Chart(
-        "forest",
-        "Localisation score of every model beside its baselines",
-        "; ".join(f"{model.title}: {own.spoken}" for model, own, _ in scores),
-        (740, bottom + 40),
-        x,
-        None,
-        (top, bottom),
-        "mean IoU of the marked region with the annotation",
-        "",
-        tuple(lines),
-        tuple(dots),
-        tuple(texts),
-    )
-
-
-def _names(model: Model, y: float) -> list[Text]:
-    first, _, rest = model.title.partition(", ")
-    return [Text(176, y + 2, first, "row", "end"), Text(176, y + 18, rest, "small", "end")]
+        "forest", "Localisation score of every model beside its baselines",
+        "; ".join(f"{entry.title}: {own.spoken}" for entry, own, _ in scores), (740, bottom + 40), x, None,
+        (top, bottom), "mean IoU of the marked region with the annotation", "", tuple(lines), tuple(dots), tuple(texts),
+    )  # fmt: skip
 
 
 def _whisker(x: Scale, own: Score, y: float, series: int | None, kind: str) -> list[Line]:

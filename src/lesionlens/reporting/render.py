@@ -38,6 +38,16 @@ from lesionlens.reporting.warnings import warnings
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
 HEAT = "inferno"
+SECTIONS = (
+    ("answer", "Answer"),
+    ("classification", "Classification"),
+    ("localization", "Localisation"),
+    ("evidence", "Evidence"),
+    ("training", "Training"),
+    ("gallery", "Gallery"),
+    ("data", "Data"),
+    ("provenance", "Provenance"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +64,19 @@ def render(data: ReportData, values: dict[str, Any] | None = None) -> Rendered:
     values: published tables, the package's own where None. The same data give the same page. KeyError names a frame
     or column that the data lack.
     """
+    return written("report.html", "page.js", context(data, values))
+
+
+def written(template: str, script: str, shown: dict[str, Any]) -> Rendered:
+    """A page from its template and script, and the files beside it."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    script = environment.get_template("page.js").render()
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = environment.get_template("report.html")
-    shown = context(data, values)
-    html = page.render(script=Markup(script), script_digest=digest, **shown)
+    code = environment.get_template(script).render()
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    page = environment.get_template(template)
+    html = page.render(script=Markup(code), script_digest=digest, version=__version__, **shown)
     return Rendered(html, exports(shown, environment))
 
 
@@ -73,7 +87,9 @@ def context(data: ReportData, values: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "study": data.study,
         "created": f"{created:%-d %B %Y, %H:%M %Z}" if created else "",
-        "version": __version__,
+        "title": f"{data.study['name']}: does the classifier look at the lesion?",
+        "sections": SECTIONS,
+        "made_from": f"study {str(data.study['digest'])[:12]}",
         "subtitle": subtitle(data),
         "answer": answer(data),
         "warnings": warnings(data),

@@ -1,0 +1,2 @@
+"use strict";
+{% include "common.js" %}
