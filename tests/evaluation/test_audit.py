@@ -97,10 +97,14 @@ def test_shortcuts_that_give_the_class_away_are_found(tiny_patches: Callable[...
     assert "size" not in shortcut_audit(noise, None, CONFIG, seed=0)["features"]
 
 
-def test_the_shortcut_audit_needs_two_classes(tiny_patches: Callable[..., PatchArrays]) -> None:
+def test_one_class_leaves_nothing_to_predict_and_no_test_part_nothing_to_audit(
+    tiny_patches: Callable[..., PatchArrays],
+) -> None:
     patches = tiny_patches()
-    with pytest.raises(ValueError, match="at least two classes"):
-        shortcut_audit(replace(patches, labels=np.zeros_like(patches.labels)), None, CONFIG, seed=0)
+    frame = shortcut_audit(replace(patches, labels=np.zeros_like(patches.labels)), None, CONFIG, seed=0)
+    assert frame.select("features", "accuracy").rows() == [("majority", 1.0)]
+    with pytest.raises(ValueError, match="it needs a training and a test part"):
+        shortcut_audit(replace(patches, parts=np.full(len(patches.ids), "train")), None, CONFIG, seed=0)
 
 
 def test_blur_lowers_sharpness_and_grey_levels_are_what_they_are() -> None:
