@@ -26,6 +26,7 @@ from lesionlens.data import image_jobs
 from lesionlens.data.image_jobs import LesionJob, LesionTask, cut_lesions
 from lesionlens.data.images import read_picture
 from lesionlens.data.phantom import write_phantom
+from lesionlens.data.processes import keep_freed_memory
 from lesionlens.data.readers import read_index
 from lesionlens.data.selection import select
 from lesionlens.records import Patch
@@ -76,6 +77,7 @@ def same_pixels(jobs: list[LesionJob], files: list[Path]) -> bool:
 
 def measure(config: StudyConfig, root: Path, rounds: int, say: Callable[[str], None]) -> float:
     """Prints both sides; returns the median ratio of cutting to decoding."""
+    keep_freed_memory()  # as every worker does; both sides have it
     jobs = jobs_of(config, root, IMAGES)
     files = files_of(jobs)
     if not same_pixels(jobs, files):

@@ -11,7 +11,16 @@ from lesionlens.config import PatchConfig
 from lesionlens.data.background import background_windows
 from lesionlens.data.chance import generator
 from lesionlens.data.images import read_picture
-from lesionlens.data.patches import MaskShapeError, Roi, binarise, components, cut_mask, find_roi, lesion_window
+from lesionlens.data.patches import (
+    MaskShapeError,
+    Roi,
+    binarise,
+    components,
+    cut_mask,
+    find_roi,
+    fit_mask,
+    lesion_window,
+)
 from lesionlens.data.picture import Picture, UnusableImageError
 from lesionlens.records import Box, Exclusion, Image, Lesion, Overview, Part, Patch
 
@@ -82,14 +91,14 @@ def _cut_lesion(job: LesionJob, task: LesionTask, picture: Picture) -> list[Patc
     notes: list[Patch | Exclusion] = []
     try:
         mask_picture = read_picture(job.root, str(task.lesion.mask_path))
-        mask, resized = binarise(mask_picture, picture.shape)
+        mask, threshold, resized = fit_mask(mask_picture, picture.shape)
     except UnusableImageError as error:
         return [Exclusion(job.image.key, key, f"mask_{error.reason}", error.detail)]
     except MaskShapeError as error:
         return [Exclusion(job.image.key, key, "mask_shape", str(error))]
     if resized:
         notes.append(Exclusion(job.image.key, None, "mask_resized", _resized(key, mask_picture, picture)))
-    roi = find_roi(mask)
+    roi = find_roi(mask, threshold)
     if roi is None:
         return [*notes, Exclusion(job.image.key, key, "empty_mask", f"{task.lesion.mask_path} marks no pixel")]
     if job.patches.component == "all":

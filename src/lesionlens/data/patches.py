@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label, regionprops
 
-from lesionlens.data.picture import Picture, resize_mask
+from lesionlens.data.picture import Picture, Pixels, resize_mask
 from lesionlens.records import Box
 
 THRESHOLD = 127  # masks are JPEGs: 1-19 and 236-254 occur around edges
@@ -28,20 +28,26 @@ class MaskShapeError(ValueError):
     """A mask whose aspect ratio is not its image's."""
 
 
-def binarise(mask: Picture, shape: tuple[int, ...]) -> tuple[NDArray[np.bool_], bool]:
-    """The marked pixels, bool [shape], and whether they had to be resized to the image's shape (height, width).
+def fit_mask(mask: Picture, shape: tuple[int, ...]) -> tuple[Pixels | NDArray[np.bool_], int, bool]:
+    """A mask of the image's shape (height, width), the value above which it marks, and whether it had to be resized.
 
     Marked is what lies above 127 in a JPEG, above half of the largest value in a file without loss, so that masks of
     0 and 1 and of 0 and 255 mean the same. A mask of another size is resized (nearest) where its aspect ratio is the
     image's within 1 %, else MaskShapeError.
     """
-    marked = mask.pixels > (mask.pixels.max() // 2 if mask.exact else THRESHOLD)
-    if marked.shape == shape:
-        return marked, False
-    (height, width), (rows, columns) = shape, marked.shape
+    threshold = int(mask.pixels.max()) // 2 if mask.exact else THRESHOLD
+    if mask.shape == shape:
+        return mask.pixels, threshold, False
+    (height, width), (rows, columns) = shape, mask.shape
     if not same_aspect((columns, rows), (width, height)):
         raise MaskShapeError(f"mask {columns} x {rows}, image {width} x {height}")
-    return resize_mask(marked, width, height), True
+    return resize_mask(mask.pixels > threshold, width, height), 0, True
+
+
+def binarise(mask: Picture, shape: tuple[int, ...]) -> tuple[NDArray[np.bool_], bool]:
+    """The marked pixels, bool [shape], and whether they had to be resized; see `fit_mask`."""
+    pixels, threshold, resized = fit_mask(mask, shape)
+    return pixels > threshold, resized
 
 
 def same_aspect(a: tuple[int, int], b: tuple[int, int]) -> bool:
@@ -49,21 +55,21 @@ def same_aspect(a: tuple[int, int], b: tuple[int, int]) -> bool:
     return abs((a[0] * b[1]) / (a[1] * b[0]) - 1) <= ASPECT_TOLERANCE
 
 
-def extent(mask: NDArray[np.bool_]) -> Box | None:
-    """Bounding box of the True pixels, None if there are none."""
-    rows = np.flatnonzero(mask.any(axis=1))
+def extent(mask: Pixels | NDArray[np.bool_], threshold: int = 0) -> Box | None:
+    """Bounding box of the pixels above the threshold, None if there are none."""
+    rows = np.flatnonzero(mask.max(axis=1) > threshold)
     if not rows.size:
         return None
-    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
+    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].max(axis=0) > threshold)
     return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
 
 
-def find_roi(mask: NDArray[np.bool_]) -> Roi | None:
-    """The lesion of a full-size mask without its specks, None for an empty mask."""
-    box = extent(mask)
+def find_roi(mask: Pixels | NDArray[np.bool_], threshold: int = 0) -> Roi | None:
+    """The lesion of a full-size mask without its specks, None where nothing lies above the threshold."""
+    box = extent(mask, threshold)
     if box is None:
         return None
-    inner = mask[box.y0 : box.y1, box.x0 : box.x1]
+    inner = mask[box.y0 : box.y1, box.x0 : box.x1] > threshold
     parts = label(inner, connectivity=2)  # type: ignore[no-untyped-call]
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0

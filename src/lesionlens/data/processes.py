@@ -1,5 +1,6 @@
 """An ordered map over processes with a bounded number of jobs in flight."""
 
+import ctypes
 import multiprocessing
 import os
 import threading
@@ -13,6 +14,8 @@ from typing import Self, TypeVar
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
+KEPT = 256 << 20  # bytes: an image, its mask and copies of both
 AHEAD = 3  # jobs in flight per process: enough to keep all busy, few enough to bound memory
 
 
@@ -27,6 +30,7 @@ class Processes:
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:
+        keep_freed_memory()
         if self.workers > 1:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self.workers, context, _leave_with_parent)
@@ -58,8 +62,21 @@ class Processes:
                 future.cancel()
 
 
+def keep_freed_memory() -> None:
+    """Tell the C library to reuse freed memory instead of giving it back after each image.
+
+    A mammogram is 14 MB: mapping such memory anew for every file costs half as much as decoding it. Other C libraries
+    than glibc lack the call and are left alone.
+    """
+    adjust = getattr(ctypes.CDLL(None), "mallopt", None)
+    if adjust is not None:
+        adjust(M_TRIM_THRESHOLD, KEPT)
+        adjust(M_MMAP_THRESHOLD, KEPT)
+
+
 def _leave_with_parent() -> None:
     """A worker whose parent was killed would wait for ever."""
+    keep_freed_memory()
 
     def watch() -> None:
         parent = multiprocessing.parent_process()
