@@ -187,18 +187,18 @@ def _log(home: Home, pool: str) -> Path:
 
 def _watch(home: Home, port: int, workers: dict[str, psutil.Process]) -> None:
     """Start the server or a worker again when it ends; ServerError if one does not last."""
-    begun = time.monotonic()
+    begun = dict.fromkeys(("server", *workers), time.monotonic())
     while True:
         time.sleep(0.5)
         if local_server.find_server(home) is None:
-            _complain_if_young("server", home.prefect / "server.log", begun)
-            begun = time.monotonic()
+            _complain_if_young("server", home.prefect / "server.log", begun["server"])
             local_server.ensure(home, port)
+            begun["server"] = time.monotonic()
         for pool, worker in workers.items():
             if not processes.alive(worker):
-                _complain_if_young(f"worker of pool {pool}", _log(home, pool), begun)
-                begun = time.monotonic()
+                _complain_if_young(f"worker of pool {pool}", _log(home, pool), begun[pool])
                 workers[pool] = start_worker(home, local_server.environment(home, port), pool)
+                begun[pool] = time.monotonic()
 
 
 def _complain_if_young(part: str, log: Path, begun: float) -> None:
