@@ -17,10 +17,10 @@ for (const button of document.querySelectorAll("button.copy")) {
 }
 
 const theme = document.getElementById("theme");
-const themes = { Auto: ["Light", "light", "light"], Light: ["Dark", "dark", "dark"], Dark: ["Auto", "light dark", "as the system"] };
+const themes = { Auto: ["Light", "light"], Light: ["Dark", "dark"], Dark: ["Auto", "light dark"] };
 theme.addEventListener("click", () => {
-  const [name, scheme, words] = themes[theme.textContent];
+  const [name, scheme] = themes[theme.textContent];
   document.documentElement.style.colorScheme = scheme;
   theme.textContent = name;
-  theme.setAttribute("aria-label", `Colours: ${words}`);
+  theme.setAttribute("aria-label", `Colours: ${name}`);
 });

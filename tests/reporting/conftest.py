@@ -2,14 +2,17 @@
 
 import io
 import math
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
+from playwright.sync_api import sync_playwright
 from scipy.ndimage import gaussian_filter, zoom
 
 from lesionlens.presets import demo
@@ -17,6 +20,8 @@ from lesionlens.records import ReportData
 
 from .evidence import EVIDENCE, add_evidence, add_shortcuts
 
+CHROMIUM = Path(os.environ.get("LESIONLENS_CHROMIUM", "/usr/bin/chromium"))
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 Factory = Callable[..., ReportData]
 
 LABELS = (
@@ -316,3 +321,17 @@ def make_data() -> Factory:
 def data() -> ReportData:
     """Four finished runs on sixty patches."""
     return build()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A Chromium; skipped where there is none, except in CI."""
+    if not CHROMIUM.exists():
+        message = f"no Chromium at {CHROMIUM}: install it, or set LESIONLENS_CHROMIUM"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield started
+        started.close()

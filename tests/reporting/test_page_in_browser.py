@@ -1,32 +1,12 @@
 """The page in a real Chromium, opened from disk."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
-from playwright.sync_api import sync_playwright
 
 from lesionlens.evaluation.maps import activation_maps
 from lesionlens.reporting.render import render
 
-CHROMIUM = Path(os.environ.get("LESIONLENS_CHROMIUM", "/usr/bin/chromium"))
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not CHROMIUM.exists():
-        message = f"no Chromium at {CHROMIUM}: install it, or set LESIONLENS_CHROMIUM"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
