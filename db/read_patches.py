@@ -1,17 +1,14 @@
 """Reading patch sets: pixels and masks as arrays."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image as Pillow
 from psycopg import sql
 from sqlalchemy import Connection, select
 
 from db import tables
 from db.copy import driver
+from lesionlens.data.stored import unpack_mask, unpack_pixels
 from lesionlens.records import PatchArrays, Statistics
 
 # ordinal instead of label id: arrays know classes by position
@@ -41,7 +38,7 @@ def patch_set_digest(connection: Connection, patch_set_id: int) -> str:
 
 
 def load_patches(connection: Connection, patch_set_id: int) -> PatchArrays:
-    """All patches of a set, in ascending id, decoded by threads. ValueError for an unknown id."""
+    """All patches of a set, in ascending id. ValueError for an unknown id."""
     digest = patch_set_digest(connection, patch_set_id)
     patch_set, label = tables.patch_set, tables.label
     labels = connection.execute(
@@ -54,12 +51,11 @@ def load_patches(connection: Connection, patch_set_id: int) -> PatchArrays:
     rows = _rows(connection, patch_set_id)
     columns: Sequence[Sequence[object]] = list(zip(*rows, strict=True)) if rows else [()] * 6
     shape = (len(rows), size, size)
-    pixels, masks = np.zeros(shape, dtype=np.uint8), np.zeros(shape, dtype=np.bool_)
-    _decode([row[4] for row in rows], pixels)
-    with_mask = [n for n, row in enumerate(rows) if row[5] is not None]
-    decoded = np.zeros((len(with_mask), size, size), dtype=np.uint8)
-    _decode([row[5] for row in rows if row[5] is not None], decoded)
-    masks[with_mask] = decoded > 0
+    pixels, masks = np.empty(shape, dtype=np.uint8), np.zeros(shape, dtype=np.bool_)
+    for n, row in enumerate(rows):
+        pixels[n] = unpack_pixels(row[4])
+        if row[5] is not None:
+            masks[n] = unpack_mask(row[5], size)
     return PatchArrays(
         digest=digest,
         classes=tuple(code for code, _ in labels),
@@ -81,17 +77,6 @@ def _rows(connection: Connection, patch_set_id: int) -> list[tuple[int, int, str
     with driver(connection).cursor() as cursor, cursor.copy(query) as copy:
         copy.set_types(["int8", "int8", "text", "text", "bytea", "bytea"])
         return list(copy.rows())
-
-
-def _decode(images: Sequence[bytes], out: NDArray[np.uint8]) -> None:
-    """PNG images into out [n, size, size]; 1-bit ones as 0 and 255."""
-
-    def one(n: int) -> None:
-        with Pillow.open(BytesIO(images[n])) as image:
-            out[n] = np.asarray(image.convert("L"))
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(one, range(len(images))))
 
 
 def _statistics(connection: Connection, patch_set_id: int) -> tuple[Statistics, ...]:

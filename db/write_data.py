@@ -1,7 +1,6 @@
 """Writing the prepare stage: data sets, patch sets, studies and their planned runs."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any
 
@@ -14,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from db import tables
 from db.copy import copy_rows, finite
 from lesionlens.config import RunConfig, TrainingConfig
+from lesionlens.data.stored import pack_mask, pack_pixels
 from lesionlens.records import DatasetIndex, Exclusion, LeakCheck, Overview, Patch, Statistics
 
 WINDOW = ("window_x0", "window_y0", "window_x1", "window_y1")
@@ -158,18 +158,16 @@ class PatchWriter:
         connection.execute(patch_set.update().where(patch_set.c.id == self.patch_set_id).values(finished_at=func.now()))
 
     def _patches(self, patches: Sequence[Patch]) -> Iterator[tuple[Any, ...]]:
-        """Rows in the order given, PNG encoded by threads."""
-        with ThreadPoolExecutor() as pool:
-            encoded = pool.map(lambda patch: _images(patch, self.size), patches)
-            for patch, (pixels, mask) in zip(patches, encoded, strict=True):
-                window, box = patch.window, patch.lesion_box
-                fraction = patch.mask_fraction
-                yield (
-                    self.patch_set_id, patch.key, self.labels[patch.label], self.images[patch.image_key],
-                    known(self.lesions, patch.lesion_key), patch.part, window.x0, window.y0, window.x1, window.y1,
-                    *((box.x0, box.y0, box.x1, box.y1) if box else (None,) * 4),
-                    None if fraction is None else finite("patch.mask_fraction", fraction), pixels, mask,
-                )  # fmt: skip
+        """Rows in the order given."""
+        for patch in patches:
+            window, box = patch.window, patch.lesion_box
+            fraction = patch.mask_fraction
+            yield (
+                self.patch_set_id, patch.key, self.labels[patch.label], self.images[patch.image_key],
+                known(self.lesions, patch.lesion_key), patch.part, window.x0, window.y0, window.x1, window.y1,
+                *((box.x0, box.y0, box.x1, box.y1) if box else (None,) * 4),
+                None if fraction is None else finite("patch.mask_fraction", fraction), *_packed(patch, self.size),
+            )  # fmt: skip
 
 
 def save_patch_set(
@@ -198,18 +196,11 @@ def save_patch_set(
     return patch_set_id
 
 
-def _images(patch: Patch, size: int) -> tuple[bytes, bytes | None]:
+def _packed(patch: Patch, size: int) -> tuple[bytes, bytes | None]:
     for name, array in (("pixels", patch.pixels), ("mask", patch.mask)):
         if array is not None and array.shape != (size, size):
             raise ValueError(f"patch {patch.key}: {name} is {array.shape}, the set's size is {size} x {size}")
-    return png(patch.pixels), None if patch.mask is None else png(patch.mask)
-
-
-def png(array: NDArray[np.uint8] | NDArray[np.bool_]) -> bytes:
-    """Lossless PNG of a grey image uint8 [h, w] (8 bits) or a mask bool [h, w] (1 bit)."""
-    stream = BytesIO()
-    Pillow.fromarray(array).save(stream, "PNG", compress_level=3)
-    return stream.getvalue()
+    return pack_pixels(patch.pixels), None if patch.mask is None else pack_mask(patch.mask)
 
 
 def webp(array: NDArray[np.uint8]) -> bytes:

@@ -15,6 +15,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 from scipy.ndimage import gaussian_filter, zoom
 
+from lesionlens.data.stored import pack_mask, pack_pixels
 from lesionlens.presets import demo
 from lesionlens.records import ReportData
 
@@ -35,12 +36,6 @@ BASELINES = ("whole_patch", "centred_disc", "mean_mask", "random_weights")
 RUNS = (("vgg11_bn", "gradual"), ("vgg11_bn", "simultaneous"), ("resnet18", "gradual"), ("resnet18", "simultaneous"))
 THRESHOLDS = [round(0.05 * step, 2) for step in range(1, 20)]
 SIZE, GRID = 96, 6
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _disc(x: float, y: float, radius: float, size: int = SIZE) -> np.ndarray:
@@ -136,8 +131,8 @@ def _frames(record: Record) -> dict[str, list[dict[str, Any]]]:
         for o, (c, n, _, _) in enumerate(record.labels)
     ]  # fmt: skip
     frames["gallery"] = [
-        {"patch_id": p["patch_id"], "true_code": p["code"], "group": p["group"], "pixels": _png(p["pixels"]),
-         "mask": None if p["mask"] is None else _png(p["mask"].astype(np.uint8) * 255)}
+        {"patch_id": p["patch_id"], "true_code": p["code"], "group": p["group"], "pixels": pack_pixels(p["pixels"]),
+         "mask": None if p["mask"] is None else pack_mask(p["mask"])}
         for p in record.patches
     ]  # fmt: skip
     frames["contact_sheet"] = [_cut(record, n, p) for n, p in enumerate(record.patches[: 2 * len(record.labels)])]
@@ -158,8 +153,8 @@ def _cut(record: Record, n: int, patch: dict[str, Any]) -> dict[str, Any]:
     return {
         "code": code, "name": name, "image_key": f"image {n}", "patient": patch["patient"].replace("_", ""),
         "laterality": "LEFT", "view": "CC", "part": "test", "window_x0": 100, "window_y0": 200,
-        "window_x1": 292, "window_y1": 392, "pixels": _png(patch["pixels"]),
-        "mask": None if patch["mask"] is None else _png(patch["mask"]),
+        "window_x1": 292, "window_y1": 392, "pixels": pack_pixels(patch["pixels"]),
+        "mask": None if patch["mask"] is None else pack_mask(patch["mask"]),
         "width": 400, "height": 600, "overview": buffer.getvalue(),
     }  # fmt: skip
 

@@ -3,6 +3,7 @@
 import base64
 from typing import Any
 
+from lesionlens.data.stored import unpack_mask, unpack_pixels
 from lesionlens.records import ReportData
 from lesionlens.reporting.gallery import outline, webp
 from lesionlens.reporting.models import Row, frame
@@ -24,7 +25,8 @@ def contact_sheet(data: ReportData) -> list[dict[str, Any]]:
 
 
 def _sample(row: Row) -> dict[str, Any]:
-    patch, size = webp(row["pixels"])
+    pixels = unpack_pixels(row["pixels"])
+    size = len(pixels)
     width, height = row["window_x1"] - row["window_x0"], row["window_y1"] - row["window_y0"]
     lesion = row["mask"] is not None
     drawn = "the window and the annotation are" if lesion else "the window is"
@@ -33,12 +35,12 @@ def _sample(row: Row) -> dict[str, Any]:
     return {
         "whole": "data:image/webp;base64," + base64.b64encode(row["overview"]).decode(),
         "whole_text": f"Whole image of {of}, {row['name']}; {drawn} drawn on it",
-        "patch": patch,
+        "patch": webp(pixels),
         "patch_text": f"The patch cut from it{', with the annotation' if lesion else ''}",
         "width": row["width"],
         "height": row["height"],
         "window": (row["window_x0"], row["window_y0"], width, height),
-        "outline": outline(row["mask"]) if lesion else "",
+        "outline": outline(unpack_mask(row["mask"], size)) if lesion else "",
         "size": size,
         "title": row["patient"],
         "where": where,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.measure import approximate_polygon, find_contours
 
+from lesionlens.data.stored import unpack_mask, unpack_pixels
 from lesionlens.records import ReportData
 from lesionlens.reporting.models import evaluated, frame, lookup
 
@@ -49,12 +50,13 @@ def _sample(
     row: dict[str, Any], results: list[dict[str, Any]], names: dict[str, str], maps: dict[tuple[int, int], Any]
 ) -> dict[str, Any]:
     first = results[0]
-    image, size = webp(row["pixels"])
+    pixels = unpack_pixels(row["pixels"])
+    size = len(pixels)
     return {
         "key": first["patch_key"],
-        "image": image,
+        "image": webp(pixels),
         "size": size,
-        "outline": outline(row["mask"]) if row["mask"] is not None else "",
+        "outline": outline(unpack_mask(row["mask"], size)) if row["mask"] is not None else "",
         "code": first["true_code"],
         "label": names.get(first["true_code"], first["true_code"]),
         "facts": _facts(first),
@@ -92,18 +94,16 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
 
-def webp(png: bytes) -> tuple[str, int]:
-    """A grey PNG as a WebP data URI, and its side in pixels."""
-    with Image.open(io.BytesIO(png)) as image:
-        buffer = io.BytesIO()
-        image.convert("L").save(buffer, "WEBP", quality=QUALITY, method=4)
-        return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode(), image.width
+def webp(pixels: NDArray[np.uint8]) -> str:
+    """A grey patch uint8 [s, s] as a WebP data URI."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "WEBP", quality=QUALITY, method=4)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def outline(png: bytes) -> str:
-    """The mask's outline as SVG path data in pixels of the patch; '' for an empty mask."""
-    with Image.open(io.BytesIO(png)) as image:
-        mask = np.pad(np.asarray(image.convert("L")) > 127, 1)
+def outline(mask: NDArray[np.bool_]) -> str:
+    """The outline of a mask bool [s, s] as SVG path data in pixels of the patch; '' for an empty mask."""
+    mask = np.pad(mask, 1)
     paths = []
     for contour in find_contours(mask.astype(np.float32), 0.5):  # type: ignore[no-untyped-call]
         points = approximate_polygon(contour, TOLERANCE) - 0.5  # type: ignore[no-untyped-call]
