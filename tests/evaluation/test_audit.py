@@ -120,7 +120,9 @@ def test_maps_fall_to_chance_as_weights_become_random(tiny_patches: Callable[...
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     inputs = inputs_of(patches)
     rows = drawn_lesions(inputs, 8, np.random.default_rng(0))
-    frame = randomisation_test(model, RUN, inputs, rows, CONFIG, seed=5)
+    done: list[int] = []
+    frame = randomisation_test(model, RUN, inputs, rows, CONFIG, seed=5, advance=done.append)
+    assert done == [8] * len(layers(model))
     assert frame.schema == pl.Schema(RANDOMISATIONS)
     assert frame["layer"].to_list()[:4] == ["other samples", "intact", "head", "unit1.1"]
     assert frame["step"].to_list() == list(range(-1, frame.height - 1))
@@ -152,4 +154,4 @@ def test_the_lesions_followed_are_test_samples_with_a_mask(tiny_patches: Callabl
     assert len(rows) == 5 and rows == sorted(rows) and patches.has_mask[rows].all()
     assert set(patches.parts[rows]) == {"test"}
     assert len(drawn_lesions(inputs, 500, np.random.default_rng(0))) == 16
-    assert randomisation_test(build("resnet18", 5, 0), RUN, inputs, [], CONFIG, 0).height == 0
+    assert randomisation_test(build("resnet18", 5, 0), RUN, inputs, [], CONFIG, 0, print).height == 0

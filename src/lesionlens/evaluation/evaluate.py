@@ -18,7 +18,7 @@ from lesionlens.evaluation.explain import Explained
 from lesionlens.evaluation.explanations import Explanation, explanation_frame, localization_frame, scorable
 from lesionlens.evaluation.localisers import OTHER_SEED, Samples, constant_localisers, random_weights, run_maps
 from lesionlens.evaluation.quadrants import quadrants
-from lesionlens.evaluation.randomisation import drawn_lesions, randomisation_test
+from lesionlens.evaluation.randomisation import drawn_lesions, layers, randomisation_test
 from lesionlens.evaluation.run_scores import classification_scores, iou_curves, localization_scores
 from lesionlens.evaluation.scores import class_intervals, class_scores
 from lesionlens.evaluation.strata import stratum_scores
@@ -54,7 +54,7 @@ def evaluate(
     Then the erase test over every test lesion, and the weight randomisation over some. attributes: one row per patch,
     patch_id and what strata and binary views need (see `stratum_scores`, `binary_views`); columns may lack.
     Intervals are bootstraps over the test part's patients, drawn from `seed`, the same for every score.
-    `progress` is called with (done, total) samples, each model's pass over a part counting once.
+    `progress` is called with (done, total) samples, each pass of a model over them counting once.
     Raises ValueError where the test part is empty, the training part has no lesion, or an output is not finite.
     """
     test = patches.part("test")
@@ -64,15 +64,15 @@ def evaluate(
     masked = scorable(patches)
     tuning_rows = [row for row in inputs.rows("validation") if masked[row]]
     samples = Samples(inputs, test, inputs.rows("test"), tuning_rows, evaluation)
-    advance = _counter(progress, 3 * len(samples.rows) + 2 * len(tuning_rows))
+    drawn = drawn_lesions(inputs, evaluation.randomisation_samples, np.random.default_rng(seed))
+    advance = _counter(progress, 3 * len(test.ids) + 2 * len(tuning_rows) + len(drawn) * len(layers(model)))
     stem = FeatureCache(cache, inputs, training).get(model.to(device).eval(), ("stem",))["stem"] if cache else None
     known, maps = run_maps(model, samples, advance, stem)
     localisers = [*maps, random_weights(run, training, samples, advance), *constant_localisers(samples)]
     alone = Inputs(test, inputs.mode, inputs.device)
     erasures = erase_test(model, alone, known.probabilities, np.random.default_rng(seed))
     advance(len(test.ids))
-    drawn = drawn_lesions(inputs, evaluation.randomisation_samples, np.random.default_rng(seed))
-    randomisations = randomisation_test(model, run, inputs, drawn, evaluation, run.seed + OTHER_SEED)
+    randomisations = randomisation_test(model, run, inputs, drawn, evaluation, run.seed + OTHER_SEED, advance)
     return _frames(patches, attributes, known, localisers, erasures, randomisations, evaluation, seed)
 
 

@@ -1,6 +1,6 @@
 """Sanity check: do maps change when the model's weights are made random, layer by layer from the output?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import cast
 
@@ -46,7 +46,13 @@ def drawn_lesions(inputs: Inputs, count: int, generator: np.random.Generator) ->
 
 
 def randomisation_test(
-    model: Classifier, run: RunConfig, inputs: Inputs, rows: Sequence[int], evaluation: EvaluationConfig, seed: int
+    model: Classifier,
+    run: RunConfig,
+    inputs: Inputs,
+    rows: Sequence[int],
+    evaluation: EvaluationConfig,
+    seed: int,
+    advance: Callable[[int], None],
 ) -> pl.DataFrame:
     """Similarity of Grad-CAM maps to the intact model's while layers become random, cascading (Adebayo et al. 2018).
 
@@ -56,6 +62,7 @@ def randomisation_test(
     maps and rank_correlation (Spearman) of the grids, -1 to 1, means over the n samples whose both maps are not blank,
     with intervals clustered by patient. Step -1, 'other samples', is the level of chance: the intact model's map of
     one sample against that of the next. Null where n is 0; no rows without samples. `model` is left as it was.
+    `advance` is called with the number of samples after each of `layers(model)`.
     """
     if not rows:
         return pl.DataFrame(schema=RANDOMISATIONS)
@@ -70,6 +77,7 @@ def randomisation_test(
             model.get_submodule(name).load_state_dict(random.get_submodule(name).state_dict())
         calibrate(model, inputs, training, seed)
         grids[names[-1]] = grad_cam(model, inputs, rows, classes, evaluation.layer)
+        advance(len(rows))
     return _frame(intact, grids, inputs, rows, evaluation, seed)
 
 
