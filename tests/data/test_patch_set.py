@@ -251,3 +251,13 @@ def test_components_of_one_lesion_are_patches_of_their_own(kaggle: Kaggle) -> No
     ]
     (whole,), _ = run(root)
     assert whole.lesion_box == Box(50, 50, 130, 230)
+
+
+@pytest.mark.parametrize("per", ["image", "lesion"])
+def test_a_breast_with_one_view_only_is_as_good_as_any(kaggle: Kaggle, per: str) -> None:
+    alone = kaggle.case("P_00001", view="MLO")
+    both = [kaggle.case("P_00002", view=view, side="RIGHT") for view in ("CC", "MLO")]
+    root = kaggle.finish()
+    patches, exclusions = run(root, study(root, PatchConfig.model_validate({"size": 32, "per": per})))
+    assert [p.lesion_key for p in patches] == [f"{key}_1" for key in (alone, *both)]
+    assert [e for e in exclusions if e.lesion_key] == []
