@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from lesionlens.reporting.models import FRAMES
-from lesionlens.reporting.render import render
+from lesionlens.reporting.render import context, render
+from lesionlens.reporting.table import Table
 
 HOSTILE = "\"'><script>alert(1)</script></script><img src=x onerror=alert(2)>&amp;{{ 7*7 }}"
 
@@ -149,3 +150,9 @@ def test_missing_frame_is_named(data):
 
 def test_frames_read_are_those_of_the_record(data):
     assert set(FRAMES) <= set(data.frames)
+
+
+def test_every_table_shows_its_query(data):
+    found = [value for value in context(data, None).values() if isinstance(value, Table)]
+    assert len(found) > 15
+    assert [table.name for table in found if not table.sql] == []

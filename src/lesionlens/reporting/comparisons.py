@@ -2,6 +2,7 @@
 
 from lesionlens.records import ReportData
 from lesionlens.reporting.models import confidence, frame, models, rows
+from lesionlens.reporting.queries import query
 from lesionlens.reporting.table import Cell, Column, Table, TableRow
 from lesionlens.reporting.wording import count, interval, number, p_value, plain
 
@@ -45,4 +46,6 @@ def comparisons(data: ReportData) -> Table:
         "Both models of a pair are scored on the same samples. Bold: the interval leaves out zero. p is corrected "
         "for the number of pairs (Holm).",
     )
-    return Table("comparisons", "Pairs", "Are the differences real?", columns, tuple(body), notes)
+    return Table(
+        "comparisons", "Pairs", "Are the differences real?", columns, tuple(body), notes, sql=query("comparisons", data)
+    )

@@ -4,6 +4,7 @@ import json
 
 from lesionlens.records import ReportData
 from lesionlens.reporting.models import Row, frame, lookup, models, rows
+from lesionlens.reporting.queries import query
 from lesionlens.reporting.table import Cell, Column, Table, TableRow
 from lesionlens.reporting.wording import (
     NORMALISATIONS,
@@ -44,7 +45,7 @@ def run_table(data: ReportData) -> Table:
             Cell(str(row.get("digest") or "")[:12], mark="mono"),
         )
         body.append(TableRow(cells, series=model.series))
-    return Table("runs", "Runs", "Every run of the study", columns, tuple(body))
+    return Table("runs", "Runs", "Every run of the study", columns, tuple(body), sql=query("runs", data))
 
 
 def _seconds(row: Row) -> float | None:

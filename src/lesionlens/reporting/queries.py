@@ -40,6 +40,73 @@ from shortcut_audit where study_id = {study} order by accuracy""",
 select backbone, strategy, stratum, level, name, value, low, high, n, whole_patch, centred_disc, random_weights
 from stratum_scores where study_id = {study} and population in ('all', 'correct_lesions')
 order by run_id, stratum, level, name""",
+    "baselines": """\
+select backbone, strategy, method, policy, ll, low, high, n, whole_patch, whole_patch_low, whole_patch_high,
+       centred_disc, centred_disc_low, centred_disc_high, mean_mask, mean_mask_low, mean_mask_high,
+       random_weights, random_weights_low, random_weights_high
+from table_4_localization where study_id = {study} and headline order by run_id""",
+    "groups": """\
+select backbone, strategy, group_name, n, ll, low, high, whole_patch, centred_disc, mean_mask, random_weights
+from localization_scores
+where study_id = {study} and headline and population = 'correct_lesions' and group_name <> 'all'
+order by run_id, group_name""",
+    "variants": """\
+select backbone, strategy, method, target, policy, headline, ll, low, high, n
+from table_4_localization where study_id = {study}
+order by run_id, headline desc, method, target, policy""",
+    "other_scores": """\
+select backbone, strategy, name, value, low, high, n
+from study_evaluations join evaluation on evaluation.id = evaluation_id join run_score using (evaluation_id)
+where study_id = {study} and name in ('hit_rate', 'energy', 'rank_accuracy', 'pixel_ap')
+  and target = 'predicted' and population = 'correct_lesions' and group_name = 'all'
+  and method = evaluation.config #>> '{{methods,0}}'
+order by study_evaluations.run_id, name""",
+    "classes": """\
+select run_id, backbone, strategy, code, precision, recall, f1, support
+from study_evaluations join class_score using (evaluation_id) join label on label.id = label_id
+where study_id = {study}
+union all
+select run_id, backbone, strategy, kind || ' average', max(value) filter (where name = kind || '_precision'),
+       max(value) filter (where name = kind || '_recall'), max(value) filter (where name = kind || '_f1'), null
+from study_evaluations join run_score using (evaluation_id) cross join (values ('macro'), ('weighted')) as a (kind)
+where study_id = {study} and group_name = 'all'
+group by run_id, backbone, strategy, kind
+order by run_id, support nulls last, code""",
+    "comparisons": """\
+select a.run_id, b.run_id as minus_run_id, score, difference, low, high, p_holm, n
+from comparison
+join evaluation as a on a.id = evaluation_a
+join evaluation as b on b.id = evaluation_b
+where study_id = {study} order by comparison.id""",
+    "seeds": """\
+select backbone, strategy, batch_size, head_rate, unit_rate, name, method, policy, seeds, mean, lowest, highest
+from seed_spread
+where study_id = {study} and seeds > 1 and group_name = 'all'
+  and (name = 'accuracy' and population = 'all'
+       or name = 'll' and population = 'correct_lesions' and target = 'predicted')
+order by backbone, strategy, batch_size, name""",
+    "exclusions": """\
+select reason, lesions from exclusion_reasons where study_id = {study} order by lesions desc, reason""",
+    "exclusion_list": """\
+select image.key as image, lesion.key as lesion, reason, detail
+from study join exclusion using (patch_set_id) join image on image.id = exclusion.image_id
+left join lesion on lesion.id = lesion_id
+where study.id = {study} order by exclusion.id""",
+    "normalisation": """\
+select label.name, mean, std
+from study join normalisation using (patch_set_id) left join label on label.id = label_id
+where study.id = {study} order by ordinal nulls first""",
+    "leaks": """\
+select part_a, part_b, unit, shared
+from study join split_check using (patch_set_id)
+where study.id = {study} order by split_check.id""",
+    "runs": """\
+select backbone, strategy, batch_size, unit_rate, seed, status, reason, device, run.digest,
+       finished_at - started_at as training, evaluation.seconds as evaluation_seconds,
+       (select count(*) from epoch where epoch.run_id = run.id) as epochs
+from study join study_run on study_run.study_id = study.id join run on run.id = study_run.run_id
+left join evaluation on evaluation.run_id = run.id and evaluation.digest = study.evaluation_digest
+where study.id = {study} order by run.id""",
 }
 
 

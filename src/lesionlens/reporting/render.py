@@ -134,6 +134,7 @@ def context(data: ReportData, values: dict[str, Any] | None) -> dict[str, Any]:
         "versions": provenance.versions(data),
         "sql_samples": query("samples", data),
         "sql_confusion": query("confusion", data),
+        "sql_classes": query("classes", data),
         "gallery": gallery(data) | {"heat": heat(), "scaling": lookup(data.study.get("config"), "evaluation.scaling")},
     }
 

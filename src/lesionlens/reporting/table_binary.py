@@ -61,7 +61,9 @@ def spread_over_seeds(data: ReportData) -> Table:
     notes = (
         "The same cell of the grid, trained from several seeds. A range is no interval: it only grows with seeds.",
     )
-    return Table("seeds", "Seeds", "How much does the seed change?", columns, tuple(body), notes)
+    return Table(
+        "seeds", "Seeds", "How much does the seed change?", columns, tuple(body), notes, sql=query("seeds", data)
+    )
 
 
 def _spread_row(key: tuple[object, ...], found: dict[str, dict[str, object]]) -> TableRow:

@@ -97,7 +97,9 @@ def exclusions(data: ReportData) -> Table:
         )
         for row in frame(data, "exclusion_reasons").to_dicts()
     )
-    return Table("exclusions", "Left out", "What yielded no patch, and why", columns, body)
+    return Table(
+        "exclusions", "Left out", "What yielded no patch, and why", columns, body, sql=query("exclusions", data)
+    )
 
 
 def exclusion_list(data: ReportData) -> Table:
@@ -117,7 +119,7 @@ def exclusion_list(data: ReportData) -> Table:
     )
     notes = (f"The first {LISTED} of {count(found.height)}.",) if found.height > LISTED else ()
     title = f"{count(found.height)} left out or noted because of files"
-    return Table("exclusion-list", "One by one", title, columns, body, notes)
+    return Table("exclusion-list", "One by one", title, columns, body, notes, sql=query("exclusion_list", data))
 
 
 def normalisation(data: ReportData) -> Table:
@@ -132,7 +134,15 @@ def normalisation(data: ReportData) -> Table:
     )
     used = plain(lookup(data.study.get("config"), "training.normalise"), NORMALISATIONS)
     notes = (f"Grey values between 0 and 1. Used by this study: {used}.",)
-    return Table("normalisation", "Normalisation", "Grey values of the training part", columns, body, notes)
+    return Table(
+        "normalisation",
+        "Normalisation",
+        "Grey values of the training part",
+        columns,
+        body,
+        notes,
+        sql=query("normalisation", data),
+    )
 
 
 def leaks(data: ReportData) -> Table:
@@ -148,4 +158,6 @@ def leaks(data: ReportData) -> Table:
             shared = int(hits["shared"].sum()) if hits.height else None
             cells.append(Cell(count(shared), "", "alarm" if shared else ""))
         body.append(TableRow(tuple(cells)))
-    return Table("leaks", "Leak check", "What two parts of the split share", columns, tuple(body))
+    return Table(
+        "leaks", "Leak check", "What two parts of the split share", columns, tuple(body), sql=query("leaks", data)
+    )

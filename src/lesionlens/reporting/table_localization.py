@@ -102,7 +102,15 @@ def baselines(data: ReportData) -> Table:
         "Centred disc: a disc of the training lesions' mean size. Mean training mask: where training lesions lie on "
         "average. Random weights: the same architecture, untrained, at the same threshold rule.",
     )
-    return Table("baselines", "Baselines", "Does the score mean anything?", columns, tuple(body), notes)
+    return Table(
+        "baselines",
+        "Baselines",
+        "Does the score mean anything?",
+        columns,
+        tuple(body),
+        notes,
+        sql=query("baselines", data),
+    )
 
 
 def _standing_cells(placed: tuple[Standing, ...]) -> list[Cell]:
@@ -139,7 +147,15 @@ def groups(data: ReportData) -> Table:
         "calcifications themselves."
     )
     notes = (pooled, outlines) if cbis else (pooled,)
-    return Table("groups", "By kind of lesion", "Localisation of each kind of lesion", columns, tuple(body), notes)
+    return Table(
+        "groups",
+        "By kind of lesion",
+        "Localisation of each kind of lesion",
+        columns,
+        tuple(body),
+        notes,
+        sql=query("groups", data),
+    )
 
 
 def variants(data: ReportData) -> Table:
@@ -166,7 +182,14 @@ def variants(data: ReportData) -> Table:
                 Cell(count(own.n)),
             )
             body.append(TableRow(cells, series=model.series))
-    return Table("variants", "Other definitions", "The score under other definitions", columns, tuple(body))
+    return Table(
+        "variants",
+        "Other definitions",
+        "The score under other definitions",
+        columns,
+        tuple(body),
+        sql=query("variants", data),
+    )
 
 
 OTHER_SCORES = {
@@ -196,4 +219,12 @@ def other_scores(data: ReportData) -> Table:
         "annotation. Relevance rank accuracy: share of the strongest pixels, as many as the annotation has, that lie "
         "in it. Pixel average precision: area under the precision-recall curve over all thresholds.",
     )
-    return Table("other-scores", "Without a threshold", "Scores that need no threshold", columns, tuple(body), notes)
+    return Table(
+        "other-scores",
+        "Without a threshold",
+        "Scores that need no threshold",
+        columns,
+        tuple(body),
+        notes,
+        sql=query("other_scores", data),
+    )

@@ -1,0 +1,91 @@
+"""The queries that a report shows to be copied, on the record that the report is made from."""
+
+from typing import Any
+
+import polars as pl
+import pytest
+from sqlalchemy import Connection, Engine, insert
+
+from db import tables
+from db.read_report import report_data
+from lesionlens.config import EvaluationConfig
+from lesionlens.records import ReportData
+from lesionlens.reporting.queries import QUERIES, query
+
+
+def further_scores(connection: Connection, evaluation: int) -> None:
+    """Scores that the filled record lacks: of one group, without threshold, averages, of the erase test."""
+    mapped = {"method": "grad_cam", "target": "predicted", "population": "correct_lesions", "group_name": "all"}
+    plain = {"population": "all", "group_name": "all"}
+    scores = [
+        mapped | {"name": "ll", "policy": EvaluationConfig().policy, "group_name": "mass", "value": 0.3},
+        mapped | {"name": "hit_rate", "value": 0.6},
+        plain | {"name": "macro_f1", "value": 0.25},
+        plain | {"name": "weighted_f1", "value": 0.75},
+        plain | {"name": "erase_lesion_drop", "population": "correct_lesions", "value": 0.5},
+    ]
+    for score in scores:
+        connection.execute(insert(tables.run_score).values(score | {"evaluation_id": evaluation, "n": 6}))
+
+
+@pytest.fixture
+def report(engine: Engine, filled: Any) -> Any:
+    """The connection, and what a report is rendered from."""
+    with engine.connect() as connection:
+        further_scores(connection, filled.evaluations[0])
+        yield connection, report_data(connection, filled.study)
+
+
+def asked(connection: Connection, name: str, data: ReportData) -> list[dict[str, Any]]:
+    """The rows of a shown query, run as a reader would."""
+    return [dict(row._mapping) for row in connection.exec_driver_sql(query(name, data))]
+
+
+def test_every_query_runs_and_finds_rows_of_this_study_alone(report: Any) -> None:
+    connection, data = report
+    other = ReportData(data.study | {"id": data.study["id"] + 1}, data.frames)
+    # One seed per cell of the grid: a spread over seeds has no row here.
+    empty = {name for name in QUERIES if not asked(connection, name, data)}
+    assert empty == {"seeds"}
+    assert not [name for name in QUERIES if asked(connection, name, other)]
+
+
+@pytest.mark.parametrize(
+    ("name", "frame", "columns"),
+    [
+        ("table_1", "table_1_patches", ("label", "train", "test")),
+        ("table_2", "table_2_accuracy", ("accuracy", "low", "high", "n")),
+        ("table_3", "table_3_auc", ("code", "auc", "auc_hard")),
+        ("variants", "table_4_localization", ("method", "policy", "ll", "low", "high", "n")),
+        ("comparisons", "comparison", ("score", "difference", "low", "high", "p_holm", "n")),
+        ("exclusions", "exclusion_reasons", ("reason", "lesions")),
+        ("exclusion_list", "exclusions", ("reason", "detail")),
+        ("normalisation", "normalisation", ("mean", "std")),
+        ("leaks", "split_check", ("unit", "part_a", "part_b", "shared")),
+        ("runs", "runs", ("seed", "status", "digest", "evaluation_seconds")),
+        ("shortcuts", "shortcut_audit", ("features", "accuracy")),
+    ],
+)
+def test_a_shown_query_gives_what_the_table_was_made_of(report: Any, name: str, frame: str, columns: tuple) -> None:
+    connection, data = report
+    found = asked(connection, name, data)
+    expected = data.frames[frame].to_dicts()
+    assert [{key: row[key] for key in columns} for row in found] == [
+        {key: row[key] for key in columns} for row in expected
+    ]
+
+
+def test_headline_groups_and_scores_without_threshold(report: Any) -> None:
+    connection, data = report
+    headline = data.frames["table_4_localization"].filter(pl.col("headline"))
+    assert [row["ll"] for row in asked(connection, "baselines", data)] == headline["ll"].to_list()
+    assert [(row["group_name"], row["ll"]) for row in asked(connection, "groups", data)] == [("mass", 0.3)]
+    assert [(row["name"], row["value"]) for row in asked(connection, "other_scores", data)] == [("hit_rate", 0.6)]
+
+
+def test_classification_reports_end_in_their_averages(report: Any) -> None:
+    connection, data = report
+    found = asked(connection, "classes", data)
+    assert sorted(row["f1"] for row in found if row["support"] is not None) == sorted(data.frames["class_scores"]["f1"])
+    averages = [(row["code"], row["f1"]) for row in found if row["f1"] is not None and row["support"] is None]
+    assert averages == [("macro average", 0.25), ("weighted average", 0.75)]
