@@ -1,15 +1,21 @@
 """Connections to the record. The only place that reads the database URL."""
 
 import os
+import re
+import time
 from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import URL, Engine, create_engine, make_url
+import psycopg
+from sqlalchemy import URL, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from db import embedded, migrate
 from lesionlens.home import home
 
 OLDEST = 150000
+# a server says so while it recovers from a crash of its own, for example by a full disk; psycopg gives no code for it
+RECOVERING = re.compile(r"the database system is (starting up|in recovery mode|not yet accepting connections)")
 
 
 def database_url() -> str:
@@ -48,9 +54,22 @@ def make_engine() -> Engine:
 @lru_cache(maxsize=8)
 def _engine(url: str, process: int) -> Engine:
     engine = create_engine(url, pool_pre_ping=True, pool_size=4, hide_parameters=True)
+    event.listen(engine, "do_connect", _connect)
     _check_version(engine)
     migrate.upgrade(engine)
     return engine
+
+
+def _connect(dialect: Dialect, _record: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
+    """Connect; wait for a server that is recovering, as long as for one that starts."""
+    deadline = time.monotonic() + embedded.START_SECONDS
+    while True:
+        try:
+            return dialect.connect(*arguments, **options)
+        except psycopg.OperationalError as error:
+            if time.monotonic() > deadline or not RECOVERING.search(str(error)):
+                raise
+        time.sleep(0.1)
 
 
 def _check_version(engine: Engine) -> None:
