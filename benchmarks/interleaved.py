@@ -7,17 +7,26 @@ from collections.abc import Callable, Mapping
 Seconds = dict[str, list[float]]
 
 
-def interleaved(sides: Mapping[str, Callable[[], object]], rounds: int) -> Seconds:
-    """CPU seconds of the process per side and round. Each round starts with another side; one round warms up."""
+def interleaved(
+    sides: Mapping[str, Callable[[], object]],
+    rounds: int,
+    clock: Callable[[], float] = time.process_time,
+    after: Callable[[], object] = lambda: None,
+) -> Seconds:
+    """Seconds per side and round, by default CPU seconds of the process.
+
+    Each round starts with another side; one round warms up. `after` follows each side, uncounted.
+    """
     names = list(sides)
     found: Seconds = {name: [] for name in names}
     for number in range(rounds + 1):
         shift = number % len(names)
         for name in names[shift:] + names[:shift]:
-            started = time.process_time()
+            started = clock()
             sides[name]()
             if number:
-                found[name].append(time.process_time() - started)
+                found[name].append(clock() - started)
+            after()
     return found
 
 

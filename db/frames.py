@@ -27,6 +27,10 @@ def frame(connection: Connection, query: LiteralString, **values: Any) -> pl.Dat
     """The result of a query with named placeholders `%(name)s`, read in binary."""
     with driver(connection).cursor(binary=True) as cursor:
         cursor.execute(query, values)
-        columns = cursor.description or ()
-        schema = {column.name: TYPES.get(column.type_code) for column in columns}
-        return pl.DataFrame(cursor.fetchall(), schema=schema, orient="row", infer_schema_length=None)
+        kinds = [(column.name, TYPES.get(column.type_code)) for column in cursor.description or ()]
+        rows = cursor.fetchall()
+    # Column by column: polars takes rows in several times as slowly.
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(kinds)
+    return pl.DataFrame(
+        [pl.Series(name, found, dtype=kind) for (name, kind), found in zip(kinds, columns, strict=True)]
+    )

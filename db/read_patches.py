@@ -1,10 +1,11 @@
 """Reading patch sets: pixels and masks as arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from psycopg import sql
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from db import tables
 from db.copy import driver
@@ -48,14 +49,15 @@ def load_patches(connection: Connection, patch_set_id: int) -> PatchArrays:
         .order_by(label.c.ordinal)
     ).all()
     size = connection.execute(select(patch_set.c.size).where(patch_set.c.id == patch_set_id)).scalar_one()
-    rows = _rows(connection, patch_set_id)
-    columns: Sequence[Sequence[object]] = list(zip(*rows, strict=True)) if rows else [()] * 6
-    shape = (len(rows), size, size)
-    pixels, masks = np.empty(shape, dtype=np.uint8), np.zeros(shape, dtype=np.bool_)
-    for n, row in enumerate(rows):
-        pixels[n] = unpack_pixels(row[4])
-        if row[5] is not None:
-            masks[n] = unpack_mask(row[5], size)
+    count = connection.scalar(select(func.count()).where(tables.patch.c.patch_set_id == patch_set_id)) or 0
+    pixels, masks = np.empty((count, size, size), dtype=np.uint8), np.zeros((count, size, size), dtype=np.bool_)
+    columns: tuple[list[Any], ...] = ([], [], [], [], [])
+    for n, (*values, stored, mask) in enumerate(_rows(connection, patch_set_id)):
+        pixels[n] = unpack_pixels(stored)
+        if mask is not None:
+            masks[n] = unpack_mask(mask, size)
+        for column, value in zip(columns, (*values, mask is not None), strict=True):
+            column.append(value)
     return PatchArrays(
         digest=digest,
         classes=tuple(code for code, _ in labels),
@@ -65,18 +67,19 @@ def load_patches(connection: Connection, patch_set_id: int) -> PatchArrays:
         labels=np.array(columns[1], dtype=np.int64),
         parts=np.array(columns[2], dtype=np.str_),
         patients=np.array(columns[3], dtype=np.str_),
-        has_mask=np.array([row[5] is not None for row in rows], dtype=np.bool_),
+        has_mask=np.array(columns[4], dtype=np.bool_),
         groups=tuple(group for _, group in labels),
         statistics=_statistics(connection, patch_set_id),
     )
 
 
-def _rows(connection: Connection, patch_set_id: int) -> list[tuple[int, int, str, str, bytes, bytes | None]]:
+def _rows(connection: Connection, patch_set_id: int) -> Iterator[tuple[Any, ...]]:
+    """Rows as the server sends them, so that no second copy of the pixels waits in memory."""
     # COPY takes no parameters: psycopg quotes the number
     query = sql.SQL(PATCHES).format(patch_set_id=sql.Literal(patch_set_id))
     with driver(connection).cursor() as cursor, cursor.copy(query) as copy:
         copy.set_types(["int8", "int8", "text", "text", "bytea", "bytea"])
-        return list(copy.rows())
+        yield from copy.rows()
 
 
 def _statistics(connection: Connection, patch_set_id: int) -> tuple[Statistics, ...]:

@@ -29,4 +29,4 @@ def unpack_mask(stored: bytes, size: int) -> NDArray[np.bool_]:
     if len(stored) != (size * size + 7) // 8:
         raise ValueError(f"{len(stored)} bytes are no mask of {size} x {size}")
     bits = np.unpackbits(np.frombuffer(stored, dtype=np.uint8), count=size * size)
-    return bits.reshape(size, size).astype(np.bool_)
+    return bits.reshape(size, size).view(np.bool_)
