@@ -46,8 +46,10 @@ def _disc(x: float, y: float, radius: float, size: int = SIZE) -> np.ndarray:
 class Record:
     """Draws patches, maps and every score of the runs from one seed."""
 
-    def __init__(self, labels: tuple, runs: tuple, per_class: int, seed: int, skill: dict[int, float]) -> None:
-        self.labels, self.runs = labels, runs
+    def __init__(
+        self, labels: tuple, runs: tuple, per_class: int, seed: int, skill: dict[int, float], size: int = SIZE
+    ) -> None:
+        self.labels, self.runs, self.size = labels, runs, size
         self.random = np.random.default_rng(seed)
         self.skill = skill or {index + 1: 0.62 + 0.08 * (index % 3) for index in range(len(runs))}
         self.patches = [self._patch(100 + n, n % len(labels)) for n in range(per_class * len(labels))]
@@ -59,11 +61,11 @@ class Record:
 
     def _patch(self, patch_id: int, ordinal: int) -> dict[str, Any]:
         code, _, group, is_lesion = self.labels[ordinal]
-        texture = gaussian_filter(self.random.normal(size=(SIZE, SIZE)), 5) * 160 + 90
-        texture += gaussian_filter(self.random.normal(size=(SIZE, SIZE)), 1) * 14
-        x, y = self.random.uniform(30, SIZE - 30, 2)
-        radius = self.random.uniform(10, 20)
-        mask = _disc(x, y, radius)
+        texture = gaussian_filter(self.random.normal(size=(self.size, self.size)), 5) * 160 + 90
+        texture += gaussian_filter(self.random.normal(size=(self.size, self.size)), 1) * 14
+        x, y = self.random.uniform(30 * self.size / SIZE, self.size - 30 * self.size / SIZE, 2)
+        radius = self.random.uniform(10, 20) * self.size / SIZE
+        mask = _disc(x, y, radius, self.size)
         if is_lesion:
             texture += gaussian_filter(mask.astype(float), 3) * 70
         return {
@@ -76,9 +78,9 @@ class Record:
         others = [label[0] for label in self.labels if label[0] != patch["code"]]
         predicted = patch["code"] if correct else str(self.random.choice(others))
         confidence = float(self.random.uniform(0.35, 0.99))
-        spot = _disc(*(np.array([patch["x"], patch["y"]]) / SIZE * GRID - 0.5), 0.4, GRID)
+        spot = _disc(*(np.array([patch["x"], patch["y"]]) / self.size * GRID - 0.5), 0.4, GRID)
         grid = gaussian_filter(spot.astype(float) + self.random.normal(scale=0.02, size=(GRID, GRID)), 0.7)
-        heat = zoom(np.maximum(grid, 0), SIZE / GRID, order=1)
+        heat = zoom(np.maximum(grid, 0), self.size / GRID, order=1)
         mask, iou = patch["mask"], None
         if mask is not None:
             region = heat >= 0.45 * heat.max()
@@ -270,9 +272,10 @@ def build(
     seed: int = 0,
     skill: dict[int, float] | None = None,
     config: dict[str, Any] | None = None,
+    size: int = SIZE,
 ) -> ReportData:
     """Report data as the record gives it. `skill`: probability of a correct prediction by run id."""
-    record = Record(labels, runs, per_class, seed, skill or {})
+    record = Record(labels, runs, per_class, seed, skill or {}, size)
     frames = _frames(record)
     full = Record(LABELS, RUNS[:1], 2, 0, {})
     empty = {name: pl.DataFrame(found, infer_schema_length=None).clear() for name, found in _frames(full).items()}

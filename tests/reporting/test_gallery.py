@@ -1,9 +1,11 @@
 """Images, outlines and maps keep what they show."""
 
 import base64
+import dataclasses
 import io
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,3 +67,11 @@ def test_every_sample_with_every_run(data):
     assert all(set(sample["results"]) == {"1", "2", "3", "4"} for sample in shown["samples"])
     background = next(sample for sample in shown["samples"] if sample["code"] == "B")
     assert background["outline"] == "" and background["results"]["1"]["iou"] is None
+
+
+def test_gallery_shows_the_models_that_validation_loss_selected(make_data):
+    data = make_data(per_class=2)
+    chosen = data.frames["selected_runs"].filter(pl.col("run_id").is_in([2, 3]))
+    shown = gallery(dataclasses.replace(data, frames=data.frames | {"selected_runs": chosen}))
+    assert [run["id"] for run in shown["runs"]] == [2, 3]
+    assert all(set(sample["results"]) == {"2", "3"} for sample in shown["samples"]) and len(shown["samples"]) == 10

@@ -12,7 +12,7 @@ from skimage.measure import approximate_polygon, find_contours
 
 from lesionlens.data.stored import unpack_mask, unpack_pixels
 from lesionlens.records import ReportData
-from lesionlens.reporting.models import evaluated, frame, lookup
+from lesionlens.reporting.models import frame, lookup, shown
 
 QUALITY = 72
 TOLERANCE = 0.4
@@ -20,14 +20,14 @@ UNKNOWN = "unknown"
 
 
 def gallery(data: ReportData) -> dict[str, Any]:
-    """`runs`, `classes`, `samples` in the record's order; per sample one result per run.
+    """`runs`, `classes`, `samples` in the record's order; per sample one result per run that the report shows.
 
     A sample: key (permanent), image (WebP data URI), size, outline (SVG path in pixels, '' for background), and
     results by run id with the scaled map as base64 of uint8 [rows x cols].
     """
     labels = frame(data, "labels").sort("ordinal")
     names = dict(labels.select("code", "name").rows())
-    known = {model.run_id: model for model in evaluated(data)}
+    known = {model.run_id: model for model in shown(data)}
     results = frame(data, "sample_results").filter(pl.col("run_id").is_in(list(known)))
     by_patch = results.partition_by("patch_id", as_dict=True, maintain_order=True)
     maps = _maps(data, results)
