@@ -35,12 +35,8 @@ def full(copies: int, per_class: int) -> ReportData:
         if "run_id" not in columns or name == "selected_runs":
             frames[name] = found
             continue
-        frames[name] = pl.concat(
-            [
-                found.with_columns(pl.col(column) + copy * NUMBERS[column] for column in columns)
-                for copy in range(copies)
-            ]
-        )
+        moved = ([pl.col(column) + copy * NUMBERS[column] for column in columns] for copy in range(copies))
+        frames[name] = pl.concat([found.with_columns(columns) for columns in moved])
     cell = (pl.col("run_id") - 1) // len(GRID)
     for name in ("runs", "table_2_accuracy"):
         frames[name] = frames[name].with_columns(
