@@ -26,7 +26,7 @@ def test_every_class_has_samples_with_window_and_outline(data):
 
 
 def test_the_page_draws_them_in_the_image_with_a_text_for_each(data):
-    page = render(data)
+    page = render(data).page
     section = re.search(r'<section id="contact-sheet".*?</section>', page, re.DOTALL).group()
     texts = re.findall(r'<img [^>]*alt="([^"]+)"', section)
     assert len(texts) == 2 * data.frames["contact_sheet"].height == section.count("<img ")
@@ -37,6 +37,6 @@ def test_the_page_draws_them_in_the_image_with_a_text_for_each(data):
 
 def test_a_record_without_overviews_has_no_sheet(data):
     empty = data.frames["contact_sheet"].clear()
-    page = render(dataclasses.replace(data, frames=data.frames | {"contact_sheet": empty}))
+    page = render(dataclasses.replace(data, frames=data.frames | {"contact_sheet": empty})).page
     assert "How patches were cut" not in page
     assert isinstance(empty, pl.DataFrame)
