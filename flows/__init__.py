@@ -1,1 +1,5 @@
 """What people run."""
+
+from flows.output import outlive_reader
+
+outlive_reader()

@@ -45,6 +45,9 @@ def environment(home: Home, port: int) -> dict[str, str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(automations.HEARTBEAT_SECONDS),
+        # the server says 500 while its own database restarts, which must not end a run
+        "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,504",
+        "PREFECT_CLIENT_MAX_RETRIES": "8",
         "PREFECT_LOGGING_LEVEL": kept("PREFECT_LOGGING_LEVEL", "INFO"),
         "PREFECT_SERVER_LOGGING_LEVEL": kept("PREFECT_SERVER_LOGGING_LEVEL", "WARNING"),
         "NO_PROXY": ",".join(sorted(without_proxy)),
