@@ -12,7 +12,7 @@ def outlive_reader() -> None:
     A worker reads the output of its flow runs through a pipe. Where it is killed, rich, which writes Prefect's log
     lines, would end the whole process at the next line; the run itself needs no worker.
     """
-    Console.on_broken_pipe = _drop  # type: ignore[method-assign]
+    Console.on_broken_pipe = _drop  # type: ignore[assignment,method-assign]
 
 
 def _drop(console: Console) -> None:
