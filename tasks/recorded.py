@@ -65,5 +65,6 @@ def _passing_refusal(error: DBAPIError) -> bool:
 
 
 def _try_again(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:
-    error = state.result(raise_on_failure=False)
+    # Without _sync it would be a coroutine wherever an event loop happens to run in this thread.
+    error = state.result(raise_on_failure=False, _sync=True)  # type: ignore[call-overload]
     return isinstance(error, BaseException) and passing(error)

@@ -82,3 +82,14 @@ def test_prefect_asks_before_it_tries_again(tmp_path: Path) -> None:
         state = run_coro_as_sync(exception_to_failed_state(error))
         assert state is not None
         assert _try_again(train_run, None, state) is again  # type: ignore[arg-type]
+
+
+def test_it_asks_in_a_thread_with_a_running_loop_too() -> None:
+    import asyncio
+
+    from prefect.states import exception_to_failed_state
+
+    async def ask() -> bool:
+        return _try_again(train_run, None, await exception_to_failed_state(OSError(errno.EIO, "read error")))  # type: ignore[arg-type]
+
+    assert asyncio.run(ask()) is True
