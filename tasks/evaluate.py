@@ -8,7 +8,7 @@ from db import read, write
 from db.engine import make_engine
 from db.lease import free_lease, lease
 from lesionlens.config import ExecutionConfig, StudyConfig
-from lesionlens.evaluation.common import common_scores
+from lesionlens.evaluation.common_lesions import common_scores
 from lesionlens.evaluation.evaluate import evaluate
 from lesionlens.evaluation.shortcuts import shortcut_audit
 from lesionlens.evaluation.stats import compare

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from lesionlens.config import EvaluationConfig
-from lesionlens.evaluation.common import STUDY_SCORES, common_scores
+from lesionlens.evaluation.common_lesions import STUDY_SCORES, common_scores
 
 CONFIG = EvaluationConfig(resamples=200)
 COUNT = 60
