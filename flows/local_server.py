@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import psutil
 
@@ -29,6 +30,9 @@ PORT = 4200
 APPLICATION = ("--factory", "flows.application:create_app")
 START_SECONDS = 120
 HISTORY_SECONDS = 15
+BUSY = frozenset({429, 503})
+"""Answers that mean: not now, and nothing was done. The server gives 503 while its SQLite is locked."""
+BUSY_SECONDS = 30
 
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -188,14 +192,24 @@ def _await_health(server: psutil.Process, port: int, log: Path) -> None:
 
 
 def call(port: int, path: str, body: dict[str, Any] | None = None) -> Any:
-    """Ask the server's API, past any proxy; POST if there is a body. OSError if it does not answer with success."""
+    """Ask the server's API, past any proxy; POST if there is a body. Asks again while the server is busy.
+
+    OSError if it does not answer with success.
+    """
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/api/{path}",
         data=None if body is None else json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
     )
-    with _direct.open(request, timeout=10) as answer:
-        return json.load(answer)
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            with _direct.open(request, timeout=10) as answer:
+                return json.load(answer)
+        except HTTPError as refused:
+            if refused.code not in BUSY or time.monotonic() > until:
+                raise
+        time.sleep(0.5)
 
 
 def deliver_history(port: int, since: datetime) -> None:

@@ -9,7 +9,9 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import psutil
@@ -124,6 +126,24 @@ def test_a_server_that_dies_at_once_shows_its_log(home: Home, monkeypatch: pytes
     monkeypatch.setattr(local_server, "APPLICATION", ("--factory", "no_such_module:create_app"))
     with pytest.raises(processes.ServerError, match="no_such_module"):
         local_server.ensure(home, free_port())
+
+
+def test_a_busy_server_is_asked_again() -> None:
+    """Prefect's server answers 503 while its database is locked, as it is on a slow machine."""
+    codes = [503, 429, 200, 404]
+
+    class Busy(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(codes.pop(0))
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Busy) as busy:
+        Thread(target=busy.serve_forever, daemon=True).start()
+        assert local_server.call(busy.server_port, "logs/filter", {}) == []
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            local_server.call(busy.server_port, "logs/filter", {})
+        busy.shutdown()
 
 
 def test_parameters_in_prefect_yaml_are_the_presets() -> None:
