@@ -57,8 +57,12 @@ image = Table(
     text("path", "File, relative to the data set's root"),
     Column("breast_density", SmallInteger, comment="BI-RADS breast density category"),
     text("official_part", "Part that the data set's makers put the image in", nullable=True),
+    Column("width", Integer, comment="Width in pixels; NULL until it was first decoded"),
+    Column("height", Integer, comment="Height in pixels; NULL until it was first decoded"),
     UniqueConstraint("dataset_id", "key"),
     CheckConstraint("official_part IN ('train', 'validation', 'test')", name="official_part"),
+    CheckConstraint("width > 0 AND height > 0", name="size"),
+    CheckConstraint("num_nulls(width, height) IN (0, 2)", name="whole_size"),
     Index(None, "dataset_id", "patient"),
     comment="A full image",
 )
@@ -88,10 +92,7 @@ overview = Table(
     metadata,
     identity("Number of the row"),
     reference("image", "Image that it shows", unique=True),
-    Column("width", Integer, nullable=False, comment="Width of the full image in pixels"),
-    Column("height", Integer, nullable=False, comment="Height of the full image in pixels"),
     Column("pixels", LargeBinary, nullable=False, comment="The whole image as WebP, its longer side 320 pixels"),
-    CheckConstraint("width > 0 AND height > 0", name="size"),
     comment="Some images small and whole, so that a person can look at where windows lie",
 )
 

@@ -47,7 +47,7 @@ QUERIES: dict[str, LiteralString] = {
     " JOIN evaluation AS v ON v.id = e.evaluation_id JOIN explanation AS x ON x.evaluation_id = e.evaluation_id"
     f" AND x.method = v.config #>> '{{methods,0}}' WHERE {STUDY} ORDER BY e.run_id, x.patch_id, x.target",
     "contact_sheet": "SELECT l.code, l.name, i.key AS image_key, i.patient, i.laterality, i.view, x.part, x.window_x0,"
-    " x.window_y0, x.window_x1, x.window_y1, x.pixels, x.mask, o.width, o.height, o.pixels AS overview FROM ("
+    " x.window_y0, x.window_x1, x.window_y1, x.pixels, x.mask, i.width, i.height, o.pixels AS overview FROM ("
     "SELECT p.*, row_number() OVER (PARTITION BY p.label_id ORDER BY p.id) AS place FROM ("
     "SELECT DISTINCT ON (patch.label_id, patch.image_id) patch.* FROM study JOIN patch USING (patch_set_id)"
     " JOIN overview ON overview.image_id = patch.image_id WHERE study.id = %(study_id)s"

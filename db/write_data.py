@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from db import tables
 from db.copy import copy_rows, finite
 from lesionlens.config import RunConfig, TrainingConfig
 from lesionlens.data.stored import pack_mask, pack_pixels
-from lesionlens.records import DatasetIndex, Exclusion, LeakCheck, Overview, Patch, Statistics
+from lesionlens.records import DatasetIndex, Exclusion, ImageSize, LeakCheck, Overview, Patch, Statistics
 
 WINDOW = ("window_x0", "window_y0", "window_x1", "window_y1")
 LESION_BOX = ("lesion_x0", "lesion_y0", "lesion_x1", "lesion_y1")
@@ -110,12 +110,13 @@ class PatchWriter:
         self.images = ids(connection, tables.image, "key", dataset_id)
         self.lesions = ids(connection, tables.lesion, "key", dataset_id)
 
-    def add(self, connection: Connection, items: Sequence[Patch | Exclusion | Overview]) -> None:
-        """Store a batch in its order.
+    def add(self, connection: Connection, items: Sequence[Patch | Exclusion | ImageSize | Overview]) -> None:
+        """Store a batch in its order, sizes of images first: the record refuses a box that leaves its image.
 
         Raises ValueError where a patch's arrays are not `size` x `size`, KeyError where an item names an image,
         lesion or label that the data set lacks.
         """
+        self._sizes(connection, [item for item in items if isinstance(item, ImageSize)])
         patches = [item for item in items if isinstance(item, Patch)]
         copy_rows(connection, tables.patch, PATCH, self._patches(patches))
         columns = ("patch_set_id", "image_id", "lesion_id", "reason", "detail")
@@ -128,8 +129,7 @@ class PatchWriter:
         for item in items:
             if isinstance(item, Overview):
                 # another patch set of the same data set may have kept the same image
-                values = {"width": item.width, "height": item.height, "pixels": webp(item.pixels)}
-                row = upsert(tables.overview).values(image_id=self.images[item.image_key], **values)
+                row = upsert(tables.overview).values(image_id=self.images[item.image_key], pixels=webp(item.pixels))
                 connection.execute(row.on_conflict_do_nothing())
 
     def close(self, connection: Connection, checks: Sequence[LeakCheck], statistics: Sequence[Statistics]) -> None:
@@ -157,6 +157,15 @@ class PatchWriter:
         patch_set = tables.patch_set
         connection.execute(patch_set.update().where(patch_set.c.id == self.patch_set_id).values(finished_at=func.now()))
 
+    def _sizes(self, connection: Connection, sizes: Sequence[ImageSize]) -> None:
+        """Note sizes not known yet, in the order of ids: who prepares the same images beside us waits, no deadlock."""
+        image = tables.image
+        found = [{"number": self.images[x.image_key], "columns": x.width, "rows": x.height} for x in sizes]
+        if found:
+            update = image.update().where(image.c.id == bindparam("number"), image.c.width.is_(None))
+            values = update.values(width=bindparam("columns"), height=bindparam("rows"))
+            connection.execute(values, sorted(found, key=lambda row: row["number"]))
+
     def _patches(self, patches: Sequence[Patch]) -> Iterator[tuple[Any, ...]]:
         """Rows in the order given."""
         for patch in patches:
@@ -180,7 +189,7 @@ def save_patch_set(
     exclusions: Sequence[Exclusion],
     checks: Sequence[LeakCheck],
     statistics: Sequence[Statistics],
-    overviews: Sequence[Overview] = (),
+    whole: Sequence[ImageSize | Overview] = (),
 ) -> int:
     """Enter a whole patch set in the caller's transaction; returns its id, the same for the same digest."""
     patch_set = tables.patch_set
@@ -191,7 +200,7 @@ def save_patch_set(
         return int(found)
     patch_set_id = open_patch_set(connection, dataset_id, digest, config, size)
     writer = PatchWriter(connection, dataset_id, patch_set_id, size)
-    writer.add(connection, [*patches, *exclusions, *overviews])
+    writer.add(connection, [*patches, *exclusions, *whole])
     writer.close(connection, checks, statistics)
     return patch_set_id
 

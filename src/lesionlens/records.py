@@ -120,12 +120,19 @@ class Patch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overview:
-    """A whole image small: pixels uint8 [h, w], its longer side 320; width and height of the full image in pixels."""
+    """A whole image small: pixels uint8 [h, w], its longer side 320."""
+
+    image_key: str
+    pixels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSize:
+    """Width and height of a full image in pixels, found when it was decoded."""
 
     image_key: str
     width: int
     height: int
-    pixels: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,10 @@ from lesionlens.config import (
 )
 from lesionlens.data import image_jobs
 from lesionlens.data.cbis import read_kaggle as read_index
-from lesionlens.data.patch_set import build_patches
+from lesionlens.data.patch_set import Item, build_patches
 from lesionlens.data.phantom import write_phantom
 from lesionlens.data.splits import leak_checks
-from lesionlens.records import Box, Exclusion, Overview, Patch
+from lesionlens.records import Box, Exclusion, ImageSize, Overview, Patch
 
 from .conftest import Kaggle
 
@@ -51,10 +51,10 @@ def run(root: Path, config: StudyConfig | None = None) -> tuple[list[Patch], lis
     return [i for i in items if isinstance(i, Patch)], [i for i in items if isinstance(i, Exclusion)]
 
 
-def content(items: Iterable[Patch | Exclusion | Overview]) -> list[object]:
+def content(items: Iterable[Item]) -> list[object]:
     return [
-        i if isinstance(i, Exclusion) else
-        (i.image_key, i.width, i.height, i.pixels.tobytes()) if isinstance(i, Overview) else (
+        i if isinstance(i, Exclusion | ImageSize) else
+        (i.image_key, i.pixels.tobytes()) if isinstance(i, Overview) else (
             i.key, i.label, i.part, i.window, i.lesion_box, i.mask_fraction, i.pixels.tobytes(),
             None if i.mask is None else i.mask.tobytes(),
         )

@@ -12,7 +12,7 @@ from scipy import ndimage
 from lesionlens.config import BackgroundConfig, DataConfig, ExecutionConfig, PatchConfig, SplitConfig, StudyConfig
 from lesionlens.data.cbis import read_kaggle as read_index
 from lesionlens.data.patch_set import build_patches
-from lesionlens.records import Box, Exclusion, Overview, Patch
+from lesionlens.records import Box, Exclusion, ImageSize, Overview, Patch
 
 KEY = "Mass-Training_P_00001_LEFT_CC"
 
@@ -52,10 +52,11 @@ def test_the_real_case_gives_the_patch_that_its_mask_tells(real: Path, one_case:
         execution=ExecutionConfig(workers=1),
     )
     items = list(build_patches(index, one_case, study))
-    assert [type(item) for item in items if not isinstance(item, Exclusion)] == [Patch, Overview]
-    patch, whole = items[:2]
+    assert [type(item) for item in items if not isinstance(item, Exclusion)] == [ImageSize, Patch, Overview]
+    size, patch, whole = items[:3]
     assert isinstance(patch, Patch) and isinstance(whole, Overview)
-    assert (whole.width, whole.height, whole.pixels.shape) == (3024, 4808, (320, 201))
+    assert size == ImageSize(index.lesions[0].image_key, 3024, 4808)
+    assert whole.pixels.shape == (320, 201)
 
     mask = np.asarray(Image.open(real / f"images/{KEY}_1_0.jpg")) > 127
     parts, _ = ndimage.label(mask, np.ones((3, 3)))

@@ -20,6 +20,7 @@ from lesionlens.records import (
     Evaluation,
     Exclusion,
     Image,
+    ImageSize,
     Label,
     LeakCheck,
     Lesion,
@@ -93,9 +94,10 @@ def save_patches(connection: Connection, patients: int = 12) -> int:
     exclusions = [Exclusion("image 0", "lesion lost", "no_mask", "file is missing")]
     checks = [LeakCheck("patient", "train", "test", 0), LeakCheck("image", "train", "test", 1, ("image 3",))]
     statistics = [Statistics(None, 0.4, 0.2), Statistics("MM", 0.5, 0.25)]
+    sizes = [ImageSize(f"image {n}", 300, 500) for n in range(patients)]
     return write.save_patch_set(
         connection, dataset_id, digest("patches", patients), {"seed": 0}, SIZE, make_patches(patients), exclusions,
-        checks, statistics, [Overview("image 0", 300, 500, np.zeros((32, 20), dtype=np.uint8))],
+        checks, statistics, [*sizes, Overview("image 0", np.zeros((32, 20), dtype=np.uint8))],
     )  # fmt: skip
 
 

@@ -84,7 +84,7 @@ def test_batches_are_committed_while_cutting_and_a_killed_set_is_begun_anew(
     with pytest.raises(KeyboardInterrupt):
         prepare.prepare_patches.fn(study(phantom), phantom)
     (stored,) = seen
-    assert 12 <= stored[0] <= 24  # some of the items are overviews
+    assert 12 <= stored[0] <= 24  # some of the items are sizes and overviews
     assert numbers(engine, "SELECT count(*), count(finished_at) FROM patch_set") == [(1, 0)]
     monkeypatch.setattr(prepare, "build_patches", build)
     prepare.prepare_patches.fn(study(phantom), phantom)

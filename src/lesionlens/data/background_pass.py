@@ -14,11 +14,11 @@ from lesionlens.data.chance import generator
 from lesionlens.data.image_jobs import BackgroundJob, cut_background
 from lesionlens.data.processes import Processes
 from lesionlens.data.splits import Member
-from lesionlens.records import Box, DatasetIndex, Exclusion, Image, Label, Overview, Part, Patch
+from lesionlens.records import Box, DatasetIndex, Exclusion, Image, ImageSize, Label, Overview, Part, Patch
 
 log = logging.getLogger(__name__)
 
-Item = Patch | Exclusion | Overview
+Item = Patch | Exclusion | ImageSize | Overview
 
 OVERVIEWS = 2  # images of each part and class that are also kept small and whole
 SPARE = 2  # sizes drawn per window wanted, as one may fit nowhere
@@ -125,7 +125,7 @@ def _part(
         given.append((image, len(result.windows)))
         used = result.windows[: wanted - got]
         got += len(used)
-        items: list[Item] = [_patch(plan, image, part, window, pixels) for window, pixels in used]
+        items: list[Item] = [result.size, *(_patch(plan, image, part, window, pixels) for window, pixels in used)]
         yield [*items, result.overview] if result.overview is not None else items
         if got == wanted:
             return

@@ -22,7 +22,7 @@ from lesionlens.data.patches import (
     lesion_window,
 )
 from lesionlens.data.picture import Picture, UnusableImageError
-from lesionlens.records import Box, Exclusion, Image, Lesion, Overview, Part, Patch
+from lesionlens.records import Box, Exclusion, Image, ImageSize, Lesion, Overview, Part, Patch
 
 OVERVIEW = 320  # longer side of a small whole image in pixels
 
@@ -67,18 +67,19 @@ class BackgroundJob:
 class BackgroundFound:
     """Windows with their resized pixels, and the whole image where it was asked for and a window was found."""
 
+    size: ImageSize
     windows: tuple[tuple[Box, NDArray[np.uint8]], ...]
     overview: Overview | None
 
 
-def cut_lesions(job: LesionJob) -> list[Patch | Exclusion | Overview]:
-    """Patches and exclusions of an image's lesions, in their order, and its overview where there is a patch."""
+def cut_lesions(job: LesionJob) -> list[Patch | Exclusion | ImageSize | Overview]:
+    """The image's size, patches and exclusions of its lesions in their order, its overview where there is a patch."""
     try:
         picture = read_picture(job.root, job.image.path)
     except UnusableImageError as error:
         reason = f"image_{error.reason}"
         return [Exclusion(job.image.key, task.lesion.key, reason, error.detail) for task in job.tasks]
-    items: list[Patch | Exclusion | Overview] = []
+    items: list[Patch | Exclusion | ImageSize | Overview] = [image_size(job.image, picture)]
     for task in job.tasks:
         items += _cut_lesion(job, task, picture)
     if job.overview and any(isinstance(item, Patch) for item in items):
@@ -140,7 +141,15 @@ def cut_background(job: BackgroundJob) -> BackgroundFound | Exclusion:
     rng = generator(job.seed, "background", job.image.key)
     windows = background_windows(picture, masked, job.sizes, job.min_mean, job.most, rng)
     found = tuple((window, picture.patch(window, job.size, job.size)) for window in windows)
-    return BackgroundFound(found, overview(job.image, picture) if job.overview and found else None)
+    return BackgroundFound(
+        image_size(job.image, picture), found, overview(job.image, picture) if job.overview and found else None
+    )
+
+
+def image_size(image: Image, picture: Picture) -> ImageSize:
+    """Its size."""
+    height, width = picture.shape
+    return ImageSize(image.key, width, height)
 
 
 def overview(image: Image, picture: Picture) -> Overview:
@@ -148,7 +157,7 @@ def overview(image: Image, picture: Picture) -> Overview:
     height, width = picture.shape
     scale = min(1.0, OVERVIEW / max(width, height))
     small = max(1, round(width * scale)), max(1, round(height * scale))
-    return Overview(image.key, width, height, picture.patch(Box(0, 0, width, height), *small))
+    return Overview(image.key, picture.patch(Box(0, 0, width, height), *small))
 
 
 def _resized(key: str, mask: Picture, image: Picture) -> str:

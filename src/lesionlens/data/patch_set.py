@@ -20,11 +20,11 @@ from lesionlens.data.image_jobs import LesionJob, LesionTask, cut_lesions
 from lesionlens.data.processes import Processes
 from lesionlens.data.selection import Choice, select, view_key
 from lesionlens.data.splits import Member, assign_parts, crossing_patients
-from lesionlens.records import DatasetIndex, Exclusion, Image, Overview, Part, Patch
+from lesionlens.records import DatasetIndex, Exclusion, Image, ImageSize, Overview, Part, Patch
 
 OVERVIEWS = 6  # images of each class with lesions; a few more than a report shows, as some may yield no patch
 
-Item = Patch | Exclusion | Overview
+Item = Patch | Exclusion | ImageSize | Overview
 
 
 def build_patches(
