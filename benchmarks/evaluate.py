@@ -6,7 +6,8 @@
 The peer is the package as its README uses it: one object, one call per image, all parameters asking for gradients,
 scaled map out; then, per sample, 19 thresholds with numpy and scikit-image's Otsu. A second peer has the frozen half's
 gradients off, as whoever trained the network by the study's recipe would have it. Both sides start from the same
-normalised pixels and end in maps of the patch's size. Weights are random: the arithmetic is the same.
+normalised pixels and end in maps of the patch's size. Weights are random: the arithmetic is the same. Freed memory
+stays with the process for both sides, as in the pipeline's tasks; a script of one's own would do without.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from lesionlens.evaluation import closed_form, levels
 from lesionlens.evaluation.cam import reference_grids
 from lesionlens.evaluation.localise import CHUNK, histogram_scores
 from lesionlens.evaluation.maps import activation_maps
+from lesionlens.training.allocator import keep_freed_memory
 from lesionlens.training.backbones import Classifier, build, cam_layer
 
 BATCH = 32
@@ -164,6 +166,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     if options.small:
         measure_maps("resnet18", 8, 96, options.rounds)
         measure_sweep(64, 96, options.rounds)

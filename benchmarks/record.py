@@ -28,7 +28,7 @@ from db.copy import driver, type_name
 from db.frames import frame
 from db.read_patches import PATCHES
 from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, HyperSet, StudyConfig
-from lesionlens.records import Box, DatasetIndex, Evaluation, Image, Label, Lesion, Patch
+from lesionlens.records import Box, DatasetIndex, Evaluation, Image, Label, Lesion, Part, Patch, Statistics
 
 LABELS = tuple(Label(code, code, "mass" if n else "background", n, n > 0) for n, code in enumerate("BCDEF"))
 POLICIES = ("fixed", "otsu", "validation", "area")
@@ -58,7 +58,7 @@ def prepare(engine: Engine, train: int, test: int, size: int) -> Setting:
     mask[size // 4 : size // 2, size // 4 : size // 2] = True
     patches = [
         Patch(
-            f"p{n}", LABELS[n % 5].code, f"i{n}", f"l{n}", f"P{n:05d}", "train" if n < train else "test",
+            f"p{n}", LABELS[n % 5].code, f"i{n}", f"l{n}", f"P{n:05d}", _part(n / train),
             Box(0, 0, size, size), Box(1, 1, size // 2, size // 2), 0.06,
             random.integers(0, 256, (size, size), dtype=np.uint8), mask,
         )
@@ -70,12 +70,18 @@ def prepare(engine: Engine, train: int, test: int, size: int) -> Setting:
     )
     with engine.begin() as connection:
         dataset = write.save_dataset(connection, DatasetIndex("b", "phantom", "d", LABELS, images, lesions), "/")
-        patch_set = write.save_patch_set(connection, dataset, "p", {}, size, patches, [], [], [])
+        patch_set = write.save_patch_set(
+            connection, dataset, "p", {}, size, patches, [], [], [Statistics(None, 0.5, 0.29)]
+        )
         study = write.save_study(connection, "s", "s", config.model_dump(mode="json"), "e", patch_set, {})
         run = write.save_run(connection, study, "r", patch_set, config.grid.runs()[0], config.training)
         query = select(tables.patch.c.id).where(tables.patch.c.part == "test").order_by(tables.patch.c.id)
         tests = tuple(connection.scalars(query))
     return Setting(engine, patch_set, run, tests)
+
+
+def _part(share: float) -> Part:
+    return "train" if share < 0.85 else "validation" if share < 1 else "test"
 
 
 def evaluation_of(tests: Sequence[int]) -> Evaluation:

@@ -5,7 +5,8 @@
     python -m benchmarks.train --device cuda              wall time, share of time the GPU computes, grid estimate
 
 Rounds are interleaved: in each one both sides take the same steps from the same weights. Seconds are CPU seconds of the
-process (all threads, reading and writing included); on a GPU, wall time.
+process (all threads, reading and writing included); on a GPU, wall time. Freed memory stays with the process for both
+sides, as in the pipeline's tasks; a script of one's own would do without.
 
 Whole runs at 224 would take days on one thread, so they are composed from what was measured: epochs x (steps of an
 epoch x seconds of a step + batches of the validation part x seconds of a batch + seconds of a checkpoint), and on
@@ -41,6 +42,7 @@ from benchmarks.train_ours import (
 from benchmarks.train_peer import Files, fit_phase, in_memory
 from benchmarks.train_peer import fit_run as fit_peer
 from lesionlens.config import HyperSet, RunConfig, StoppingConfig, TrainingConfig
+from lesionlens.training.allocator import keep_freed_memory
 from lesionlens.training.backbones import Classifier
 from lesionlens.training.predict import load_model
 from lesionlens.training.strategies import HEAD, HEAD_1, HEAD_1_2
@@ -279,6 +281,7 @@ def main() -> None:
     if given.small:
         given.backbone, given.size, given.rounds = ["resnet18"], 96, 2
     torch.set_num_threads(1)
+    keep_freed_memory()
     with tempfile.TemporaryDirectory() as name:
         if given.device == "cuda":
             train_gpu.main(Path(name), given.backbone, given.size, given.batch, given.rounds)

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from db.lease import slot
 from lesionlens.config import ExecutionConfig
+from lesionlens.training.allocator import keep_freed_memory
 from lesionlens.training.fit import choose_device
 from tasks.cancellation import Wanted
 
@@ -22,6 +23,8 @@ def device_slot(engine: Engine, execution: ExecutionConfig) -> Iterator[str]:
     Several machines that share a record count each device by itself.
     """
     device = choose_device(execution.device)
+    if device == "cpu":
+        keep_freed_memory()
     name = device_name(device)
     wanted, told = Wanted(), False
 

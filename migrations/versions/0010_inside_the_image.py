@@ -12,7 +12,9 @@ branch_labels = None
 depends_on = None
 
 FOLDER = Path(__file__).resolve().parent.parent / "views" / revision
-VIEWS = tuple(sorted(path.stem for path in FOLDER.glob("*.sql")))
+BEFORE = FOLDER.parent / "0006"
+VIEWS = tuple(sorted(path.stem for path in FOLDER.glob("*.sql") if not (BEFORE / path.name).exists()))
+REPLACED = ("localization_scores",)
 GRANT = """
 DO $$
 BEGIN
@@ -83,12 +85,14 @@ def upgrade() -> None:
     for name in OVERVIEW:
         op.drop_column("overview", name)
     op.execute(INSIDE)
-    for view in VIEWS:
+    for view in (*VIEWS, *REPLACED):
         op.execute((FOLDER / f"{view}.sql").read_text())
     op.execute(GRANT.format(views=", ".join(VIEWS)))
 
 
 def downgrade() -> None:
+    for view in REPLACED:
+        op.execute((BEFORE / f"{view}.sql").read_text().replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1))
     for view in reversed(VIEWS):
         op.execute(f"DROP VIEW {view}")
     op.execute("DROP TRIGGER patch_inside_image ON patch; DROP FUNCTION patch_inside_image()")

@@ -1,0 +1,224 @@
+"""A record of a million predictions: every documented question and every view timed, and what a sample takes on disk.
+
+    python -m benchmarks.million            25 studies of 48 runs on 860 samples; about 15 minutes and 20 GB of disk
+    python -m benchmarks.million --small    2 studies on 40 samples, a try in a minute
+
+One evaluation is real, of a network with random weights; its rows are copied for all other runs, so that every table
+has the size and the shape of a used one. Questions are those of docs/record.md. Wall time, the server's own caches warm
+from one asking before; the slowest of three.
+"""
+
+import argparse
+import dataclasses
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from sqlalchemy import Connection, Engine, Table, create_engine, insert, inspect, literal, select, text
+
+from benchmarks.record import Setting, prepare
+from db import embedded, migrate, read, tables, write
+from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, StudyConfig
+from lesionlens.evaluation.evaluate import evaluate
+from lesionlens.records import Checkpoint, EpochResult
+from lesionlens.training.fit import first_model
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "record.md"
+EPOCHS = 45
+GRID = 7
+OF_EVALUATION = (
+    tables.prediction, tables.explanation, tables.localization, tables.class_score, tables.run_score,
+    tables.stratum_score, tables.iou_curve, tables.quadrant, tables.reliability, tables.erasure, tables.randomisation,
+)  # fmt: skip
+OF_RUN = (tables.epoch, tables.checkpoint)
+SIZES = text(
+    "SELECT relname, pg_total_relation_size(oid) AS bytes, reltuples::bigint AS rows FROM pg_class"
+    " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY bytes DESC"
+)
+
+
+def plan(engine: Engine, setting: Setting, studies: int) -> list[tuple[int, list[int]]]:
+    """Studies with the study's grid of 48 runs, a seed each: (study, its runs)."""
+    planned = []
+    with engine.begin() as connection:
+        for seed in range(studies):
+            config = StudyConfig(name=f"study {seed}", data=DataConfig(source="phantom"), seed=seed,
+                                 grid=GridConfig(seeds=(seed,)))  # fmt: skip
+            document = config.model_dump(mode="json")
+            study = write.save_study(connection, f"study {seed}", config.name, document, "e", setting.patch_set, {})
+            runs = [
+                write.save_run(connection, study, f"{seed} {n}", setting.patch_set, run, config.training)
+                for n, run in enumerate(config.grid.runs())
+            ]
+            planned.append((study, runs))
+    return planned
+
+
+def first_evaluation(engine: Engine, setting: Setting, run: int) -> int:
+    """A run with epochs, checkpoints and a real evaluation, its grids brought to the size of those at 224 pixels."""
+    config = StudyConfig(data=DataConfig(source="phantom"), training={"weights": "none"})
+    small = config.grid.runs()[0].model_copy(update={"backbone": "resnet18"})
+    with engine.connect() as connection:
+        patches = read.load_patches(connection, setting.patch_set)
+        attributes = read.patch_attributes(connection, setting.patch_set)
+    model = first_model(small, config.training, patches)
+    found = evaluate(model, small, config.training, config.evaluation, patches, attributes, 0, "cpu")
+    has_grid, grid = pl.col("grid").is_not_null(), np.random.default_rng(0).normal(size=GRID * GRID)
+    wide = found.explanations.with_columns(
+        rows=pl.when(has_grid).then(GRID), cols=pl.when(has_grid).then(GRID),
+        grid=pl.when(has_grid).then(pl.lit(grid.tolist(), dtype=pl.List(pl.Float32))),
+    )  # fmt: skip
+    kept = [Checkpoint(role, 1, EPOCHS, f"{role}.safetensors", "ab" * 32, 10) for role in ("best", "last")]
+    with engine.begin() as connection:
+        for epoch in range(1, EPOCHS + 1):
+            write.save_epoch(
+                connection, run, EpochResult(1, epoch, 1.0, 1.0, 0.5, 60.0, {"head": 1e-3}, True, tuple(kept))
+            )
+        return write.save_evaluation(
+            connection, run, "e", EvaluationConfig(), 60.0, dataclasses.replace(found, explanations=wide)
+        )
+
+
+def fill(engine: Engine, setting: Setting, planned: list[tuple[int, list[int]]]) -> None:
+    """The first run's rows for all others, and what belongs to studies."""
+    run = planned[0][1][0]
+    evaluation = first_evaluation(engine, setting, run)
+    with engine.begin() as connection:
+        connection.execute(text("SET session_replication_role = replica"))  # copies refer to what the first one does
+        made = {run: evaluation}
+        for _, runs in planned:
+            for number in runs:
+                made[number] = made.get(number) or copy_run(connection, run, evaluation, number)
+        _of_patch_set(connection, setting)
+        for study, runs in planned:
+            _of_study(connection, study, [made[number] for number in runs])
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE"))
+
+
+def copy_run(connection: Connection, run: int, evaluation: int, number: int) -> int:
+    """Rows of a run and of its evaluation, for run `number`; returns the new evaluation's number."""
+    values = {"run_id": number, "digest": "e", "seconds": 60.0, "config": EvaluationConfig().model_dump(mode="json")}
+    made = connection.scalar(insert(tables.evaluation).values(values).returning(tables.evaluation.c.id))
+    assert made is not None
+    for table in OF_RUN:
+        _copy_rows(connection, table, "run_id", run, number)
+    for table in OF_EVALUATION:
+        _copy_rows(connection, table, "evaluation_id", evaluation, made)
+    return int(made)
+
+
+def _copy_rows(connection: Connection, table: Table, key: str, old: int, new: int) -> None:
+    rest = [column for column in table.columns if column.name not in ("id", key)]
+    rows = select(literal(new), *rest).where(table.c[key] == old)
+    connection.execute(insert(table).from_select([key, *(column.name for column in rest)], rows))
+
+
+def _of_patch_set(connection: Connection, setting: Setting) -> None:
+    number = literal(setting.patch_set)
+    lesions = select(number, tables.lesion.c.image_id, tables.lesion.c.id, literal("mask_missing"), literal("none"))
+    names = ["patch_set_id", "image_id", "lesion_id", "reason", "detail"]
+    connection.execute(insert(tables.exclusion).from_select(names, lesions.limit(200)))
+    check = {"patch_set_id": setting.patch_set, "unit": "patient", "part_a": "train", "part_b": "test", "shared": 0}
+    connection.execute(insert(tables.split_check).values(check | {"examples": []}))
+    found = {"features": ["size"], "accuracy": [0.3], "low": [0.2], "high": [0.4], "n": [860]}
+    write.save_shortcuts(connection, setting.patch_set, "e", pl.DataFrame(found))
+
+
+def _of_study(connection: Connection, study: int, evaluations: list[int]) -> None:
+    """Every two runs compared, and LL over common lesions."""
+    pairs = [pair for pair in combinations(evaluations, 2) for _ in range(2)]
+    values = {"value_a": 0.6, "value_b": 0.5, "difference": 0.1, "low": 0.0, "high": 0.2, "p": 0.1, "p_holm": 0.5}
+    frame = pl.DataFrame(
+        {"evaluation_a": [a for a, _ in pairs], "evaluation_b": [b for _, b in pairs],
+         "score": ["accuracy", "ll"] * (len(pairs) // 2)}
+    ).with_columns(**{name: pl.lit(value) for name, value in values.items()}, n=pl.lit(860))  # fmt: skip
+    write.save_comparisons(connection, study, frame)
+    score = tables.run_score
+    names = ["name", "method", "target", "policy", "group_name", "value", "low", "high", "n", "reason"]
+    rows = (
+        select(literal(study), literal("common_lesions"), score.c.evaluation_id, *(score.c[name] for name in names))
+        .where(score.c.evaluation_id.in_(evaluations), score.c.name == "ll", score.c.population == "lesions")
+        .where(score.c.policy.is_not(None))
+    )
+    connection.execute(
+        insert(tables.study_score).from_select(["study_id", "population", "evaluation_id", *names], rows)
+    )
+
+
+def questions() -> dict[str, str]:
+    """The questions of docs/record.md with their SQL."""
+    found: list[tuple[str, str]] = re.findall(
+        r"^([^\n]+)\n\n```sql\n(.*?)```", PAGE.read_text(), flags=re.DOTALL | re.MULTILINE
+    )
+    return dict(found)
+
+
+def view_queries(engine: Engine) -> Iterator[tuple[str, str]]:
+    """Every view for one run where it has runs, else for one study."""
+    found = inspect(engine)
+    for view in sorted(found.get_view_names()):
+        columns = [column["name"] for column in found.get_columns(view)]
+        keys = [f"{name}_id = :{name}" for name in ("study", "run") if f"{name}_id" in columns]
+        yield view, f"SELECT * FROM {view} WHERE {' AND '.join(keys)}"  # noqa: S608 - names are the record's own
+
+
+def ask(connection: Connection, title: str, query: str, numbers: dict[str, int]) -> None:
+    """Print how long an answer takes at most, and its rows."""
+    seconds = []
+    for _ in range(4):
+        started = time.perf_counter()
+        rows = len(connection.execute(text(query), numbers).all())
+        seconds.append(time.perf_counter() - started)
+    print(f"| {title} | {rows:,} | {max(seconds[1:]) * 1000:.0f} |", flush=True)
+
+
+def show_sizes(connection: Connection) -> None:
+    """Print the size of every table that holds anything to speak of, indexes included."""
+    count = connection.scalar(text("SELECT count(*) FROM prediction")) or 1
+    print("\n| table | rows | MB | bytes a prediction |\n|---|---|---|---|")
+    total = 0
+    for name, size, rows in connection.execute(SIZES):
+        total += size
+        if size > 1e7:
+            print(f"| {name} | {rows:,} | {size / 1e6:,.0f} | {size / count:,.0f} |")
+    print(f"| all | | {total / 1e6:,.0f} | {total / count:,.0f} |")
+
+
+def main() -> None:
+    """Fill, ask, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="a try in a minute")
+    options = parser.parse_args()
+    studies, train, test = (2, 60, 40) if options.small else (25, 2540, 860)
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder) / "record"
+        engine = create_engine(embedded.start(record))
+        try:
+            migrate.upgrade(engine)
+            setting = prepare(engine, train, test, 64)
+            planned = plan(engine, setting, studies)
+            fill(engine, setting, planned)
+            study, runs = planned[len(planned) // 2]
+            numbers = {"study": study, "run": runs[20], "other": runs[30]}
+            with engine.connect() as connection:
+                print("\n| question | rows | ms |\n|---|---|---|")
+                for title, query in questions().items():
+                    other = {"other": planned[-1][0]} if title.startswith("What changed") else {}
+                    ask(connection, title, query, numbers | other)
+                print("\n| view, of one run or study | rows | ms |\n|---|---|---|")
+                for view, query in view_queries(engine):
+                    ask(connection, f"`{view}`", query, numbers)
+                show_sizes(connection)
+        finally:
+            engine.dispose()
+            embedded.stop(record)
+
+
+if __name__ == "__main__":
+    main()
