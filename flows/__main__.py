@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from flows import server
 from flows.processes import ServerError
 from lesionlens.config import StudyConfig
-from lesionlens.data.readers import recognise
+from lesionlens.data.readers import recognised
 from lesionlens.home import home
 from lesionlens.presets import PRESETS, preset
 
@@ -66,11 +66,8 @@ def _configuration(options: argparse.Namespace) -> StudyConfig:
     if options.command == "demo":
         return preset("demo")
     if options.config is not None:
-        return StudyConfig.model_validate_json(options.config.read_text())
-    if options.data is None:
-        return preset(options.preset)
-    root = options.data.resolve()
-    return StudyConfig.model_validate(preset(options.preset, root).model_dump() | {"data": recognise(root)})
+        return recognised(StudyConfig.model_validate_json(options.config.read_text()))
+    return recognised(preset(options.preset, options.data and options.data.resolve()))
 
 
 def _run(config: StudyConfig) -> int:

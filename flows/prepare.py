@@ -9,6 +9,6 @@ from tasks.prepare import locate_data, plan_study, prepare_patches
 @flow(name="prepare", flow_run_name="prepare {config.name}")
 def prepare(config: StudyConfig) -> int:
     """Index the data set, cut, split and check patches, plan the grid. Returns the study id."""
-    root = locate_data(config.data)
+    config, root = locate_data(config)
     patch_set_id = prepare_patches(config, root)
     return plan_study(config, patch_set_id)

@@ -12,11 +12,11 @@ from sqlalchemy import Engine
 from db import read, write
 from db.engine import make_engine
 from db.lease import lease
-from lesionlens.config import DataConfig, StudyConfig
+from lesionlens.config import StudyConfig
 from lesionlens.data.normalise import GreyStatistics
 from lesionlens.data.patch_set import build_patches
 from lesionlens.data.phantom import write_phantom
-from lesionlens.data.readers import read_index
+from lesionlens.data.readers import read_index, recognised
 from lesionlens.data.splits import Shared
 from lesionlens.home import home
 from lesionlens.identity import digest
@@ -31,15 +31,16 @@ BATCH = 128
 
 
 @recorded("locate data")
-def locate_data(config: DataConfig) -> Path:
-    """The data folder; a phantom is written first where it is missing or unfinished."""
-    if config.source != "phantom":
-        assert config.root is not None  # the configuration refuses a missing root
-        return config.root
-    root = home().ensure().phantom / digest(config.phantom)[:16]
+def locate_data(config: StudyConfig) -> tuple[StudyConfig, Path]:
+    """The study with its data recognised, and the data folder; a phantom is written where it is missing or unfinished."""
+    data = config.data
+    if data.source != "phantom":
+        assert data.root is not None  # the configuration refuses a missing root
+        return recognised(config), data.root
+    root = home().ensure().phantom / digest(data.phantom)[:16]
     with lease(make_engine(), f"phantom {root}"), stage("draw phantom mammograms", unit="images") as advance:
-        write_phantom(config.phantom, root, advance)
-    return root
+        write_phantom(data.phantom, root, advance)
+    return config, root
 
 
 @recorded("prepare patches", "prepare patches of {config.name}")

@@ -1,10 +1,14 @@
 """What import-linter cannot see: what an import really loads."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[1]
+PHANTOM = ("phantom_plan", "phantom_lesions")
 SCIENCE = (
     "lesionlens.data.cbis",
     "lesionlens.data.patch_set",
@@ -35,3 +39,16 @@ def test_the_record_loads_no_training_and_no_orchestration() -> None:
 
 def test_the_configuration_loads_no_tensors() -> None:
     assert not loaded(("lesionlens.config", "lesionlens.presets", "lesionlens.records")) & {"torch", "matplotlib"}
+
+
+def test_one_module_knows_the_classes_of_cbis_ddsm() -> None:
+    """Anyone's classes go through the same code; the phantom is drawn as CBIS-DDSM's files."""
+    classes = re.compile(r"""["'](BC|BM|MC|MM|(\w+ )?(calcification|mass)(es|s)?)["']""")
+    found = {
+        str(path.relative_to(ROOT))
+        for folder in ("src", "tasks", "flows", "db", "templates")
+        for path in (ROOT / folder).rglob("*.*")
+        if path.suffix in {".py", ".html", ".css", ".js", ".tex"} and classes.search(path.read_text())
+    }
+    data = "src/lesionlens/data"
+    assert found == {f"{data}/{name}.py" for name in ("cbis", "case_files", "phantom", "phantom_files", *PHANTOM)}

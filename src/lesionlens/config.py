@@ -14,7 +14,7 @@ Backbone = Literal["vgg16", "vgg19", "resnet34", "resnet50", "resnet18", "vgg11_
 Strategy = Literal["gradual", "simultaneous"]
 Normalise = Literal["per_class", "train", "imagenet", "per_patch"]
 RateRule = Literal["tenth_per_unit", "harmonic", "author_vgg"]
-Source = Literal["cbis_kaggle", "cbis_dicom", "manifest", "phantom"]
+Source = Literal["auto", "cbis_kaggle", "cbis_dicom", "manifest", "phantom"]
 Policy = Literal["fixed", "otsu", "validation", "area"]
 Method = Literal["grad_cam", "grad_cam_pp", "hires_cam", "layer_cam", "eigen_cam", "score_cam", "ablation_cam"]
 
@@ -46,7 +46,9 @@ class DataConfig(Frozen):
     """Which data set, and where."""
 
     source: Source = Field(
-        "cbis_kaggle", description="CBIS-DDSM as JPEG (Kaggle) or DICOM (TCIA, IDC), images listed in a table, or drawn"
+        "auto",
+        description="auto: what the folder holds; CBIS-DDSM as JPEG (Kaggle) or DICOM (TCIA, IDC); images listed in a"
+        " table; or drawn",
     )
     root: Path | None = Field(None, description="Folder of the data set; not used for the phantom")
     manifest: str = Field(

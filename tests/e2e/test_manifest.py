@@ -63,7 +63,7 @@ def draw(root: Path) -> Path:
 def study(root: Path) -> StudyConfig:
     return StudyConfig(
         name="shapes",
-        data=DataConfig(source="manifest", root=root),
+        data=DataConfig(root=root),  # what it holds is found out
         patches=PatchConfig(size=32, jitter=0.5),
         background=BackgroundConfig(size="matched", train=14, test=5, per_image=1),
         training=TrainingConfig(weights="none", stopping=StoppingConfig(patience=1, max_epochs=1)),

@@ -28,6 +28,13 @@ CODES = {
     ("mass", "MALIGNANT"): "MM",
 }
 
+# The published study's test part (protocol section 5): of one group of classes, training patches in place of the
+# official test part.
+MOVED_GROUP = "calcification"
+MOVED = 110  # training patches moved to test, of each class of the group
+SMALLEST = 468  # the group's smaller class in the official training part; scales MOVED for smaller data sets
+LEFT_OUT = "the study used no official test patch of a calcification"
+
 
 def read_kaggle(root: Path) -> DatasetIndex:
     """The index of the Kaggle edition at `root`, or in a folder one or two levels below it; see `_index`."""

@@ -1,10 +1,9 @@
 """From an index to patches: select, split, decode, cut. Streaming, in several processes, always in the same order.
 
-Reasons of exclusions. From the tables: `no_target_class` (BENIGN_WITHOUT_CALLBACK), `class_of_first_row` and
-`overwritten` (one patch per image, the study's rule), `part_left_out` (the study's rule for the test part of
-calcifications). From the files: `path_refused`, `image_` or `mask_` followed by `missing`, `ambiguous`, `refused`
-(a link that leaves the data folder), `unreadable`, `too_large`; `mask_shape` (another aspect ratio than its
-image's), `empty_mask`. Notes about an image, without a lesion: `mask_resized`, `background_short`, and
+Reasons of exclusions. From the tables: `no_target_class` (a finding of no class), `class_of_first_row` and
+`overwritten` (one patch per image, the study's rule), `part_left_out` (the study's rule for the test part). From the
+files: `path_refused`, `image_` or `mask_` followed by `missing`, `ambiguous`, `refused` (a link that leaves the data
+folder), `unreadable`, `too_large`; `mask_shape` (another aspect ratio than its image's), `empty_mask`. Notes about an image, without a lesion: `mask_resized`, `background_short`, and
 `background_unreadable`.
 """
 
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from lesionlens.config import StudyConfig
 from lesionlens.data.background_pass import BackgroundPlan, background_patches
+from lesionlens.data.cbis import LEFT_OUT
 from lesionlens.data.chance import generator
 from lesionlens.data.image_jobs import LesionJob, LesionTask, cut_lesions
 from lesionlens.data.processes import Processes
@@ -79,8 +79,7 @@ def _lesion_jobs(
     for choice in choices:
         part = parts[choice.lesion.key]
         if part is None:
-            detail = "the study used no official test patch of a calcification"
-            dropped.append(Exclusion(choice.image.key, choice.lesion.key, "part_left_out", detail))
+            dropped.append(Exclusion(choice.image.key, choice.lesion.key, "part_left_out", LEFT_OUT))
         else:
             images[choice.image.key] = choice.image
             tasks[choice.image.key].append(LesionTask(choice.lesion, choice.label, part))

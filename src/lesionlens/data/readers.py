@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from lesionlens.config import DataConfig, Source
+from lesionlens.config import DataConfig, Source, StudyConfig
 from lesionlens.data.cbis import read_dicom_edition, read_kaggle
 from lesionlens.data.dicom_tree import find_case_files
 from lesionlens.data.kaggle_files import find_base
@@ -18,11 +18,24 @@ def read_index(config: DataConfig, root: Path) -> DatasetIndex:
     """What the data set at `root` holds. ValueError, with a remedy, where there is none or it can't be trusted."""
     if not root.is_dir():
         raise ValueError(f"{root} is no folder: name the folder of the data set")
+    if config.source == "auto":
+        config = recognise(root)
     if config.source == "manifest":
         return read_manifest(root, config.manifest)
     if config.source == "cbis_dicom":
         return read_dicom_edition(root)
     return read_kaggle(root)
+
+
+def recognised(config: StudyConfig) -> StudyConfig:
+    """The study with its data named by what the folder holds, where it says `auto`.
+
+    ValueError where the folder holds no data set, or one that the study's options do not fit.
+    """
+    if config.data.source != "auto":
+        return config
+    assert config.data.root is not None  # the configuration refuses a missing root
+    return StudyConfig.model_validate(config.model_dump() | {"data": recognise(config.data.root)})
 
 
 def recognise(root: Path) -> DataConfig:

@@ -7,13 +7,10 @@ from itertools import combinations
 from typing import Literal
 
 from lesionlens.config import SplitConfig
+from lesionlens.data.cbis import MOVED, MOVED_GROUP, SMALLEST
 from lesionlens.data.chance import generator
 from lesionlens.data.selection import view_key
 from lesionlens.records import PARTS, DatasetIndex, Image, LeakCheck, Part, Patch
-
-MOVED_GROUP = "calcification"
-MOVED = 110  # training patches that the study moved to test, of each calcification class
-SMALLEST = 468  # the smaller calcification class of the official training part; scales MOVED for smaller data sets
 
 Unit = Literal["patient", "image", "lesion"]
 
@@ -36,8 +33,8 @@ def assign_parts(
 
     official: the data set's own parts. sound: patients in `crossing` (see `crossing_patients`) go wholly to test;
     where the data set has no parts, `split.test` of the patients do, drawn so that every class comes close to it.
-    paper: 110 members of each calcification class move from training to test, the official calcification test part
-    is left out; in a class smaller than the study's, in proportion. From training, `split.validation` of each class
+    paper: as the published study did with CBIS-DDSM (the constants in `data/cbis.py`): members of each class of one
+    group move from training to test, and the group's official test part is left out. From training, `split.validation` of each class
     becomes validation: single members, or whole patients; a validation part of the data set's own is kept instead.
     Order of members does not matter.
 

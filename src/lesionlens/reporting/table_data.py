@@ -14,7 +14,7 @@ BY_RULE = {
     "no_target_class": "belongs to no target class (benign without callback)",
     "class_of_first_row": "the breast's first finding belongs to no target class",
     "overwritten": "a later lesion of the same image and class took its place",
-    "part_left_out": "official calcification test part, not used by the study",
+    "part_left_out": "official test part that the published study did not use",
 }
 NOTES = {
     "mask_resized": "note: the mask was resized to its image",
