@@ -32,7 +32,7 @@ BATCH = 128
 
 @recorded("locate data")
 def locate_data(config: StudyConfig) -> tuple[StudyConfig, Path]:
-    """The study with its data recognised, and the data folder; a phantom is written where it is missing or unfinished."""
+    """The study with its data recognised, and their folder; a phantom is written where it is missing or unfinished."""
     data = config.data
     if data.source != "phantom":
         assert data.root is not None  # the configuration refuses a missing root

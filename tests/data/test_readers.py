@@ -27,7 +27,7 @@ def test_a_deployment_takes_whatever_folder_it_is_given(own: Own, tmp_path: Path
 
 def test_the_published_test_part_is_refused_for_other_data(own: Own) -> None:
     own.add("cyst", "p1")
-    with pytest.raises(ValidationError, match="split.rule paper is about CBIS-DDSM"):
+    with pytest.raises(ValidationError, match="paper is about CBIS-DDSM"):
         recognised(paper(own.finish()))
 
 

@@ -3,8 +3,8 @@
 Reasons of exclusions. From the tables: `no_target_class` (a finding of no class), `class_of_first_row` and
 `overwritten` (one patch per image, the study's rule), `part_left_out` (the study's rule for the test part). From the
 files: `path_refused`, `image_` or `mask_` followed by `missing`, `ambiguous`, `refused` (a link that leaves the data
-folder), `unreadable`, `too_large`; `mask_shape` (another aspect ratio than its image's), `empty_mask`. Notes about an image, without a lesion: `mask_resized`, `background_short`, and
-`background_unreadable`.
+folder), `unreadable`, `too_large`; `mask_shape` (another aspect ratio than its image's), `empty_mask`. Notes about an
+image, without a lesion: `mask_resized`, `background_short`, and `background_unreadable`.
 """
 
 from collections import defaultdict

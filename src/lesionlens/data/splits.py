@@ -34,8 +34,9 @@ def assign_parts(
     official: the data set's own parts. sound: patients in `crossing` (see `crossing_patients`) go wholly to test;
     where the data set has no parts, `split.test` of the patients do, drawn so that every class comes close to it.
     paper: as the published study did with CBIS-DDSM (the constants in `data/cbis.py`): members of each class of one
-    group move from training to test, and the group's official test part is left out. From training, `split.validation` of each class
-    becomes validation: single members, or whole patients; a validation part of the data set's own is kept instead.
+    group move from training to test, and the group's official test part is left out. From training,
+    `split.validation` of each class becomes validation: single members, or whole patients; a validation part of the
+    data set's own is kept instead.
     Order of members does not matter.
 
     ValueError when some or all members have no official part and the rule needs one.
