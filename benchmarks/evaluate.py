@@ -6,8 +6,8 @@
 The peer is the package as its README uses it: one object, one call per image, all parameters asking for gradients,
 scaled map out; then, per sample, 19 thresholds with numpy and scikit-image's Otsu. A second peer has the frozen half's
 gradients off, as whoever trained the network by the study's recipe would have it. Both sides start from the same
-normalised pixels and end in maps of the patch's size. Weights are random: the arithmetic is the same. Freed memory
-stays with the process for both sides, as in the pipeline's tasks; a script of one's own would do without.
+normalised pixels and end in maps of the patch's size. Weights are random: the arithmetic is the same. lesionlens
+keeps freed memory, as the pipeline's tasks do; the peer has the C library's defaults.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from pytorch_grad_cam import GradCAM
 from skimage.filters import threshold_otsu
 from torch import Tensor, nn
 
+from benchmarks.allocation import of_a_script
 from benchmarks.interleaved import Seconds, interleaved, ratios, spread
 from lesionlens.config import Backbone
 from lesionlens.evaluation import closed_form, levels
@@ -60,6 +61,7 @@ def work_of(backbone: Backbone, count: int, size: int) -> Work:
     return Work(model, closed_form.fast(model, "block"), pixels, stem)
 
 
+@of_a_script()
 def package_maps(work: Work) -> NDArray[np.float32]:
     """float32 [n, s, s], image by image."""
     with GradCAM(model=work.model, target_layers=[cam_layer(work.model, "block")]) as cam:

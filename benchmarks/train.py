@@ -5,8 +5,8 @@
     python -m benchmarks.train --device cuda              wall time, share of time the GPU computes, grid estimate
 
 Rounds are interleaved: in each one both sides take the same steps from the same weights. Seconds are CPU seconds of the
-process (all threads, reading and writing included); on a GPU, wall time. Freed memory stays with the process for both
-sides, as in the pipeline's tasks; a script of one's own would do without.
+process (all threads, reading and writing included); on a GPU, wall time. lesionlens keeps freed memory, as the
+pipeline's tasks do; the peer has the C library's defaults.
 
 Whole runs at 224 would take days on one thread, so they are composed from what was measured: epochs x (steps of an
 epoch x seconds of a step + batches of the validation part x seconds of a batch + seconds of a checkpoint), and on
@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from benchmarks import train_gpu
+from benchmarks.allocation import of_a_script
 from benchmarks.train_ours import (
     CPU,
     Bench,
@@ -109,6 +110,7 @@ def measure(bench: Bench, rounds: int, clock: Callable[[], float], workers: int)
     return found
 
 
+@of_a_script()
 def _peer_phase(
     bench: Bench,
     found: Measured,
@@ -132,6 +134,7 @@ def _peer_phase(
     return network.cpu(), marks.losses[0]
 
 
+@of_a_script()
 def _png_step(bench: Bench, files: Files, clock: Callable[[], float], workers: int) -> float:
     """Phase 3 of the peer with PNG files through a DataLoader."""
     once, place = StoppingConfig(max_epochs=1), bench.folder / "peer"
@@ -237,7 +240,8 @@ def whole_grid(folder: Path, rounds: int, clock: Callable[[], float]) -> None:
             if side == "ours":
                 loss, best = fit_run(bench.first, run, training, bench.patches, place, folder / "cache")
             else:
-                ends[side] = fit_peer(bench.first, run, training, memory, bench.rows, folder / "peer")
+                with of_a_script():
+                    ends[side] = fit_peer(bench.first, run, training, memory, bench.rows, folder / "peer")
             seconds[side, "S1" if strategy == "gradual" else "S2"] += clock() - started
         ends["ours"] = loss, load_model(run, training, bench.patches.classes, place, best)
         losses.append(abs(ends["ours"][0] - ends["peer"][0]))
