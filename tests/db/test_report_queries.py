@@ -33,7 +33,9 @@ def report(engine: Engine, filled: Any) -> Any:
     """The connection, and what a report is rendered from."""
     with engine.connect() as connection:
         further_scores(connection, filled.evaluations[0])
-        yield connection, report_data(connection, filled.study)
+        data = report_data(connection, filled.study)
+        connection.exec_driver_sql("SET LOCAL ROLE lesionlens_reader")  # who copies a query may be no more than that
+        yield connection, data
 
 
 def asked(connection: Connection, name: str, data: ReportData) -> list[dict[str, Any]]:
@@ -70,9 +72,8 @@ def test_a_shown_query_gives_what_the_table_was_made_of(report: Any, name: str, 
     connection, data = report
     found = asked(connection, name, data)
     expected = data.frames[frame].to_dicts()
-    assert [{key: row[key] for key in columns} for row in found] == [
-        {key: row[key] for key in columns} for row in expected
-    ]
+    shown, meant = ([{key: row[key] for key in columns} for row in rows] for rows in (found, expected))
+    assert sorted(shown, key=repr) == sorted(meant, key=repr)
 
 
 def test_headline_groups_and_scores_without_threshold(report: Any) -> None:
@@ -80,7 +81,7 @@ def test_headline_groups_and_scores_without_threshold(report: Any) -> None:
     headline = data.frames["table_4_localization"].filter(pl.col("headline"))
     assert [row["ll"] for row in asked(connection, "baselines", data)] == headline["ll"].to_list()
     assert [(row["group_name"], row["ll"]) for row in asked(connection, "groups", data)] == [("mass", 0.3)]
-    assert [(row["name"], row["value"]) for row in asked(connection, "other_scores", data)] == [("hit_rate", 0.6)]
+    assert [(row["score"], row["value"]) for row in asked(connection, "other_scores", data)] == [("hit_rate", 0.6)]
 
 
 def test_classification_reports_end_in_their_averages(report: Any) -> None:

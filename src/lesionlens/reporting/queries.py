@@ -18,11 +18,11 @@ select backbone, strategy, ll, low, high, n, accuracy, accuracy_x_ll,
 from table_4_localization where study_id = {study} and headline order by run_id""",
     "confusion": """\
 select backbone, strategy, true_code, predicted_code, count, row_fraction
-from confusion_matrix join run on run.id = run_id
+from confusion_matrix join runs using (study_id, run_id)
 where study_id = {study} order by run_id, true_ordinal, predicted_ordinal""",
     "samples": """\
 select patch_key, backbone, strategy, true_code, predicted_code, confidence, iou, whole_patch_iou
-from sample_results where run_id in (select run_id from study_run where study_id = {study})
+from sample_results where evaluation_id in (select evaluation_id from study_evaluations where study_id = {study})
 order by patch_key, run_id""",
     "binary": """\
 select backbone, strategy, side, score, value, low, high, n
@@ -55,29 +55,25 @@ select backbone, strategy, method, target, policy, headline, ll, low, high, n
 from table_4_localization where study_id = {study}
 order by run_id, headline desc, method, target, policy""",
     "other_scores": """\
-select backbone, strategy, name, value, low, high, n
-from study_evaluations join evaluation on evaluation.id = evaluation_id join run_score using (evaluation_id)
-where study_id = {study} and name in ('hit_rate', 'energy', 'rank_accuracy', 'pixel_ap')
+select backbone, strategy, score, value, low, high, n
+from run_scores
+where study_id = {study} and score in ('hit_rate', 'energy', 'rank_accuracy', 'pixel_ap')
   and target = 'predicted' and population = 'correct_lesions' and group_name = 'all'
-  and method = evaluation.config #>> '{{methods,0}}'
-order by study_evaluations.run_id, name""",
+  and method = (select config #>> '{{evaluation,methods,0}}' from studies where studies.study_id = {study})
+order by run_id, score""",
     "classes": """\
 select run_id, backbone, strategy, code, precision, recall, f1, support
-from study_evaluations join class_score using (evaluation_id) join label on label.id = label_id
-where study_id = {study}
+from class_scores where study_id = {study}
 union all
-select run_id, backbone, strategy, kind || ' average', max(value) filter (where name = kind || '_precision'),
-       max(value) filter (where name = kind || '_recall'), max(value) filter (where name = kind || '_f1'), null
-from study_evaluations join run_score using (evaluation_id) cross join (values ('macro'), ('weighted')) as a (kind)
+select run_id, backbone, strategy, kind || ' average', max(value) filter (where score = kind || '_precision'),
+       max(value) filter (where score = kind || '_recall'), max(value) filter (where score = kind || '_f1'), null
+from run_scores cross join (values ('macro'), ('weighted')) as a (kind)
 where study_id = {study} and group_name = 'all'
 group by run_id, backbone, strategy, kind
 order by run_id, support nulls last, code""",
     "comparisons": """\
-select a.run_id, b.run_id as minus_run_id, score, difference, low, high, p_holm, n
-from comparison
-join evaluation as a on a.id = evaluation_a
-join evaluation as b on b.id = evaluation_b
-where study_id = {study} order by comparison.id""",
+select run_a, run_b as minus_run_b, score, difference, low, high, p_holm, n
+from model_comparisons where study_id = {study} order by run_a, run_b, score""",
     "seeds": """\
 select backbone, strategy, batch_size, head_rate, unit_rate, name, method, policy, seeds, mean, lowest, highest
 from seed_spread
@@ -88,25 +84,16 @@ order by backbone, strategy, batch_size, name""",
     "exclusions": """\
 select reason, lesions from exclusion_reasons where study_id = {study} order by lesions desc, reason""",
     "exclusion_list": """\
-select image.key as image, lesion.key as lesion, reason, detail
-from study join exclusion using (patch_set_id) join image on image.id = exclusion.image_id
-left join lesion on lesion.id = lesion_id
-where study.id = {study} order by exclusion.id""",
+select image_key, lesion_key, reason, detail
+from exclusions where study_id = {study} order by reason, image_key, lesion_key""",
     "normalisation": """\
-select label.name, mean, std
-from study join normalisation using (patch_set_id) left join label on label.id = label_id
-where study.id = {study} order by ordinal nulls first""",
+select code, mean, std from input_statistics where study_id = {study} order by code nulls first""",
     "leaks": """\
-select part_a, part_b, unit, shared
-from study join split_check using (patch_set_id)
-where study.id = {study} order by split_check.id""",
+select part_a, part_b, unit, shared, passed from leak_checks where study_id = {study} order by unit, part_a, part_b""",
     "runs": """\
-select backbone, strategy, batch_size, unit_rate, seed, status, reason, device, run.digest,
-       finished_at - started_at as training, evaluation.seconds as evaluation_seconds,
-       (select count(*) from epoch where epoch.run_id = run.id) as epochs
-from study join study_run on study_run.study_id = study.id join run on run.id = study_run.run_id
-left join evaluation on evaluation.run_id = run.id and evaluation.digest = study.evaluation_digest
-where study.id = {study} order by run.id""",
+select backbone, strategy, batch_size, unit_rate, seed, status, reason, device, digest, epochs,
+       finished_at - started_at as training, evaluation_seconds
+from runs where study_id = {study} order by run_id""",
 }
 
 
