@@ -30,9 +30,9 @@ fetch: $(READY) ## obtain CBIS-DDSM: make fetch DATA=/path/to/cbis-ddsm EDITION=
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[fetch]'
 	@$(BIN)/python -m lesionlens.data.fetch $(EDITION) "$(DATA)" $(if $(YES),--yes)
 
-compare: $(READY) ## several studies on one page: make compare STUDIES="demo 2"
-	@test -n "$(STUDIES)" || { echo 'Name the studies by number or name: make compare STUDIES="demo 2"'; exit 2; }
-	@$(BIN)/python -m flows compare $(STUDIES)
+compare: $(READY) ## several studies on one page: make compare STUDIES="demo 2", or runs of any: RUNS="3 7"
+	@test -n "$(STUDIES)$(RUNS)" || { echo 'Name studies by number or name, or runs: make compare STUDIES="demo 2", or RUNS="3 7"'; exit 2; }
+	@$(BIN)/python -m flows compare $(STUDIES) $(if $(RUNS),--runs $(RUNS))
 
 serve: $(READY) ## Prefect server, UI and workers on 127.0.0.1:4200
 	@$(BIN)/python -m flows serve

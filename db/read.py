@@ -22,6 +22,7 @@ from db.read_runs import (
     run_row,
     runs_to_evaluate,
     runs_to_train,
+    studies_of_runs,
     study_config,
     study_progress,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "run_row",
     "runs_to_evaluate",
     "runs_to_train",
+    "studies_of_runs",
     "study_config",
     "study_patch_set",
     "study_progress",

@@ -1,11 +1,12 @@
 """Reading studies and runs: what is planned, done and missing."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
 
 import polars as pl
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import Connection, exists, func, select, text
 
 from db import tables
 from db.frames import frame
@@ -109,6 +110,16 @@ def find_study(connection: Connection, name: str) -> int:
         f"{row.id} ({row.name})" for row in connection.execute(select(study.c.id, study.c.name).order_by(study.c.id))
     ]
     raise ValueError(f"the record holds no study {name!r}; it holds {', '.join(known) or 'none'}")
+
+
+def studies_of_runs(connection: Connection, runs: Sequence[int]) -> list[int]:
+    """The newest study that holds and has evaluated each run, every one once. ValueError for a run without one."""
+    held = text("SELECT max(study_id) FROM study_evaluations WHERE run_id = :run")
+    found = {run: connection.scalar(held, {"run": run}) for run in runs}
+    missing = [str(run) for run, study in found.items() if study is None]
+    if missing:
+        raise ValueError(f"the record holds no evaluation of run {', '.join(missing)}: TABLE runs lists all")
+    return sorted({int(study) for study in found.values() if study is not None})
 
 
 def study_config(connection: Connection, study_id: int) -> dict[str, Any]:

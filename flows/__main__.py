@@ -50,9 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--preset", choices=PRESETS, default="sound", help="a named configuration")
     study.add_argument("--data", type=Path, help="folder of CBIS-DDSM, or of a manifest.csv (docs/data.md)")
     study.add_argument("--config", type=Path, help="a StudyConfig as JSON, instead of a preset")
-    compare = commands.add_parser("compare", help="several studies of the record on one page")
-    compare.add_argument("studies", nargs="+", metavar="STUDY", help="a study's number or name")
-    compare.add_argument("--runs", type=int, nargs="+", default=[], metavar="RUN", help="show only these runs")
+    compare = commands.add_parser("compare", help="several studies of the record, or runs of any, on one page")
+    compare.add_argument("studies", nargs="*", metavar="STUDY", help="a study's number or name")
+    compare.add_argument(
+        "--runs", type=int, nargs="+", default=[], metavar="RUN", help="show only these runs, of any study"
+    )
     commands.add_parser("serve", help="Prefect server, UI and worker on 127.0.0.1:4200")
     worker = commands.add_parser(
         "worker", help="take shares of studies from a server elsewhere (docs/orchestration.md)"

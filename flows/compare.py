@@ -1,17 +1,24 @@
-"""Several studies on one page."""
+"""Several studies, or runs of any, on one page."""
 
 from pathlib import Path
 
 from prefect import flow
+from prefect.runtime import flow_run
 from pydantic import Field
 
 from tasks.report import render_comparison
 
 
-@flow(name="compare", flow_run_name="compare {studies}")
+def _name() -> str:
+    named = flow_run.parameters
+    runs = [f"run {run}" for run in named.get("runs") or ()]
+    return " ".join(["compare", ", ".join([*map(str, named.get("studies") or ()), *runs])])
+
+
+@flow(name="compare", flow_run_name=_name)
 def compare(
-    studies: tuple[str, ...] = Field(min_length=1, description="Studies by number or name"),
+    studies: tuple[str, ...] = Field((), description="Studies by number or name; empty for those of the runs"),
     runs: tuple[int, ...] = Field((), description="Show only these runs; empty for each study's selected ones"),
 ) -> Path:
-    """Render studies side by side. Returns where the page lies."""
+    """Render studies, or runs of any studies, side by side. Returns where the page lies."""
     return render_comparison(studies, runs)

@@ -41,9 +41,10 @@ def render_report(study_id: int) -> Path:
 
 @recorded("render comparison")
 def render_comparison(studies: tuple[str, ...], runs: tuple[int, ...]) -> Path:
-    """Render one page over several studies, named by number or name; returns the file's path."""
+    """Render one page over studies, named by number or name, or over runs of any; returns the file's path."""
     with make_engine().connect() as connection:
         numbers = tuple(dict.fromkeys(read.find_study(connection, name) for name in studies))
+        numbers = numbers or tuple(read.studies_of_runs(connection, runs))
         rendered = compare(tuple(read.report_data(connection, number) for number in numbers), runs)
     stem = "-".join(["compare", *map(str, numbers), *(f"run{run}" for run in runs)])
     path = home().ensure().reports / f"{stem if len(stem) < 80 else f'compare-{digest(numbers, runs)[:12]}'}.html"

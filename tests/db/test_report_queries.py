@@ -6,11 +6,11 @@ import polars as pl
 import pytest
 from sqlalchemy import Connection, Engine, insert
 
-from db import tables
+from db import read, tables
 from db.read_report import report_data
 from lesionlens.config import EvaluationConfig
 from lesionlens.records import ReportData
-from lesionlens.reporting.queries import QUERIES, query
+from lesionlens.reporting.queries import COMPARED, QUERIES, compared, query
 
 
 def further_scores(connection: Connection, evaluation: int) -> None:
@@ -90,3 +90,22 @@ def test_classification_reports_end_in_their_averages(report: Any) -> None:
     assert sorted(row["f1"] for row in found if row["support"] is not None) == sorted(data.frames["class_scores"]["f1"])
     averages = [(row["code"], row["f1"]) for row in found if row["f1"] is not None and row["support"] is None]
     assert averages == [("macro average", 0.25), ("weighted average", 0.75)]
+
+
+def test_queries_over_several_studies_are_read_as_shown(report: Any) -> None:
+    connection, data = report
+    found = {name: list(connection.exec_driver_sql(compared(name, [data, data])).mappings()) for name in COMPARED}
+    accuracy = data.frames["table_2_accuracy"]
+    headline = data.frames["table_4_localization"].filter(pl.col("headline"))
+    assert [row["accuracy"] for row in found["models"]] == accuracy["accuracy"].to_list()
+    assert [row["ll"] for row in found["models"]] == headline["ll"].to_list()
+    assert len(found["samples"]) == data.frames["sample_results"].height
+    assert found["patches"][0]["test"] == data.frames["table_1_patches"]["test"].sum()
+    assert len(found["origins"]) == len(found["options"]) == 1
+
+
+def test_runs_are_found_in_the_newest_study_that_evaluated_them(engine: Engine, filled: Any) -> None:
+    with engine.connect() as connection:
+        assert read.studies_of_runs(connection, filled.runs) == [filled.study]
+        with pytest.raises(ValueError, match="no evaluation of run 98, 99"):
+            read.studies_of_runs(connection, (98, filled.runs[0], 99))

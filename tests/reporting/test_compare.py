@@ -2,6 +2,8 @@
 
 import dataclasses
 import importlib
+import json
+import re
 
 import html5lib
 import pytest
@@ -53,4 +55,29 @@ def test_studies_without_models_and_no_study(make_data):
 def test_it_is_a_flow_of_its_own():
     flow = importlib.import_module("flows.compare").compare
     schema = flow.parameters.model_dump()
-    assert set(schema["properties"]) == {"studies", "runs"} and schema["required"] == ["studies"]
+    assert set(schema["properties"]) == {"studies", "runs"} and not schema["required"]
+
+
+def gallery_of(page):
+    found = re.search(r'<script type="application/json" id="gallery-data">(.*?)</script>', page, flags=re.S)
+    return json.loads(found[1])
+
+
+def test_one_patch_stands_once_with_the_models_of_all_studies(two):
+    """Both studies have the same patch set here."""
+    first, other = two
+    found = gallery_of(render_comparison(two).page)
+    assert [run["id"] for run in found["runs"]] == ["1.1", "1.2", "1.3", "1.4", "2.1", "2.2"]
+    assert len({run["series"] for run in found["runs"]}) == 6
+    assert len(found["samples"]) == first.frames["gallery"].height
+    assert {tuple(sample["results"]) for sample in found["samples"]} == {("1.1", "1.2", "1.3", "1.4", "2.1", "2.2")}
+    apart = dataclasses.replace(other, study=other.study | {"patch_set_digest": "f" * 64})
+    found = gallery_of(render_comparison((first, apart)).page)
+    assert len(found["samples"]) == 2 * first.frames["gallery"].height
+    assert len({sample["key"] for sample in found["samples"]}) == len(found["samples"])
+    assert {len(sample["results"]) for sample in found["samples"]} == {2, 4}
+
+
+def test_every_table_shows_its_query(two):
+    page = render_comparison(two).page
+    assert page.count("Query behind this table") == 5 and "study_id in (1, 2)" in page

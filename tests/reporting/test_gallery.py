@@ -14,6 +14,7 @@ from PIL import Image
 
 from lesionlens.evaluation.maps import activation_maps
 from lesionlens.reporting.gallery import gallery, outline, quantised, webp
+from lesionlens.reporting.models import shown as models_of
 
 grids = arrays(np.float64, (4, 5), elements=st.floats(-10, 10, width=32))
 
@@ -62,7 +63,7 @@ def test_image_stays_readable():
 
 
 def test_every_sample_with_every_run(data):
-    shown = gallery(data)
+    shown = gallery(data, models_of(data))
     assert len(shown["samples"]) == 60
     assert all(set(sample["results"]) == {"1", "2", "3", "4"} for sample in shown["samples"])
     background = next(sample for sample in shown["samples"] if sample["code"] == "B")
@@ -72,6 +73,7 @@ def test_every_sample_with_every_run(data):
 def test_gallery_shows_the_models_that_validation_loss_selected(make_data):
     data = make_data(per_class=2)
     chosen = data.frames["selected_runs"].filter(pl.col("run_id").is_in([2, 3]))
-    shown = gallery(dataclasses.replace(data, frames=data.frames | {"selected_runs": chosen}))
+    part = dataclasses.replace(data, frames=data.frames | {"selected_runs": chosen})
+    shown = gallery(part, models_of(part))
     assert [run["id"] for run in shown["runs"]] == [2, 3]
     assert all(set(sample["results"]) == {"2", "3"} for sample in shown["samples"]) and len(shown["samples"]) == 10

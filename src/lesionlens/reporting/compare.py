@@ -1,15 +1,17 @@
 """Several studies on one page: their models side by side, and what differs between them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lesionlens.records import ReportData
 from lesionlens.reporting.answer import answer, subtitle
 from lesionlens.reporting.figures_localization import Entry, forest_of
+from lesionlens.reporting.gallery_merged import Shown, merged_gallery
 from lesionlens.reporting.localization import BASELINES, headline, score
 from lesionlens.reporting.models import Model, evaluated, frame, lookup, rows, shown
-from lesionlens.reporting.render import Rendered, written
+from lesionlens.reporting.queries import compared
+from lesionlens.reporting.render import SELECTED, Rendered, heat, written
 from lesionlens.reporting.table import Cell, Column, Table, TableRow, plain_number, scored
 from lesionlens.reporting.warnings import warnings
 from lesionlens.reporting.wording import DASH, METHODS, count, counted, interval, number, plain
@@ -17,9 +19,11 @@ from lesionlens.reporting.wording import DASH, METHODS, count, counted, interval
 SECTIONS = (
     ("answer", "Answer"),
     ("models", "Side by side"),
+    ("gallery", "Gallery"),
     ("differences", "What differs"),
     ("provenance", "Provenance"),
 )
+CHOSEN = "The models are the chosen runs; the query below lists the results of all runs of their studies."
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ def render_comparison(studies: Sequence[ReportData], runs: Sequence[int] = ()) -
     or no study is given.
     """
     if not studies:
-        raise ValueError("name at least one study to compare")
+        raise ValueError("name at least one study, or run, to compare")
     names = _names(studies)
     placed = list(_placed(studies, names, runs))
     entries = [
@@ -47,6 +51,7 @@ def render_comparison(studies: Sequence[ReportData], runs: Sequence[int] = ()) -
     ]
     everywhere = [(name, warning) for data, name in zip(studies, names, strict=True) for warning in warnings(data)]
     sides = [_side(data, name) for data, name in zip(studies, names, strict=True)]
+    tables = (_models(placed), _options(studies, names), _patches(studies, names), _origins(studies, names))
     shown_here: dict[str, Any] = {
         "title": f"{', '.join(names)}: does the classifier look at the lesion?",
         "sections": SECTIONS,
@@ -56,12 +61,20 @@ def render_comparison(studies: Sequence[ReportData], runs: Sequence[int] = ()) -
         "sides": sides,
         "warnings": everywhere,
         "forest": forest_of(entries),
-        "models": _models(placed),
-        "options": _options(studies, names),
-        "patches": _patches(studies, names),
-        "origins": _origins(studies, names),
+        **{table.name: replace(table, sql=compared(table.name, studies)) for table in tables},
+        "gallery": merged_gallery(_by_study(placed)) | {"heat": heat()},
+        "gallery_note": CHOSEN if runs else SELECTED,
+        "sql_samples": compared("samples", studies),
     }
-    return written("compare.html", "compare.js", shown_here)
+    return written("compare.html", "page.js", shown_here)
+
+
+def _by_study(placed: Sequence[Placed]) -> list[Shown]:
+    return [
+        (next(iter(group)).study, name, [p.model for p in group])
+        for name in dict.fromkeys(p.name for p in placed)
+        if (group := [p for p in placed if p.name == name])
+    ]
 
 
 def _names(studies: Sequence[ReportData]) -> list[str]:

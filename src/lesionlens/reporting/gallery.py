@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,22 +13,22 @@ from skimage.measure import approximate_polygon, find_contours
 
 from lesionlens.data.stored import unpack_mask, unpack_pixels
 from lesionlens.records import ReportData
-from lesionlens.reporting.models import frame, lookup, shown
+from lesionlens.reporting.models import Model, frame, lookup
 
 QUALITY = 72
 TOLERANCE = 0.4
 UNKNOWN = "unknown"
 
 
-def gallery(data: ReportData) -> dict[str, Any]:
-    """`runs`, `classes`, `samples` in the record's order; per sample one result per run that the report shows.
+def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
+    """`runs`, `classes`, `samples` in the record's order; per sample one result per model.
 
     A sample: key (permanent), image (WebP data URI), size, outline (SVG path in pixels, '' for background), and
     results by run id with the scaled map as base64 of uint8 [rows x cols].
     """
     labels = frame(data, "labels").sort("ordinal")
     names = dict(labels.select("code", "name").rows())
-    known = {model.run_id: model for model in shown(data)}
+    known = {model.run_id: model for model in models}
     results = frame(data, "sample_results").filter(pl.col("run_id").is_in(list(known)))
     by_patch = results.partition_by("patch_id", as_dict=True, maintain_order=True)
     maps = _maps(data, results)

@@ -1,5 +1,7 @@
 """The SQL that gives a table's numbers from the record: shown to be copied, never run here."""
 
+from collections.abc import Sequence
+
 from lesionlens.records import ReportData
 
 QUERIES = {
@@ -95,6 +97,38 @@ select backbone, strategy, batch_size, unit_rate, seed, status, reason, device, 
        finished_at - started_at as training, evaluation_seconds
 from runs where study_id = {study} order by run_id""",
 }
+
+# of several studies on one page
+COMPARED = {
+    "models": """\
+select study, run_id, t.backbone, t.strategy, t.accuracy, t.low, t.high, t.n, l.ll, l.low as ll_low, l.high as ll_high,
+       whole_patch, centred_disc, mean_mask, random_weights, difference, difference_low, difference_high
+from table_2_accuracy as t
+left join (select * from table_4_localization where headline) as l using (study_id, study, run_id)
+left join (select * from erase_test where population = 'correct_lesions' and group_name = 'all') as e
+     using (study_id, study, run_id)
+where study_id in ({studies}) order by study_id, run_id""",
+    "options": """\
+select study_id, study, jsonb_pretty(config) as config from studies where study_id in ({studies}) order by study_id""",
+    "patches": """\
+select study_id, study, sum(train) as train, sum(validation) as validation, sum(test) as test,
+       (select sum(shared) from leak_checks as c where c.study_id = t.study_id and unit = 'patient') as shared_patients,
+       (select sum(lesions) from exclusion_reasons as x where x.study_id = t.study_id) as left_out
+from table_1_patches as t where study_id in ({studies}) group by study_id, study order by study_id""",
+    "origins": """\
+select study_id, study, created_at, config -> 'seed' as seed, digest, dataset_digest, patch_set_digest, versions
+from studies where study_id in ({studies}) order by study_id""",
+    "samples": """\
+select study_id, study, s.patch_key, s.backbone, s.strategy, s.true_code, s.predicted_code, s.confidence, s.iou
+from study_evaluations as e join sample_results as s using (evaluation_id)
+where study_id in ({studies}) order by s.patch_key, study_id, s.run_id""",
+}
+
+
+def compared(name: str, studies: Sequence[ReportData]) -> str:
+    """The query of that name over these studies."""
+    numbers = dict.fromkeys(int(data.study["id"]) for data in studies)
+    return COMPARED[name].format(studies=", ".join(map(str, numbers))) + ";"
 
 
 def query(name: str, data: ReportData) -> str:

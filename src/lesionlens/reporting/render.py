@@ -30,7 +30,7 @@ from lesionlens.reporting.contact_sheet import contact_sheet
 from lesionlens.reporting.exports import exports
 from lesionlens.reporting.figures_training import learning_curves
 from lesionlens.reporting.gallery import gallery
-from lesionlens.reporting.models import confidence, evaluated, lookup, shown
+from lesionlens.reporting.models import confidence, evaluated, shown
 from lesionlens.reporting.published import published
 from lesionlens.reporting.queries import query
 from lesionlens.reporting.tables import same_classes
@@ -47,6 +47,11 @@ SECTIONS = (
     ("gallery", "Gallery"),
     ("data", "Data"),
     ("provenance", "Provenance"),
+)
+
+SELECTED = (
+    "The models are those that validation loss selected. The query below lists the results of all runs; "
+    "make compare, with runs by number, shows the maps of any."
 )
 
 
@@ -132,10 +137,11 @@ def context(data: ReportData, values: dict[str, Any] | None) -> dict[str, Any]:
         "facts": provenance.facts(data),
         "configuration": provenance.configuration(data),
         "versions": provenance.versions(data),
+        "gallery_note": SELECTED if len(evaluated(data)) > len(shown(data)) else "",
         "sql_samples": query("samples", data),
         "sql_confusion": query("confusion", data),
         "sql_classes": query("classes", data),
-        "gallery": gallery(data) | {"heat": heat(), "scaling": lookup(data.study.get("config"), "evaluation.scaling")},
+        "gallery": gallery(data, shown(data)) | {"heat": heat()},
     }
 
 
