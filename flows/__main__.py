@@ -82,6 +82,8 @@ def _run(config: StudyConfig) -> int:
 
 
 def _compare(studies: tuple[str, ...], runs: tuple[int, ...]) -> int:
+    if not studies and not runs:
+        raise ValueError("name at least one study, or runs of any (--runs 3 7), to compare")
     with server.running_server(home().ensure()):
         from flows.compare import compare
 

@@ -61,10 +61,13 @@ class Home:
 
     def study(self) -> subprocess.CompletedProcess[str]:
         """Run the study to its end."""
+        return self.run("flows", "study", "--config", str(self.config))
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
         return subprocess.run(
-            self.command("flows", "study", "--config", str(self.config)),
-            cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=500,
-        )  # fmt: skip
+            self.command(*words), cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=500
+        )
 
     def start(self, capture: bool = False) -> subprocess.Popen[bytes]:
         """Start the study in a process group of its own, so that the whole group can be killed."""

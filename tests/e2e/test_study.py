@@ -10,6 +10,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
+WHOLE = "SELECT state_type, count(*) FROM task_run WHERE name NOT LIKE 'render comparison%' GROUP BY state_type"
 
 
 def test_every_run_is_finished_and_evaluated(finished: Any) -> None:
@@ -108,6 +109,19 @@ def test_running_again_does_nothing_and_says_so(finished: Any) -> None:
     assert finished.sql("SELECT count(*) FROM epoch").item() == epochs
 
 
+def test_studies_and_runs_are_compared_by_one_command(finished: Any) -> None:
+    by_name, by_run = finished.run("flows", "compare", "small"), finished.run("flows", "compare", "--runs", "2", "3")
+    for done, models in ((by_name, 4), (by_run, 2)):
+        assert done.returncode == 0, done.stderr[-3000:]
+        page = Path(done.stdout.rpartition("Comparison: ")[2].strip())
+        assert f"1 study \u00b7 {models} models" in page.read_text()
+        assert (page.with_suffix("") / "tables" / "models.csv").read_text().count("small") == models
+    nothing = finished.run("flows", "compare")
+    assert nothing.returncode == 2 and "name at least one study, or runs" in nothing.stderr
+    unknown = finished.run("flows", "compare", "--runs", "99")
+    assert unknown.returncode == 2 and "no evaluation of run 99" in unknown.stderr
+
+
 def test_the_readmes_sql_works_as_written(finished: Any) -> None:
     queries = re.findall(r"```sql\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
     assert len(queries) >= 3
@@ -120,7 +134,7 @@ def test_the_history_is_whole_on_prefects_side(finished: Any) -> None:
 
     database = finished.path / "prefect" / "prefect.db"
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
-        states = dict(connection.execute("SELECT state_type, count(*) FROM task_run GROUP BY state_type").fetchall())
+        states = dict(connection.execute(WHOLE).fetchall())
         trained = connection.execute("SELECT count(*) FROM task_run WHERE name LIKE 'train %'").fetchone()[0]
     assert set(states) == {"COMPLETED"}
     assert trained == 4

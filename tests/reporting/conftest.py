@@ -4,6 +4,7 @@ import io
 import math
 import os
 from collections.abc import Callable
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -333,3 +334,19 @@ def browser():
         started = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         yield started
         started.close()
+
+
+@contextmanager
+def watched(browser, address):
+    """The page at `address`; fails at its end on any console message, page error or request beyond the file."""
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    opened = context.new_page()
+    trouble = []
+    opened.on("console", lambda message: trouble.append(message.text))
+    opened.on("pageerror", lambda error: trouble.append(str(error)))
+    opened.on("request", lambda request: trouble.append(request.url) if not request.url.startswith(address) and not
+              request.url.startswith("data:") else None)  # fmt: skip
+    opened.goto(address)
+    yield opened
+    context.close()
+    assert trouble == []

@@ -5,6 +5,7 @@ import pytest
 
 from lesionlens.evaluation.maps import activation_maps
 from lesionlens.reporting.render import render
+from tests.reporting.conftest import watched
 
 pytestmark = pytest.mark.browser
 
@@ -18,18 +19,9 @@ def address(data, tmp_path_factory):
 
 @pytest.fixture
 def page(browser, address):
-    """An open report; the test fails on any console message, page error or request beyond the file."""
-    context = browser.new_context(viewport={"width": 1200, "height": 900})
-    opened = context.new_page()
-    trouble = []
-    opened.on("console", lambda message: trouble.append(message.text))
-    opened.on("pageerror", lambda error: trouble.append(str(error)))
-    opened.on("request", lambda request: trouble.append(request.url) if not request.url.startswith(address) and not
-              request.url.startswith("data:") else None)  # fmt: skip
-    opened.goto(address)
-    yield opened
-    context.close()
-    assert trouble == []
+    """An open report, watched."""
+    with watched(browser, address) as opened:
+        yield opened
 
 
 def cards(page):

@@ -1,0 +1,43 @@
+"""The comparison page in a real Chromium, opened from disk."""
+
+import dataclasses
+
+import pytest
+
+from lesionlens.reporting.compare import render_comparison
+from tests.reporting.conftest import watched
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def page(browser, data, make_data, tmp_path):
+    other = make_data(runs=(("resnet18", "gradual"),), seed=2)
+    other = dataclasses.replace(other, study=other.study | {"id": 2, "name": "other"})
+    path = tmp_path / "compare.html"
+    path.write_text(render_comparison((data, other)).page, encoding="utf-8")
+    with watched(browser, path.as_uri()) as opened:
+        yield opened
+
+
+def test_one_sample_shows_the_models_of_both_studies(page):
+    page.locator("#cards a").first.click()
+    titles = page.locator("#panels h3").all_inner_texts()
+    assert len(titles) == 6 and sum("demo" in title for title in titles) == 4 and "other" in titles[-1]
+    page.wait_for_function("document.querySelectorAll('#panels canvas').length === 5")
+    address = page.url
+    page.keyboard.press("Escape")
+    page.goto(address)
+    assert page.locator("#viewer").is_visible()
+
+
+def test_the_gallery_filters_by_any_study_s_model(page):
+    page.select_option("[name=run]", "2.1")
+    page.select_option("[name=correct]", "no")
+    wrong = page.locator("#cards > li").count()
+    assert wrong > 0 and page.locator("#cards .wrong").count() == wrong
+
+
+def test_a_query_is_there_to_be_copied(page):
+    page.locator("#models summary").click()
+    assert "where study_id in (1, 2)" in page.locator("#models code").inner_text()
