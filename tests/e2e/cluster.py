@@ -27,6 +27,7 @@ from tests.e2e.conftest import small_study
 ROOT = Path(__file__).resolve().parents[2]
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 PATIENCE = 240.0
+PASSWORD = "b4ttery-st4ple"
 
 
 def programs() -> Path | None:
@@ -60,14 +61,21 @@ class Postgres:
         self.folder, self.port = Path(tempfile.mkdtemp(prefix="postgres.")), free_port()  # pytest's folders are root's
         self.user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
         shutil.chown(self.folder, self.user)  # PostgreSQL refuses to run as root
-        self._run("initdb", "--auth=trust", "--username=lesionlens", "--no-sync", "-D", str(self.folder / "data"))
+        secret = self.folder / "password"
+        secret.write_text(PASSWORD)
+        shutil.chown(secret, self.user)
+        self._run(
+            "initdb", "--auth=scram-sha-256", "--username=lesionlens", f"--pwfile={secret}", "--no-sync",
+            "-D", str(self.folder / "data"),
+        )  # fmt: skip
+        secret.unlink()
         self.start()
         with psycopg.connect(f"{self.url('postgres')}", autocommit=True) as connection:
             connection.execute("CREATE DATABASE prefect")
             connection.execute("CREATE DATABASE record")
 
     def url(self, database: str, driver: str = "postgresql") -> str:
-        return f"{driver}://lesionlens@127.0.0.1:{self.port}/{database}"
+        return f"{driver}://lesionlens:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.folder} -c fsync=off"
@@ -93,6 +101,14 @@ class Postgres:
                 return connection.execute(query, values).fetchall()  # type: ignore[arg-type]
         except (psycopg.OperationalError, psycopg.errors.UndefinedTable):
             return []
+
+    def dump(self, database: str) -> str:
+        """Everything a database holds, as SQL."""
+        assert self.bin is not None
+        done = subprocess.run(
+            [str(self.bin / "pg_dump"), self.url(database)], capture_output=True, text=True, check=True
+        )
+        return done.stdout
 
     def number(self, query: str, *values: Any) -> int:
         found = self.rows(query, *values)

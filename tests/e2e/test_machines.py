@@ -11,7 +11,7 @@ import pytest
 
 from flows import local_server, processes
 from lesionlens.home import Home
-from tests.e2e.cluster import Cluster, kill, programs, study, until
+from tests.e2e.cluster import PASSWORD, Cluster, kill, programs, study, until
 
 pytestmark = [
     pytest.mark.slow,
@@ -187,3 +187,13 @@ def test_orphans_are_crashed(cluster: Cluster, orphans: list[str]) -> None:
         run = until("the orphan is known", lambda number=number: cluster._ended(number))
         assert run["state_type"] == "CRASHED"
         assert "No sign of life" in run["state"]["message"]
+
+
+def test_the_database_s_password_is_written_down_nowhere(cluster: Cluster) -> None:
+    """After all of the above: not in logs, homes, caches and artifacts, not in the record, not in Prefect's history."""
+    files = [path for path in cluster.folder.rglob("*") if path.is_file()]
+    assert {"main.log", "server.log", "worker-lesionlens.log"} <= {path.name for path in files}
+    assert [path for path in files if PASSWORD.encode() in path.read_bytes()] == []
+    for database in ("record", "prefect"):
+        held = cluster.postgres.dump(database)
+        assert "CREATE TABLE" in held and PASSWORD not in held
