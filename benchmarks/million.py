@@ -26,6 +26,7 @@ from db import embedded, migrate, read, tables, write
 from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, StudyConfig
 from lesionlens.evaluation.evaluate import evaluate
 from lesionlens.records import Checkpoint, EpochResult
+from lesionlens.reporting.render import render
 from lesionlens.training.fit import first_model
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "record.md"
@@ -190,6 +191,16 @@ def show_sizes(connection: Connection) -> None:
     print(f"| all | | {total / 1e6:,.0f} | {total / count:,.0f} |")
 
 
+def show_report(connection: Connection, study: int) -> None:
+    """Print how long reading and rendering a study's report takes. Its patches are 64 pixels wide, the study's 224."""
+    started = time.perf_counter()
+    data = read.report_data(connection, study)
+    reading = time.perf_counter() - started
+    page = render(data).page
+    both = time.perf_counter() - started
+    print(f"\nReport of one study: {reading:.1f} s to read, {both - reading:.1f} s to render, {len(page) / 1e6:.1f} MB")
+
+
 def main() -> None:
     """Fill, ask, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -215,6 +226,7 @@ def main() -> None:
                 for view, query in view_queries(engine):
                     ask(connection, f"`{view}`", query, numbers)
                 show_sizes(connection)
+                show_report(connection, study)
         finally:
             engine.dispose()
             embedded.stop(record)

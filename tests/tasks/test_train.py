@@ -109,14 +109,19 @@ def test_a_run_that_diverges_is_recorded_and_the_grid_goes_on(
     assert len(folders) == 1 and len(list(folders[0].iterdir())) <= 2
 
 
+@pytest.mark.parametrize("kind", ["folder", "URL"])
 def test_a_full_disk_fails_its_run_only_and_the_same_command_goes_on_later(
     engine: Engine,
     plan: Callable[..., list[int]],
     small_disk: Callable[[int], Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    kind: str,
 ) -> None:
-    monkeypatch.setenv("LESIONLENS_HOME", str(small_disk(100_000_000)))
+    disk = small_disk(100_000_000)
+    monkeypatch.setenv("LESIONLENS_HOME", str(disk if kind == "folder" else tmp_path))
+    if kind == "URL":
+        monkeypatch.setenv("LESIONLENS_CHECKPOINTS", f"file://{disk}/checkpoints")
     large, small = plan(run_of("resnet18"), run_of("efficientnet_b0", strategy="gradual", unit_rate=1e-9))
     assert train(large, small) == ["failed", "finished"]
     (failed, reason), finished = statuses(engine)
@@ -126,6 +131,7 @@ def test_a_full_disk_fails_its_run_only_and_the_same_command_goes_on_later(
     with engine.connect() as connection:
         assert read.checkpoints(connection, large) == () and read.epochs(connection, large).is_empty()
     monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path))
+    monkeypatch.delenv("LESIONLENS_CHECKPOINTS", raising=False)
     assert train(large, small) == ["finished", "finished"]
     assert statuses(engine) == [("finished", None)] * 2
 

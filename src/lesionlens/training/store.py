@@ -15,6 +15,8 @@ import fsspec
 Folder = Path | str
 """A folder of this machine, or a URL."""
 TEMPORARY = ".tmp"
+BUCKETS = frozenset({"s3", "gs", "az", "abfs"})
+"""Stores without folders, where making one would make a bucket."""
 
 
 def beneath(folder: Folder, name: str) -> Folder:
@@ -28,7 +30,14 @@ def write(folder: Folder, name: str, data: bytes) -> None:
         _write_here(folder, name, data)
         return
     with _remote(folder) as (files, path):
-        files.pipe_file(f"{path}/{name}", data)
+        try:
+            if BUCKETS.isdisjoint([files.protocol] if isinstance(files.protocol, str) else files.protocol):
+                files.makedirs(path, exist_ok=True)
+            files.pipe_file(f"{path}/{name}", data)
+        except Exception:
+            with suppress(Exception):  # a piece would take the room of others
+                files.rm_file(f"{path}/{name}")
+            raise
 
 
 def _write_here(folder: Path, name: str, data: bytes) -> None:
