@@ -55,7 +55,7 @@ def work_of(backbone: Backbone, count: int, size: int) -> Work:
     coarse = torch.rand(count, 1, size // 8, size // 8, generator=torch.Generator().manual_seed(0))
     pixels = nn.functional.interpolate(coarse, size=(size, size), mode="bilinear").expand(-1, 3, -1, -1).contiguous()
     with torch.no_grad():
-        stem = torch.cat([model.stem(part) for part in pixels.split(BATCH)]).contiguous(
+        stem = torch.cat([model.stem(part) for part in pixels.split(BATCH)]).contiguous(  # type: ignore[no-untyped-call]
             memory_format=torch.channels_last
         )
     return Work(model, closed_form.fast(model, "block"), pixels, stem)
@@ -73,7 +73,7 @@ def our_maps(work: Work, cached: bool) -> NDArray[np.float32]:
     source, level = (work.stem, "stem") if cached else (work.pixels, "pixels")
     source = source.contiguous(memory_format=torch.channels_last)
     parts = []
-    for batch in source.split(BATCH):
+    for batch in source.split(BATCH):  # type: ignore[no-untyped-call]
         outputs = closed_form.forward(work.fast, "block", batch, level)  # type: ignore[arg-type]
         grids = closed_form.grids(work.model, "block", outputs, outputs.logits.argmax(dim=1))
         parts.append(activation_maps(grids.numpy(), work.size, "relu_max")[0])
@@ -128,7 +128,7 @@ def loop_sweep(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> tuple[NDA
         for column, level in enumerate(k / 20 for k in range(1, 20)):
             region = values >= level
             curve[row, column] = (region & mask).sum() / (region | mask).sum()
-        region = values >= threshold_otsu(values)
+        region = values >= threshold_otsu(values)  # type: ignore[no-untyped-call]
         cut[row] = (region & mask).sum() / (region | mask).sum()
     return curve, cut
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
+from unittest.mock import patch
 
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -34,9 +35,9 @@ def simulated_study(study_id: int, config: StudyConfig) -> None:
 @flow(name="simulated share")
 def simulated_share(stage: Stage, study_id: int, execution: ExecutionConfig, since: datetime) -> None:
     """A share of a study whose networks sleep."""
-    train.fit = _sleep
     config = study_config(study_id)
-    take_what_is_free(stage, study_id, config, execution, since, missing_runs(stage, study_id, config, since))
+    with patch.object(train, "fit", _sleep):
+        take_what_is_free(stage, study_id, config, execution, since, missing_runs(stage, study_id, config, since))
 
 
 def _sleep(
