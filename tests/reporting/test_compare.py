@@ -81,3 +81,22 @@ def test_one_patch_stands_once_with_the_models_of_all_studies(two):
 def test_every_table_shows_its_query(two):
     page = render_comparison(two).page
     assert page.count("Query behind this table") == 5 and "study_id in (1, 2)" in page
+
+
+def test_the_verdict_says_whether_the_order_is_certain(two):
+    def verdict(*given):
+        return re.search(r'<p class="verdict">(.*?)</p>', render_comparison(*given).page)[1]
+
+    assert "the intervals overlap, so the order is not certain" in verdict(two)
+    first, other = two
+    far = other.frames["table_4_localization"].with_columns(ll=0.9, low=0.85, high=0.95)
+    apart = dataclasses.replace(other, frames=other.frames | {"table_4_localization": far})
+    text = verdict((first, dataclasses.replace(apart, study=apart.study | {"name": "far"})), [1, 2])
+    assert "in far fit the lesions best: a mean IoU of 0.90 (0.85 to 0.95). Next comes" in text
+    only = verdict((first,), [1])
+    assert "fit the lesions best" in only and "Next comes" not in only
+
+
+def test_a_warning_about_several_studies_stands_once(two):
+    text = words(render_comparison(two).page)
+    assert text.count("The images are drawn by a program") == 1 and "Synthetic mammograms demo, <b>other</b>" in text

@@ -164,3 +164,18 @@ def test_every_control_has_a_name_and_every_image_a_text(page):
     assert nameless == 0
     assert page.locator("img:not([alt])").count() == 0
     assert page.locator("svg:not([aria-hidden]):not([aria-labelledby])").count() == 0
+
+
+def test_no_word_of_a_chart_leaves_its_drawing(page):
+    """A drawing as wide as its place, as on paper, would cut it off."""
+    outside = page.evaluate("""() => {
+      document.querySelectorAll("details").forEach((each) => { each.open = true; });
+      return [...document.querySelectorAll("figure.chart svg")].flatMap((svg) => {
+        const box = svg.getBoundingClientRect();
+        return [...svg.querySelectorAll("text")].filter((text) => {
+          const place = text.getBoundingClientRect();
+          return place.left < box.left - 1 || place.right > box.right + 1 || place.bottom > box.bottom + 1;
+        }).map((text) => text.textContent);
+      });
+    }""")
+    assert outside == []

@@ -13,7 +13,7 @@ from lesionlens.reporting.models import Model, evaluated, frame, lookup, rows, s
 from lesionlens.reporting.queries import compared
 from lesionlens.reporting.render import SELECTED, Rendered, heat, written
 from lesionlens.reporting.table import Cell, Column, Table, TableRow, plain_number, scored
-from lesionlens.reporting.warnings import warnings
+from lesionlens.reporting.warnings import Warning, warnings
 from lesionlens.reporting.wording import DASH, METHODS, count, counted, interval, number, plain
 
 SECTIONS = (
@@ -49,7 +49,10 @@ def render_comparison(studies: Sequence[ReportData], runs: Sequence[int] = ()) -
     entries = [
         Entry(p.model.short, p.name, p.series, row) for p in placed if (row := headline(p.study, p.model)) is not None
     ]
-    everywhere = [(name, warning) for data, name in zip(studies, names, strict=True) for warning in warnings(data)]
+    everywhere: dict[Warning, list[str]] = {}
+    for data, name in zip(studies, names, strict=True):
+        for warning in warnings(data):
+            everywhere.setdefault(warning, []).append(name)
     sides = [_side(data, name) for data, name in zip(studies, names, strict=True)]
     tables = (_models(placed), _options(studies, names), _patches(studies, names), _origins(studies, names))
     shown_here: dict[str, Any] = {
@@ -59,7 +62,7 @@ def render_comparison(studies: Sequence[ReportData], runs: Sequence[int] = ()) -
         "subtitle": f"{counted(len(studies), 'study', 'studies')} · {counted(len(placed), 'model', 'models')}",
         "verdict": _verdict(placed),
         "sides": sides,
-        "warnings": everywhere,
+        "warnings": [(", ".join(named), warning) for warning, named in everywhere.items()],
         "forest": forest_of(entries),
         **{table.name: replace(table, sql=compared(table.name, studies)) for table in tables},
         "gallery": merged_gallery(_by_study(placed)) | {"heat": heat()},
@@ -111,8 +114,14 @@ def _verdict(placed: Sequence[Placed]) -> str:
     rated = [(row, p) for p in placed if (row := headline(p.study, p.model)) is not None and row["ll"] is not None]
     if not rated:
         return "None of these models has a localisation score."
-    row, best = max(rated, key=lambda pair: pair[0]["ll"])
-    return f"The maps of {best.model.title} in {best.name} fit the lesions best: a mean IoU of {score(row).spoken}."
+    (row, best), *others = sorted(rated, key=lambda pair: -pair[0]["ll"])
+    said = f"The maps of {best.model.title} in {best.name} fit the lesions best: a mean IoU of {score(row).spoken}."
+    if not others:
+        return said
+    other, second = others[0]
+    apart = row["low"] is not None and other["high"] is not None and row["low"] > other["high"]
+    sure = "the intervals do not touch" if apart else "the intervals overlap, so the order is not certain"
+    return f"{said} Next comes {second.model.title} in {second.name} with {score(other).spoken}: {sure}."
 
 
 def _models(placed: Sequence[Placed]) -> Table:

@@ -1,5 +1,6 @@
 """Charts of where the models look: scores beside baselines, every threshold, confidence against IoU."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from lesionlens.reporting.models import Row, frame, shown
 from lesionlens.reporting.wording import METHODS, number, plain
 
 ROW = 52
+LETTER = 7.4
+"""Width of a letter of a curve's name, generously."""
 GLYPHS = {"whole_patch": "square", "centred_disc": "ring", "mean_mask": "diamond", "random_weights": "cross"}
 
 
@@ -97,7 +100,7 @@ def threshold_curves(data: ReportData) -> Chart | None:
     x, y = Scale(0, 1, 40, 440), Scale(0, max(0.05, top * 1.12), 280, 26)
     own = {key: max(line, key=lambda point: point[1]) for key, line in points.items() if key[1] != "random_weights"}
     places = dict(zip(own, spread([y(peak[1]) for peak in own.values()], 17, y.end, y.start), strict=True))
-    lines = []
+    lines, beside = [], 452
     for (run_id, method), line in points.items():
         model, drawn = models[run_id], path((x(t), y(v)) for t, v in line)
         if (run_id, method) not in own:
@@ -105,14 +108,14 @@ def threshold_curves(data: ReportData) -> Chart | None:
             continue
         at, peak = own[run_id, method]
         label = f"{model.short} {number(peak)} at {number(at)}"
-        lines.append(Line(drawn, model.series, "curve", label, 452, places[run_id, method] + 4))
+        lines.append(Line(drawn, model.series, "curve", label, beside, places[run_id, method] + 4))
     peaks = tuple(Dot(x(at), y(peak), models[key[0]].series, "own", "", 4) for key, (at, peak) in own.items())
     words = "; ".join(f"{models[key[0]].title}: {number(peak)} at {number(at)}" for key, (at, peak) in own.items())
     return Chart(
         "thresholds",
         "Mean IoU at every threshold",
         f"Highest mean IoU and its threshold: {words}.",
-        (660, 318),
+        (max(660, beside + math.ceil(LETTER * max((len(line.label) for line in lines), default=0))), 318),
         x,
         y,
         x_label="threshold of the scaled map",

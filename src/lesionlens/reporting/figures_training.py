@@ -49,7 +49,7 @@ def _curve(model: Model, epochs: list[Row], y: Scale, best: Row) -> Chart:
         f"learning-{model.run_id}",
         model.title,
         summary,
-        (240, 210),
+        (252, 210),
         x,
         y,
         x_label="epoch",
