@@ -192,20 +192,22 @@ def _await_health(server: psutil.Process, port: int, log: Path) -> None:
 
 
 def call(port: int, path: str, body: dict[str, Any] | None = None) -> Any:
-    """Ask the server's API, past any proxy; POST if there is a body. Asks again while the server is busy.
-
-    OSError if it does not answer with success.
-    """
+    """Ask the server's API; POST if there is a body. OSError if it does not answer with success."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/api/{path}",
         data=None if body is None else json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
     )
+    return json.loads(answer(request))
+
+
+def answer(request: urllib.request.Request) -> bytes:
+    """What the server answers, past any proxy; asks again while it is busy. OSError if it does not succeed."""
     until = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            with _direct.open(request, timeout=10) as answer:
-                return json.load(answer)
+            with _direct.open(request, timeout=10) as found:
+                return bytes(found.read())
         except HTTPError as refused:
             if refused.code not in BUSY or time.monotonic() > until:
                 raise
