@@ -14,7 +14,7 @@ depends_on = None
 FOLDER = Path(__file__).resolve().parent.parent / "views" / revision
 BEFORE = FOLDER.parent / "0006"
 VIEWS = tuple(sorted(path.stem for path in FOLDER.glob("*.sql") if not (BEFORE / path.name).exists()))
-REPLACED = ("localization_scores",)
+REPLACED = ("localization_scores", "erase_samples", "roc_curve")
 GRANT = """
 DO $$
 BEGIN
