@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -91,6 +92,7 @@ def end_workers(home: Home) -> bool:
         while (process := processes.find(words, home.prefect)) is not None:
             processes.end(process)
             ended = True
+    shutil.rmtree(home.prefect / "tmp", ignore_errors=True)
     return ended
 
 
@@ -172,10 +174,13 @@ def start_worker(home: Home, settings: dict[str, str], pool: str) -> psutil.Proc
     """A worker of this home for one pool.
 
     Its temporary files lie in the home: Prefect's worker writes into a folder of one fixed name in the system's,
-    which belongs to whoever on this machine was first.
+    which belongs to whoever on this machine was first. And it keeps the environment of each flow run under way in a
+    file that only this user can read, the record's address included: what a killed worker left of these is removed.
     """
-    temporary = home.prefect / "tmp"
-    temporary.mkdir(exist_ok=True)
+    temporary = home.prefect / "tmp" / pool
+    temporary.mkdir(parents=True, exist_ok=True)
+    for left in temporary.glob("prefect-workspace-attempt-*"):
+        shutil.rmtree(left, ignore_errors=True)
     command = [sys.executable, "-m", "prefect", *WORKER, pool, "--type", "process", "--name", f"{pool} here"]
     command += ["--limit", str(LIMITS[pool])]
     return processes.start(command, settings | {"TMPDIR": str(temporary)}, local_server.ROOT, _log(home, pool))

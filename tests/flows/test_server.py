@@ -277,7 +277,7 @@ def test_the_server_has_analytics_off_and_talks_to_this_machine_only(served: Ser
 @pytest.mark.slow
 def test_the_worker_keeps_out_of_the_folder_that_all_users_share(served: Served) -> None:
     """Prefect's worker makes `runner_storage` in the temporary folder: the second user of a machine could not start."""
-    stores = served.home.prefect / "tmp" / "runner_storage"
+    stores = served.home.prefect / "tmp" / server.POOL / "runner_storage"
     until = time.monotonic() + 60
     while not stores.exists() and time.monotonic() < until:
         time.sleep(0.2)
@@ -343,6 +343,7 @@ def test_a_restart_repeats_nothing_keeps_what_people_set_and_leaves_nothing_runn
         place.stop()
         assert process.wait(timeout=60) == 0
         assert remaining(place.home) == []
+        assert not (place.home.prefect / "tmp").exists()
     finally:
         place.stop()
 
