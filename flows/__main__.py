@@ -17,6 +17,7 @@ from lesionlens.config import StudyConfig
 from lesionlens.data.readers import recognised
 from lesionlens.home import home
 from lesionlens.presets import PRESETS, preset
+from lesionlens.training.errors import TrainingError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "compare":
             return _compare(tuple(options.studies), tuple(options.runs))
         return _run(_configuration(options))
-    except (ValidationError, ValueError, FileNotFoundError, ServerError) as error:
+    except (ValidationError, ValueError, FileNotFoundError, ServerError, TrainingError) as error:
         print(f"lesionlens: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

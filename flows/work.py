@@ -10,6 +10,7 @@ from lesionlens.config import ExecutionConfig, StudyConfig
 from tasks.evaluate import evaluate_run
 from tasks.study import Runs, Stage, is_free, missing_runs, record_time
 from tasks.train import train_run
+from tasks.weights import find_weights
 
 
 def complete(stage: Stage, study_id: int, config: StudyConfig, execution: ExecutionConfig) -> int:
@@ -33,7 +34,12 @@ def complete(stage: Stage, study_id: int, config: StudyConfig, execution: Execut
 def take_what_is_free(
     stage: Stage, study_id: int, config: StudyConfig, execution: ExecutionConfig, since: datetime, runs: Runs
 ) -> Runs:
-    """Do what nobody else has in hand, until there is nothing left of it; returns what others have in hand."""
+    """Do what nobody else has in hand, until there is nothing left of it; returns what others have in hand.
+
+    First weights that this machine lacks stop it here, once, and not in every run of the grid.
+    """
+    if runs and stage == "train" and execution.runner == "local":
+        find_weights(config)
     while runs and _work(stage, runs, config, execution, since, wait=False):
         runs = missing_runs(stage, study_id, config, since)
     return runs

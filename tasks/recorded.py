@@ -27,13 +27,13 @@ PASSING_REFUSALS = ("starting up", "shutting down", "recovery", "too many client
 
 
 def recorded(name: str, run_name: str | None = None) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """Make a function a task of that name; `run_name` may use its parameters."""
+    """Make a function a task of that name; `run_name` may use its parameters, else every run has the task's name."""
 
     def decorate(function: Callable[P, R]) -> Task[P, R]:
         return Task(
             function,
             name=name,
-            task_run_name=run_name,
+            task_run_name=run_name or name,
             cache_policy=NO_CACHE,
             retries=len(DELAYS),
             retry_delay_seconds=list(DELAYS),

@@ -107,3 +107,24 @@ def test_the_record_holds_every_row_with_patches_or_a_reason(shapes: Any) -> Non
     parts = shapes.sql("SELECT DISTINCT part FROM patch JOIN label ON label.id = label_id ORDER BY 1").to_series()
     assert parts.to_list() == ["test", "train", "validation"]
     assert shapes.sql("SELECT count(*) FROM table_4_localization WHERE headline AND ll IS NOT NULL").item() == "1"
+
+
+def test_missing_first_weights_stop_the_study_once_and_before_training(
+    shapes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One error names the files of all backbones; no run is failed for it."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens: a machine without a network
+    old = StudyConfig.model_validate_json(shapes.config.read_text())
+    grid = old.grid.model_copy(update={"backbones": ("resnet18", "vgg16")})
+    training = old.training.model_copy(update={"weights": "imagenet"})
+    changed = old.model_copy(update={"name": "pretrained", "grid": grid, "training": training})
+    shapes.config.write_text(changed.model_dump_json())
+    done = shapes.study()
+    shapes.config.write_text(old.model_dump_json())
+    assert done.returncode == 2
+    last = done.stderr[done.stderr.rindex("lesionlens: ") :].splitlines()
+    assert "could not be downloaded" in last[0] and str(tmp_path) in last[0]
+    assert [line.rsplit("/", 1)[1] for line in last[1:]] == ["resnet18-f37072fd.pth", "vgg16-397923af.pth"]
+    statuses = shapes.sql("SELECT DISTINCT status FROM runs WHERE study = 'pretrained'")
+    assert statuses.rows() == [("pending",)]

@@ -15,7 +15,7 @@ from lesionlens.records import PatchArrays
 from lesionlens.training.backbones import BACKBONES, build
 from lesionlens.training.errors import WeightsMissingError
 from lesionlens.training.inputs import Inputs
-from lesionlens.training.weights import initial_model, load_imagenet, state_digest
+from lesionlens.training.weights import fetch_imagenet, initial_model, load_imagenet, state_digest
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +45,16 @@ def test_missing_weights_say_which_file_goes_where(tmp_path: Path, monkeypatch: 
         load_imagenet("vgg16-397923af.pth")
     for part in ("vgg16-397923af.pth", str(tmp_path / "mine"), str(tmp_path / "torch" / "hub" / "checkpoints"), "none"):
         assert part in str(caught.value)
+
+
+def test_one_error_names_every_file_that_is_missing(tmp_path: Path) -> None:
+    present = save(tmp_path / "torch" / "hub" / "checkpoints", {"weight": torch.zeros(3)})
+    with pytest.raises(WeightsMissingError) as caught:
+        fetch_imagenet(["vgg16-397923af.pth", present, "vgg19-dcbb9e9d.pth"])
+    assert str(caught.value).splitlines()[1:] == [
+        "  https://download.pytorch.org/models/vgg16-397923af.pth",
+        "  https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
+    ]
 
 
 @pytest.mark.parametrize("place", ["LESIONLENS_WEIGHTS", "hub"])

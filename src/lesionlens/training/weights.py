@@ -64,28 +64,51 @@ def calibrate(model: Classifier, pixels: Pixels, rows: Sequence[int], seed: int)
 
 
 def load_imagenet(file_name: str) -> dict[str, Tensor]:
-    """The state dict in torchvision's weights file.
+    """The state dict in torchvision's weights file, downloaded where it is not on this machine.
 
-    Looked for in the folder `LESIONLENS_WEIGHTS`, then in torch's hub folder (`TORCH_HOME`), then downloaded
-    there. A file must match the digest in its name; only tensors are read.
+    A file must match the digest in its name; only tensors are read.
     Raises WeightsMissingError, which names the file and where to put it.
     """
-    hub = Path(torch.hub.get_dir()) / "checkpoints"
-    named = os.environ.get("LESIONLENS_WEIGHTS")
-    for folder in [*([Path(named)] if named else []), hub]:
-        path = folder / file_name
-        if path.is_file():
-            return _read(path)
-    try:
-        hub.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(ORIGIN + file_name, str(hub / file_name), _digest_of(file_name), progress=False)
-    except (OSError, RuntimeError) as error:
+    fetch_imagenet([file_name])
+    path = _find(file_name)
+    assert path is not None  # it was just found or downloaded
+    return _read(path)
+
+
+def fetch_imagenet(file_names: Sequence[str]) -> None:
+    """Have all of these weights files on this machine: those in no folder are downloaded into torch's hub folder.
+
+    Looked for in the folder `LESIONLENS_WEIGHTS`, then in the hub folder (`TORCH_HOME`).
+    Raises one WeightsMissingError that names every file that cannot be had, and where to put it.
+    """
+    missing, hub, reason = [], _hub(), None
+    for name in file_names:
+        if _find(name) is not None:
+            continue
+        try:
+            hub.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(ORIGIN + name, str(hub / name), _digest_of(name), progress=False)
+        except (OSError, RuntimeError) as error:
+            missing.append(name)
+            reason = error
+    if missing:
+        addresses = "".join(f"\n  {ORIGIN}{name}" for name in missing)
         raise WeightsMissingError(
-            f"ImageNet weights {file_name} are not on this machine and could not be downloaded ({error}). "
-            f"Fetch {ORIGIN}{file_name} elsewhere and put it into the folder that LESIONLENS_WEIGHTS names "
-            f"(now {named or 'not set'}) or into {hub}; or choose weights 'none'"
-        ) from error
-    return _read(hub / file_name)
+            f"ImageNet weights are not on this machine and could not be downloaded ({reason}). Fetch these elsewhere "
+            f"and put them into the folder that LESIONLENS_WEIGHTS names (now "
+            f"{os.environ.get('LESIONLENS_WEIGHTS') or 'not set'}) or into {hub}, or choose weights 'none':{addresses}"
+        ) from reason
+
+
+def _hub() -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def _find(file_name: str) -> Path | None:
+    """Where the file lies on this machine."""
+    named = os.environ.get("LESIONLENS_WEIGHTS")
+    folders = [*([Path(named)] if named else []), _hub()]
+    return next((folder / file_name for folder in folders if (folder / file_name).is_file()), None)
 
 
 def _digest_of(file_name: str) -> str:
