@@ -1,5 +1,6 @@
 """What people run."""
 
-from flows.output import outlive_reader
+from flows.output import outlive_reader, shorten_errors
 
 outlive_reader()
+shorten_errors()

@@ -51,10 +51,7 @@ def test_one_error_names_every_file_that_is_missing(tmp_path: Path) -> None:
     present = save(tmp_path / "torch" / "hub" / "checkpoints", {"weight": torch.zeros(3)})
     with pytest.raises(WeightsMissingError) as caught:
         fetch_imagenet(["vgg16-397923af.pth", present, "vgg19-dcbb9e9d.pth"])
-    assert str(caught.value).splitlines()[1:] == [
-        "  https://download.pytorch.org/models/vgg16-397923af.pth",
-        "  https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
-    ]
+    assert str(caught.value).startswith("ImageNet weights vgg16-397923af.pth, vgg19-dcbb9e9d.pth are not on")
 
 
 @pytest.mark.parametrize("place", ["LESIONLENS_WEIGHTS", "hub"])

@@ -31,7 +31,7 @@ def _records(
     try:
         missing = [name for name in required if name not in (reader.fieldnames or ())]
         if missing:
-            raise ValueError(f"{path} has no column {missing[0]!r}: restore the original file")
+            raise ValueError(f"{path} has no column {missing[0]!r}: add it, or restore the original file")
         for record in reader:
             if None in record or None in record.values():
                 raise ValueError(f"{path} line {reader.line_num}: not as many fields as columns; restore this row")

@@ -92,11 +92,10 @@ def fetch_imagenet(file_names: Sequence[str]) -> None:
             missing.append(name)
             reason = error
     if missing:
-        addresses = "".join(f"\n  {ORIGIN}{name}" for name in missing)
         raise WeightsMissingError(
-            f"ImageNet weights are not on this machine and could not be downloaded ({reason}). Fetch these elsewhere "
-            f"and put them into the folder that LESIONLENS_WEIGHTS names (now "
-            f"{os.environ.get('LESIONLENS_WEIGHTS') or 'not set'}) or into {hub}, or choose weights 'none':{addresses}"
+            f"ImageNet weights {', '.join(missing)} are not on this machine and could not be downloaded ({reason}). "
+            f"Fetch them elsewhere from {ORIGIN} and put them into the folder that LESIONLENS_WEIGHTS names "
+            f"(now {os.environ.get('LESIONLENS_WEIGHTS') or 'not set'}) or into {hub}; or choose weights 'none'"
         ) from reason
 
 
