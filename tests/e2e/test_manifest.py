@@ -92,6 +92,7 @@ def test_the_report_speaks_of_the_own_classes_alone(shapes: Any) -> None:
         assert words in text, words
     for words in ("CBIS", "calcification", "malignant", "benign", "published", "radiologist’s mass"):
         assert words not in text, words
+    assert "True class plain blob ring" in text  # one word for code and name stands once
     assert page.count('class="whole"') == 12 and page.count('alt="Whole image of patient patient') == 12
 
 

@@ -115,6 +115,8 @@ def _verdict(row: Row) -> str:
         return "Yes, the best classifier looks at the lesion, more than any baseline can."
     if {"whole_patch", "random_weights"} <= beaten:
         return f"Partly: the best classifier's maps beat chance, but not {_names(missed)}."
+    if not beaten:
+        return "No: the best classifier's maps fit the lesions no better than any baseline."
     return f"No: the best classifier's maps are no better than {_names(missed)}."
 
 

@@ -46,6 +46,11 @@ class Table:
     sql: str = ""
 
 
+def class_words(code: str, name: str) -> tuple[str, str]:
+    """A class's code, and below it its name where that says more; own data sets have one word for both."""
+    return code, name if name != code else ""
+
+
 def scored(value: float | None, low: float | None, high: float | None, mark: str = "") -> Cell:
     """A score with its interval on the second line."""
     return Cell(number(value), interval(low, high), mark)

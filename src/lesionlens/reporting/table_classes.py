@@ -2,14 +2,15 @@
 
 from lesionlens.records import ReportData
 from lesionlens.reporting.models import Model, frame, rows, shown
-from lesionlens.reporting.table import Cell, Column, Table, TableRow, plain_number, scored
+from lesionlens.reporting.table import Cell, Column, Table, TableRow, class_words, plain_number, scored
 from lesionlens.reporting.wording import count, number
 
 
 def confusion(data: ReportData) -> tuple[tuple[Model, Table], ...]:
     """(model, matrix) with counts and row shares."""
     labels = frame(data, "labels").sort("ordinal").to_dicts()
-    columns = (Column("True class", numeric=False), *(Column(label["code"], small=label["name"]) for label in labels))
+    heads = [class_words(label["code"], label["name"]) for label in labels]
+    columns = (Column("True class", numeric=False), *(Column(code, small=below) for code, below in heads))
     result = []
     for model in shown(data):
         found = rows(data, "confusion_matrix", run_id=model.run_id)
@@ -17,8 +18,8 @@ def confusion(data: ReportData) -> tuple[tuple[Model, Table], ...]:
             continue
         cells = {(row["true_ordinal"], row["predicted_ordinal"]): row for row in found}
         body = []
-        for true in labels:
-            line = [Cell(true["code"], true["name"])]
+        for true, head in zip(labels, heads, strict=True):
+            line = [Cell(*head)]
             for predicted in labels:
                 row = cells.get((true["ordinal"], predicted["ordinal"]))
                 share = row["row_fraction"] if row else None

@@ -6,7 +6,7 @@ from lesionlens.records import ReportData
 from lesionlens.reporting.models import Model, confidence, frame, rows, shown
 from lesionlens.reporting.published import Published
 from lesionlens.reporting.queries import query
-from lesionlens.reporting.table import Cell, Column, Table, TableRow, difference, plain_number, scored
+from lesionlens.reporting.table import Cell, Column, Table, TableRow, class_words, difference, plain_number, scored
 from lesionlens.reporting.wording import (
     BACKBONES,
     DASH,
@@ -112,7 +112,9 @@ def table_3(data: ReportData, known: Published) -> Table:
     labels = frame(data, "labels").sort("ordinal").to_dicts()
     beside = same_classes(data, known)
     columns = [Column("Base model", numeric=False), Column("Average")]
-    columns += [Column(x["code"], small=x["name"] if x["name"] != x["code"] else "") for x in labels]
+    for label in labels:
+        code, below = class_words(label["code"], label["name"])
+        columns.append(Column(code, small=below))
     codes = ["mean", *(label["code"] for label in labels)]
     body = []
     found = shown(data)
