@@ -202,4 +202,16 @@ report = Table(
     comment="Rendered pages",
 )
 
+comparison_page = Table(
+    "comparison_page",
+    metadata,
+    identity("Number of the page"),
+    text("digest", "SHA-256 of the page"),
+    text("path", "Where it was written"),
+    Column("html", LargeBinary, nullable=False, comment="The page itself, UTF-8"),
+    moment("created_at", "When it was rendered"),
+    UniqueConstraint("digest"),
+    comment="Rendered comparisons of studies or runs",
+)
+
 Index("ix_localization_method_policy", localization.c.evaluation_id, localization.c.method, localization.c.policy)

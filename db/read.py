@@ -9,7 +9,7 @@ from db.read_evaluations import (
     study_patch_set,
 )
 from db.read_patches import find_patch_set, load_patches, patch_set_digest
-from db.read_report import comparison_samples, find_report, newest_report, report_data, report_inputs
+from db.read_report import comparison_page, comparison_samples, find_report, newest_report, report_data, report_inputs
 from db.read_runs import (
     RunRow,
     StudyRow,
@@ -32,6 +32,7 @@ __all__ = [
     "StudyRow",
     "checkpoints",
     "common_samples",
+    "comparison_page",
     "comparison_samples",
     "epochs",
     "evaluation_frame",

@@ -1,5 +1,6 @@
 """Reading what comparisons and reports show."""
 
+from collections.abc import Collection
 from typing import LiteralString
 
 import polars as pl
@@ -116,8 +117,17 @@ def newest_report(connection: Connection, study_id: int) -> bytes | None:
     )
 
 
-def report_data(connection: Connection, study_id: int) -> ReportData:
-    """Everything a report shows: study fields and frames by name (QUERIES, FOUND). ValueError for an unknown id."""
+def comparison_page(connection: Connection, number: int) -> bytes | None:
+    """A comparison as rendered, or None."""
+    page = tables.comparison_page
+    return connection.scalar(select(page.c.html).where(page.c.id == number))
+
+
+def report_data(connection: Connection, study_id: int, only: Collection[str] = ()) -> ReportData:
+    """Everything a report shows: study fields and frames by name (QUERIES, FOUND), or `only` the frames named.
+
+    ValueError for an unknown id.
+    """
     study_row(connection, study_id)
     study, patch_set, dataset = tables.study, tables.patch_set, tables.dataset
     row = connection.execute(
@@ -137,5 +147,6 @@ def report_data(connection: Connection, study_id: int) -> ReportData:
         .join(dataset, dataset.c.id == patch_set.c.dataset_id)
         .where(study.c.id == study_id)
     ).one()
-    frames = {name: frame(connection, query, study_id=study_id) for name, query in (FOUND | QUERIES).items()}
+    wanted = {name: query for name, query in (FOUND | QUERIES).items() if not only or name in only}
+    frames = {name: frame(connection, query, study_id=study_id) for name, query in wanted.items()}
     return ReportData(dict(row._mapping), frames)

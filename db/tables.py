@@ -25,6 +25,7 @@ from db.data_tables import (
 from db.evaluation_tables import (
     class_score,
     comparison,
+    comparison_page,
     evaluation,
     explanation,
     localization,
@@ -39,6 +40,7 @@ __all__ = [
     "checkpoint",
     "class_score",
     "comparison",
+    "comparison_page",
     "dataset",
     "epoch",
     "erasure",

@@ -5,10 +5,10 @@ from db.write_data import (
     open_patch_set,
     save_dataset,
     save_patch_set,
-    save_report,
     save_run,
     save_study,
 )
+from db.write_pages import save_comparison_page, save_report
 from db.write_results import (
     fail_run,
     finish_run,
@@ -25,6 +25,7 @@ __all__ = [
     "fail_run",
     "finish_run",
     "open_patch_set",
+    "save_comparison_page",
     "save_comparisons",
     "save_dataset",
     "save_epoch",

@@ -250,9 +250,3 @@ def save_run(
     run_id, _ = enter(connection, tables.run, {"digest": digest}, values)
     connection.execute(upsert(tables.study_run).values(study_id=study_id, run_id=run_id).on_conflict_do_nothing())
     return run_id
-
-
-def save_report(connection: Connection, study_id: int, digest: str, path: str, html: bytes) -> int:
-    """Keep a rendered page; returns its id, the same for the same digest."""
-    key = {"study_id": study_id, "digest": digest}
-    return enter(connection, tables.report, key, {"path": path, "html": html})[0]

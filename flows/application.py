@@ -1,10 +1,13 @@
-"""The server's application: Prefect's own, and every study's report at /reports/<study id>.
+"""The server's application: Prefect's own, and pages of the record at /reports/<study id> and /comparisons/<id>.
 
-Reports come from the record, so one that another machine rendered opens here too.
+Pages come from the record, so one that another machine rendered opens here too.
 """
+
+from collections.abc import Callable
 
 from fastapi import FastAPI
 from prefect.server.api.server import create_app as prefect_app
+from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -15,19 +18,27 @@ from db.engine import make_engine
 
 
 def create_app() -> FastAPI:
-    """Prefect's server with one more page per study."""
+    """Prefect's server with the pages of the record."""
     app = prefect_app()
-    app.router.routes.insert(0, Route("/reports/{study_id:int}", _report))  # before the UI, which takes every path
+    for route in (Route("/reports/{number:int}", _report), Route("/comparisons/{number:int}", _comparison)):
+        app.router.routes.insert(0, route)  # before the UI, which takes every path
     return app
 
 
 async def _report(request: Request) -> Response:
-    html = await run_in_threadpool(_newest, request.path_params["study_id"])
+    return await _page(request, read.newest_report, "no report of this study: run `report` first")
+
+
+async def _comparison(request: Request) -> Response:
+    return await _page(request, read.comparison_page, "no such comparison: run `compare` again")
+
+
+async def _page(request: Request, find: Callable[[Connection, int], bytes | None], missing: str) -> Response:
+    def found() -> bytes | None:
+        with make_engine().connect() as connection:
+            return find(connection, request.path_params["number"])
+
+    html = await run_in_threadpool(found)
     if html is None:
-        return PlainTextResponse("The record holds no report of this study: run `report` first", status_code=404)
+        return PlainTextResponse(f"The record holds {missing}", status_code=404)
     return HTMLResponse(html)
-
-
-def _newest(study_id: int) -> bytes | None:
-    with make_engine().connect() as connection:
-        return read.newest_report(connection, study_id)

@@ -5,6 +5,7 @@ from prefect import flow
 from flows.work import complete
 from lesionlens.config import ExecutionConfig
 from tasks.evaluate import audit_shortcuts, compare_runs
+from tasks.publish import publish_results
 from tasks.study import is_compared, study_config
 
 BY_DEFAULT = ExecutionConfig()
@@ -18,4 +19,5 @@ def evaluate(study_id: int, execution: ExecutionConfig = BY_DEFAULT) -> int:
     missing = complete("evaluate", study_id, config, execution)
     if missing or not is_compared(study_id):
         compare_runs(study_id, config)
+    publish_results(study_id)
     return missing

@@ -4,6 +4,7 @@ from prefect import flow
 
 from lesionlens.config import StudyConfig
 from tasks.prepare import locate_data, plan_study, prepare_patches
+from tasks.publish import publish_patches
 
 
 @flow(name="prepare", flow_run_name="prepare {config.name}")
@@ -11,4 +12,6 @@ def prepare(config: StudyConfig) -> int:
     """Index the data set, cut, split and check patches, plan the grid. Returns the study id."""
     config, root = locate_data(config)
     patch_set_id = prepare_patches(config, root)
-    return plan_study(config, patch_set_id)
+    study_id = plan_study(config, patch_set_id)
+    publish_patches(study_id)
+    return study_id

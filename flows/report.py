@@ -4,7 +4,8 @@ from pathlib import Path
 
 from prefect import flow
 
-from tasks.report import publish_results, render_report
+from tasks.publish import publish_results
+from tasks.report import render_report
 
 
 @flow(name="report", flow_run_name="report on study {study_id}")

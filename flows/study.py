@@ -9,6 +9,7 @@ from flows.prepare import prepare
 from flows.report import report
 from flows.train import train
 from lesionlens.config import StudyConfig
+from tasks.publish import publish_results
 
 
 @flow(name="study", flow_run_name="study {config.name}")
@@ -21,6 +22,8 @@ def study(config: StudyConfig) -> Path:
     failed = train(study_id, config.execution)
     evaluate(study_id, config.execution)
     page = report(study_id)
+    logger = get_run_logger()
+    logger.info("%s The report: %s", publish_results(study_id), page)
     if failed:
-        get_run_logger().warning("%d runs failed; the report names them and says why", failed)
+        logger.warning("%d runs failed; the report names them and says why", failed)
     return page

@@ -4,6 +4,7 @@ from prefect import flow, get_run_logger
 
 from flows.work import complete
 from lesionlens.config import ExecutionConfig
+from tasks.publish import publish_training
 from tasks.study import failed_runs, study_config
 
 BY_DEFAULT = ExecutionConfig()
@@ -17,4 +18,5 @@ def train(study_id: int, execution: ExecutionConfig = BY_DEFAULT) -> int:
     failed = failed_runs(study_id, config)
     for title, reason in failed:
         get_run_logger().warning("%s failed: %s", title, reason)
+    publish_training(study_id)
     return len(failed)

@@ -1,4 +1,4 @@
-"""What Prefect's UI shows of a study: bars that move while it works, the answer and its numbers at the end."""
+"""Bars in Prefect's UI that move while a study works."""
 
 import contextlib
 import contextvars
@@ -8,17 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import FlowRunContext, TaskRunContext
-from prefect.settings import get_current_settings
-
-from lesionlens.records import ReportData
-from lesionlens.reporting.answer import answer
-from lesionlens.reporting.localization import headline, score
-from lesionlens.reporting.models import models, rows
-from lesionlens.reporting.wording import spoken
 
 MOVE_SECONDS = 2.0
 State = Callable[[], tuple[float | None, str]]
@@ -69,40 +61,3 @@ def _move(state: State, ids: dict[str, UUID | None], over: threading.Event) -> N
             else:
                 client.update_artifact(artifact, ArtifactUpdate(data=percent, description=line))
             shown = (percent, line)
-
-
-def publish(study_id: int, data: ReportData) -> None:
-    """The study's answer, its table and a link to its report, as artifacts of the current run.
-
-    Their keys hold the study's number, so that the UI keeps one history per study.
-    """
-    found = answer(data)
-    name = str(data.study["name"])
-    text = f"## {found.verdict}\n\n{' '.join(found.sentences)}\n\n[The whole report]({report_url(study_id)})"
-    create_markdown_artifact(text, f"study-{study_id}-answer", f"Does the classifier look at the lesion? Study {name}")
-    create_table_artifact(_table(data), f"study-{study_id}-table", f"Every run of study {name}, with intervals")
-    link = f"study-{study_id}-report"
-    create_link_artifact(report_url(study_id), f"Report of study {name}", link, f"The report of study {name}")
-
-
-def report_url(study_id: int) -> str:
-    """Where the server shows a study's report."""
-    api = get_current_settings().api.url or ""
-    return f"{api.removesuffix('/api')}/reports/{study_id}"
-
-
-def _table(data: ReportData) -> list[dict[str, Any]]:
-    table = []
-    for model in models(data):
-        accuracy = next(iter(rows(data, "table_2_accuracy", run_id=model.run_id)), None)
-        own = headline(data, model)
-        table.append(
-            {
-                "model": model.title,
-                "state": model.status,
-                "accuracy": spoken(accuracy["accuracy"], accuracy["low"], accuracy["high"]) if accuracy else "",
-                "overlap with the lesion (mean IoU)": score(own).spoken if own else "",
-                "lesions": score(own).n if own else "",
-            }
-        )
-    return table

@@ -13,7 +13,6 @@ from lesionlens.home import home
 from lesionlens.identity import digest
 from lesionlens.reporting.compare import render_comparison as compare
 from lesionlens.reporting.render import render
-from tasks.artifacts import publish
 from tasks.recorded import recorded
 
 
@@ -39,26 +38,27 @@ def render_report(study_id: int) -> Path:
     return path
 
 
-@recorded("render comparison")
-def render_comparison(studies: tuple[str, ...], runs: tuple[int, ...]) -> Path:
-    """Render one page over studies, named by number or name, or over runs of any; returns the file's path."""
+@recorded("find studies")
+def find_studies(studies: tuple[str, ...], runs: tuple[int, ...]) -> tuple[int, ...]:
+    """Numbers of the studies, named by number or name; without names those that have the runs."""
     with make_engine().connect() as connection:
         numbers = tuple(dict.fromkeys(read.find_study(connection, name) for name in studies))
-        numbers = numbers or tuple(read.studies_of_runs(connection, runs))
+        return numbers or tuple(read.studies_of_runs(connection, runs))
+
+
+@recorded("render comparison")
+def render_comparison(numbers: tuple[int, ...], runs: tuple[int, ...]) -> tuple[Path, int]:
+    """Render one page over studies, or over runs of theirs, and keep it in the record; the file's path and its id."""
+    engine = make_engine()
+    with engine.connect() as connection:
         rendered = compare(tuple(read.report_data(connection, number) for number in numbers), runs)
     stem = "-".join(["compare", *map(str, numbers), *(f"run{run}" for run in runs)])
     path = home().ensure().reports / f"{stem if len(stem) < 80 else f'compare-{digest(numbers, runs)[:12]}'}.html"
     _write_files(path.with_suffix(""), rendered.files)
-    path.write_text(rendered.page, encoding="utf-8")
-    return path
-
-
-@recorded("publish results", "publish results of study {study_id}")
-def publish_results(study_id: int) -> None:
-    """Show answer, table and report in Prefect's UI."""
-    with make_engine().connect() as connection:
-        data = read.report_data(connection, study_id)
-    publish(study_id, data)
+    page = rendered.page.encode()
+    path.write_bytes(page)
+    with engine.begin() as connection:
+        return path, write.save_comparison_page(connection, str(path), page)
 
 
 def _write_files(folder: Path, files: dict[str, str]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from db import read
-from tasks.report import render_comparison
+from tasks.report import find_studies, render_comparison
 
 
 @pytest.fixture
@@ -17,16 +17,21 @@ def two(engine: Engine, tiny: Any) -> tuple[Any, Any]:
         return tiny.fill(connection), tiny.fill(connection, 15)
 
 
-def test_two_studies_stand_on_one_page(two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_studies_stand_on_one_page(two, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path / "home"))
     first, second = two
-    page = render_comparison.fn((str(first.study), str(second.study), str(first.study)), ())
+    named = find_studies.fn((str(first.study), str(second.study), str(first.study)), ())
+    page, number = render_comparison.fn(named, ())
     html = page.read_text()
     for filled in two:
         assert f"tiny ({filled.study})" in html
     assert page == tmp_path / f"home/reports/compare-{first.study}-{second.study}.html"
     assert len((page.with_suffix("") / "tables/models.csv").read_text().splitlines()) == 5
-    chosen = render_comparison.fn((str(first.study),), (first.runs[1],))
+    with engine.connect() as connection:
+        assert read.comparison_page(connection, number) == page.read_bytes()
+    assert render_comparison.fn(named, ()) == (page, number)
+    chosen, other = render_comparison.fn(find_studies.fn((), (first.runs[1],)), (first.runs[1],))
+    assert other != number
     assert len((chosen.with_suffix("") / "tables/models.csv").read_text().splitlines()) == 2
 
 

@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
-WHOLE = "SELECT state_type, count(*) FROM task_run WHERE name NOT LIKE 'render comparison%' GROUP BY state_type"
+WHOLE = "SELECT state_type, count(*) FROM task_run WHERE name NOT LIKE 'find studies%' GROUP BY state_type"
 
 
 def test_every_run_is_finished_and_evaluated(finished: Any) -> None:
@@ -138,3 +138,29 @@ def test_the_history_is_whole_on_prefects_side(finished: Any) -> None:
         trained = connection.execute("SELECT count(*) FROM task_run WHERE name LIKE 'train %'").fetchone()[0]
     assert set(states) == {"COMPLETED"}
     assert trained == 4
+
+
+def test_the_page_of_every_flow_run_has_its_result(finished: Any) -> None:
+    """Whichever run a person opens in Prefect's UI, what it found is there: tables, the answer, a link."""
+    import sqlite3
+
+    database = finished.path / "prefect" / "prefect.db"
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        found = connection.execute(
+            "SELECT flow.name, flow_run.id, artifact.key, artifact.data FROM flow_run JOIN flow ON flow.id = flow_id"
+            " LEFT JOIN artifact ON artifact.flow_run_id = flow_run.id AND artifact.key IS NOT NULL"
+            " WHERE flow_run.state_type = 'COMPLETED'"
+        ).fetchall()
+    answered = {"study-1-answer", "study-1-table", "study-1-report"}
+    expected = {
+        "prepare": {"study-1-patches", "study-1-left-out"}, "train": {"study-1-training"}, "evaluate": answered,
+        "report": answered, "study": answered,
+    }  # fmt: skip
+    for name, number in {(name, number) for name, number, _, _ in found if name in expected}:
+        assert {key for _, other, key, _ in found if other == number} == expected[name], name
+    compared = {key.split("-", 2)[2] for name, _, key, _ in found if name == "compare"}
+    assert compared == {"answer", "table", "page"}
+    tables = {key: data for _, _, key, data in found if key and key.endswith(("training", "table", "patches"))}
+    assert tables["study-1-training"].count("finished") == 4 and "lowest validation loss" in tables["study-1-training"]
+    assert "malignant mass" in tables["study-1-patches"]
+    assert any("/comparisons/" in data for _, _, key, data in found if key and key.endswith("page"))

@@ -46,7 +46,9 @@ def test_yes_only_above_every_baseline(data):
     assert answer(random).verdict.startswith("No")
     assert "it lies below random weights (0.70)" in " ".join(answer(random).sentences)
     nothing = headline_with(beaten, ll=0.01, low=0.0, high=0.02)
-    assert answer(nothing).verdict.startswith("No: the best classifier's maps fit the lesions no better than any baseline")
+    assert answer(nothing).verdict.startswith(
+        "No: the best classifier's maps fit the lesions no better than any baseline"
+    )
 
 
 def test_paired_comparison_is_told_from_the_best_model(make_data):

@@ -72,6 +72,12 @@ def render_comparison(studies: Sequence[ReportData], runs: Sequence[int] = ()) -
     return written("compare.html", "page.js", shown_here)
 
 
+def told(studies: Sequence[ReportData], runs: Sequence[int] = ()) -> tuple[str, Table]:
+    """The verdict and the table of models, as on the page. Raises as render_comparison."""
+    placed = list(_placed(studies, _names(studies), runs))
+    return _verdict(placed), _models(placed)
+
+
 def _by_study(placed: Sequence[Placed]) -> list[Shown]:
     return [
         (next(iter(group)).study, name, [p.model for p in group])
