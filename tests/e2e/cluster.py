@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,11 +163,21 @@ class Cluster:
     def call(self, path: str, body: dict[str, Any] | None = None) -> Any:
         return local_server.call(self.port, path, body)
 
-    def start(self, config: StudyConfig, deployment: str = "study-demo") -> str:
-        """Press Run; returns the flow run's id."""
+    def press(self, deployment: str, **parameters: Any) -> str:
+        """Press Run on a deployment; returns the flow run's id."""
         known = {d["name"]: d["id"] for d in self.call("deployments/filter", {})}
-        body = {"parameters": {"config": config.model_dump(mode="json")}}
+        body = {"parameters": parameters}
         return str(self.call(f"deployments/{known[deployment]}/create_flow_run", body)["id"])
+
+    def start(self, config: StudyConfig, deployment: str = "study-demo") -> str:
+        """Press Run on a study; returns the flow run's id."""
+        return self.press(deployment, config=config.model_dump(mode="json"))
+
+    def page(self, path: str) -> str:
+        """What a browser gets from the server."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"http://127.0.0.1:{self.port}/{path}", timeout=30) as page:
+            return str(page.read().decode())
 
     def run(self, number: str) -> dict[str, Any]:
         return dict(self.call(f"flow_runs/{number}"))

@@ -2,9 +2,9 @@
 
 import os
 import signal
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
+from urllib.error import HTTPError
 
 import psutil
 import pytest
@@ -92,9 +92,18 @@ def test_the_end_is_told_by_names_and_artifacts(cluster: Cluster) -> None:
     bars = [artifact for artifact in found if artifact["type"] == "progress"]
     assert any(bar["description"].startswith("train resnet18 simultaneous #1 seed") for bar in bars)
     assert all(0 <= bar["data"] <= 100 for bar in bars) and any(0 < bar["data"] <= 100 for bar in bars)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"http://127.0.0.1:{cluster.port}/reports/1", timeout=30) as page:
-        assert page.read().lower().startswith(b"<!doctype html>")
+    assert cluster.page("reports/1").lower().startswith("<!doctype html>")
+
+
+def test_a_comparison_opens_from_the_link_of_its_run(cluster: Cluster) -> None:
+    number = cluster.press("compare", studies=["shared"], runs=[1, 2])
+    assert cluster.end(number)["state_type"] == "COMPLETED"
+    keys = [artifact["key"] for artifact in cluster.call("artifacts/filter", {"limit": 200})]
+    link = next(key for key in keys if key and key.startswith("comparison-") and key.endswith("-page"))
+    page = cluster.page(f"comparisons/{link.split('-')[1]}")
+    assert "1 study \u00b7 2 models" in page and "<h1>Does the classifier look at the lesion?" in page
+    with pytest.raises(HTTPError, match="404"):
+        cluster.page("comparisons/99")
 
 
 def test_cancelling_stops_training_keeps_what_is_finished_and_running_again_goes_on(cluster: Cluster) -> None:
