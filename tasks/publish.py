@@ -16,6 +16,7 @@ from lesionlens.reporting.answer import answer
 from lesionlens.reporting.compare import told
 from lesionlens.reporting.localization import headline, score
 from lesionlens.reporting.models import models, rows
+from lesionlens.reporting.table import Cell, Column
 from lesionlens.reporting.wording import duration, number, plain, spoken
 from tasks.recorded import recorded
 
@@ -67,11 +68,8 @@ def publish_comparison(numbers: tuple[int, ...], runs: tuple[int, ...], page: in
     """Show the verdict over these studies, the scores of their models, and where the page is."""
     studies = tuple(_read(number, ANSWER) for number in numbers)
     verdict, table = told(studies, runs)
-    heads = [" ".join(filter(None, (column.text, column.small))) for column in table.columns]
-    lines = [
-        dict(zip(heads, [" ".join(filter(None, (cell.text, cell.small))) for cell in row.cells], strict=True))
-        for row in table.rows
-    ]
+    heads = [_in_a_line(column) for column in table.columns]
+    lines = [dict(zip(heads, map(_in_a_line, row.cells), strict=True)) for row in table.rows]
     names, link = ", ".join(_name(data) for data in studies), _url(f"comparisons/{page}")
     answers = "\n\n".join(f"**{_name(data)}**: {answer(data).verdict}" for data in studies)
     text = f"## {verdict}\n\n{answers}\n\n[The whole comparison]({link})"
@@ -87,6 +85,10 @@ def _read(study_id: int, frames: tuple[str, ...]) -> ReportData:
 
 def _name(data: ReportData) -> str:
     return str(data.study["name"])
+
+
+def _in_a_line(cell: Cell | Column) -> str:
+    return f"{cell.text} ({cell.small})" if cell.small else cell.text
 
 
 def _url(page: str) -> str:
