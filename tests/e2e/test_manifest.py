@@ -130,3 +130,23 @@ def test_missing_first_weights_stop_the_study_once_and_before_training(
     assert "Traceback" not in done.stdout + done.stderr  # the line says what to do
     statuses = shapes.sql("SELECT DISTINCT status FROM runs WHERE study = 'pretrained'")
     assert statuses.rows() == [("pending",)]
+
+
+def test_a_study_without_one_trained_run_has_failed_and_can_be_run_again(shapes: Any) -> None:
+    """What a schedule runs at night is red in the morning where nothing was trained."""
+    old = StudyConfig.model_validate_json(shapes.config.read_text())
+    grid = old.grid.model_copy(update={"seeds": (5, 6)})
+    hasty = old.model_copy(
+        update={"name": "hasty", "grid": grid, "execution": old.execution.model_copy(update={"timeout": 0.05})}
+    )
+    shapes.config.write_text(hasty.model_dump_json())
+    done = shapes.study()
+    shapes.config.write_text(hasty.model_copy(update={"execution": old.execution}).model_dump_json())
+    again = shapes.study()
+    shapes.config.write_text(old.model_dump_json())
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("lesionlens: All 2 runs of study hasty failed. The report says why: ")
+    assert Path(last.rpartition(": ")[2]).exists()
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert shapes.sql("SELECT DISTINCT status FROM runs WHERE study = 'hasty'").rows() == [("finished",)]

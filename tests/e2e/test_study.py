@@ -158,7 +158,7 @@ def test_the_page_of_every_flow_run_has_its_result(finished: Any) -> None:
     }  # fmt: skip
     for name, number in {(name, number) for name, number, _, _ in found if name in expected}:
         assert {key for _, other, key, _ in found if other == number} == expected[name], name
-    assert any('"Accuracy (interval)"' in (data or "") for name, _, _, data in found if name == "compare")
+    assert any("Accuracy (interval)" in (data or "") for name, _, _, data in found if name == "compare")
     compared = {key.split("-", 2)[2] for name, _, key, _ in found if name == "compare"}
     assert compared == {"answer", "table", "page"}
     tables = {key: data for _, _, key, data in found if key and key.endswith(("training", "table", "patches"))}

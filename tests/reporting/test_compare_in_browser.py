@@ -27,8 +27,9 @@ def test_one_sample_shows_the_models_of_both_studies(page):
     page.wait_for_function("document.querySelectorAll('#panels canvas').length === 5")
     address = page.url
     page.keyboard.press("Escape")
+    page.wait_for_url(lambda url: "sample" not in url)
     page.goto(address)
-    assert page.locator("#viewer").is_visible()
+    page.locator("#viewer").wait_for(state="visible")
 
 
 def test_the_gallery_filters_by_any_study_s_model(page):
