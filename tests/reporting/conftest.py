@@ -181,6 +181,7 @@ def _add_run(frames: dict, record: Record, run_id: int, backbone: str, strategy:
     })  # fmt: skip
     codes = [label[0] for label in record.labels]
     auc = {"auc": 0.9 - 0.01 * run_id, "auc_hard": 0.8 - 0.01 * run_id}
+    auc |= {f"{kind}_{end}": auc[kind] + by for kind in tuple(auc) for end, by in (("low", -0.05), ("high", 0.04))}
     for ordinal, code in [(-1, "mean"), *enumerate(codes)]:
         frames["table_3_auc"].append(key | auc | {"ordinal": ordinal, "code": code})
     for true_ordinal, true_code in enumerate(codes):

@@ -34,14 +34,14 @@ def test_csv_reads_back_as_rectangles_of_numbers(files):
     table = list(csv.DictReader(io.StringIO(files["tables/table-4.csv"])))
     own = [row for row in table if row["Lesions classified correctly"]]
     assert len(own) == 4 and all(0 <= float(row["LL score"]) <= 1 for row in own)
-    assert all(re.fullmatch(r"0\.\d\d to 0\.\d\d", row["95\u00a0% interval"]) for row in own)
+    assert all(re.fullmatch(r"0\.\d\d to 0\.\d\d", row["LL score: 95\u00a0% interval"]) for row in own)
 
 
 def test_signs_are_ascii_and_formulas_stay_text():
     columns = (Column("name", numeric=False), Column("difference"))
     rows = (TableRow((Cell("=1+1"), Cell("−0.10", "−0.20 to 0.01"))), TableRow((Cell("-x"), Cell("+0.30"))))
     text = as_csv(Table("t", "T", "c", columns, rows))
-    assert text.splitlines() == ["name,difference,detail", "'=1+1,-0.10,-0.20 to 0.01", "'-x,+0.30,"]
+    assert text.splitlines() == ["name,difference,difference: detail", "'=1+1,-0.10,-0.20 to 0.01", "'-x,+0.30,"]
 
 
 def test_latex_escapes_what_it_would_run():

@@ -61,10 +61,25 @@ def test_no_code_names_in_text(data):
 def test_published_difference_where_backbone_and_strategy_match(make_data):
     data = make_data(runs=(("vgg19", "gradual"), ("resnet50", "simultaneous")))
     text = words(render(data).page)
-    accuracy = data.frames["table_2_accuracy"]["accuracy"][0]
-    assert f"0.66 {accuracy - 0.66:+.2f}".replace("-", "−") in text
+    assert f"0.66 {moved(data.frames['table_2_accuracy'].row(0, named=True), 'accuracy', 0.66)}" in text
+    table_4 = data.frames["table_4_localization"].filter(pl.col("headline"))
+    assert f"0.120 {moved(table_4.row(0, named=True), 'll', 0.12)}" in text
+    assert "difference, from hard predictions +0.01 −0.04 to 0.05" in text
     assert "published no run" not in text
     assert "published no run of VGG11 with batch norm, ResNet18" in words(render(make_data()).page)
+
+
+def moved(row, name, by):
+    """A score and its interval minus a published value, as written."""
+    low, high = (f"{row[end] - by:.2f}" for end in ("low", "high"))
+    joint = " to " if "-" in low + high else "–"
+    return f"{row[name] - by:+.2f} {low}{joint}{high}".replace("-", "−")
+
+
+def test_table_1_says_how_far_its_counts_are_from_the_published_ones(data):
+    text = words(render(data).page)
+    assert "BC 51 9 60 12 358 −298 110 −98 110" in text
+    assert "2 530 −2 230 857 −797 619" in text
 
 
 def test_contradictions_of_the_study_are_noted(data):

@@ -48,7 +48,11 @@ def as_csv(table: Table) -> str:
     doubled = [any(row.cells[n].small for row in table.rows) for n in range(len(table.columns))]
     head: list[str] = []
     for column, two in zip(table.columns, doubled, strict=True):
-        head += [column.text, column.small or "detail"] if two else [" ".join([column.text, column.small]).strip()]
+        head += (
+            [column.text, f"{column.text}: {column.small or 'detail'}"]
+            if two
+            else [" ".join([column.text, column.small]).strip()]
+        )
     lines = [head]
     for row in table.rows:
         line: list[str] = []

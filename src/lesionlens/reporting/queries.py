@@ -12,7 +12,7 @@ from table_1_patches where study_id = {study} order by ordinal""",
 select backbone, strategy, batch_size, accuracy, low, high, n, best_epoch, epochs, validation_loss
 from table_2_accuracy where study_id = {study} order by run_id""",
     "table_3": """\
-select backbone, strategy, code, auc, auc_hard
+select backbone, strategy, code, auc, auc_low, auc_high, auc_hard, auc_hard_low, auc_hard_high
 from table_3_auc where study_id = {study} order by run_id, ordinal""",
     "table_4": """\
 select backbone, strategy, ll, low, high, n, accuracy, accuracy_x_ll,

@@ -8,7 +8,7 @@ from lesionlens.reporting.published import Published
 from lesionlens.reporting.queries import query
 from lesionlens.reporting.table import Cell, Column, Table, TableRow, plain_number
 from lesionlens.reporting.tables import same_classes
-from lesionlens.reporting.wording import NORMALISATIONS, PARTS, UNITS, count, plain
+from lesionlens.reporting.wording import MINUS, NORMALISATIONS, PARTS, UNITS, count, plain
 
 BY_RULE = {
     "no_target_class": "belongs to no target class (benign without callback)",
@@ -51,15 +51,15 @@ def table_1(data: ReportData, known: Published) -> Table:
         Column("Test"),
     ]
     if beside:
-        columns += [Column("Train", small="published"), Column("Test", small="published")]
+        for part, words in (("Train", "training + validation"), ("Test", "test")):
+            columns += [Column(part, small="published"), Column("Difference", small=words)]
         columns += [Column("Test", small="published reports")]
     body = []
     for row in found:
         cells = [Cell(row["label"], row["code"] if row["code"] != row["label"] else "")]
         cells += [Cell(count(row[name])) for name in ("train", "validation", "train_and_validation", "test")]
         if beside:
-            theirs = known.patches[row["code"]]
-            cells += [Cell(count(v)) for v in (theirs["train"], theirs["test"], known.supports[row["code"]])]
+            cells += _beside(row, known.patches[row["code"]], known.supports[row["code"]])
         body.append(TableRow(tuple(cells)))
     body.append(_total(found, known if beside else None))
     notes = (
@@ -77,11 +77,22 @@ def table_1(data: ReportData, known: Published) -> Table:
 
 def _total(found: list[dict[str, int]], known: Published | None) -> TableRow:
     names = ("train", "validation", "train_and_validation", "test")
-    cells = [Cell("all")] + [Cell(count(sum(row[name] or 0 for row in found))) for name in names]
+    ours = {name: sum(row[name] or 0 for row in found) for name in names}
+    cells = [Cell("all")] + [Cell(count(value)) for value in ours.values()]
     if known:
-        sums = [sum(row[part] for row in known.patches.values()) for part in ("train", "test")]
-        cells += [Cell(count(value)) for value in (*sums, sum(known.supports.values()))]
+        sums = {part: sum(row[part] for row in known.patches.values()) for part in ("train", "test")}
+        cells += _beside(ours, sums, sum(known.supports.values()))
     return TableRow(tuple(cells), "total")
+
+
+def _beside(ours: dict[str, int], theirs: dict[str, int], support: int) -> list[Cell]:
+    """The published counts of both parts with this study's difference, and the support of the published reports."""
+    cells = []
+    for part, own in (("train", ours["train_and_validation"]), ("test", ours["test"])):
+        apart = (own or 0) - theirs[part]
+        sign = "+" if apart > 0 else MINUS if apart < 0 else ""
+        cells += [Cell(count(theirs[part])), Cell(sign + count(abs(apart)))]
+    return [*cells, Cell(count(support))]
 
 
 def exclusions(data: ReportData) -> Table:

@@ -5,7 +5,7 @@ from lesionlens.reporting.localization import BASELINES, VERDICTS, Standing, by_
 from lesionlens.reporting.models import Model, Row, confidence, rows, shown
 from lesionlens.reporting.published import Published
 from lesionlens.reporting.queries import query
-from lesionlens.reporting.table import Cell, Column, Table, TableRow, difference, plain_number, scored
+from lesionlens.reporting.table import EXACT, Cell, Column, Table, TableRow, difference, plain_number, scored
 from lesionlens.reporting.tables import same_classes, unmatched, without_published
 from lesionlens.reporting.wording import (
     BACKBONES,
@@ -33,7 +33,7 @@ def table_4(data: ReportData, known: Published) -> Table:
         Column("Accuracy"),
         Column("Accuracy × LL"),
         Column("LL score", small="published"),
-        Column("Difference"),
+        Column("Difference", small=f"{confidence(data)} interval"),
         Column("Accuracy × LL", small="published"),
     )
     found = shown(data)
@@ -56,7 +56,7 @@ def table_4(data: ReportData, known: Published) -> Table:
         "stays out, and the whole threshold curve is shown below.",
     )
     beside = same_classes(data, known)
-    notes = (*unmatched(found, known), *meaning, *theirs) if beside else meaning
+    notes = (*unmatched(found, known), *meaning, *theirs, EXACT) if beside else meaning
     title = "Lesion localisation beside accuracy"
     table = Table("table-4", "Table IV", title, columns, tuple(body), notes, query("table_4", data))
     return table if beside else without_published(table)
@@ -71,7 +71,7 @@ def _row(model: Model, row: Row, known: Published) -> TableRow:
         plain_number(row.get("accuracy")),
         plain_number(row.get("accuracy_x_ll"), 3),
         plain_number(theirs["localization"] if theirs else None, 3),
-        difference(own.value, theirs["localization"] if theirs else None),
+        difference(own.value, own.low, own.high, theirs["localization"] if theirs else None),
         plain_number(theirs["accuracy_x_localization"] if theirs else None, 3),
     )
     return TableRow(cells, series=model.series)

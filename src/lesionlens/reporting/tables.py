@@ -3,10 +3,20 @@
 from dataclasses import replace
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.models import Model, confidence, frame, rows, shown
+from lesionlens.reporting.models import Model, Row, confidence, frame, rows, shown
 from lesionlens.reporting.published import Published
 from lesionlens.reporting.queries import query
-from lesionlens.reporting.table import Cell, Column, Table, TableRow, class_words, difference, plain_number, scored
+from lesionlens.reporting.table import (
+    EXACT,
+    Cell,
+    Column,
+    Table,
+    TableRow,
+    class_words,
+    difference,
+    plain_number,
+    scored,
+)
 from lesionlens.reporting.wording import (
     BACKBONES,
     DASH,
@@ -56,7 +66,7 @@ def table_2(data: ReportData, known: Published) -> Table:
         Column("Epochs", small="at the best validation loss"),
         Column("Validation loss"),
         Column("Accuracy", small="published"),
-        Column("Difference"),
+        Column("Difference", small=f"{confidence(data)} interval"),
         Column("Epochs", small="published"),
     )
     found = shown(data)
@@ -75,7 +85,9 @@ def table_2(data: ReportData, known: Published) -> Table:
         "Where several hyper-parameter sets were tried, the run with the lowest validation loss is shown; "
         "test accuracy chooses nothing.",
     )
-    theirs = "The published accuracies come without intervals. With 619 test patches they would be about ±0.04."
+    theirs = (
+        "The published accuracies come without intervals. With 619 test patches they would be about ±0.04. " + EXACT
+    )
     beside = same_classes(data, known)
     notes = (*unmatched(found, known), *chosen, theirs) if beside else chosen
     table = Table(
@@ -96,7 +108,7 @@ def _accuracy_row(data: ReportData, model: Model, known: Published) -> TableRow:
         Cell(count(row["best_epoch"]), f"of {count(row['epochs'])}"),
         plain_number(row["validation_loss"]),
         plain_number(accuracy),
-        difference(row["accuracy"], accuracy),
+        difference(row["accuracy"], row["low"], row["high"], accuracy),
         Cell(count(theirs["epochs_at_best"] if theirs else None)),
     )
     return TableRow(cells, series=model.series)
@@ -111,7 +123,7 @@ def table_3(data: ReportData, known: Published) -> Table:
     """One-vs-rest AUC per class, from probabilities and from hard predictions, beside the published values."""
     labels = frame(data, "labels").sort("ordinal").to_dicts()
     beside = same_classes(data, known)
-    columns = [Column("Base model", numeric=False), Column("Average")]
+    columns = [Column("Base model", numeric=False), Column("Average", small=f"{confidence(data)} interval")]
     for label in labels:
         code, below = class_words(label["code"], label["name"])
         columns.append(Column(code, small=below))
@@ -122,11 +134,12 @@ def table_3(data: ReportData, known: Published) -> Table:
         values = {row["code"]: row for row in rows(data, "table_3_auc", run_id=model.run_id)}
         for key, words, mark in (("auc", "probabilities", "strong"), ("auc_hard", "hard predictions", "")):
             cells = [Cell(model.title, f"from {words}")]
-            cells += [plain_number(values.get(code, {}).get(key), mark=mark) for code in codes]
+            cells += [scored(*_with_interval(values.get(code, {}), key), mark) for code in codes]
             body.append(TableRow(tuple(cells), series=model.series))
         theirs = known.match(model)
         if beside and theirs:
             body.append(_published_auc(model.title, theirs, codes))
+            body.append(_auc_difference(model, values, theirs, codes))
     if beside:
         matched = {(model.backbone, model.strategy) for model in found}
         for (backbone, name), run in known.runs.items():
@@ -138,6 +151,7 @@ def table_3(data: ReportData, known: Published) -> Table:
         "The published AUC is not one of probabilities: recomputed as (recall + specificity) / 2 from the published "
         "reports it matches all twenty class values within rounding. So both kinds are shown; compare the published "
         "rows with those from hard predictions, and use the one from probabilities for everything else.",
+        EXACT,
         "The study's text names strategy 1 of ResNet50 as best; its own table says strategy 2.",
     )
     return Table(
@@ -149,6 +163,17 @@ def table_3(data: ReportData, known: Published) -> Table:
         notes if beside else ("From probabilities is the one to use.",),
         query("table_3", data),
     )
+
+
+def _with_interval(row: Row, key: str) -> tuple[float | None, float | None, float | None]:
+    return row.get(key), row.get(f"{key}_low"), row.get(f"{key}_high")
+
+
+def _auc_difference(model: Model, values: dict[str, Row], theirs: dict[str, Row], codes: list[str]) -> TableRow:
+    cells = [Cell(model.title, "difference, from hard predictions")]
+    for code in codes:
+        cells.append(difference(*_with_interval(values.get(code, {}), "auc_hard"), theirs["auc_hard"].get(code)))
+    return TableRow(tuple(cells), series=model.series)
 
 
 def _published_auc(title: str, run: dict[str, dict[str, float]], codes: list[str]) -> TableRow:
