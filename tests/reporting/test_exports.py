@@ -4,6 +4,8 @@ import csv
 import dataclasses
 import io
 import re
+import shutil
+import subprocess
 import xml.etree.ElementTree as ElementTree
 
 import polars as pl
@@ -55,12 +57,34 @@ def test_latex_escapes_what_it_would_run():
     assert [line.count(" & ") for line in lines if line.endswith(r"\\")] == [1, 1]
 
 
+def test_second_lines_and_notes_of_latex_stand_below():
+    columns = (Column("a", numeric=False), Column("b", small="interval"))
+    table = Table("t", "T", "c", columns, (TableRow((Cell("x"), Cell("0.5", "0.4–0.6"))),), ("50 % of it",))
+    text = as_latex(table)
+    assert "a & b \\\\\n & \\footnotesize interval \\\\[3pt]\n" in text
+    assert "x & 0.5 \\\\\n & \\footnotesize 0.4--0.6 \\\\[3pt]\n" in text
+    assert "\\item 50 \\% of it" in text and text.index("itemize") > text.index("tabular}}")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
+def test_latex_compiles_and_stays_inside_the_page(files, tmp_path):
+    for n in (1, 2, 3, 4):
+        (tmp_path / f"table-{n}.tex").write_text(files[f"tables/table-{n}.tex"], encoding="utf-8")
+    inputs = "".join(rf"\input{{table-{n}}}\clearpage" for n in (1, 2, 3, 4))
+    packages = r"\documentclass{article}\usepackage{booktabs}\usepackage{graphicx}"
+    (tmp_path / "all.tex").write_text(rf"{packages}\begin{{document}}{inputs}\end{{document}}", encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
+    assert ran.returncode == 0 and "Overfull" not in ran.stdout, ran.stdout[-2000:]
+
+
 def test_latex_tables_keep_their_columns(files):
     for n in (1, 2, 3, 4):
         text = files[f"tables/table-{n}.tex"]
         columns = re.search(r"\\begin\{tabular\}\{([lr]+)\}", text)
         assert columns is not None
-        cells = [len(re.split(r"(?<!\\)&", line)) for line in text.splitlines() if line.endswith("\\\\")]
+        lines = [line for line in text.splitlines() if line.endswith(("\\\\", "[3pt]"))]
+        cells = [len(re.split(r"(?<!\\)&", line)) for line in lines]
         assert set(cells) == {len(columns.group(1))}
 
 

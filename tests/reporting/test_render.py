@@ -65,7 +65,8 @@ def test_published_difference_where_backbone_and_strategy_match(make_data):
     table_4 = data.frames["table_4_localization"].filter(pl.col("headline"))
     assert f"0.120 {moved(table_4.row(0, named=True), 'll', 0.12)}" in text
     assert "difference, from hard predictions +0.01 −0.04 to 0.05" in text
-    assert "published no run" not in text
+    assert "published no run" not in text and text.count("is taken as exact") == 3
+    assert "is taken as exact" not in words(render(make_data()).page)
     assert "published no run of VGG11 with batch norm, ResNet18" in words(render(make_data()).page)
 
 

@@ -3,12 +3,13 @@
 import csv
 import io
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import Environment
 
 from lesionlens.reporting.figures import Chart
-from lesionlens.reporting.table import Cell, Table
+from lesionlens.reporting.table import Cell, Column, Table
 from lesionlens.reporting.wording import DASH, MINUS
 
 LATEX = ("table-1", "table-2", "table-3", "table-4")
@@ -77,24 +78,29 @@ def _harmless(text: str) -> str:
 
 
 def as_latex(table: Table) -> str:
-    """A `table` environment for booktabs; second lines stand in brackets behind their cell."""
+    """A `table` environment for booktabs, never wider than the text; a cell's second line is a second row.
+
+    Notes stand below in small print.
+    """
     columns = "".join("r" if column.numeric else "l" for column in table.columns)
-    head = [_bracketed(column.text, column.small) for column in table.columns]
-    body = [" & ".join(_cell(cell) for cell in row.cells) + r" \\" for row in table.rows]
+    body = [line for row in table.rows for line in _two_lines(row.cells)]
+    notes = [rf"\item {escaped(note)}" for note in table.notes]
+    below = [r"\begin{itemize}\footnotesize", *notes, r"\end{itemize}"] if notes else []
     lines = [
-        r"% needs \usepackage{booktabs}", r"\begin{table}", r"\centering",
-        rf"\caption{{{escaped(table.caption)}}}", rf"\label{{tab:{table.name}}}", rf"\begin{{tabular}}{{{columns}}}",
-        r"\toprule", " & ".join(head) + r" \\", r"\midrule", *body, r"\bottomrule", r"\end{tabular}", r"\end{table}",
+        r"% needs \usepackage{booktabs} and \usepackage{graphicx}", r"\begin{table}", r"\centering",
+        rf"\caption{{{escaped(table.caption)}}}", rf"\label{{tab:{table.name}}}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%", rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule", *_two_lines(table.columns), r"\midrule", *body, r"\bottomrule", r"\end{tabular}}", *below,
+        r"\end{table}",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
-def _cell(cell: Cell) -> str:
-    return _bracketed(cell.text, cell.small)
-
-
-def _bracketed(text: str, small: str) -> str:
-    return escaped(f"{text} ({small})" if small else text)
+def _two_lines(cells: Sequence[Cell | Column]) -> list[str]:
+    """A row of a LaTeX table, and the cells' second lines below it where any has one."""
+    first = " & ".join(escaped(cell.text) for cell in cells)
+    second = " & ".join(rf"\footnotesize {escaped(cell.small)}" if cell.small else "" for cell in cells)
+    return [rf"{first} \\", rf"{second} \\[3pt]"] if any(cell.small for cell in cells) else [rf"{first} \\"]
 
 
 def escaped(text: str) -> str:

@@ -61,12 +61,6 @@ def plain_number(value: float | None, digits: int = 2, mark: str = "") -> Cell:
     return Cell(number(value, digits), mark=mark)
 
 
-EXACT = (
-    "A difference is this study minus the published value. Its interval is this study's own: the published value, "
-    "which came without one, is taken as exact."
-)
-
-
 def difference(ours: float | None, low: float | None, high: float | None, theirs: float | None) -> Cell:
     """Ours minus theirs, signed, with our interval moved by as much; theirs is taken as exact."""
     if ours is None or theirs is None:

@@ -5,8 +5,8 @@ from lesionlens.reporting.localization import BASELINES, VERDICTS, Standing, by_
 from lesionlens.reporting.models import Model, Row, confidence, rows, shown
 from lesionlens.reporting.published import Published
 from lesionlens.reporting.queries import query
-from lesionlens.reporting.table import EXACT, Cell, Column, Table, TableRow, difference, plain_number, scored
-from lesionlens.reporting.tables import same_classes, unmatched, without_published
+from lesionlens.reporting.table import Cell, Column, Table, TableRow, difference, plain_number, scored
+from lesionlens.reporting.tables import exact, same_classes, unmatched, without_published
 from lesionlens.reporting.wording import (
     BACKBONES,
     DASH,
@@ -56,7 +56,7 @@ def table_4(data: ReportData, known: Published) -> Table:
         "stays out, and the whole threshold curve is shown below.",
     )
     beside = same_classes(data, known)
-    notes = (*unmatched(found, known), *meaning, *theirs, EXACT) if beside else meaning
+    notes = (*unmatched(found, known), *meaning, *theirs, *exact(found, known)) if beside else meaning
     title = "Lesion localisation beside accuracy"
     table = Table("table-4", "Table IV", title, columns, tuple(body), notes, query("table_4", data))
     return table if beside else without_published(table)

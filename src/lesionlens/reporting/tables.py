@@ -7,7 +7,6 @@ from lesionlens.reporting.models import Model, Row, confidence, frame, rows, sho
 from lesionlens.reporting.published import Published
 from lesionlens.reporting.queries import query
 from lesionlens.reporting.table import (
-    EXACT,
     Cell,
     Column,
     Table,
@@ -41,6 +40,16 @@ def unmatched(found: tuple[Model, ...], known: Published) -> tuple[str, ...]:
     return (
         f"The study published no run of {names} with the strategies used here, so no difference is shown for these. "
         "Published rows are for orientation.",
+    )
+
+
+def exact(found: tuple[Model, ...], known: Published) -> tuple[str, ...]:
+    """A note on what a difference and its interval are, where any is shown."""
+    if all(known.match(model) is None for model in found):
+        return ()
+    return (
+        "A difference is this study minus the published value. Its interval is this study's own: the published value, "
+        "which came without one, is taken as exact.",
     )
 
 
@@ -85,11 +94,9 @@ def table_2(data: ReportData, known: Published) -> Table:
         "Where several hyper-parameter sets were tried, the run with the lowest validation loss is shown; "
         "test accuracy chooses nothing.",
     )
-    theirs = (
-        "The published accuracies come without intervals. With 619 test patches they would be about ±0.04. " + EXACT
-    )
+    theirs = "The published accuracies come without intervals. With 619 test patches they would be about ±0.04."
     beside = same_classes(data, known)
-    notes = (*unmatched(found, known), *chosen, theirs) if beside else chosen
+    notes = (*unmatched(found, known), *chosen, theirs, *exact(found, known)) if beside else chosen
     table = Table(
         "table-2", "Table II", "Model accuracy on test patches", columns, tuple(body), notes, query("table_2", data)
     )
@@ -151,7 +158,7 @@ def table_3(data: ReportData, known: Published) -> Table:
         "The published AUC is not one of probabilities: recomputed as (recall + specificity) / 2 from the published "
         "reports it matches all twenty class values within rounding. So both kinds are shown; compare the published "
         "rows with those from hard predictions, and use the one from probabilities for everything else.",
-        EXACT,
+        *exact(found, known),
         "The study's text names strategy 1 of ResNet50 as best; its own table says strategy 2.",
     )
     return Table(
