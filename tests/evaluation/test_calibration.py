@@ -45,5 +45,13 @@ def test_certainty_falls_into_the_last_bin() -> None:
     assert curve.row(0, named=True)["accuracy"] is None
 
 
+def test_certainty_shares_its_bin_with_what_is_nearly_certain() -> None:
+    """torchmetrics alone puts a probability of exactly 1 into a sixteenth bin, which the curve does not have."""
+    top = np.array([1, 0.95, 1, 0.95], np.float32)
+    probabilities, labels = np.stack([top, 1 - top], axis=1), np.array([1, 0, 1, 0])
+    clusters = draw(np.array(list("abcd")), 100, np.random.default_rng(0))
+    assert error(probabilities, labels, clusters) == pytest.approx(top.mean() - 0.5)
+
+
 def error(probabilities: np.ndarray, labels: np.ndarray, clusters: Clusters) -> float:
     return float(calibration(probabilities, labels, clusters, 0.95)[0]["value"][0])

@@ -45,8 +45,10 @@ def calibration(
     resampled = clusters.sums(cells.reshape(len(labels), -1)).reshape(-1, 3, BINS)
     errors = np.abs(resampled[:, 1] - resampled[:, 2]).sum(axis=1) / resampled[:, 0].sum(axis=1)
     low, high = interval(errors[:, None], confidence)
+    # torchmetrics gives a probability of exactly 1 a bin of its own beyond the last one.
+    inner = np.minimum(probabilities, np.nextafter(np.float32(1), np.float32(0)))
     error = multiclass_calibration_error(
-        torch.from_numpy(probabilities), torch.from_numpy(labels), probabilities.shape[1], n_bins=BINS, norm="l1"
+        torch.from_numpy(inner), torch.from_numpy(labels), probabilities.shape[1], n_bins=BINS, norm="l1"
     )
     count = np.array([len(labels)])
     score = score_frame([score_key("calibration_error")], np.array([float(error)]), low, high, count, RUN_SCORES)
