@@ -48,7 +48,7 @@ function picture(sample, r) {
 }
 
 function drawAll() {
-  for (const frame of document.querySelectorAll("#cards .picture")) {
+  for (const frame of document.querySelectorAll(".cards .picture")) {
     if (frame.draw) { seen.unobserve(frame); frame.draw(); }
   }
 }

@@ -3,7 +3,6 @@ const record = JSON.parse(document.getElementById("gallery-data").textContent);
 record.heat = bytes(record.heat);
 const form = document.getElementById("filters");
 const result = (sample, run) => sample.results[run];
-const located = (r) => r.iou !== null && r.whole !== null && r.iou > r.whole;
 
 function wanted() {
   const value = Object.fromEntries(new FormData(form));
@@ -14,7 +13,7 @@ function wanted() {
     if (!r) return false;
     if (value.code && sample.code !== value.code) return false;
     if (value.correct && r.correct !== (value.correct === "yes")) return false;
-    if (value.located && (r.iou === null || located(r) !== (value.located === "yes"))) return false;
+    if (value.located && r.hit !== (value.located === "yes")) return false;
     return !bounded || (r.iou !== null && r.iou >= low && r.iou <= high);
   }).sort(order(value.sort, value.run));
 }

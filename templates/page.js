@@ -5,3 +5,4 @@
 {% include "cards.js" %}
 {% include "viewer.js" %}
 {% include "controls.js" %}
+{% include "examples.js" %}

@@ -1,7 +1,7 @@
 // One sample, all models side by side. The address names the sample, so a link to it lasts.
 const viewer = document.getElementById("viewer");
 const panels = document.getElementById("panels");
-let current = null;
+let current = null, opener = null;
 
 function named() {
   const found = /^#sample=(.+)$/.exec(location.hash);
@@ -47,8 +47,14 @@ function step(by) {
 
 viewer.addEventListener("close", () => {
   if (named()) history.replaceState(null, "", location.pathname + location.search + "#gallery");
-  const back = current && [...cards.children].find((item) => item.dataset.key === current.key);
+  if (!current) return;
+  const here = (item) => item.dataset.key === current.key;
+  const back = opener && opener.isConnected && here(opener) ? opener : [...cards.children].find(here);
   if (back) back.firstElementChild.focus();
+});
+document.addEventListener("click", (event) => {
+  const opened = event.target.closest("a.card");
+  if (opened) opener = opened.parentElement;
 });
 viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
 viewer.addEventListener("keydown", (event) => {

@@ -50,7 +50,38 @@ def test_iou_range_and_located(page):
     page.press("[name=low]", "Tab")
     assert scores(page) and all(value >= 0.395 for value in scores(page))
     page.select_option("[name=located]", "no")
-    assert cards(page).count() == 0
+    assert cards(page).count() == 0  # in this record a map of such an IoU has its maximum in the lesion
+
+
+def quadrant(data, run, correct, located):
+    key = {"run_id": run, "code": "all", "correct": correct, "located": located}
+    return data.frames["quadrants"].filter(**key).row(0, named=True)
+
+
+@pytest.mark.parametrize(("correct", "located"), [(True, True), (True, False), (False, True), (False, False)])
+def test_gallery_lists_the_patches_of_every_quadrant(page, data, correct, located):
+    page.select_option("[name=run]", "2")
+    page.select_option("[name=correct]", "yes" if correct else "no")
+    page.select_option("[name=located]", "yes" if located else "no")
+    expected = quadrant(data, 2, correct, located)["n"]
+    if correct:  # a wrong class is no quadrant's where there is no lesion; the filter on the maximum leaves those out
+        assert expected > 0
+    assert page.locator("#found").inner_text() == f"{expected} of 60 patches"
+
+
+def test_examples_of_a_quadrant_open_and_lead_to_all_of_it(page, data):
+    page.select_option("#examples-run", "3")
+    elsewhere = page.locator(".examples").nth(1)
+    assert elsewhere.locator("a.card").count() == 6
+    assert elsewhere.locator(".wrong").count() == 0
+    page.locator("#examples h4 a").nth(1).click()
+    found = quadrant(data, 3, True, False)["n"]
+    page.wait_for_function("n => document.getElementById('found').textContent.startsWith(n + ' of')", arg=str(found))
+    assert page.locator("[name=run]").input_value() == "3"
+    elsewhere.locator("a.card").nth(2).click()
+    page.wait_for_selector("#viewer[open]")
+    page.keyboard.press("Escape")
+    page.wait_for_function("document.activeElement.closest('.examples') !== null")
 
 
 def test_sorting_puts_samples_without_iou_last(page):

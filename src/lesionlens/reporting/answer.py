@@ -18,14 +18,14 @@ class Answer:
 
 def answer(data: ReportData) -> Answer:
     """Which model classifies best, whether it looks at the lesion, and how sure that is."""
-    ranked = sorted(shown(data), key=lambda model: -(_accuracy(data, model)["accuracy"] or 0))
-    if not ranked:
+    order = ranked(data)
+    if not order:
         total = len(models(data))
         found = f"The record holds {counted(total, 'run', 'runs')}, none of them evaluated yet"
         return Answer("There is no answer yet.", (f"{found if total else 'The study has no run'}.",))
-    best = ranked[0]
+    best = order[0]
     own = headline(data, best)
-    sentences = [_best(data, best), *_runner_up(data, ranked)]
+    sentences = [_best(data, best), *_runner_up(data, order)]
     if own is None:
         return Answer("No activation map was scored.", tuple(sentences))
     ll = score(own)
@@ -34,8 +34,13 @@ def answer(data: ReportData) -> Answer:
         f"Over the {where} it classifies correctly, the region that its map marks overlaps the annotation "
         f"with a mean IoU of {ll.spoken}, where 1 would be a perfect outline. {sentence(own)}"
     )
-    sentences += _other_localiser(data, best, ranked)
+    sentences += _other_localiser(data, best, order)
     return Answer(_verdict(own), tuple(sentences))
+
+
+def ranked(data: ReportData) -> list[Model]:
+    """The models shown, highest accuracy first."""
+    return sorted(shown(data), key=lambda model: -(_accuracy(data, model)["accuracy"] or 0))
 
 
 def _accuracy(data: ReportData, model: Model) -> Row:
@@ -60,10 +65,10 @@ def _percent(row: Row) -> str:
     return f"{number(value, 0)}\u00a0% ({number(low, 0)} to {number(high, 0)}\u00a0%)"
 
 
-def _runner_up(data: ReportData, ranked: list[Model]) -> list[str]:
-    if len(ranked) < 2:
+def _runner_up(data: ReportData, order: list[Model]) -> list[str]:
+    if len(order) < 2:
         return []
-    best, second = ranked[:2]
+    best, second = order[:2]
     row = _accuracy(data, second)
     text = f"Next comes {second.title} with {_percent(row)}"
     paired = _comparison(data, best, second)
@@ -92,8 +97,8 @@ def _comparison(data: ReportData, first: Model, second: Model) -> Row | None:
     return None
 
 
-def _other_localiser(data: ReportData, best: Model, ranked: list[Model]) -> list[str]:
-    values = [(headline(data, model), model) for model in ranked]
+def _other_localiser(data: ReportData, best: Model, order: list[Model]) -> list[str]:
+    values = [(headline(data, model), model) for model in order]
     scores = [(score(row), model) for row, model in values if row is not None and row["ll"] is not None]
     if not scores:
         return []

@@ -65,7 +65,7 @@ def render_comparison(studies: Sequence[ReportData], runs: Sequence[int] = ()) -
         "warnings": [(", ".join(named), warning) for warning, named in everywhere.items()],
         "forest": forest_of(entries),
         **{table.name: replace(table, sql=compared(table.name, studies)) for table in tables},
-        "gallery": merged_gallery(_by_study(placed)) | {"heat": heat()},
+        "gallery": merged_gallery(_by_study(placed)) | {"heat": heat(), "examples": {}},
         "gallery_note": CHOSEN if runs else SELECTED,
         "sql_samples": compared("samples", studies),
     }

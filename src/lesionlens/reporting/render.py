@@ -24,9 +24,10 @@ from lesionlens.reporting import (
     table_localization,
     tables,
 )
-from lesionlens.reporting.answer import answer, subtitle
+from lesionlens.reporting.answer import answer, ranked, subtitle
 from lesionlens.reporting.comparisons import comparisons
 from lesionlens.reporting.contact_sheet import contact_sheet
+from lesionlens.reporting.examples import examples
 from lesionlens.reporting.exports import exports
 from lesionlens.reporting.figures_training import learning_curves
 from lesionlens.reporting.gallery import gallery
@@ -141,7 +142,9 @@ def context(data: ReportData, values: dict[str, Any] | None) -> dict[str, Any]:
         "sql_samples": query("samples", data),
         "sql_confusion": query("confusion", data),
         "sql_classes": query("classes", data),
-        "gallery": gallery(data, shown(data)) | {"heat": heat()},
+        "gallery": gallery(data, shown(data)) | {"heat": heat(), "examples": examples(data, shown(data))},
+        "quadrant_words": table_evidence.QUADRANTS,
+        "best_run": next((model.run_id for model in ranked(data)), None),
     }
 
 

@@ -52,7 +52,7 @@ def quadrants(data: ReportData) -> Table:
             body.append(TableRow(tuple(cells), "total" if code == "all" else "", series=model.series))
     notes = (
         "Looking at the lesion: the map's maximum lies in the annotation. Right while looking elsewhere is what a "
-        "shortcut produces. The gallery lists the patches of each: filter by result and by where the map looks.",
+        "shortcut produces. Examples of each stand below; the gallery lists all of them.",
     )
     return Table(
         "quadrants", "Quadrants", "Right for the right reason?", columns, tuple(body), notes, query("quadrants", data)

@@ -1,0 +1,24 @@
+// Examples of each quadrant, for one model at a time. A link beside them shows all of a quadrant in the gallery.
+const exampled = document.getElementById("examples-run");
+const byKey = new Map(record.samples.map((sample) => [sample.key, sample]));
+
+function showExamples() {
+  const found = record.examples[exampled.value] || [];
+  document.querySelectorAll(".examples").forEach((list, n) => {
+    const drawn = (found[n] || []).map((key) => card(byKey.get(key), exampled.value));
+    list.replaceChildren(...(drawn.length ? drawn : [element("li", {}, "No patch.")]));
+  });
+}
+
+if (exampled) {
+  exampled.addEventListener("change", showExamples);
+  for (const all of document.querySelectorAll("#examples a[data-correct]")) {
+    all.addEventListener("click", () => {
+      form.reset();
+      form.elements.run.value = exampled.value;
+      form.elements.correct.value = all.dataset.correct;
+      form.elements.located.value = all.dataset.located;
+    });
+  }
+  showExamples();
+}
