@@ -27,7 +27,7 @@ def test_one_sample_shows_the_models_of_both_studies(page):
     page.wait_for_function("document.querySelectorAll('#panels canvas').length === 5")
     address = page.url
     page.keyboard.press("Escape")
-    page.wait_for_url(lambda url: "sample" not in url)
+    page.wait_for_url(lambda url: "#sample" not in url)
     page.goto(address)
     page.locator("#viewer").wait_for(state="visible")
 
