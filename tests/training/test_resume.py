@@ -173,6 +173,7 @@ from lesionlens.training.fit import fit
 
 torch.set_num_threads(1)
 home = Path(sys.argv[1])
+(home / "started").touch()  # importing torch is not worth killing
 record = home / "record.json"
 count = 32
 labels = np.arange(count) % 5
@@ -201,20 +202,31 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     def start(home: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-c", SCRIPT, str(home)], stderr=subprocess.PIPE)
 
+    def wait_for(path: Path, before: bytes | None, process: subprocess.Popen[bytes]) -> None:
+        """Until the file is there with another content; importing torch is not worth killing."""
+        until = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < until:
+            if path.exists() and path.read_bytes() != before:
+                return
+            time.sleep(0.005)
+
     calm, wild = tmp_path / "calm", tmp_path / "wild"
     calm.mkdir()
     wild.mkdir()
     process = start(calm)
     assert process.wait(300) == 0, process.stderr.read().decode() if process.stderr else ""
-    chance = random.Random(0)
-    for _ in range(5):
+    chance, ends_by = random.Random(0), list[int]()
+    record = wild / "record.json"
+    for kill in range(5):
+        before = record.read_bytes() if record.exists() else None
         process = start(wild)
-        began = time.monotonic()
-        while not (wild / "run").exists() and process.poll() is None and time.monotonic() < began + 60:
-            time.sleep(0.02)  # importing torch is not worth killing
-        time.sleep(chance.uniform(0.1, 2.0))
+        # The first two die before an epoch is recorded, the others some time after the next one.
+        wait_for(record if kill > 1 else wild / "started", before, process)
+        time.sleep(chance.uniform(0.0, 0.2))
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        ends_by.append(process.wait())
+        (wild / "started").unlink(missing_ok=True)
+    assert ends_by.count(-signal.SIGKILL) > 2
     process = start(wild)
     assert process.wait(300) == 0, process.stderr.read().decode() if process.stderr else ""
     ends = [json.loads((home / "record.json").read_text()) | {"seconds": 0} for home in (calm, wild)]
