@@ -9,6 +9,7 @@ from torchvision import models
 
 from lesionlens import config
 from lesionlens.training.backbones import BACKBONES, Level, build, cam_layer
+from lesionlens.training.weights import ORIGIN
 
 LEVELS: tuple[Level, ...] = ("pixels", "stem", "unit2", "pooled")
 # Convolutions in stem, unit 2 and unit 1.
@@ -94,3 +95,8 @@ def test_weights_of_another_network_are_refused() -> None:
 
 def test_every_backbone_can_be_configured() -> None:
     assert set(get_args(config.Backbone)) == set(BACKBONES)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_first_weights_are_torchvisions_first_imagenet_weights(name: str) -> None:
+    assert models.get_model_weights(name)["IMAGENET1K_V1"].url == ORIGIN + BACKBONES[name].weights
