@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from safetensors import safe_open
 
 from lesionlens.config import TrainingConfig
@@ -113,9 +114,10 @@ def test_the_key_follows_everything_that_decides_the_values(
         FeatureCache(tmp_path, plain, make_training(exact=True)).key(model, "stem"),
         FeatureCache(tmp_path, Inputs(patches, "train", torch.device("meta")), make_training()).key(model, "stem"),
     ]
-    monkeypatch.setattr(torch, "__version__", "0.0.1")
-    changed.append(key(plain))
-    monkeypatch.undo()
+    for library in (torch, torchvision):
+        monkeypatch.setattr(library, "__version__", "0.0.1")
+        changed.append(key(plain))
+        monkeypatch.undo()
     monkeypatch.setattr(model, "backbone", "other")
     changed.append(key(plain))
     monkeypatch.undo()

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
+import torchvision
 from torch import Tensor
 
 from lesionlens.config import TrainingConfig
@@ -38,11 +39,12 @@ class FeatureCache:
 
     def key(self, model: Classifier, level: Level) -> str:
         """Digest of patches, their size and normalisation, backbone, weights up to the level, level, and how it is
-        computed and stored: type, order of axes, batch, kind of device, version of torch.
+        computed and stored: type, order of axes, batch, kind of device, versions of torch and torchvision.
         """
         weights = state_digest(stages_between(model, "pixels", level))
-        how = [self.dtype, self.exact, BUILD_BATCH, self.inputs.device.type, str(torch.__version__)]
-        return digest("features", self._source, model.backbone, weights, level, how)
+        how = [self.dtype, self.exact, BUILD_BATCH, self.inputs.device.type]
+        libraries = [str(torch.__version__), str(torchvision.__version__)]
+        return digest("features", self._source, model.backbone, weights, level, how, libraries)
 
     def get(self, model: Classifier, levels: Sequence[Level]) -> dict[Level, Tensor]:
         """Features [patches, ...] in the storage type, memory-mapped; missing or damaged ones are built.
