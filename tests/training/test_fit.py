@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lesionlens.config import RunConfig, TrainingConfig
-from lesionlens.records import EpochResult, PatchArrays, Statistics
+from lesionlens.records import Checkpoint, EpochResult, PatchArrays, Statistics
 from lesionlens.training.backbones import BACKBONES, UNITS
 from lesionlens.training.checkpoints import read_checkpoint
 from lesionlens.training.epochs import batches, reproducible
@@ -23,7 +23,6 @@ from lesionlens.training.predict import load_model
 from lesionlens.training.sources import flipped_and_turned
 from lesionlens.training.stopping import Stopper
 from lesionlens.training.strategies import HEAD_1_2, PHASES, parameter_groups, rule_of
-from lesionlens.training.weights import initial_model
 
 Make = Callable[..., PatchArrays]
 MakeRun = Callable[..., RunConfig]
@@ -38,22 +37,27 @@ def figures(results: list[EpochResult]) -> list[tuple[float, float, float]]:
 def test_each_phase_trains_its_units_and_leaves_the_rest_as_it_was(
     name: str, tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
 ) -> None:
-    """Parameters and buffers of frozen units are bit-identical after every phase; trained ones all moved."""
-    patches, run, training = make_patches(size=64 if name == "efficientnet_b0" else 32), make_run(name), make_training()
-    inputs = Inputs(patches, "train", torch.device("cpu"))
-    before = initial_model(run, training, 5, inputs, inputs.rows("train")).state_dict()
-    for result in fit(run, training, patches, tmp_path / "run", tmp_path / "cache", "cpu"):
-        after = read_checkpoint(tmp_path / "run", result.checkpoints[1]).model
+    """Every epoch in a run that resumes after the one before: what never trained has the first bits, the rest moves."""
+    patches, run = make_patches(size=64 if name == "efficientnet_b0" else 32), make_run(name)
+    training = make_training(epochs=2)
+    first = first_model(run, training, patches).state_dict()
+    best = before = first
+    known: tuple[Checkpoint, ...] = ()
+    for number in range(1, 7):
+        result = next(fit(run, training, patches, tmp_path / "run", tmp_path / "cache", "cpu", known))
+        assert (result.epoch, result.phase) == (number, (number + 1) // 2)
         trained = PHASES["gradual"][result.phase - 1].units
-        assert set(result.rates) >= {"head"} and {key.split(".")[0] for key in result.rates} == set(trained)
-        for key, tensor in after.items():
-            same = torch.equal(tensor, before[key])
-            if key.split(".")[0] not in trained:
-                assert same, f"{key} changed in phase {result.phase}"
-            elif key.endswith("weight"):
-                assert not same, f"{key} did not change in phase {result.phase}"
+        assert {key.split(".")[0] for key in result.rates} == set(trained)
+        after = read_checkpoint(tmp_path / "run", result.checkpoints[1]).model
         assert {key.split(".")[0] for key in after} == set(UNITS)
-        before = after
+        start = best if number % 2 else before  # a phase starts from the best epoch of the phase before
+        for key, tensor in after.items():
+            if key.split(".")[0] in trained:
+                assert not torch.equal(tensor, start[key]), f"{key} did not change in epoch {number}"
+            else:
+                assert torch.equal(tensor, first[key]), f"{key} changed in epoch {number}"
+        before, known = after, result.checkpoints
+        best = read_checkpoint(tmp_path / "run", known[0]).model
 
 
 @pytest.mark.parametrize(
@@ -230,21 +234,36 @@ def test_a_phase_starts_from_the_best_of_the_phase_before(
 
 
 def test_batch_norm_of_the_frozen_half_can_be_left_in_training(
-    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining, caplog: pytest.LogCaptureFixture
 ) -> None:
     patches, run = make_patches(), make_run("resnet18", "simultaneous")
-    key = "stem.bn1.running_mean"
 
-    def after(mode: str) -> tuple[Tensor, float]:
+    def after(mode: str) -> tuple[dict[str, Tensor], float]:
         training = make_training(frozen_bn=mode)
         result = next(iter(fit(run, training, patches, tmp_path / mode, tmp_path / "cache", "cpu")))
-        return read_checkpoint(tmp_path / mode, result.checkpoints[1]).model[key], result.train_loss
+        model = read_checkpoint(tmp_path / mode, result.checkpoints[1]).model
+        return {key: tensor for key, tensor in model.items() if key.startswith("stem.")}, result.train_loss
 
     drifted, other_loss = after("train")
     assert not (tmp_path / "cache").exists()  # nothing constant to keep
+    assert "no features are stored, its frozen batch normalisation normalises by the batch" in caplog.text
     kept, loss = after("eval")
-    assert not torch.equal(drifted, kept)
+    moved = {key for key in kept if not torch.equal(drifted[key], kept[key])}
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    assert moved == {key for key in kept if key.endswith(statistics)}
     assert other_loss != loss
+
+
+def test_a_gpu_without_room_fails_its_run_and_says_what_helps(
+    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object) -> float:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr("lesionlens.training.fit.train_epoch", full)
+    expected = r"run resnet18 gradual batch 16 .* more memory than the GPU has free.*2\.00 GiB.*runs_per_device"
+    with pytest.raises(TrainingError, match=expected):
+        next(fit(make_run(), make_training(), make_patches(), tmp_path / "run", None, "cpu"))
 
 
 def test_the_checkpoint_gives_the_network_back(

@@ -61,9 +61,15 @@ def fit(
 
     Same configuration, seed, patches and machine: same bits on the CPU. Losses are means over patches.
     Raises TrainingError: DivergedError for a NaN or infinite loss, WeightsMissingError, CheckpointError and
-    others for a full disk; ValueError if the training or the validation part is empty.
+    others for a full disk or a full GPU; ValueError if the training or the validation part is empty.
     """
-    yield from _Fit(run, training, patches, folder, cache, torch.device(choose_device(device))).epochs(resume)
+    try:
+        yield from _Fit(run, training, patches, folder, cache, torch.device(choose_device(device))).epochs(resume)
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"run {run.title} takes more memory than the GPU has free: {error}. Lower execution.runs_per_device, end "
+            "what else uses the GPU or leave this batch size out, then run again"
+        ) from error
 
 
 def first_model(run: RunConfig, training: TrainingConfig, patches: PatchArrays) -> Classifier:
