@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import LayerGradCam
+from pytorch_grad_cam import ScoreCAM
+from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
 from torch import nn
 
 from lesionlens.evaluation import closed_form
 from lesionlens.evaluation.cam import METHODS, reference_grids
-from lesionlens.training.backbones import BACKBONES, Classifier, Layer, build, cam_layer
+from lesionlens.training.backbones import BACKBONES, Classifier, Layer, Stages, build, cam_layer
 
 SIDE = 64
 CLASSES = np.array([0, 3, 1])
@@ -93,6 +95,78 @@ def test_every_method_gives_raw_grids_and_leaves_the_model_as_it_was(method: str
     torch.testing.assert_close(model(batch).detach(), before)
 
 
+@pytest.mark.parametrize("layer", ["block", "conv"])
+@pytest.mark.parametrize("method", list(METHODS))
+def test_a_sample_is_explained_alike_alone_and_in_a_batch(method: str, layer: Layer) -> None:
+    model, batch = narrow(), pixels()
+    place = cam_layer(model, layer)
+    together = reference_grids(model, place, batch, CLASSES, method)  # type: ignore[arg-type]
+    for row in range(3):
+        alone = reference_grids(model, place, batch[row : row + 1], CLASSES[row : row + 1], method)  # type: ignore[arg-type]
+        np.testing.assert_allclose(together[row], alone[0], atol=1e-4 * np.abs(together[row]).max())
+
+
+@pytest.mark.parametrize("layer", ["block", "conv"])
+def test_ablation_cam_is_its_published_formula(layer: Layer) -> None:
+    """Share of the class's score that is lost when a channel is set to zero, as the channel's weight."""
+    model, batch = narrow(), pixels()
+    place = cam_layer(model, layer)
+    found = reference_grids(model, place, batch, CLASSES, "ablation_cam")
+    with torch.no_grad():
+        for row, label in enumerate(CLASSES):
+            activations, whole = with_channel(model, place, batch[row : row + 1], None)
+            weights = [
+                (whole[label] - with_channel(model, place, batch[row : row + 1], channel)[1][label]) / whole[label]
+                for channel in range(len(activations))
+            ]
+            expected = torch.einsum("c,chw->hw", torch.stack(weights), activations).numpy()
+            np.testing.assert_allclose(found[row], expected, atol=1e-4 * np.abs(expected).max())
+
+
+def with_channel(
+    model: Classifier, place: nn.Module, image: torch.Tensor, channel: int | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The layer's activations [c, h, w] and the logits, one channel set to zero."""
+    seen: list[torch.Tensor] = []
+
+    def ablate(_module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+        changed = output.clone()
+        if channel is not None:
+            changed[:, channel] = 0
+        seen.append(changed)
+        return changed
+
+    handle = place.register_forward_hook(ablate)
+    logits = model(image)
+    handle.remove()
+    return seen[0][0], logits[0]
+
+
+def test_eigen_cam_rises_with_the_activation_and_is_the_packages_up_to_sign() -> None:
+    model, batch = calibrated("resnet18"), pixels()
+    place = cam_layer(model, "block")
+    with torch.no_grad():
+        activations = closed_form.forward(model, "block", batch).layer.numpy()
+    grids = reference_grids(model, place, batch, CLASSES, "eigen_cam")
+    for grid, packages, seen in zip(grids, get_2d_projection(activations), activations, strict=True):
+        assert np.corrcoef(grid.ravel(), seen.sum(axis=0).ravel())[0, 1] > 0
+        np.testing.assert_allclose(np.abs(grid), np.abs(packages), atol=1e-4 * np.abs(grid).max())
+
+
+def test_score_cam_holds_the_masks_of_one_image_and_keeps_no_activations(monkeypatch: pytest.MonkeyPatch) -> None:
+    weigh, asked = ScoreCAM.get_cam_weights, []
+
+    def spy(self: ScoreCAM, inputs: torch.Tensor, *rest: object) -> np.ndarray:
+        weights = weigh(self, inputs, *rest)
+        asked.append((len(inputs), len(self.activations_and_grads.activations)))
+        return weights
+
+    monkeypatch.setattr(ScoreCAM, "get_cam_weights", spy)
+    model = tiny()
+    reference_grids(model, model[1], pixels(), CLASSES % 3, "score_cam")
+    assert asked == [(1, 0)] * 3
+
+
 def test_raw_grids_keep_what_lies_below_zero() -> None:
     model = tiny()
     grids = reference_grids(model, model[1], pixels(), CLASSES % 3, "grad_cam")
@@ -117,6 +191,19 @@ def test_an_unknown_method_is_named() -> None:
     model = tiny()
     with pytest.raises(ValueError, match="no activation-map method 'sobel'"):
         reference_grids(model, model[1], pixels(), CLASSES, "sobel")  # type: ignore[arg-type]
+
+
+def narrow() -> Classifier:
+    """VGG's last block and pooling behind a few channels: what methods need that run once per channel."""
+    torch.set_num_threads(1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        unit1 = nn.Sequential(nn.Conv2d(6, 40, 3, padding=1), nn.BatchNorm2d(40), nn.ReLU())
+        stem = nn.Sequential(nn.Conv2d(3, 6, 3, stride=16, padding=1), nn.ReLU())
+        pool = nn.Sequential(nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        model = Classifier("narrow", Stages(stem, nn.Identity(), unit1, pool, "0", 40), 5)
+        nn.init.normal_(unit1[1].weight)
+        return model.eval()
 
 
 def tiny() -> nn.Sequential:
