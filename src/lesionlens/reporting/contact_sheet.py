@@ -5,8 +5,9 @@ from typing import Any
 
 from lesionlens.data.stored import unpack_mask, unpack_pixels
 from lesionlens.records import ReportData
-from lesionlens.reporting.gallery import outline, webp
+from lesionlens.reporting.gallery import outline
 from lesionlens.reporting.models import Row, frame
+from lesionlens.reporting.pictures import webp
 from lesionlens.reporting.wording import PARTS, count, plain
 
 

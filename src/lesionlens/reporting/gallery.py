@@ -1,27 +1,29 @@
 """What the gallery shows, as compact JSON: images at display size, outlines as paths, maps as small numbers."""
 
 import base64
-import io
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from PIL import Image
 from skimage.measure import approximate_polygon, find_contours
 
 from lesionlens.data.stored import unpack_mask, unpack_pixels
 from lesionlens.records import ReportData
 from lesionlens.reporting.models import Model, frame, lookup
+from lesionlens.reporting.pictures import pictures
 
-QUALITY = 72
+BYTES = 12_000_000
+"""What a gallery may take of a page of 15 MB: charts, tables and contact sheets need well under 3."""
 TOLERANCE = 0.4
-UNKNOWN = "unknown"
 
 
 def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
     """`runs`, `classes`, `samples` in the record's order; per sample one result per model.
+
+    Pictures take what the rest leaves of BYTES; `reduced`: at less than the usual quality.
 
     A sample: key (permanent), image (WebP data URI), size, outline (SVG path in pixels, '' for background), and
     results by run id with the scaled map as base64 of uint8 [rows x cols].
@@ -32,30 +34,35 @@ def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
     results = frame(data, "sample_results").filter(pl.col("run_id").is_in(list(known)))
     by_patch = results.partition_by("patch_id", as_dict=True, maintain_order=True)
     maps = _maps(data, results)
-    samples = []
+    samples, patches = [], []
     for row in frame(data, "gallery").iter_rows(named=True):
         found = by_patch.get((row["patch_id"],))
         if found is not None:
-            samples.append(_sample(row, found.to_dicts(), names, maps))
+            patches.append(unpack_pixels(row["pixels"]))
+            samples.append(_sample(row, len(patches[-1]), found.to_dicts(), names, maps))
+    images, reduced = pictures(patches, BYTES - len(json.dumps(samples)))
     return {
         "runs": [
             {"id": model.run_id, "title": model.title, "short": model.short, "series": model.series % 8}
             for model in known.values()
         ],
         "classes": [{"code": code, "name": name} for code, name in names.items()],
-        "samples": samples,
+        "samples": [sample | {"image": image} for image, sample in zip(images, samples, strict=True)],
+        "reduced": reduced,
     }
 
 
 def _sample(
-    row: dict[str, Any], results: list[dict[str, Any]], names: dict[str, str], maps: dict[tuple[int, int], Any]
+    row: dict[str, Any],
+    size: int,
+    results: list[dict[str, Any]],
+    names: dict[str, str],
+    maps: dict[tuple[int, int], Any],
 ) -> dict[str, Any]:
     first = results[0]
-    pixels = unpack_pixels(row["pixels"])
-    size = len(pixels)
     return {
+        "image": "",
         "key": first["patch_key"],
-        "image": webp(pixels),
         "size": size,
         "outline": outline(unpack_mask(row["mask"], size)) if row["mask"] is not None else "",
         "code": first["true_code"],
@@ -93,13 +100,6 @@ def _facts(row: dict[str, Any]) -> list[list[str]]:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
-
-
-def webp(pixels: NDArray[np.uint8]) -> str:
-    """A grey patch uint8 [s, s] as a WebP data URI."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "WEBP", quality=QUALITY, method=4)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def outline(mask: NDArray[np.bool_]) -> str:

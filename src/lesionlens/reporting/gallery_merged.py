@@ -21,8 +21,10 @@ def merged_gallery(parts: Sequence[Shown]) -> dict[str, Any]:
     runs: list[dict[str, Any]] = []
     classes: dict[str, dict[str, str]] = {}
     samples: dict[tuple[str, str], dict[str, Any]] = {}
+    reduced = False
     for data, name, models in parts:
         found, number = gallery(data, models), data.study["id"]
+        reduced = reduced or found["reduced"]
         for run in found["runs"]:
             title = f"{run['title']} · {name}"
             runs.append(run | {"id": f"{number}.{run['id']}", "title": title, "series": len(runs) % 8})
@@ -31,4 +33,4 @@ def merged_gallery(parts: Sequence[Shown]) -> dict[str, Any]:
             key = sample["key"] if len(sets) == 1 else f"{name}: {sample['key']}"
             kept = samples.setdefault((str(data.study["patch_set_digest"]), key), sample | {"key": key, "results": {}})
             kept["results"] |= {f"{number}.{run}": result for run, result in sample["results"].items()}
-    return {"runs": runs, "classes": list(classes.values()), "samples": list(samples.values())}
+    return {"runs": runs, "classes": list(classes.values()), "samples": list(samples.values()), "reduced": reduced}
