@@ -29,19 +29,23 @@ Advance = Callable[[int, int | None], None]
 
 
 class Stage:
-    """Counts of one stage of work; may be advanced from any thread."""
+    """Counts of one stage of work; may be advanced from any thread.
 
-    def __init__(self, title: str, unit: str, total: int | None) -> None:
+    done: what was done before, and so says nothing of the pace. at_most: the work may end before its total.
+    """
+
+    def __init__(self, title: str, unit: str, total: int | None, done: int = 0, at_most: bool = False) -> None:
         self.title = title
         self.unit = unit
         self.total = total
-        self.done = 0
+        self.done = self._before = done
+        self.at_most = at_most
         self._started = time.monotonic()
-        self._seen: deque[tuple[float, int]] = deque([(self._started, 0)])
+        self._seen: deque[tuple[float, int]] = deque([(self._started, done)])
         self._lock = threading.Lock()
 
     def advance(self, done: int, total: int | None = None) -> None:
-        """Set how much is done, and of how much. `done` counts from the start of the stage, not from the last call."""
+        """Set how much is done in all, and of how much."""
         with self._lock:
             self.done = done
             self.total = self.total if total is None else total
@@ -64,7 +68,7 @@ class Stage:
         speed = f"{rate:.3g} {self.unit}/s" if rate >= 1 else f"{1 / rate:.3g} s each"
         if self.total is None or self.total <= self.done:
             return speed
-        return f"{speed}, {span((self.total - self.done) / rate)} left"
+        return f"{speed}, {'at most ' if self.at_most else ''}{span((self.total - self.done) / rate)} left"
 
     def count(self) -> str:
         """How much of how much."""
@@ -83,7 +87,7 @@ class Stage:
     def verdict(self, finished: bool) -> str:
         """How the stage ended. A stage that stops before its total (early stopping) is finished all the same."""
         if finished:
-            return f"{self.title}: {self.done} {self.unit} in {span(time.monotonic() - self._started)}"
+            return f"{self.title}: {self.done - self._before} {self.unit} in {span(time.monotonic() - self._started)}"
         return f"{self.title}: stopped at {self.count()}"
 
 
@@ -98,12 +102,14 @@ def span(seconds: float) -> str:
 
 
 @contextmanager
-def stage(title: str, unit: str = "items", total: int | None = None) -> Iterator[Advance]:
-    """Show the progress of the work inside; yields `advance(done, total)`.
+def stage(
+    title: str, unit: str = "items", total: int | None = None, done: int = 0, at_most: bool = False
+) -> Iterator[Advance]:
+    """Show the progress of the work inside, `done` of it before; yields `advance(done, total)`.
 
     Stages may follow one another, lie inside one another, or run in several threads at once.
     """
-    current = Stage(title, unit, total)
+    current = Stage(title, unit, total, done, at_most)
     shown = _bar(current) if _terminal() else _lines(current)
     with moving(current.standing), shown as advance:
         yield advance
@@ -179,7 +185,9 @@ class Display:
             if self._progress is None:
                 self._progress = _bars(_console())
                 self._progress.start()
-            return self._progress.add_task(current.title, total=current.total, count=current.count(), pace="")
+            return self._progress.add_task(
+                current.title, total=current.total, completed=current.done, count=current.count(), pace=""
+            )
 
     def update(self, task: TaskID, current: Stage) -> None:
         """Move a bar."""

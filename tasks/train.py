@@ -59,7 +59,8 @@ def _fit(engine: Engine, run_id: int, title: str, device: str, mine: Lease) -> N
     paths, wanted = home().ensure(), Wanted()
     folder = folder_of(paths.checkpoints, run.digest)
     most = run.training.stopping.max_epochs * (3 if run.config.strategy == "gradual" else 1)
-    with stage(f"train {title}", total=most, unit="epochs") as advance:
+    trained = max((each.epoch for each in resume), default=0)
+    with stage(f"train {title}", "epochs", most, done=trained, at_most=True) as advance:
         for result in fit(run.config, run.training, patches, folder, paths.cache, device, resume):
             mine.check()
             with engine.begin() as connection:

@@ -54,6 +54,16 @@ def test_rate_and_time_left_follow_the_latest_past(clock: list[float]) -> None:
     assert current.line() == "cut patches: 120/1000 images, 10 s each, 2 h 26 min left"
 
 
+def test_a_stage_that_goes_on_from_a_count_knows_its_own_pace(clock: list[float]) -> None:
+    """A resumed run; early stopping may end it before the epochs it may have."""
+    current = progress.Stage("train", "epochs", 300, done=40, at_most=True)
+    assert current.line() == "train: 40/300 epochs"
+    clock[0] += 10
+    current.advance(41)
+    assert current.line() == "train: 41/300 epochs, 10 s each, at most 43 min 10 s left"
+    assert current.verdict(finished=True) == "train: 1 epochs in 10 s"
+
+
 def test_a_stage_without_a_total_has_a_rate_and_no_end(clock: list[float]) -> None:
     current = progress.Stage("read", "rows", None)
     clock[0] += 1

@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from prefect.logging import disable_run_logger
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from db import read, write
 from lesionlens.config import ExecutionConfig, RunConfig, StoppingConfig, TrainingConfig
 from lesionlens.identity import digest
-from lesionlens.records import Box, DatasetIndex, Image, Label, Lesion, Patch, Statistics
+from lesionlens.records import Box, DatasetIndex, EpochResult, Image, Label, Lesion, Patch, Statistics
 from lesionlens.training.backbones import Classifier
 from lesionlens.training.fit import first_model
 from tasks.patches import patches_of
+from tasks.progress import Stage
 from tasks.train import Outcome, train_run
 
 LABELS = (
@@ -147,3 +148,34 @@ def test_the_end_of_a_run_says_what_it_takes_on_disk(
     size = sum(path.stat().st_size for path in (tmp_path / "checkpoints").rglob("*.safetensors"))
     assert f"on disk: its checkpoints {size / 1e9:.2f} GB, those of all runs {size / 1e9:.2f} GB" in caplog.text
     assert "feature cache" in caplog.text
+
+
+def test_a_resumed_run_shows_its_own_pace_and_at_most_how_long(
+    engine: Engine,
+    plan: Callable[..., list[int]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two of six epochs are done, then the record is out of reach."""
+    monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path))
+    (run,) = plan(run_of("resnet18", strategy="gradual"))
+    lines, saved = list[str](), write.save_epoch
+
+    def failing(connection: Connection, run_id: int, result: EpochResult) -> None:
+        if result.epoch == 3:
+            raise RuntimeError("stop")
+        saved(connection, run_id, result)
+
+    def watched(self: Stage, done: int, total: int | None = None) -> None:
+        lines.append(self.line())
+        advance(self, done, total)
+        lines.append(self.line())
+
+    advance = Stage.advance
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="stop"):
+        patch.setattr(write, "save_epoch", failing)
+        train(run)
+    monkeypatch.setattr(Stage, "advance", watched)
+    assert train(run) == ["finished"]
+    assert lines[0].endswith(": 2/6 epochs")
+    assert ": 3/6 epochs" in lines[1] and ", at most " in lines[1]
