@@ -1,7 +1,10 @@
 """Real files of CBIS-DDSM, and a small data set in the Kaggle layout whose every part a test can spoil."""
 
 import csv
+import random
 import shutil
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -143,6 +146,27 @@ def write_dicom(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16], **ta
         setattr(file, name, value)
     path.parent.mkdir(parents=True, exist_ok=True)
     file.save_as(path, enforce_file_format=True)
+
+
+def write_tiff(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16], white_is_zero: bool) -> None:
+    """An uncompressed grey TIFF of one strip, written field by field: Pillow can't write white as zero."""
+    height, width = pixels.shape
+    data = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
+    fields = {256: width, 257: height, 258: 8 * pixels.itemsize, 259: 1, 262: 0 if white_is_zero else 1}
+    fields |= {273: 8 + 2 + 9 * 12 + 4, 277: 1, 278: height, 279: len(data)}
+    table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields.items())
+    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(fields)) + table + bytes(4) + data)
+
+
+def damaged(whole: bytes, count: int) -> Iterator[bytes]:
+    """A file with some of its bytes changed, behind the first 132, or its end cut off; seeded."""
+    chance = random.Random(0)
+    start = 132 if whole[128:132] == b"DICM" else 0
+    for _ in range(count):
+        data = bytearray(whole)
+        for _ in range(chance.choice((1, 1, 2, 5))):
+            data[chance.randrange(start, min(len(data), 1000))] = chance.randrange(256)
+        yield bytes(data[: chance.randrange(len(data))] if chance.random() < 0.2 else data)
 
 
 @dataclass

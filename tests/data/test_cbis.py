@@ -1,14 +1,17 @@
 """The Kaggle edition: tables, roles, joins, and what happens when they are spoilt."""
 
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lesionlens.config import BackgroundConfig, DataConfig, StudyConfig
 from lesionlens.data.cbis import read_kaggle as read_index
 from lesionlens.data.dicom_info import read_dicom_info, role_of
-from lesionlens.records import DatasetIndex
+from lesionlens.data.patch_set import build_patches
+from lesionlens.records import DatasetIndex, Exclusion
 
 from .conftest import Kaggle
 
@@ -138,6 +141,20 @@ def test_a_series_folder_linked_from_elsewhere_is_refused(kaggle: Kaggle, tmp_pa
     (root / "jpeg").symlink_to(tmp_path / "jpeg")
     with pytest.raises(ValueError, match="link that leaves"):
         read_index(root)
+
+
+def test_a_name_that_is_not_utf8_costs_its_own_lesion(kaggle: Kaggle) -> None:
+    """The record holds UTF-8; what can't be written down there must not end the study."""
+    image, mask, whole = (kaggle.case(f"P_0000{n}") for n in range(3))
+    root = kaggle.finish()
+    for path in (kaggle.full_path(image), kaggle.mask_path(mask)):
+        path.rename(os.fsdecode(os.fsencode(path.parent) + b"/\xff.png"))
+    index = read_index(root)
+    assert all((i.path + str(index.digest)).encode() for i in index.images)
+    config = StudyConfig(data=DataConfig(root=root), background=BackgroundConfig(size=40, train=1, test=1))
+    left_out = {e.lesion_key: e.reason for e in build_patches(index, root, config) if isinstance(e, Exclusion)}
+    assert left_out == {f"{image}_1": "image_refused", f"{mask}_1": "mask_missing"}
+    assert f"{whole}_1" in {lesion.key for lesion in index.lesions}
 
 
 def test_spoilt_tables_stop_everything_with_file_line_and_remedy(kaggle: Kaggle) -> None:

@@ -1,5 +1,6 @@
 """DICOM files and the DICOM edition, in every tree that a download makes: real files, written by pydicom."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from lesionlens.data.patch_set import build_patches
 from lesionlens.data.picture import UnusableImageError
 from lesionlens.records import DatasetIndex, Exclusion, Patch
 
-from .conftest import Kaggle, write_dicom
+from .conftest import Kaggle, damaged, write_dicom
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR UI")  # readable names stand for series here
 
@@ -71,6 +72,8 @@ def test_spoilt_dicom_files_are_told_apart(tmp_path: Path) -> None:
         ({"PixelRepresentation": 1}, "one unsigned grey frame"),
         ({"BitsStored": 6}, "6 bits stored"),
         ({"Rows": 0}, "tells no size"),
+        ({"Rows": [60, 60]}, "Rows in its header is no number"),
+        ({"SamplesPerPixel": 3, "PlanarConfiguration": 0, "Rows": 20}, "several samples"),
     ):
         write_dicom(path, RAMP, **tags)
         found = refused(tmp_path)
@@ -216,6 +219,30 @@ def test_a_folder_without_case_files_or_without_dicom_is_named(both: Kaggle, tmp
     shutil.move(tmp_path / "csv", tmp_path / "empty/csv")
     with pytest.raises(ValueError, match="holds no DICOM file"):
         read_dicom_edition(tmp_path / "empty")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_headers_and_names_cost_their_own_files(
+    both: Kaggle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = edition(both, tmp_path / "dicom", "flat")
+    (full,) = root.rglob("Calc-Test_P_00002_LEFT_CC-full/*.dcm")
+    whole = full.read_bytes()
+    full.rename(os.fsdecode(os.fsencode(full.parent) + b"/\xff.dcm"))
+    (root / "circle.dcm").symlink_to(root / "circle.dcm")
+    index = read_dicom_edition(root)
+    assert index.exclusions == ()
+    study = StudyConfig(data=DataConfig(root=root), background=BackgroundConfig(size=40, train=1, test=1))
+    items = build_patches(index, root, study)
+    reasons = {e.lesion_key: e.reason for e in items if isinstance(e, Exclusion)}
+    assert reasons["Calc-Test_P_00002_LEFT_CC_1"] == "image_refused"
+    assert r"udcff.dcm' is not a plain path in UTF-8" in caplog.text
+    assert "circle.dcm: links in a circle" in caplog.text
+    for n, data in enumerate(damaged(whole, 200)):
+        (root / f"damaged-{n}").mkdir()
+        (root / f"damaged-{n}/1.dcm").write_bytes(data)
+    found = {e.lesion_key for e in read_dicom_edition(root).exclusions}
+    assert found <= {"Calc-Test_P_00002_LEFT_CC_1"}  # several files say that they are its mammogram
 
 
 def test_a_link_out_of_the_tree_is_not_followed(both: Kaggle, tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesionlens.data.images import image_size, inside, read_picture
+from lesionlens.data.images import image_size, inside, read_picture, spelt
 from lesionlens.data.picture import UnusableImageError
+
+from .conftest import damaged, write_dicom, write_tiff
 
 
 def refused(root: Path, relative: str) -> str:
@@ -93,3 +95,45 @@ def test_a_bilevel_mask_is_black_and_white(tmp_path: Path) -> None:
     mask = np.indices((9, 7)).sum(axis=0) % 2 > 0
     Image.fromarray(mask).save(tmp_path / "mask.png")
     np.testing.assert_array_equal(read_picture(tmp_path, "mask.png").pixels, mask * 255)
+
+
+@pytest.mark.parametrize(("bits", "top"), [(8, 255), (16, 65535)])
+def test_a_tiff_in_which_white_is_zero_is_turned_over(tmp_path: Path, bits: int, top: int) -> None:
+    ramp = np.arange(48).reshape(6, 8).astype(np.uint8 if bits == 8 else np.uint16)
+    for white_is_zero in (False, True):
+        write_tiff(tmp_path / "a.tif", ramp, white_is_zero)
+        picture = read_picture(tmp_path, "a.tif")
+        assert picture.top == top
+        np.testing.assert_array_equal(picture.pixels, top - ramp if white_is_zero else ramp)
+
+
+def test_names_that_the_system_cannot_follow_cost_their_own_sample(jpeg: Path) -> None:
+    (jpeg.parent / "circle.jpg").symlink_to(jpeg.parent / "circle.jpg")
+    assert refused(jpeg.parent, "circle.jpg") == "unreadable"
+    assert refused(jpeg.parent, "x" * 300 + ".jpg") == "unreadable"
+    assert refused(jpeg.parent, "a.jpg/b.jpg") == "missing"
+    assert refused(jpeg.parent, spelt("a\udcff.jpg")) == "refused"
+    assert spelt("\u00a0ä.jpg") == "\u00a0ä.jpg"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["a.png", "deep.png", "a.jpg", "a.tif", "deep.tif", "lzw.tif", "a.dcm"])
+def test_whatever_is_damaged_a_file_is_read_or_refused_in_words(tmp_path: Path, name: str) -> None:
+    """No damage ends a study, and every detail can be stored: text without NUL, in UTF-8."""
+    grey = np.random.default_rng(0).integers(0, 256, (24, 20), dtype=np.uint8)
+    if name == "a.dcm":
+        write_dicom(tmp_path / name, grey.astype(np.uint16) * 16, BitsStored=12, HighBit=11, PatientID="P_00001")
+    else:
+        deep = grey if name[0] == "a" else grey.astype(np.uint16) * 257
+        Image.fromarray(deep).save(tmp_path / name, **({"compression": "tiff_lzw"} if name == "lzw.tif" else {}))
+    outcomes = set()
+    for data in damaged((tmp_path / name).read_bytes(), 400):
+        (tmp_path / "x").write_bytes(data)
+        try:
+            picture = read_picture(tmp_path, "x")
+            assert len(picture.shape) == 2 and picture.pixels.max() <= picture.top
+            outcomes.add("read")
+        except UnusableImageError as error:
+            assert "\0" not in error.detail and error.detail.encode()
+            outcomes.add(error.reason)
+    assert outcomes >= {"read", "unreadable"}

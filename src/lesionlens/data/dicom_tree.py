@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lesionlens.data.dicom import is_dicom, read_header
 from lesionlens.data.dicom_info import FileInfo, role_of
-from lesionlens.data.images import inside
+from lesionlens.data.images import inside, spelt
 from lesionlens.data.picture import UnusableImageError
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,8 @@ class DicomTree:
             log.warning("%s", error.detail)
         self._series[series].append(path)
         self._info[path] = info
-        self._identity[path] = (f"{series}/{Path(path).name}", (self.root / path).lstat().st_size)
+        size = os.lstat(self.root / path).st_size if os.path.lexists(self.root / path) else 0
+        self._identity[path] = (f"{series}/{Path(path).name}", size)
 
 
 def find_case_files(root: Path) -> Path:
@@ -82,4 +83,4 @@ def _files(root: Path) -> Iterator[str]:
     for folder, _, names in os.walk(root):
         for name in names:
             if not name.lower().endswith((".csv", ".json", ".txt", ".sha256", ".partial", ".xml", ".html")):
-                yield (Path(folder) / name).relative_to(root).as_posix()
+                yield spelt((Path(folder) / name).relative_to(root).as_posix())

@@ -12,18 +12,34 @@ from lesionlens.data.picture import BROKEN, MAX_PIXELS, Picture, UnusableImageEr
 FORMATS = ("JPEG", "PNG", "TIFF")
 GREY = ("1", "L", "LA", "RGB", "RGBA")
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N")
-BITS_PER_SAMPLE = 258  # TIFF tag
+BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # TIFF tags
+WHITE_IS_ZERO = 0  # of PHOTOMETRIC; Pillow turns such pixels over at 8 bits, and not at more
 
 
 def inside(root: Path, relative: str) -> Path:
-    """The file below `root`, links resolved. UnusableImageError 'refused' when it lies elsewhere."""
+    """The file below `root`, links resolved; it may be missing.
+
+    UnusableImageError 'refused' when it lies elsewhere, 'unreadable' when the system can't say: a name too long, links
+    in a circle, a folder closed to us.
+    """
     named = PurePosixPath(relative)
     if not relative or named.is_absolute() or ".." in named.parts or "\0" in relative or "\\" in relative:
-        raise UnusableImageError("refused", f"{relative!r} is not a plain path below the data folder")
-    path = (root / named).resolve()
+        raise UnusableImageError("refused", f"{relative!r} is not a plain path in UTF-8 below the data folder")
+    try:
+        path = (root / named).resolve()
+        path.exists()
+    except (OSError, RuntimeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "links in a circle"
+        raise UnusableImageError("unreadable", f"{relative}: {why}") from error
     if not path.is_relative_to(root.resolve()):
         raise UnusableImageError("refused", f"{relative} is a link that leaves the data folder; copy the file into it")
     return path
+
+
+def spelt(name: str) -> str:
+    """A path as listed by the system, as text that can be stored: bytes that are not UTF-8 become escapes, whose
+    backslash `inside` refuses."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def image_size(root: Path, relative: str) -> tuple[int, int]:
@@ -45,24 +61,26 @@ def read_picture(root: Path, relative: str) -> Picture:
     with _opened(path, relative) as image:
         if image.mode not in (*GREY, *DEEP):
             raise UnusableImageError("unreadable", f"{relative} has pixels of mode {image.mode}, neither grey nor RGB")
-        if getattr(image, "n_frames", 1) > 1:
-            raise UnusableImageError("unreadable", f"{relative} has several pages: save each as a file")
         exact = image.format != "JPEG"
         try:
+            if getattr(image, "n_frames", 1) > 1:
+                raise ValueError("several pages: save each as a file")
             if image.mode in DEEP:
-                bits = dict(getattr(image, "tag_v2", {})).get(BITS_PER_SAMPLE, (16,))[0]
-                pixels = np.asarray(image).astype(np.uint16)
-                return Picture(pixels, _top(int(bits), int(pixels.max()), relative), exact)
+                return _deep(image, exact)
             return Picture(np.asarray(image if image.mode == "L" else image.convert("L")), 255, exact)
-        except BROKEN as error:
-            raise UnusableImageError("unreadable", f"{relative}: {error}") from error
+        except (*BROKEN, LookupError, TypeError) as error:
+            raise UnusableImageError("unreadable", f"{relative}: {ascii(str(error))[1:-1]}") from error
 
 
-def _top(bits: int, largest: int, relative: str) -> int:
+def _deep(image: Pillow.Image, exact: bool) -> Picture:
+    """More than 8 bits. ValueError where the header speaks of a depth that the pixels do not have."""
+    tags = dict(getattr(image, "tag_v2", {}))
+    bits = int(tags.get(BITS_PER_SAMPLE, (16,))[0])
+    pixels = np.asarray(image).astype(np.uint16)
     top = int(2**bits - 1)
-    if not 8 <= bits <= 16 or largest > top:
-        raise UnusableImageError("unreadable", f"{relative} holds {largest}, but its header speaks of {bits} bits")
-    return top
+    if not 8 <= bits <= 16 or pixels.max() > top:
+        raise ValueError(f"holds {pixels.max()}, but its header speaks of {bits} bits")
+    return Picture(np.uint16(top) - pixels if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else pixels, top, exact)
 
 
 def _present(root: Path, relative: str) -> Path:

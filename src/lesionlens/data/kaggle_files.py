@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lesionlens.data.dicom_info import FileInfo, read_dicom_info
-from lesionlens.data.images import inside
+from lesionlens.data.images import inside, spelt
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -57,6 +57,6 @@ class KaggleFiles:
         with os.scandir(place) as entries:
             for entry in entries:
                 if entry.is_file() and entry.name.lower().endswith(SUFFIXES):
-                    self._sizes[f"{folder}/{entry.name}"] = entry.stat().st_size
-                    found.append(f"{folder}/{entry.name}")
+                    found.append(spelt(f"{folder}/{entry.name}"))
+                    self._sizes[found[-1]] = entry.stat().st_size
         return sorted(found)
