@@ -34,3 +34,17 @@ def test_the_published_test_part_is_refused_for_other_data(own: Own) -> None:
 def test_a_folder_of_something_else_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds neither manifest\.csv"):
         recognised(StudyConfig(data=DataConfig(root=tmp_path)))
+
+
+def test_what_is_wrong_with_a_data_set_is_said_also_where_it_is_recognised(tmp_path: Path) -> None:
+    """Two data sets, or pictures on another disk: not "nothing is here"."""
+    data = DataConfig(root=tmp_path / "data")
+    for name in ("data/csv", "pictures"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "data/jpeg").symlink_to(tmp_path / "pictures")
+    with pytest.raises(ValueError, match="jpeg is a link that leaves"):
+        read_index(data, tmp_path / "data")
+    for name in ("a/csv", "a/jpeg", "b/csv", "b/jpeg"):
+        (tmp_path / "both" / name).mkdir(parents=True)
+    with pytest.raises(ValueError, match="holds 2 data sets"):
+        read_index(data, tmp_path / "both")

@@ -10,18 +10,26 @@ from lesionlens.data.images import inside, spelt
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
-def find_base(root: Path) -> Path:
-    """The folder that holds `csv/` and `jpeg/`: `root`, or the only such folder at most two levels below it."""
+def find_bases(root: Path) -> list[Path]:
+    """Folders that hold `csv/` and `jpeg/`: `root`, or all at the first of two levels below it that has any."""
     for level in ((root,), root.glob("*"), root.glob("*/*")):
         found = sorted(p for p in level if (p / "csv").is_dir() and (p / "jpeg").is_dir())
-        for folder in (f / name for f in found for name in (".", "csv", "jpeg")):
-            if not folder.resolve().is_relative_to(root.resolve()):
-                raise ValueError(f"{folder} is a link that leaves {root}: name the folder it points to, or copy it")
-        if len(found) > 1:
-            raise ValueError(f"{root} holds {len(found)} data sets, {found[0]} and {found[1]} among them: name one")
         if found:
-            return found[0]
-    raise ValueError(f"{root} holds no csv/ and jpeg/ folders: name the unpacked Kaggle edition of CBIS-DDSM")
+            return found
+    return []
+
+
+def find_base(root: Path) -> Path:
+    """The folder that holds `csv/` and `jpeg/`. ValueError where there is none, or two, or one outside `root`."""
+    found = find_bases(root)
+    if not found:
+        raise ValueError(f"{root} holds no csv/ and jpeg/ folders: name the unpacked Kaggle edition of CBIS-DDSM")
+    for folder in (f / name for f in found for name in (".", "csv", "jpeg")):
+        if not folder.resolve().is_relative_to(root.resolve()):
+            raise ValueError(f"{folder} is a link that leaves {root}: name a folder that holds both, or copy it")
+    if len(found) > 1:
+        raise ValueError(f"{root} holds {len(found)} data sets, {found[0]} and {found[1]} among them: name one")
+    return found[0]
 
 
 class KaggleFiles:

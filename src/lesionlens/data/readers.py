@@ -1,13 +1,12 @@
 """One entry to all readers: from the configuration of a data set to its index."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from lesionlens.config import DataConfig, Source, StudyConfig
+from lesionlens.config import DataConfig, StudyConfig
 from lesionlens.data.cbis import read_dicom_edition, read_kaggle
 from lesionlens.data.dicom_tree import find_case_files
-from lesionlens.data.kaggle_files import find_base
+from lesionlens.data.kaggle_files import find_bases
 from lesionlens.data.manifest import read_manifest
 from lesionlens.records import DatasetIndex
 
@@ -46,11 +45,11 @@ def recognise(root: Path) -> DataConfig:
     for name in MANIFESTS:
         if (root / name).is_file():
             return DataConfig(source="manifest", root=root, manifest=name)
-    finders: dict[Source, Callable[[Path], Path]] = {"cbis_kaggle": find_base, "cbis_dicom": find_case_files}
-    for source, find in finders.items():
-        with suppress(ValueError):
-            find(root)
-            return DataConfig(source=source, root=root)
+    if find_bases(root):
+        return DataConfig(source="cbis_kaggle", root=root)
+    with suppress(ValueError):
+        find_case_files(root)
+        return DataConfig(source="cbis_dicom", root=root)
     raise ValueError(
         f"{root} holds neither {' or '.join(MANIFESTS)}, nor csv/ and jpeg/ (CBIS-DDSM from Kaggle), nor the case files"
         " of CBIS-DDSM (DICOM from TCIA or IDC); docs/data.md says what goes where"
