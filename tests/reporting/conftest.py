@@ -258,6 +258,8 @@ def _add_curves(frames: dict, record: Record, key: dict) -> None:
             frames["iou_curves"].append(key | {
                 "method": method, "target": "predicted", "threshold": threshold,
                 "iou": top * math.exp(-((threshold - 0.45) ** 2) / 0.08), "n": 40,
+                "low": 0.8 * top * math.exp(-((threshold - 0.45) ** 2) / 0.08),
+                "high": 1.2 * top * math.exp(-((threshold - 0.45) ** 2) / 0.08),
             })  # fmt: skip
 
 

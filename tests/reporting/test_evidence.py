@@ -5,7 +5,13 @@ import dataclasses
 import polars as pl
 import pytest
 
-from lesionlens.reporting import figures_classification, figures_evidence, table_binary, table_evidence
+from lesionlens.reporting import (
+    figures_classification,
+    figures_evidence,
+    figures_localization,
+    table_binary,
+    table_evidence,
+)
 
 
 def replaced(data, **frames):
@@ -59,3 +65,28 @@ def test_without_checks_there_is_nothing_to_draw(data):
     assert figures_evidence.erase_chart(none) is None
     assert figures_evidence.randomisation(none) == figures_evidence.by_mask_fraction(none) == ()
     assert table_evidence.strata(none) == ()
+
+
+def test_threshold_curves_stand_beside_every_baseline_with_their_interval(data):
+    charts = figures_localization.threshold_curves(data)
+    head = data.frames["table_4_localization"].filter(run_id=1, headline=True).row(0, named=True)
+    assert len(charts) == 4 and len({chart.y for chart in charts}) == 1
+    labels = [line.label for line in charts[0].lines if line.label]
+    assert labels == [
+        f"patch {head['whole_patch']:.2f}",
+        f"disc {head['centred_disc']:.2f}",
+        f"mask {head['mean_mask']:.2f}",
+        "random 0.15",
+    ]
+    assert [line.kind for line in charts[0].lines] == ["band", "curve", "constant", "constant", "constant", "random"]
+    assert "0.40 (0.32 to 0.48), at 0.45" in charts[0].summary
+    assert figures_localization.threshold_curves(replaced(data, iou_curves=data.frames["iou_curves"].clear())) == ()
+
+
+def test_threshold_curves_without_intervals_or_baselines_are_lines(data):
+    curves = data.frames["iou_curves"].filter(method="grad_cam").with_columns(low=None, high=None)
+    head = data.frames["table_4_localization"].with_columns(
+        whole_patch=pl.lit(None, pl.Float64), centred_disc=pl.lit(None, pl.Float64), mean_mask=pl.lit(None, pl.Float64)
+    )
+    charts = figures_localization.threshold_curves(replaced(data, iou_curves=curves, table_4_localization=head))
+    assert [line.kind for line in charts[0].lines] == ["curve"]

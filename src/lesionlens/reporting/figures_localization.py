@@ -1,8 +1,7 @@
 """Charts of where the models look: scores beside baselines, every threshold, confidence against IoU."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -10,12 +9,10 @@ from lesionlens.records import ReportData
 from lesionlens.reporting.axes import Scale, path, spread
 from lesionlens.reporting.figures import Chart, Dot, Line, Text
 from lesionlens.reporting.localization import BASELINES, Score, headline, score
-from lesionlens.reporting.models import Row, frame, shown
-from lesionlens.reporting.wording import METHODS, number, plain
+from lesionlens.reporting.models import Model, Row, frame, shown
+from lesionlens.reporting.wording import METHODS, number, plain, spoken
 
 ROW = 52
-LETTER = 7.4
-"""Width of a letter of a curve's name, generously."""
 GLYPHS = {"whole_patch": "square", "centred_disc": "ring", "mean_mask": "diamond", "random_weights": "cross"}
 
 
@@ -79,50 +76,57 @@ def _whisker(x: Scale, own: Score, y: float, series: int | None, kind: str) -> l
     return [Line(path([(x(ends[0]), y), (x(ends[1]), y)]), series, kind)]
 
 
-def threshold_curves(data: ReportData) -> Chart | None:
-    """Mean IoU against the threshold for every model and its random-weights twin; None without any curve.
+CONSTANT = {"whole_patch": "patch", "centred_disc": "disc", "mean_mask": "mask"}
+"""Baselines without a threshold, and their names beside a curve."""
 
-    A curve is named at the height of its peak, where curves lie apart; at high thresholds all meet near zero.
-    """
-    models = {model.run_id: model for model in shown(data)}
-    methods = {row["method"] for model in models.values() if (row := headline(data, model)) is not None}
-    curves = frame(data, "iou_curves").filter(
-        pl.col("iou").is_not_null()
-        & (pl.col("target") == "predicted")
-        & pl.col("run_id").is_in(list(models))
-        & pl.col("method").is_in([*methods, "random_weights"])
-    )
-    if not curves.height:
-        return None
-    parts = curves.sort("threshold").partition_by("run_id", "method", as_dict=True, maintain_order=True)
-    points = {key: part.select("threshold", "iou").rows() for key, part in sorted(parts.items())}
-    top = max(value for line in points.values() for _, value in line)
-    x, y = Scale(0, 1, 40, 440), Scale(0, max(0.05, top * 1.12), 280, 26)
-    own = {key: max(line, key=lambda point: point[1]) for key, line in points.items() if key[1] != "random_weights"}
-    places = dict(zip(own, spread([y(peak[1]) for peak in own.values()], 17, y.end, y.start), strict=True))
-    lines, beside = [], 452
-    for (run_id, method), line in points.items():
-        model, drawn = models[run_id], path((x(t), y(v)) for t, v in line)
-        if (run_id, method) not in own:
-            lines.append(Line(drawn, model.series, "random"))
-            continue
-        at, peak = own[run_id, method]
-        label = f"{model.short} {number(peak)} at {number(at)}"
-        lines.append(Line(drawn, model.series, "curve", label, beside, places[run_id, method] + 4))
-    peaks = tuple(Dot(x(at), y(peak), models[key[0]].series, "own", "", 4) for key, (at, peak) in own.items())
-    words = "; ".join(f"{models[key[0]].title}: {number(peak)} at {number(at)}" for key, (at, peak) in own.items())
+
+def threshold_curves(data: ReportData) -> tuple[Chart, ...]:
+    """One chart per model, all on one scale: mean IoU at every threshold, with its interval and every baseline."""
+    found = frame(data, "iou_curves").filter(pl.col("iou").is_not_null() & (pl.col("target") == "predicted"))
+    wanted = []
+    for model in shown(data):
+        row = headline(data, model)
+        own = found.filter(run_id=model.run_id, method=row["method"] if row else "").sort("threshold")
+        if row is not None and own.height:
+            wanted.append((model, row, own, found.filter(run_id=model.run_id, method="random_weights")))
+    if not wanted:
+        return ()
+    tops = [own["iou"].max() for _, _, own, _ in wanted] + [own["high"].max() for _, _, own, _ in wanted]
+    tops += [score(row, name).value for _, row, _, _ in wanted for name in CONSTANT]
+    y = Scale(0, max(0.05, *(float(str(top)) * 1.06 for top in tops if top is not None)), 200, 24)
+    return tuple(_thresholds(model, row, own, random.sort("threshold"), y) for model, row, own, random in wanted)
+
+
+def _thresholds(model: Model, row: Row, own: pl.DataFrame, random: pl.DataFrame, y: Scale) -> Chart:
+    x = Scale(0, 1, 34, 188)
+    lines = [Line(path((x(t), y(v)) for t, v in own.select("threshold", "iou").rows()), model.series, "curve")]
+    band = own.drop_nulls(["low", "high"])
+    around = [*band.select("threshold", "low").rows(), *reversed(band.select("threshold", "high").rows())]
+    if around:
+        lines.insert(0, Line(f"{path((x(t), y(v)) for t, v in around)} Z", model.series, "band"))
+    named: list[tuple[float, str, Line]] = []
+    for name, words in CONSTANT.items():
+        value = score(row, name).value
+        if value is not None:
+            named.append(
+                (value, f"{words} {number(value)}", Line(path([(x.start, y(value)), (x.end, y(value))]), None))
+            )
+    if random.height:
+        points = random.select("threshold", "iou").rows()
+        drawn = Line(path((x(t), y(v)) for t, v in points), None, "random")
+        named.append((points[-1][1], f"random {number(max(v for _, v in points))}", drawn))
+    places = spread([y(value) for value, _, _ in named], 15, y.end, y.start)
+    for (_, words, line), place in zip(named, places, strict=True):
+        lines.append(replace(line, kind=line.kind or "constant", label=words, label_x=x.end + 8, label_y=place + 4))
+    best = max(own.to_dicts(), key=lambda point: float(point["iou"]))
+    said = spoken(best["iou"], best["low"], best["high"])
+    others = "; ".join(words for _, words, _ in named)
     return Chart(
-        "thresholds",
-        "Mean IoU at every threshold",
-        f"Highest mean IoU and its threshold: {words}.",
-        (max(660, beside + math.ceil(LETTER * max((len(line.label) for line in lines), default=0))), 318),
-        x,
-        y,
-        x_label="threshold of the scaled map",
-        y_label="mean IoU",
-        lines=tuple(lines),
-        dots=peaks,
-    )
+        f"thresholds-{model.run_id}", model.title, f"Highest mean IoU {said}, at {number(best['threshold'])}."
+        + (f" Baselines: {others}." if others else ""), (282, 238), x, y, x_label="threshold of the scaled map",
+        y_label="mean IoU", lines=tuple(lines),
+        dots=(Dot(x(best["threshold"]), y(best["iou"]), model.series, "own", said, 4),),
+    )  # fmt: skip
 
 
 def confidence_iou(data: ReportData) -> tuple[Chart, ...]:

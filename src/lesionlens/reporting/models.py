@@ -40,7 +40,7 @@ FRAMES = {
     "runs": ("run_id", "backbone", "strategy", "batch_size", "unit_rate", "seed", "status", "reason"),
     "contact_sheet": ("code", "name", "patient", "part", "window_x0", "pixels", "mask", "width", "height", "overview"),
     "comparison": ("evaluation_a", "evaluation_b", "score", "difference", "low", "high", "p_holm", "n"),
-    "iou_curves": ("run_id", "method", "target", "threshold", "iou"),
+    "iou_curves": ("run_id", "method", "target", "threshold", "iou", "low", "high"),
     "selected_runs": ("run_id",),
     "roc_curve": ("run_id", "code", "threshold", "false_positive_rate", "true_positive_rate"),
     "reliability_curve": ("run_id", "confidence", "accuracy", "low", "high", "n"),
