@@ -115,11 +115,14 @@ def _pid_file(folder: Path) -> list[str]:
 
 
 def _serves(process: psutil.Process, folder: Path) -> bool:
-    """Whether the process is a live (not a zombie) postgres whose working folder is `folder`."""
+    """Whether the process is a live (not a zombie) postgres whose working folder is `folder`.
+
+    By the folder itself, not by its path: a server whose folder was removed works on in one of the same name.
+    """
     try:
         if process.status() == psutil.STATUS_ZOMBIE or process.name() != "postgres":
             return False
-        return Path(process.cwd()).samefile(folder)
+        return Path(f"/proc/{process.pid}/cwd").samefile(folder)
     except (psutil.Error, OSError):
         return False
 

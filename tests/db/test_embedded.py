@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shutil
 import signal
 import stat
 import subprocess
@@ -48,9 +49,9 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 def test_it_starts_once_and_is_shared(folder: Path) -> None:
     url = embedded.start(folder)
-    started = time.monotonic()
+    pid = pid_of(folder)
     assert embedded.start(folder) == url
-    assert time.monotonic() - started < 0.2
+    assert pid_of(folder) == pid
     with connect(url) as connection:
         assert connection.execute("SHOW data_checksums").fetchone() == ("on",)
         assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
@@ -139,16 +140,38 @@ def test_a_postgres_of_another_folder_is_a_stranger(folder: Path, tmp_path: Path
 
 def test_a_zombie_postmaster_does_not_block(folder: Path) -> None:
     embedded.start(folder)
-    lines = (folder / "postmaster.pid").read_text().splitlines()
     embedded.stop(folder)
-    with subprocess.Popen([sys.executable, "-c", "pass"]) as child:  # not waited for: stays a zombie
+    user = postgres.server_user().pw_uid if os.geteuid() == 0 else None
+    command = [str(postgres.server_bin() / "postgres"), "-D", embedded._data_argument(folder), "-k", "."]
+    with subprocess.Popen(
+        command, cwd=folder, user=user, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as postmaster:
         deadline = time.monotonic() + 20
-        while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
+        while (found := embedded.find(folder)) is None or found.process.pid != postmaster.pid:
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        (folder / "postmaster.pid").write_text("\n".join([str(child.pid), *lines[1:]]) + "\n")
+        postmaster.kill()  # not waited for: stays a zombie
+        while psutil.Process(postmaster.pid).status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert pid_of(folder) == postmaster.pid
+        assert embedded.find(folder) is None
         with connect(embedded.start(folder)) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
+        assert psutil.Process(postmaster.pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_server_whose_folder_was_removed_does_not_block(folder: Path) -> None:
+    embedded.start(folder)
+    old = psutil.Process(pid_of(folder))
+    old.suspend()  # it would notice within a minute, and end
+    try:
+        shutil.rmtree(folder)
+        with connect(embedded.start(folder)) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        assert pid_of(folder) != old.pid
+    finally:
+        old.kill()
 
 
 def test_committed_rows_survive_a_killed_server_and_open_ones_do_not(folder: Path) -> None:
@@ -251,6 +274,7 @@ def test_programs_out_of_the_server_users_reach_are_copied(tmp_path: Path, monke
         with connect(embedded.start(folder)) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
         assert postgres.server_bin().is_relative_to(postgres.COPIES)
+        assert stat.S_IMODE((tmp_path / "private").stat().st_mode) == 0o700
     finally:
         embedded.stop(folder)
         subprocess.run(["rm", "-rf", str(postgres.COPIES)], check=True)
