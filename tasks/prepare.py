@@ -17,10 +17,10 @@ from lesionlens.data.normalise import GreyStatistics
 from lesionlens.data.patch_set import build_patches
 from lesionlens.data.phantom import write_phantom
 from lesionlens.data.readers import read_index, recognised
-from lesionlens.data.splits import Shared
+from lesionlens.data.splits import Shared, check_parts
 from lesionlens.home import home
 from lesionlens.identity import digest
-from lesionlens.records import DatasetIndex, Exclusion, Patch
+from lesionlens.records import DatasetIndex, Exclusion, Part, Patch
 from tasks.progress import stage
 from tasks.recorded import recorded
 
@@ -66,21 +66,23 @@ def prepare_patches(config: StudyConfig, root: Path) -> int:
 def _cut(engine: Engine, writer: write.PatchWriter, index: DatasetIndex, root: Path, config: StudyConfig) -> None:
     """Patches into the record batch by batch, so that memory and transactions stay small however large the set."""
     shared, grey = Shared(index.images), GreyStatistics()
-    counts: Counter[type] = Counter()
+    counts: Counter[tuple[Part, str]] = Counter()
+    notes = 0
     with stage("cut patches", unit="images") as advance:
         items = build_patches(index, root, config, advance)
         while batch := list(islice(items, BATCH)):
             for item in batch:
-                counts[type(item)] += 1
+                notes += isinstance(item, Exclusion)
                 if isinstance(item, Patch):
+                    counts[item.part, item.label] += 1
                     shared.add(item)
                     grey.add(item)
             with engine.begin() as connection:
                 writer.add(connection, batch)
+    check_parts(counts)
     with engine.begin() as connection:
         writer.close(connection, shared.checks(), grey.rows())
-    notes = counts[Exclusion]
-    get_run_logger().info("%d patches cut, %d lesions left out or noted, each with a reason", counts[Patch], notes)
+    get_run_logger().info("%d patches cut, %d lesions left out or noted, each with a reason", counts.total(), notes)
 
 
 @recorded("plan study", "plan study {config.name}")

@@ -65,6 +65,9 @@ def test_parquet_says_the_same_as_csv(own: Own) -> None:
     text.with_columns(pl.col("patient").cast(pl.Int64)).write_parquet(root / "manifest.parquet")
     csv, parquet = (read_manifest(root, f"manifest.{kind}") for kind in ("csv", "parquet"))
     assert (csv.images, csv.lesions, csv.labels) == (parquet.images, parquet.lesions, parquet.labels)
+    lesion = pl.Series("lesion", [float("nan")] * 3)
+    text.with_columns(lesion).write_parquet(root / "nan.parquet")
+    assert read_manifest(root, "nan.parquet").lesions == csv.lesions
     (root / "broken.parquet").write_bytes(b"PAR1")
     assert "no whole Parquet" in complaint(own, "broken.parquet")
     text.drop("mask").write_parquet(root / "less.parquet")
@@ -149,6 +152,10 @@ def test_rows_that_cannot_be_trusted_stop_everything(own: Own) -> None:
     assert "line 3: patient is empty" in spoilt(1, patient=" ")
     assert "line 3: split is 'dev', not one of train, validation, test" in spoilt(1, split="dev")
     assert "line 4: split is filled in some rows only" in spoilt(2, split="")
+    assert "no row's split is test" in spoilt(4, split="train")
+    own.rows[:] = [row | {"split": "test"} for row in good]
+    own.finish()
+    assert "no row's split is train" in complaint(own)
     assert "line 3: images/0.png contradicts" in spoilt(1, image="images/0.png", mask="masks/9.png")
     assert "line 6: images/0.png contradicts" in spoilt(4, image="images/0.png", patient="p0", split="train")
     assert "there twice" in spoilt(1, image="images/0.png", patient="p0", mask="masks/0.png", label="cyst")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lesionlens.config import SplitConfig
 from lesionlens.data.cbis import read_kaggle as read_index
 from lesionlens.data.selection import Choice, select
-from lesionlens.data.splits import Member, assign_parts, crossing_patients, leak_checks
+from lesionlens.data.splits import Member, assign_parts, check_parts, crossing_patients, leak_checks
 from lesionlens.records import Box, DatasetIndex, LeakCheck, Part, Patch
 
 GROUPS = {"BC": "calcification", "MC": "calcification", "BM": "mass", "MM": "mass"}
@@ -164,3 +164,14 @@ def test_a_validation_part_of_the_data_sets_own_is_kept() -> None:
     for rule in ("official", "sound"):
         split = SplitConfig.model_validate({"rule": rule})
         assert assign_parts(people, frozenset(), split, 0) == {m.key: m.official_part for m in people}
+
+
+def test_parts_that_no_model_can_be_made_from_are_refused() -> None:
+    whole: dict[tuple[Part, str], int] = {("train", "BM"): 5, ("train", "MM"): 1, ("validation", "BM"): 1}
+    whole["test", "MM"] = 2
+    check_parts(whole)
+    for part in ("train", "validation", "test"):
+        with pytest.raises(ValueError, match=f"no patch is in the {part} part: check"):
+            check_parts({key: n for key, n in whole.items() if key[0] != part})
+    with pytest.raises(ValueError, match="class MM has patches to be tested with and none in the train part"):
+        check_parts(whole | {("train", "MM"): 0})

@@ -94,6 +94,22 @@ def test_batches_are_committed_while_cutting_and_a_killed_set_is_begun_anew(
     assert numbers(engine, f"SELECT ({lesions}) - ({reasons}) - (SELECT count(lesion_id) FROM patch)") == [(0,)]  # noqa: S608
 
 
+def test_a_study_without_a_test_part_stops_before_training(engine: Engine, tmp_path: Path) -> None:
+    """One patient can't be in two parts; the set is not finished, so mended data are cut anew."""
+    rows = ["image,mask,label,patient"]
+    for n, label in enumerate(("cyst", "nodule") * 2):
+        Image.fromarray(np.full((60, 40), 90, np.uint8)).save(tmp_path / f"{n}.png")
+        mask = np.zeros((60, 40), np.uint8)
+        mask[20:30, 10:20] = 255
+        Image.fromarray(mask).save(tmp_path / f"{n}-mask.png")
+        rows.append(f"{n}.png,{n}-mask.png,{label},one")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    config = study(tmp_path)
+    with pytest.raises(ValueError, match="no patch is in the validation part"):
+        prepare.prepare_patches.fn(config, tmp_path)
+    assert numbers(engine, "SELECT count(*), count(finished_at) FROM patch_set") == [(1, 0)]
+
+
 def test_memory_does_not_grow_with_the_data_set(phantom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No more than a batch of patches is alive at a time."""
     most = written = 0

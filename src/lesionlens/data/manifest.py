@@ -45,13 +45,14 @@ def read_manifest(root: Path, name: str) -> DatasetIndex:
     table, file names and sizes.
 
     Raises ValueError, naming file, row and remedy, where the table can't be trusted: a missing column or value, rows
-    that contradict each other, an unknown split, a split named in some rows only, fewer than two classes.
+    that contradict each other, an unknown split, a split named in some rows only or without train or test, fewer than two classes.
     """
     path = root / name
     rows = tuple(_rows(path, root))
     _check(path, rows)
     labels = _labels(path, rows)
     images = _images(rows, frozenset(label.code for label in labels if not label.is_lesion))
+    _check_parts(path, rows)
     files = _Files(root)
     numbers: Counter[str] = Counter()
     lesions: list[Lesion] = []
@@ -127,7 +128,7 @@ def _parquet(path: Path, root: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value).strip()
+    return "" if value is None or value != value else str(value).strip()  # not a number: nothing
 
 
 def _check(path: Path, rows: tuple[Row, ...]) -> None:
@@ -141,6 +142,13 @@ def _check(path: Path, rows: tuple[Row, ...]) -> None:
             raise ValueError(f"{row.place}: split is {row.split!r}, not one of {', '.join(PARTS)}; correct it")
         if bool(row.split) != bool(rows[0].split):
             raise ValueError(f"{row.place}: split is filled in some rows only; fill it in every row, or in none")
+
+
+def _check_parts(path: Path, rows: tuple[Row, ...]) -> None:
+    parts = {row.split for row in rows} - {""}
+    if parts and not parts >= {"train", "test"}:
+        absent = "test" if "train" in parts else "train"
+        raise ValueError(f"{path}: no row's split is {absent}; name some rows so, or leave the column out")
 
 
 def _labels(path: Path, rows: tuple[Row, ...]) -> tuple[Label, ...]:

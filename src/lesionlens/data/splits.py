@@ -1,7 +1,7 @@
 """Who goes to training, validation and test, and whether the parts share anything (protocol section 5)."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -61,6 +61,25 @@ def assign_parts(
         chosen = _patients(training, split.validation, seed, name) if by_patient else _single(training, split, seed)
         parts |= dict.fromkeys(chosen, "validation")
     return parts
+
+
+def check_parts(counts: Mapping[tuple[Part, str], int]) -> None:
+    """Whether a model can be trained and tested on these parts; `counts` are patches by part and class code.
+
+    ValueError, with a remedy, where a part is empty or where a class of another part is missing from training.
+    """
+    found = {part: {code for (place, code), n in counts.items() if place == part and n} for part in PARTS}
+    for part, codes in found.items():
+        if not codes:
+            raise ValueError(
+                f"no patch is in the {part} part: check the data folder, the split and the exclusions; whole patients"
+                " are split, so a few are too few"
+            )
+    for code in sorted((found["validation"] | found["test"]) - found["train"]):
+        raise ValueError(
+            f"class {code} has patches to be tested with and none in the train part: add patients of it, or change the"
+            " split"
+        )
 
 
 def crossing_patients(index: DatasetIndex) -> frozenset[str]:
