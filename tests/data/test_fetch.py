@@ -67,6 +67,26 @@ def test_kaggle_goes_where_the_reader_looks_and_keeps_checksums(
     assert "1-1.jpg is not what was fetched before: delete it" in capsys.readouterr().err
 
 
+def test_a_kill_between_the_two_moves_is_gone_on_from(
+    kaggle: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def killed(self: Path, target: Path) -> Path:
+        if self.name == "jpeg":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        main(["kaggle", str(tmp_path), "--yes"])
+    monkeypatch.setattr(Path, "rename", rename)
+    there = next((tmp_path / ".kagglehub").rglob("jpeg")).parent  # the archive counts as unpacked, csv is moved away
+    monkeypatch.setitem(sys.modules, "kagglehub", types.SimpleNamespace(dataset_download=lambda _: str(there)))
+    assert main(["kaggle", str(tmp_path), "--yes"]) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == [CHECKSUMS, "csv", "jpeg"]
+
+
 class Client:
     """An idc-index client: fetches every series but those in `lost`, next time these too."""
 

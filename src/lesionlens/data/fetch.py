@@ -50,6 +50,8 @@ def from_kaggle(folder: Path) -> None:
     kagglehub: Any = importlib.import_module("kagglehub")
     unpacked = Path(kagglehub.dataset_download(KAGGLE))
     for name in ("csv", "jpeg"):
+        if (folder / name).is_dir():
+            continue  # moved before a kill
         if not (unpacked / name).is_dir():
             raise FetchError(f"Kaggle's archive holds no {name}/ any more: look at {unpacked}")
         (unpacked / name).rename(folder / name)
