@@ -92,7 +92,7 @@ def test_missing_files_are_recorded(kaggle: Kaggle) -> None:
     assert {i.key for i in index.images} == {whole, no_image, no_mask, no_series}
 
 
-@pytest.mark.parametrize("spoil", ["undescribed file", "swapped descriptions", "sizes contradict"])
+@pytest.mark.parametrize("spoil", ["undescribed file", "swapped descriptions", "sizes contradict", "two rows"])
 def test_the_pictures_decide_where_the_table_does_not(kaggle: Kaggle, spoil: str) -> None:
     key = kaggle.case("P_00001")
     full, crop, mask = kaggle.info
@@ -100,6 +100,9 @@ def test_the_pictures_decide_where_the_table_does_not(kaggle: Kaggle, spoil: str
         kaggle.info[:] = [full]
     elif spoil == "swapped descriptions":
         crop["SeriesDescription"], mask["SeriesDescription"] = mask["SeriesDescription"], crop["SeriesDescription"]
+    elif spoil == "two rows":
+        other = {name: full[name] for name in ("SeriesDescription", "BitsAllocated")}
+        kaggle.info += [mask | other, mask | {"image_path": crop["image_path"]}]
     else:
         for column in ("SeriesDescription", "BitsAllocated"):
             crop[column], mask[column] = mask[column], crop[column]

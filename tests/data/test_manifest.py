@@ -157,6 +157,7 @@ def test_rows_that_cannot_be_trusted_stop_everything(own: Own) -> None:
     own.finish()
     assert "no row's split is train" in complaint(own)
     assert "line 3: images/0.png contradicts" in spoilt(1, image="images/0.png", mask="masks/9.png")
+    assert "line 3: images/0.png contradicts" in spoilt(1, image="./images//0.png", mask="masks/9.png")
     assert "line 6: images/0.png contradicts" in spoilt(4, image="images/0.png", patient="p0", split="train")
     assert "there twice" in spoilt(1, image="images/0.png", patient="p0", mask="masks/0.png", label="cyst")
     own.rows[:] = [good[0], good[2]]
@@ -168,6 +169,8 @@ def test_rows_that_cannot_be_trusted_stop_everything(own: Own) -> None:
     path = own.root / "manifest.csv"
     path.write_bytes(b"image,mask,label\na,b,c\n")
     assert "no column 'patient'" in complaint(own)
+    path.write_bytes(b"image,mask,label,patient,label\na,b,c,p,d\n")
+    assert "column 'label' twice" in complaint(own)
     path.write_bytes(b"image,mask,label,patient\na,b,\xe9,p\n")
     assert "not UTF-8" in complaint(own)
     path.write_bytes(b"image,mask,label,patient\na,b\0,c,p\n")

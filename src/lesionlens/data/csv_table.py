@@ -1,6 +1,7 @@
 """CSV files of a data set, read strictly: every complaint names file, line and remedy."""
 
 import csv
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,8 +9,8 @@ from pathlib import Path
 def read_table(path: Path, root: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     """(line number, fields by column) of every record; fields stripped of blanks and line ends.
 
-    ValueError when the file is missing, leaves the root, is not UTF-8, lacks a required column, or has a record
-    with more or fewer fields than columns.
+    ValueError when the file is missing, leaves the root, is not UTF-8, lacks a required column, has a column twice, or
+    has a record with more or fewer fields than columns.
     """
     if not path.is_file():
         raise ValueError(f"{path} is missing: copy it there from the data set's csv folder")
@@ -32,6 +33,9 @@ def _records(
         missing = [name for name in required if name not in (reader.fieldnames or ())]
         if missing:
             raise ValueError(f"{path} has no column {missing[0]!r}: add it, or restore the original file")
+        twice = [name for name, n in Counter(reader.fieldnames).items() if name and n > 1]
+        if twice:
+            raise ValueError(f"{path} has column {twice[0]!r} twice: rename or delete one of them")
         for record in reader:
             if None in record or None in record.values():
                 raise ValueError(f"{path} line {reader.line_num}: not as many fields as columns; restore this row")

@@ -43,7 +43,10 @@ def role_of(description: str, bits: str, patient_id: str) -> Role | None:
 
 
 def read_dicom_info(path: Path, root: Path) -> dict[tuple[str, str], FileInfo]:
-    """By (series folder, file name): the last two components of `image_path`, whatever precedes them."""
+    """By (series folder, file name): the last two components of `image_path`, whatever precedes them.
+
+    A file whose rows differ has no role.
+    """
     found: dict[tuple[str, str], FileInfo] = {}
     for _, fields in read_table(path, root, COLUMNS):
         parts = PurePosixPath(fields["image_path"]).parts
@@ -52,5 +55,6 @@ def read_dicom_info(path: Path, root: Path) -> dict[tuple[str, str], FileInfo]:
         rows, columns = fields["Rows"], fields["Columns"]
         size = (int(columns), int(rows)) if re.fullmatch(r"\d{1,6},\d{1,6}", f"{rows},{columns}") else None
         role = role_of(fields["SeriesDescription"], fields["BitsAllocated"], fields["PatientID"])
-        found[parts[-2], parts[-1]] = FileInfo(role, size)
+        file, info = (parts[-2], parts[-1]), FileInfo(role, size)
+        found[file] = info if found.get(file, info) == info else FileInfo(None, None)
     return found

@@ -7,7 +7,7 @@ for the class `label`, which then has no row with a mask. Classes without lesion
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import polars as pl
@@ -45,7 +45,8 @@ def read_manifest(root: Path, name: str) -> DatasetIndex:
     table, file names and sizes.
 
     Raises ValueError, naming file, row and remedy, where the table can't be trusted: a missing column or value, rows
-    that contradict each other, an unknown split, a split named in some rows only or without train or test, fewer than two classes.
+    that contradict each other, an unknown split, a split named in some rows only or without train or test, fewer than
+    two classes.
     """
     path = root / name
     rows = tuple(_rows(path, root))
@@ -104,6 +105,7 @@ class _Files:
 def _rows(path: Path, root: Path) -> Iterator[Row]:
     for place, fields in _parquet(path, root) if path.suffix == ".parquet" else _csv(path, root):
         values = {name: fields.get(name, "") for name in (*REQUIRED, *OPTIONAL)}
+        values |= {name: str(PurePosixPath(values[name])) for name in ("image", "mask") if values[name]}  # ./a is a
         yield Row(place=place, **values)
 
 
