@@ -63,8 +63,8 @@ class DicomTree:
             log.warning("%s", error.detail)
         self._series[series].append(path)
         self._info[path] = info
-        size = os.lstat(self.root / path).st_size if os.path.lexists(self.root / path) else 0
-        self._identity[path] = (f"{series}/{Path(path).name}", size)
+        found = os.lstat(self.root / path).st_size if os.path.lexists(self.root / path) else 0
+        self._identity[path] = (f"{series}/{Path(path).name}", found)
 
 
 def find_case_files(root: Path) -> Path:
