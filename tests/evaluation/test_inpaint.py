@@ -5,6 +5,8 @@ import pytest
 
 from lesionlens.evaluation.inpaint import control_region, inpainted
 
+FLAT = np.full((48, 48), 100, dtype=np.uint8)
+
 
 def disc(size: int, row: int, column: int, radius: int) -> np.ndarray:
     rows, columns = np.mgrid[:size, :size]
@@ -38,7 +40,7 @@ def test_no_region_changes_nothing_and_a_whole_one_becomes_grey() -> None:
 def test_the_control_has_the_lesions_shape_and_keeps_off_it() -> None:
     for seed in range(20):
         mask = disc(48, 10 + seed, 30, 6)
-        region = control_region(mask, np.random.default_rng(seed))
+        region = control_region(mask, FLAT, np.random.default_rng(seed))
         assert region is not None and region.sum() == mask.sum()
         rows, columns = np.nonzero(region)
         lesion_rows, lesion_columns = np.nonzero(mask)
@@ -47,11 +49,30 @@ def test_the_control_has_the_lesions_shape_and_keeps_off_it() -> None:
 
 
 def test_a_lesion_too_large_for_its_patch_has_no_control() -> None:
-    assert control_region(disc(32, 16, 16, 12), np.random.default_rng(0)) is None
-    assert control_region(np.ones((32, 32), dtype=np.bool_), np.random.default_rng(0)) is None
+    small = FLAT[:32, :32]
+    assert control_region(disc(32, 16, 16, 12), small, np.random.default_rng(0)) is None
+    assert control_region(np.ones((32, 32), dtype=np.bool_), small, np.random.default_rng(0)) is None
+
+
+def test_the_control_lies_in_tissue_not_in_the_air_beside_it() -> None:
+    mask, pixels = disc(48, 12, 30, 6), FLAT.copy()
+    pixels[:, :20] = 0  # air
+    pixels[mask] = 220
+    shares = []
+    for seed in range(40):
+        region = control_region(mask, pixels, np.random.default_rng(seed))
+        assert region is not None
+        shares.append((pixels[region] > 0).mean())
+    assert min(shares) > 0.25 and np.mean(shares) > 0.75
+    around = np.where(disc(48, 12, 30, 7), pixels, 0).astype(np.uint8)  # tissue hugs the lesion; all else is air
+    assert control_region(mask, around, np.random.default_rng(0)) is None
+
+
+def test_where_all_is_black_the_control_lies_anywhere() -> None:
+    assert control_region(disc(48, 12, 30, 6), FLAT * np.uint8(0), np.random.default_rng(0)) is not None
 
 
 def test_the_same_generator_state_gives_the_same_control() -> None:
     mask = disc(48, 20, 20, 5)
-    first, second = (control_region(mask, np.random.default_rng(3)) for _ in range(2))
+    first, second = (control_region(mask, FLAT, np.random.default_rng(3)) for _ in range(2))
     np.testing.assert_array_equal(first, second)

@@ -57,12 +57,12 @@ def erase_test(
     """Erase every lesion of the inputs' patches, and then a region of the lesion's own shape elsewhere in the patch.
 
     whole float32 [n, classes]: the model's probabilities for the patches as they are. The control region lies at a
-    place drawn by `generator`, at least 2 pixels off the lesion; a lesion too large for its patch has none.
+    place drawn by `generator`, at least 2 pixels off the lesion and in tissue; a lesion with no such place has none.
     """
     patches = inputs.patches
     rows = np.flatnonzero(scorable(patches))
     lesions = patches.masks[rows]
-    found = [control_region(mask, generator) for mask in lesions]
+    found = [control_region(*at, generator) for at in zip(lesions, patches.pixels[rows], strict=True)]
     room = np.array([region is not None for region in found], dtype=np.bool_)
     controls = [region for region in found if region is not None]
     at = np.arange(len(rows))

@@ -35,29 +35,37 @@ def _push_pull(weighted: Tensor, weight: Tensor) -> Tensor:
 
 
 def control_region(
-    mask: NDArray[np.bool_], generator: np.random.Generator, margin: int = 2
+    mask: NDArray[np.bool_], pixels: NDArray[np.uint8], generator: np.random.Generator, margin: int = 2
 ) -> NDArray[np.bool_] | None:
-    """The mask's own shape moved to a random place of the patch at least `margin` pixels off the mask.
+    """The mask's own shape moved to a random place of the patch at least `margin` pixels off the mask, in tissue.
 
-    mask bool [s, s], not empty. None where there is no such place: the lesion is too large for its patch.
+    mask bool [s, s], not empty; pixels uint8 [s, s]. In tissue: at least half as bright on average as the patch is
+    outside the mask. Filling in the air beside a breast takes nothing away, and would make any lesion look needed. None
+    where there is no such place: the lesion is too large for its patch, or only air lies beside it.
     """
-    size = mask.shape[0]
     rows, columns = np.nonzero(mask)
     shape = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     height, width = shape.shape
     grown = _grown(mask, margin)
-    # Cross-correlation by FFT: how many pixels the shape, put at every place, would share with the grown mask.
-    padded = np.zeros((2 * size, 2 * size))
-    padded[:size, :size] = grown
-    spectrum = np.fft.rfft2(padded) * np.conj(np.fft.rfft2(shape.astype(np.float64), padded.shape))
-    shared = np.fft.irfft2(spectrum, padded.shape)[: size - height + 1, : size - width + 1]
-    places = np.argwhere(shared < 0.5)
+    off = _sums_under(shape, grown) < 0.5
+    least = pixels[~mask].mean() / 2 * shape.sum() if off.any() else 0.0
+    places = np.argwhere(off & (_sums_under(shape, pixels) >= least - 0.5))
     if not len(places):
         return None
     row, column = places[generator.integers(len(places))]
     region = np.zeros_like(mask)
     region[row : row + height, column : column + width] = shape
     return region
+
+
+def _sums_under(shape: NDArray[np.bool_], values: NDArray[np.bool_] | NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Sums of values [s, s] under the shape bool [h, w] put at every place: [s - h + 1, s - w + 1], by FFT."""
+    size, (height, width) = len(values), shape.shape
+    padded = np.zeros((2 * size, 2 * size))
+    padded[:size, :size] = values
+    spectrum = np.fft.rfft2(padded) * np.conj(np.fft.rfft2(shape.astype(np.float64), padded.shape))
+    sums: NDArray[np.float64] = np.fft.irfft2(spectrum, padded.shape)[: size - height + 1, : size - width + 1]
+    return sums
 
 
 def _grown(mask: NDArray[np.bool_], margin: int) -> NDArray[np.bool_]:
