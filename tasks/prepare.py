@@ -17,7 +17,7 @@ from lesionlens.data.normalise import GreyStatistics
 from lesionlens.data.patch_set import build_patches
 from lesionlens.data.phantom import write_phantom
 from lesionlens.data.readers import read_index, recognised
-from lesionlens.data.splits import Shared, check_parts
+from lesionlens.data.splits import Shared, check_parts, official_overlap
 from lesionlens.home import home
 from lesionlens.identity import digest
 from lesionlens.records import DatasetIndex, Exclusion, Part, Patch
@@ -55,12 +55,26 @@ def prepare_patches(config: StudyConfig, root: Path) -> int:
             if known is not None:
                 get_run_logger().info("Patches are in the record already (patch set %s): nothing to do", known)
                 return known
+            _tell_overlap(index, config)
             dataset_id = write.save_dataset(connection, index, str(root))
             settings = config.model_dump(mode="json", include={"patches", "background", "split", "seed"})
             patch_set_id = write.open_patch_set(connection, dataset_id, identity, settings, config.patches.size)
             writer = write.PatchWriter(connection, dataset_id, patch_set_id, config.patches.size)
         _cut(engine, writer, index, root, config)
     return patch_set_id
+
+
+def _tell_overlap(index: DatasetIndex, config: StudyConfig) -> None:
+    """Whether the data set's own parts leak, whatever becomes of it: the record's leak check is about patches."""
+    patients, images = official_overlap(index)
+    if patients:
+        sound = config.split.rule == "sound"
+        get_run_logger().warning(
+            "The data set's own parts share %d patients, with %d images of the same side and view; %s",
+            patients,
+            images,
+            "they go wholly to test" if sound else f"split.rule {config.split.rule} keeps it so, sound does not",
+        )
 
 
 def _cut(engine: Engine, writer: write.PatchWriter, index: DatasetIndex, root: Path, config: StudyConfig) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import gc
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from lesionlens.config import (
     ExecutionConfig,
     PatchConfig,
     PhantomConfig,
+    SplitConfig,
     StudyConfig,
 )
 from lesionlens.data.phantom import write_phantom
@@ -94,6 +96,18 @@ def test_batches_are_committed_while_cutting_and_a_killed_set_is_begun_anew(
     assert numbers(engine, f"SELECT ({lesions}) - ({reasons}) - (SELECT count(lesion_id) FROM patch)") == [(0,)]  # noqa: S608
 
 
+def test_parts_of_the_data_sets_own_that_share_patients_are_told(
+    engine: Engine, real_tables: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of the real case files; nothing is cut."""
+    monkeypatch.setattr(prepare, "get_run_logger", lambda: logging.getLogger("prepare"))
+    monkeypatch.setattr(prepare, "_cut", lambda *_: None)
+    for rule, words in (("official", "split.rule official keeps it so"), ("sound", "they go wholly to test")):
+        config = study(real_tables).model_copy(update={"split": SplitConfig.model_validate({"rule": rule})})
+        prepare.prepare_patches.fn(config, real_tables)
+        assert f"share 31 patients, with 29 images of the same side and view; {words}" in caplog.text
+
+
 def test_a_study_without_a_test_part_stops_before_training(engine: Engine, tmp_path: Path) -> None:
     """One patient can't be in two parts; the set is not finished, so mended data are cut anew."""
     rows = ["image,mask,label,patient"]
@@ -144,9 +158,8 @@ def test_memory_does_not_grow_with_the_data_set(phantom: Path, monkeypatch: pyte
 
 
 @pytest.fixture(scope="module")
-def real_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def real_tables(real: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The four real case files; every picture they name is there, all the same small one, its mask another."""
-    source = Path(os.environ.get("LESIONLENS_CBIS", Path(__file__).resolve().parents[2].parent / "shared/cbis")) / "csv"
     root = tmp_path_factory.mktemp("cbis")
     (root / "csv").mkdir()
     tissue = np.random.default_rng(0).integers(60, 200, (64, 40), dtype=np.uint8)
@@ -155,7 +168,7 @@ def real_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.fromarray(tissue).save(root / "tissue.png")
     Image.fromarray(mask).save(root / "mask.png")
     lines = ["image_path,SeriesDescription,BitsAllocated,PatientID,Rows,Columns"]
-    for table in sorted(source.glob("*_case_description_*_set.csv")):
+    for table in sorted((real / "csv").glob("*_case_description_*_set.csv")):
         shutil.copy(table, root / "csv")
         with table.open(newline="") as file:
             for row in csv.DictReader(file):

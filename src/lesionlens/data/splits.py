@@ -90,6 +90,14 @@ def crossing_patients(index: DatasetIndex) -> frozenset[str]:
     return frozenset(patient for patient, parts in found.items() if len(parts) > 1)
 
 
+def official_overlap(index: DatasetIndex) -> tuple[int, int]:
+    """How many patients, and how many (patient, side, view), have images in several official parts, patches or not."""
+    parts: dict[tuple[str, ...], set[str | None]] = defaultdict(set)
+    for image in index.images:
+        parts[view_key(image)].add(image.official_part)
+    return len(crossing_patients(index)), sum(len(found) > 1 for found in parts.values())
+
+
 def leak_checks(patches: Iterable[Patch], images: Iterable[Image]) -> tuple[LeakCheck, ...]:
     """Patients, images and lesions that two parts share, for every two parts. An image is a (patient, side, view)."""
     shared = Shared(images)
