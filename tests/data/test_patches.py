@@ -17,6 +17,7 @@ from lesionlens.data.patches import (
     lesion_window,
     median_position,
     overlap,
+    same_aspect,
 )
 from lesionlens.data.picture import Picture
 from lesionlens.records import Box
@@ -122,6 +123,11 @@ def test_a_mask_of_another_size_is_resized_only_where_its_shape_agrees() -> None
     assert binarise(small, (150, 100))[1] is False
     with pytest.raises(MaskShapeError, match="mask 100 x 150, image 200 x 310"):
         binarise(small, (310, 200))
+
+
+def test_one_percent_is_the_most_by_which_shapes_may_differ() -> None:
+    assert same_aspect((1000, 1010), (1000, 1000)) and same_aspect((500, 505), (2000, 2000))
+    assert not same_aspect((1000, 1011), (1000, 1000)) and not same_aspect((1011, 1000), (1000, 1000))
 
 
 def test_binarising_is_strictly_above_127() -> None:
