@@ -30,7 +30,10 @@ def database_url() -> str:
 
 
 def parse(text: str) -> URL:
-    """A PostgreSQL URL with psycopg as its driver; TLS options pass through. ValueError, without the text, else."""
+    """A PostgreSQL URL with psycopg as its driver; TLS options pass through. ValueError, without the text, else.
+
+    A password among the options is put where SQLAlchemy hides it when it shows a URL.
+    """
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
@@ -39,6 +42,11 @@ def parse(text: str) -> URL:
         ) from None  # the cause would show the password
     if url.get_backend_name() not in ("postgresql", "postgres"):
         raise ValueError(f"LESIONLENS_DATABASE_URL names {url.get_backend_name()}: the record needs PostgreSQL")
+    if "@" in (url.host or ""):  # an error would show the rest of the password as the server's name
+        raise ValueError("LESIONLENS_DATABASE_URL: user or password holds an @, which is written %40 in a URL")
+    password = url.query.get("password")
+    if isinstance(password, str):
+        url = url.difference_update_query(["password"]).set(password=password)
     return url.set(drivername="postgresql+psycopg")
 
 
@@ -76,4 +84,4 @@ def _check_version(engine: Engine) -> None:
     with engine.connect() as connection:
         version = connection.connection.driver_connection.info.server_version  # type: ignore[union-attr]
     if version < OLDEST:
-        raise RuntimeError(f"the record's server is PostgreSQL {version // 10000}: 15 or newer is needed")
+        raise migrate.RecordError(f"the record's server is PostgreSQL {version // 10000}: 15 or newer is needed")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from alembic.util import CommandError
 from sqlalchemy import Column, Engine, Integer, create_engine, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from db import embedded, migrate
 from db.engine import database_url as url_in_use
@@ -41,7 +42,10 @@ def test_urls_are_given_their_driver_and_keep_their_options(scheme: str, monkeyp
     assert url_in_use() == "postgresql+psycopg://u:p%40ss@host:5433/d?sslmode=verify-full"
 
 
-@pytest.mark.parametrize("wrong", ["secret", "mysql://u:secret@h/d", "postgresql://u:secret@h:port/d"])
+@pytest.mark.parametrize(
+    "wrong",
+    ["secret", "mysql://u:secret@h/d", "postgresql://u:secret@h:port/d", "postgresql://u:half@secret@h/d"],
+)
 def test_a_wrong_url_is_refused_without_its_password(wrong: str) -> None:
     with pytest.raises(ValueError, match="LESIONLENS_DATABASE_URL") as caught:
         parse(wrong)
@@ -49,9 +53,15 @@ def test_a_wrong_url_is_refused_without_its_password(wrong: str) -> None:
     assert caught.value.__cause__ is None
 
 
-def test_an_engine_never_shows_password_or_values(engine: Engine) -> None:
-    shown = repr(create_engine("postgresql+psycopg://u:secret@h/d"))
-    assert "secret" not in shown
+def test_an_engine_never_shows_password_or_values(database_url: str) -> None:
+    for url in ("postgresql://u:secret@h/d", "postgresql://h/d?user=u&password=secret&sslmode=require"):
+        named = parse(url)
+        made = create_engine(named)
+        assert "secret" not in repr(made) + str(made.url) + repr(named)
+        assert made.dialect.create_connect_args(named)[1]["password"] == "secret"
+    with pytest.raises(DBAPIError) as caught, make_engine().connect() as connection:
+        connection.execute(text("SELECT 1 / 0, CAST(:value AS text)"), {"value": "Ann Smith"})
+    assert "Ann" not in str(caught.value)
 
 
 def test_processes_that_migrate_at_once_do_it_once(new_database: Callable[..., str]) -> None:
