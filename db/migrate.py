@@ -98,6 +98,13 @@ def check(engine: Engine) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    from db.command import in_one_line  # it imports this module
+
+    return in_one_line(_run)(arguments)
+
+
+def _run(arguments: list[str] | None) -> int:
     """`check` and `revision` work on a throw-away server of their own, the others on the record."""
     parser = argparse.ArgumentParser(prog="python -m db.migrate", description="Migrations of the record")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -115,9 +122,24 @@ def main(arguments: list[str] | None = None) -> int:
     engine = make_engine()
     if options.command == "downgrade":
         downgrade(engine, options.revision)
+    else:
+        _let_read(engine)
     with engine.connect() as connection:
         print(f"the record is at revision {current(connection)}")
     return 0
+
+
+def _let_read(engine: Engine) -> None:
+    """Migrations grant what they make to a role that is there: one made later is given everything here."""
+    from db.reader import let_read
+
+    with engine.begin() as connection:
+        if not let_read(connection):
+            print(
+                "there is no role lesionlens_reader and this user may not make it: ask an administrator for "
+                "CREATE ROLE lesionlens_reader, then run this again",
+                file=sys.stderr,
+            )
 
 
 def _on_throw_away_server(options: argparse.Namespace) -> int:

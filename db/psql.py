@@ -4,38 +4,42 @@ import os
 import sys
 from collections.abc import Mapping
 
+from psycopg.errors import InsufficientPrivilege
+from psycopg.pq import Conninfo
 from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ProgrammingError
 
+from db.command import in_one_line
 from db.engine import database_url, make_engine
 from db.postgres import program
 
 
 def environment(url: URL, base: Mapping[str, str]) -> dict[str, str]:
-    """libpq's variables for a URL: a password on a command line could be read by every user of the machine."""
-    values = {
-        "PGHOST": url.host,
-        "PGPORT": str(url.port) if url.port else None,
-        "PGUSER": url.username,
-        "PGPASSWORD": url.password if isinstance(url.password, str) else None,
-        "PGDATABASE": url.database,
-    }
-    named = {
-        "host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE",
-        "sslmode": "PGSSLMODE", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY", "sslrootcert": "PGSSLROOTCERT",
-        "sslcrl": "PGSSLCRL", "channel_binding": "PGCHANNELBINDING", "options": "PGOPTIONS", "service": "PGSERVICE",
-        "connect_timeout": "PGCONNECT_TIMEOUT", "application_name": "PGAPPNAME", "passfile": "PGPASSFILE",
-        "target_session_attrs": "PGTARGETSESSIONATTRS", "gssencmode": "PGGSSENCMODE",
-    }  # fmt: skip
-    for option, value in url.query.items():
-        if option not in named:
+    """libpq's variables for a URL: a password on a command line could be read by every user of the machine.
+
+    They hold what the engine itself connects with, TLS options and several hosts included. ValueError for an option
+    that has no variable.
+    """
+    variables = {found.keyword.decode(): found.envvar for found in Conninfo.get_defaults()}
+    _, given = url.get_dialect()().create_connect_args(url)
+    values = {}
+    for option, value in given.items():
+        variable = variables.get(option)
+        if variable is None:
             raise ValueError(f"LESIONLENS_DATABASE_URL: option {option!r} has no environment variable of libpq")
-        values[named[option]] = value if isinstance(value, str) else ",".join(value)
-    return dict(base) | {name: value for name, value in values.items() if value}
+        values[variable.decode()] = str(value)
+    return dict(base) | values
 
 
+@in_one_line
 def main(arguments: list[str] | None = None) -> int:
     """Become psql; returns only where that fails."""
-    make_engine().dispose()  # started and migrated
+    try:
+        make_engine().dispose()  # started and migrated
+    except ProgrammingError as error:
+        if not isinstance(error.orig, InsufficientPrivilege):
+            raise
+        # a reader sees the record as its owner left it, and need not see which revision that is
     given = sys.argv[1:] if arguments is None else arguments
     command = [str(program("psql")), "--no-psqlrc", *given]
     if not sys.stdin.isatty():

@@ -1,5 +1,6 @@
 """A small filled record: two classes of lesions and background, two runs, one evaluation each."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -28,6 +29,7 @@ from lesionlens.records import (
     Patch,
     Statistics,
 )
+from tests.e2e.cluster import Postgres, programs
 
 SIZE = 16
 LABELS = (
@@ -252,6 +254,16 @@ def filled(engine: Engine) -> Filled:
     """A filled record on `engine`."""
     with engine.begin() as connection:
         return fill(connection)
+
+
+@pytest.fixture(scope="session")
+def full() -> Iterator[Postgres]:
+    """A full PostgreSQL that asks for a password over TCP, its user a superuser; its database `record` is empty."""
+    if programs() is None:
+        pytest.skip("needs a full PostgreSQL: apt-get install postgresql")
+    server = Postgres()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -1,18 +1,25 @@
 """The prompt on the record, backup and restore: as a person runs them."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import psutil
+import psycopg
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
-from db import backup
+from db import backup, embedded, migrate
+from db.engine import database_url, make_engine, parse
 from db.psql import environment
+from tests.e2e.cluster import PASSWORD
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "record.md").read_text()
 
 
 def psql(query: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -33,12 +40,19 @@ def test_wrong_sql_fails(engine: Engine) -> None:
 
 
 def test_a_password_travels_in_the_environment_and_tls_options_with_it() -> None:
-    url = make_url("postgresql+psycopg://ann:s%40fe@db.example:5433/record?sslmode=verify-full&sslrootcert=/ca.pem")
+    options = "sslmode=verify-full&sslrootcert=/ca.pem&ssl_min_protocol_version=TLSv1.3&sslcrldir=/crl"
+    url = make_url(f"postgresql+psycopg://ann:s%40fe@db.example:5433/record?{options}")
     found = environment(url, {"PATH": "/bin"})
     assert found == {
         "PATH": "/bin", "PGHOST": "db.example", "PGPORT": "5433", "PGUSER": "ann", "PGPASSWORD": "s@fe",
         "PGDATABASE": "record", "PGSSLMODE": "verify-full", "PGSSLROOTCERT": "/ca.pem",
+        "PGSSLMINPROTOCOLVERSION": "TLSv1.3", "PGSSLCRLDIR": "/crl",
     }  # fmt: skip
+
+
+def test_several_hosts_are_those_that_the_engine_connects_to() -> None:
+    found = environment(make_url("postgresql+psycopg://u@/d?host=a:1&host=b:2"), {})
+    assert found == {"PGHOST": "a,b", "PGPORT": "1,2", "PGUSER": "u", "PGDATABASE": "d"}
 
 
 def test_an_unknown_option_is_named() -> None:
@@ -46,25 +60,188 @@ def test_an_unknown_option_is_named() -> None:
         environment(make_url("postgresql+psycopg://h/d?fancy=1"), {})
 
 
+@pytest.mark.parametrize("command", [["psql"], ["backup", "dump", "none.dump"], ["migrate", "upgrade"]], ids=str)
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://u:secret@127.0.0.1:1/d", "the record cannot be reached or used: connection failed"),
+        ("postgresql://u:half@secret@127.0.0.1:1/d", "holds an @, which is written %40"),
+        ("secret", "is not a URL"),
+        ("postgresql://u:secret@127.0.0.1:1/d?fancy=1", 'invalid connection option "fancy"'),
+    ],
+)
+def test_a_command_that_cannot_reach_the_record_says_so_in_one_line(command: list[str], url: str, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", f"db.{command[0]}", *command[1:]], cwd=ROOT, stdin=subprocess.DEVNULL,
+        env=os.environ | {"LESIONLENS_DATABASE_URL": url}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("lesionlens: ") and said in line and "secret" not in line
+
+
+SUMS = text("SELECT (SELECT md5(string_agg(pixels::text, '' ORDER BY id)) FROM patch),"
+            " (SELECT md5(string_agg(s::text, '' ORDER BY s::text)) FROM sample_results AS s),"
+            " (SELECT md5(string_agg(r::text, '' ORDER BY id)) FROM run_score AS r)")  # fmt: skip
+
+
+def sums(url: str, role: str = "none") -> tuple[object, ...]:
+    """What the record at the URL holds, in short; the views as that role sees them."""
+    engine = create_engine(parse(url))
+    try:
+        with engine.connect() as connection:
+            found = tuple(connection.execute(SUMS).one())
+            connection.execute(text("SELECT set_config('role', :role, false)"), {"role": role})
+            return (*found, connection.scalar(text("SELECT count(*) FROM sample_results")))
+    finally:
+        engine.dispose()
+
+
+def fill(tiny: Any) -> None:
+    engine = make_engine()
+    with engine.begin() as connection:
+        tiny.fill(connection)
+    engine.dispose()
+
+
 def test_a_backup_restores_every_row(
     engine: Engine, filled: object, tmp_path: Path, new_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "record.dump"
+    before = sums(database_url())
     assert backup.main(["dump", str(file)]) == 0
     assert not file.with_name("record.dump.part").exists()
     assert backup.main(["restore", str(file)]) == 1  # not empty
     url = new_database(migrated=False)
-    monkeypatch.setitem(os.environ, "LESIONLENS_DATABASE_URL", url)
+    monkeypatch.setenv("LESIONLENS_DATABASE_URL", url)
     assert backup.main(["restore", str(file)]) == 0
-    restored = create_engine(url)
-    sums = text("SELECT (SELECT md5(string_agg(pixels::text, '' ORDER BY id)) FROM patch),"
-                " (SELECT md5(string_agg(s::text, '' ORDER BY s::text)) FROM sample_results AS s),"
-                " (SELECT md5(string_agg(r::text, '' ORDER BY id)) FROM run_score AS r)")  # fmt: skip
-    with engine.connect() as before, restored.connect() as after:
-        assert before.execute(sums).one() == after.execute(sums).one()
-    restored.dispose()
+    assert sums(url) == before
+
+
+def test_a_backup_fills_a_new_home_whose_server_knows_no_reader_yet(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LESIONLENS_DATABASE_URL", raising=False)
+    file, homes = tmp_path / "record.dump", [tmp_path / "old", tmp_path / "new"]
+    try:
+        monkeypatch.setenv("LESIONLENS_HOME", str(homes[0]))
+        fill(tiny)
+        before = sums(database_url())
+        assert backup.main(["dump", str(file)]) == 0
+        monkeypatch.setenv("LESIONLENS_HOME", str(homes[1]))
+        assert backup.main(["restore", str(file)]) == 0
+        assert sums(database_url(), role="lesionlens_reader") == before
+    finally:
+        for home in homes:
+            embedded.stop(home / "record")
+
+
+def test_a_named_server_is_backed_up_and_restored_without_showing_its_password(
+    full: Any, tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[list[str]] = []
+    real = subprocess.Popen.__init__
+
+    def watched(process: Any, command: list[str], *rest: Any, **options: Any) -> None:
+        shown.append(command)
+        real(process, command, *rest, **options)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", watched)
+    file = tmp_path / "record.dump"
+    with psycopg.connect(full.url("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE copied")
+        connection.execute("CREATE DATABASE damaged")
+    monkeypatch.setenv("LESIONLENS_DATABASE_URL", full.url("record"))
+    fill(tiny)
+    assert backup.main(["dump", str(file)]) == 0
+    monkeypatch.setenv("LESIONLENS_DATABASE_URL", full.url("copied"))
+    assert backup.main(["restore", str(file)]) == 0
+    assert sums(full.url("copied"), role="lesionlens_reader") == sums(full.url("record"))
+    assert {"pg_dump", "pg_restore", "psql"} <= {Path(command[0]).name for command in shown}
+    assert not [command for command in shown if PASSWORD in " ".join(map(str, command))]
+
+
+def test_half_a_backup_restores_nothing(
+    engine: Engine, filled: object, tmp_path: Path, new_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    file, half = tmp_path / "record.dump", tmp_path / "half.dump"
+    backup.dump(file)
+    half.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    url = new_database(migrated=False)
+    monkeypatch.setenv("LESIONLENS_DATABASE_URL", url)
+    assert backup.main(["restore", str(half)]) == 1
+    assert "lesionlens: pg_restore failed" in capsys.readouterr().err
+    assert backup.main(["restore", str(file)]) == 0  # still empty
 
 
 def test_a_missing_backup_is_named(engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert backup.main(["restore", str(tmp_path / "none.dump")]) == 1
     assert "none.dump" in capsys.readouterr().err
+
+
+def test_a_backup_that_cannot_be_written_leaves_nothing(
+    engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert backup.main(["dump", str(tmp_path / "missing" / "record.dump")]) == 1
+    assert "pg_dump failed" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_prompt_shows_no_password_to_other_users(full: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LESIONLENS_DATABASE_URL", full.url("record"))
+    with subprocess.Popen(
+        [sys.executable, "-m", "db.psql"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as prompt:
+        assert prompt.stdin is not None and prompt.stdout is not None
+        prompt.stdin.write("SELECT 1;\n")
+        prompt.stdin.flush()
+        assert "1" in prompt.stdout.readline() + prompt.stdout.readline() + prompt.stdout.readline()
+        shown = psutil.Process(prompt.pid).cmdline()
+        prompt.stdin.close()
+    assert Path(shown[0]).name == "psql"
+    assert PASSWORD not in " ".join(shown)
+
+
+def test_a_person_with_the_readers_rights_uses_the_prompt(
+    full: Any, tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/record.md gives them."""
+    (made,) = re.findall(r"^(CREATE ROLE .* IN ROLE lesionlens_reader);", PAGE, flags=re.MULTILINE)
+    monkeypatch.setenv("LESIONLENS_DATABASE_URL", full.url("record"))
+    fill(tiny)
+    with psycopg.connect(full.url("record"), autocommit=True) as connection:
+        connection.execute(made)
+    address = make_url(full.url("record")).set(username="ann", password="...")
+    monkeypatch.setenv("LESIONLENS_DATABASE_URL", address.render_as_string(hide_password=False))
+    done = psql("SELECT count(*) > 0 AS seen FROM sample_results;", "--csv")
+    assert (done.returncode, done.stdout) == (0, "seen\nt\n"), done.stderr
+    for refused in ("SELECT * FROM patch;", "SELECT * FROM alembic_version;", "CREATE TABLE mine (n int);"):
+        done = psql(refused)
+        assert done.returncode != 0 and "permission denied" in done.stderr
+
+
+def test_a_reader_made_later_is_given_the_views(
+    full: Any, tiny: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a server whose administrator alone makes roles."""
+    with psycopg.connect(full.url("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE ROLE plain LOGIN PASSWORD 'plain'")
+        connection.execute("CREATE DATABASE plain OWNER plain")
+        if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'lesionlens_reader'").fetchone():
+            connection.execute("ALTER ROLE lesionlens_reader RENAME TO another_reader")
+        url = make_url(full.url("plain")).set(username="plain", password="plain")
+        monkeypatch.setenv("LESIONLENS_DATABASE_URL", url.render_as_string(hide_password=False))
+        fill(tiny)
+        with psycopg.connect(url.render_as_string(hide_password=False)) as owner:
+            owner.execute("CREATE VIEW of_somebody_else AS SELECT 1 AS n")
+        assert migrate.main(["upgrade"]) == 0
+        assert "ask an administrator" in capsys.readouterr().err
+        connection.execute("CREATE ROLE lesionlens_reader")
+        assert migrate.main(["upgrade"]) == 0
+        assert capsys.readouterr().err == ""
+    with psycopg.connect(full.url("plain")) as connection:
+        connection.execute("SET ROLE lesionlens_reader")
+        assert connection.execute("SELECT count(*) FROM sample_results").fetchone() == (12,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("SELECT * FROM of_somebody_else")
