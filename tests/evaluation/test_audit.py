@@ -138,6 +138,18 @@ def test_maps_fall_to_chance_as_weights_become_random(tiny_patches: Callable[...
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
+def test_the_level_of_chance_is_that_of_other_patients(tiny_patches: Callable[..., PatchArrays]) -> None:
+    """Else a lone sample would be compared with itself, and neighbours of one patient with each other."""
+    patches = tiny_patches()
+    inputs = inputs_of(replace(patches, patients=np.where(patches.ids < 300, "one", "two")))
+    rows = drawn_lesions(inputs, 8, np.random.default_rng(0))
+    assert (patches.ids[rows] < 300).sum() == 7
+    for chosen, pairs in ((rows, 2), (rows[:1], 0), (rows[:3], 0)):
+        frame = randomisation_test(build("resnet18", 5, 1), RUN, inputs, chosen, CONFIG, 5, lambda _count: None)
+        assert frame["layer"][0] == "other samples" and frame["n"][0] == pairs and frame["n"][1] == len(chosen)
+        assert (frame["ssim"][0] is None) == (pairs == 0)
+
+
 def test_every_weight_becomes_random_once() -> None:
     for name in ("vgg11_bn", "resnet18", "resnet50", "efficientnet_b0"):
         model = build(name, 3, seed=0)

@@ -35,6 +35,7 @@ RANDOMISATIONS: dict[str, DataType | type[DataType]] = {
     "rank_high": pl.Float64,
     "n": pl.Int64,
 }
+OTHERS = "other samples"
 CALIBRATION = 16  # training patches on which batch-norm statistics are measured at every step
 
 
@@ -61,7 +62,8 @@ def randomisation_test(
     for that reason alone. Result (RANDOMISATIONS): step (0: intact), layer (randomised last), ssim of the activation
     maps and rank_correlation (Spearman) of the grids, -1 to 1, means over the n samples whose both maps are not blank,
     with intervals clustered by patient. Step -1, 'other samples', is the level of chance: the intact model's map of
-    one sample against that of the next. Null where n is 0; no rows without samples. `model` is left as it was.
+    one sample against that of the next, where that is another patient's. Null where n is 0; no rows without samples.
+    `model` is left as it was.
     `advance` is called with the number of samples after each of `layers(model)`.
     """
     if not rows:
@@ -69,7 +71,7 @@ def randomisation_test(
     model = deepcopy(model).to(inputs.device)
     classes = probabilities(model, inputs, rows).argmax(axis=1).astype(np.int64)
     intact = grad_cam(model, inputs, rows, classes, evaluation.layer)
-    grids = {"other samples": np.roll(intact, 1, axis=0), "intact": intact}
+    grids = {OTHERS: np.roll(intact, 1, axis=0), "intact": intact}
     random = build(run.backbone, len(inputs.patches.classes), seed).to(inputs.device)
     training = inputs.rows("train")[:: max(1, len(inputs.rows("train")) // CALIBRATION)][:CALIBRATION]
     for names in layers(model):
@@ -107,11 +109,13 @@ def _frame(
     evaluation: EvaluationConfig,
     seed: int,
 ) -> pl.DataFrame:
-    clusters = draw(inputs.patches.patients[list(rows)], evaluation.resamples, np.random.default_rng(seed))
-    size = inputs.patches.pixels.shape[1]
+    size, names = inputs.patches.pixels.shape[1], inputs.patches.patients[list(rows)]
+    clusters = draw(names, evaluation.resamples, np.random.default_rng(seed))
     wanted = []
     for layer, found in grids.items():
         both, ssim, ranks = _similarity(intact, found, size, evaluation)
+        if layer == OTHERS:
+            both &= names != np.roll(names, 1)
         wanted += [Mean({"layer": layer}, ssim, both), Mean({"layer": layer}, ranks, both)]
     scores = means(wanted, clusters, evaluation.confidence)
     columns: dict[str, object] = {"step": list(range(-1, len(grids) - 1)), "layer": list(grids), "n": scores.n[::2]}
