@@ -38,8 +38,17 @@ def test_a_resample_without_any_sample_in_use_is_undefined_and_left_out() -> Non
     clusters = draw(patients(8, 1), 200, np.random.default_rng(0))
     resampled = ratios(np.full((8, 2), 0.7), used, clusters)
     assert 0 < np.isnan(resampled[:, 0]).sum() < 200 and np.isnan(resampled[:, 1]).all()
-    low, high = interval(resampled, 0.95)
+    low, high = interval(resampled, 0.95, 2)
     assert [low[0], high[0]] == pytest.approx([0.7, 0.7]) and np.isnan([low[1], high[1]]).all()
+
+
+def test_a_score_that_rests_on_one_patient_has_no_interval() -> None:
+    values, used = np.arange(8.0)[:, None].repeat(2, axis=1), np.ones((8, 2), dtype=np.bool_)
+    used[2:, 1] = False
+    clusters = draw(patients(8, 2), 200, np.random.default_rng(0))
+    assert clusters.patients(used).tolist() == [4, 1]
+    low, high = interval(ratios(values, used, clusters), 0.95, clusters.patients(used))
+    assert low[0] < high[0] and np.isnan([low[1], high[1]]).all()
 
 
 def test_the_same_seed_draws_the_same_patients() -> None:
@@ -79,7 +88,36 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
         values = (generator.random(len(names)) < chance).astype(np.float64)[:, None]
         for kind, units in (("clustered", names), ("ignoring patients", np.arange(len(names)).astype(np.str_))):
             resampled = ratios(values, np.ones_like(values, dtype=np.bool_), draw(units, 400, generator))
-            low, high = interval(resampled, 0.95)
+            low, high = interval(resampled, 0.95, 120)
             covered[kind] += int(low[0] <= truth <= high[0])
     assert 0.90 <= covered["clustered"] / studies <= 0.98
     assert covered["clustered"] > covered["ignoring patients"]
+
+
+@pytest.mark.slow
+def test_intervals_of_ll_of_paired_differences_and_of_auc_cover_the_truth_too() -> None:
+    """Means over samples that chance picks, which a patient's difficulty links to the scores; 400 studies again."""
+    generator = np.random.default_rng(1)
+
+    def study(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        member = np.repeat(np.arange(count), generator.integers(1, 5, count))
+        ease = generator.normal(size=count)[member][:, None]
+        right = generator.random((len(member), 2)) < 1 / (1 + np.exp(-ease))
+        return member, right, 0.4 + 0.1 * ease + generator.normal([0, -0.05], 0.1, right.shape)
+
+    def scores(right: np.ndarray, iou: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """LL of the first model; what it has more than the second where both are right."""
+        gap = iou[:, 0] - iou[:, 1]
+        return np.stack([iou[:, 0], gap], axis=1), np.stack([right[:, 0], right.all(axis=1)], axis=1)
+
+    _, right, iou = study(200_000)
+    values, used = scores(right, iou)
+    truth = [*np.average(values, weights=used, axis=0), roc_auc_score(right[:, 0], iou[:, 0])]
+    covered, studies = np.zeros(3), 400
+    for _ in range(studies):
+        member, right, iou = study(120)
+        clusters = draw(member.astype(np.str_), 400, generator)
+        areas = resampled_auc(iou[:, 0].astype(np.float32), right[:, 0], clusters)
+        low, high = interval(np.column_stack([ratios(*scores(right, iou), clusters), areas]), 0.95, 120)
+        covered += (low <= truth) & (truth <= high)
+    assert (covered / studies >= 0.90).all() and (covered / studies <= 0.98).all(), covered / studies

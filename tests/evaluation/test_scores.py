@@ -67,7 +67,16 @@ def test_class_intervals_are_those_of_resampled_scikit_learn() -> None:
         np.testing.assert_allclose(frame[f"{name}_low"].to_numpy(), low[n], atol=1e-6)
         np.testing.assert_allclose(frame[f"{name}_high"].to_numpy(), high[n], atol=1e-6)
     absent = class_intervals(probabilities, np.where(labels == 2, 1, labels), clusters, 0.95)
-    assert absent["auc_low"].to_list()[2] is None and absent["recall_low"].to_list()[2] == 0
+    assert absent["auc_low"].to_list()[2] is None and absent["recall_low"].to_list()[2] is None
+
+
+def test_a_class_of_one_patient_has_scores_but_no_intervals() -> None:
+    probabilities, labels = sample()
+    order = np.argsort(labels, kind="stable")
+    labels, probabilities = labels[order], probabilities[order]
+    names = np.where(labels == 4, "alone", np.arange(len(labels)).astype(np.str_))
+    frame = class_intervals(probabilities, labels, draw(names, 100, np.random.default_rng(0)), 0.95)
+    assert frame.row(4) == (None,) * frame.width and all(bound is not None for bound in frame.row(3))
 
 
 def test_a_class_without_samples_has_no_auc_and_says_why() -> None:

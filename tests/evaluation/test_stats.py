@@ -99,3 +99,8 @@ def test_without_commonly_correct_lesions_only_accuracy_is_compared() -> None:
     right, wrong = np.ones(6, dtype=np.bool_), np.zeros(6, dtype=np.bool_)
     frame = compare(pl.concat([samples(1, right, np.ones(6)), samples(2, wrong, np.ones(6))]), CONFIG, seed=0)
     assert frame["score"].to_list() == ["accuracy"] and frame["difference"].to_list() == [1]
+
+
+def test_samples_of_one_patient_say_nothing_of_a_difference() -> None:
+    frame = pl.concat([samples(n, np.array([n == 1, True]), np.array([0.2, 0.1 * n])) for n in (1, 2)])
+    assert frame["patient"].n_unique() == 1 and compare(frame, CONFIG, seed=0).height == 0

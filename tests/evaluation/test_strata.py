@@ -86,6 +86,15 @@ def test_a_level_without_lesions_says_so(patches: PatchArrays, clusters: Cluster
     assert (row["value"], row["low"], row["n"], row["reason"]) == (None, None, 0, "no_samples")
 
 
+def test_a_level_of_one_patient_has_no_interval_and_says_so(patches: PatchArrays, clusters: Clusters) -> None:
+    views = ["ML" if name == patches.patients[4] else "CC" for name in patches.patients]
+    given = attributes(patches).sort("patch_id").with_columns(view=pl.Series(views))
+    frame = stratum_scores(patches, given, *drawn(patches), clusters, 0.95)
+    row = frame.filter(stratum="view", level="ML", name="accuracy").row(0, named=True)
+    assert (row["n"], row["low"], row["high"], row["reason"]) == (3, None, None, "one_patient")
+    assert row["value"] is not None
+
+
 def test_mask_fractions_fall_into_five_bands() -> None:
     frame = pl.DataFrame({"f": [0.0, 0.049, 0.05, 0.3, 0.4, 1.0, None]})
     bands = frame.select(mask_fraction_band(pl.col("f"))).to_series().to_list()

@@ -74,7 +74,8 @@ def binary_scores(
     sides = {"accuracy": inside, "sensitivity": inside & truth, "specificity": inside & ~truth}
     shares = means([Mean(score_key(f"{view}_{n}"), right, used) for n, used in sides.items()], clusters, confidence)
     within = Clusters(clusters.member[inside], clusters.counts)
-    low, high = interval(resampled_auc(score[inside], truth[inside], within)[:, None], confidence)
+    sides_of = within.patients(np.stack([truth[inside], ~truth[inside]], axis=1))
+    low, high = interval(resampled_auc(score[inside], truth[inside], within)[:, None], confidence, sides_of.min())
     area = np.array([_auc(score[inside], truth[inside])])
     count = np.array([int(inside.sum())])
     auc = score_frame([score_key(f"{view}_auc")], area, low, high, count, RUN_SCORES)

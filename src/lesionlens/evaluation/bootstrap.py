@@ -24,6 +24,13 @@ class Clusters:
         sums: NDArray[np.float64] = self.counts @ per_patient
         return sums
 
+    def patients(self, used: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """How many patients have a sample in used [n, k]: [k]."""
+        per_patient = np.zeros((self.counts.shape[1], used.shape[1]), dtype=np.int64)
+        np.add.at(per_patient, self.member, used)
+        found: NDArray[np.int64] = (per_patient > 0).sum(axis=0)
+        return found
+
     def weights(self, start: int, stop: int) -> NDArray[np.float64]:
         """How often each sample was drawn, for resamples start..stop: [stop - start, n]."""
         return self.counts[start:stop, self.member]
@@ -48,13 +55,18 @@ def ratios(values: NDArray[np.float64], used: NDArray[np.bool_], clusters: Clust
     return means
 
 
-def interval(resampled: NDArray[np.float64], confidence: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def interval(
+    resampled: NDArray[np.float64], confidence: float, patients: NDArray[np.int64] | int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Percentile interval along the first axis, over the resamples in which the score is defined.
 
-    [resamples, k] -> low [k], high [k]; NaN where no resample defines the score.
+    [resamples, k], and the number of patients that each score rests on, [k] or one for all -> low [k], high [k]. NaN
+    where no resample defines the score, and where it rests on one patient: resamples of one patient do not vary, and
+    an interval without width would claim certainty. A share that is 0 or 1 in every patient has no width either; that
+    is the method's limit.
     """
     tail = (1 - confidence) / 2
-    defined = ~np.isnan(resampled).all(axis=0)
+    defined = ~np.isnan(resampled).all(axis=0) & (np.asarray(patients) > 1)
     low, high = np.full(defined.shape, np.nan), np.full(defined.shape, np.nan)
     if defined.any():
         low[defined], high[defined] = np.nanquantile(resampled[:, defined], [tail, 1 - tail], axis=0)

@@ -44,7 +44,8 @@ def calibration(
     cells[rows, 0, member], cells[rows, 1, member], cells[rows, 2, member] = 1, top, correct
     resampled = clusters.sums(cells.reshape(len(labels), -1)).reshape(-1, 3, BINS)
     errors = np.abs(resampled[:, 1] - resampled[:, 2]).sum(axis=1) / resampled[:, 0].sum(axis=1)
-    low, high = interval(errors[:, None], confidence)
+    patients = clusters.patients(cells[:, 0] > 0)
+    low, high = interval(errors[:, None], confidence, len(np.unique(clusters.member)))
     # torchmetrics gives a probability of exactly 1 a bin of its own beyond the last one.
     inner = np.minimum(probabilities, np.nextafter(np.float32(1), np.float32(0)))
     error = multiclass_calibration_error(
@@ -52,16 +53,20 @@ def calibration(
     )
     count = np.array([len(labels)])
     score = score_frame([score_key("calibration_error")], np.array([float(error)]), low, high, count, RUN_SCORES)
-    return score, _curve(cells.sum(axis=0), resampled, edges, confidence)
+    return score, _curve(cells.sum(axis=0), resampled, patients, edges, confidence)
 
 
 def _curve(
-    totals: NDArray[np.float64], resampled: NDArray[np.float64], edges: NDArray[np.float32], confidence: float
+    totals: NDArray[np.float64],
+    resampled: NDArray[np.float64],
+    patients: NDArray[np.int64],
+    edges: NDArray[np.float32],
+    confidence: float,
 ) -> pl.DataFrame:
     count = totals[0]
     with np.errstate(invalid="ignore"):
         mean, accuracy = totals[1] / count, totals[2] / count
-        low, high = interval(resampled[:, 2] / resampled[:, 0], confidence)
+        low, high = interval(resampled[:, 2] / resampled[:, 0], confidence, patients)
     columns = {
         "bin": np.arange(BINS),
         "lower": edges[:-1].astype(np.float64),

@@ -56,7 +56,7 @@ def _of_one(
     columns = [n for n, key in enumerate(found.keys) if key["group_name"] == "all" and key["method"] not in BASELINES]
     right = rows["correct"].cast(pl.Float64).to_numpy()
     accuracy = ratios(right[:, None], np.ones((len(right), 1), dtype=np.bool_), clusters)
-    low, high = interval(accuracy * found.resampled[:, columns], evaluation.confidence)
+    low, high = interval(accuracy * found.resampled[:, columns], evaluation.confidence, found.patients[columns])
     keys = [found.keys[column] | {"name": "acc_x_ll"} for column in columns]
     products = score_frame(keys, found.value[columns] * right.mean(), low, high, found.n[columns], RUN_SCORES)
     return pl.concat([found.frame(RUN_SCORES), products])

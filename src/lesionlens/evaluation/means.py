@@ -24,13 +24,15 @@ class Mean:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Means:
-    """k means: value, low, high float64 [k] (NaN where n is 0), n int64 [k], resampled [resamples, k]."""
+    """k means: value, low, high float64 [k] (NaN where n is 0; low and high also where all is of one patient), n and
+    patients int64 [k], resampled [resamples, k]."""
 
     keys: list[Key]
     value: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     n: NDArray[np.int64]
+    patients: NDArray[np.int64]
     resampled: NDArray[np.float64]
 
     def frame(self, schema: dict[str, DataType | type[DataType]]) -> pl.DataFrame:
@@ -47,8 +49,9 @@ def means(wanted: list[Mean], clusters: Clusters, confidence: float) -> Means:
     count = used.sum(axis=0)
     point = np.divide(values.sum(axis=0), count, out=np.full(len(wanted), np.nan), where=count > 0)
     resampled = ratios(values, used, clusters)
-    low, high = interval(resampled, confidence)
-    return Means([mean.key for mean in wanted], point, low, high, count, resampled)
+    patients = clusters.patients(used)
+    low, high = interval(resampled, confidence, patients)
+    return Means([mean.key for mean in wanted], point, low, high, count, patients, resampled)
 
 
 def score_frame(
@@ -59,13 +62,15 @@ def score_frame(
     n: NDArray[np.int64],
     schema: dict[str, DataType | type[DataType]],
 ) -> pl.DataFrame:
-    """Scores as rows. NaN becomes null with the reason 'no_samples', or 'no_other_class' where there were samples."""
+    """Scores as rows. NaN becomes null with the reason 'no_samples', or 'no_other_class' where there were samples; a
+    score without an interval has the reason 'one_patient'."""
     names = [name for name in schema if name not in ("value", "low", "high", "n", "reason")]
     frame = pl.DataFrame(keys, schema={name: schema[name] for name in names})
     frame = frame.with_columns(value=value, low=low, high=high, n=pl.Series(n, dtype=pl.Int64))
     frame = frame.with_columns(pl.col("value", "low", "high").fill_nan(None))
     empty = pl.when(pl.col("n") == 0).then(pl.lit("no_samples")).otherwise(pl.lit("no_other_class"))
-    frame = frame.with_columns(reason=pl.when(pl.col("value").is_null()).then(empty))
+    alone = pl.when(pl.col("low").is_null()).then(pl.lit("one_patient"))
+    frame = frame.with_columns(reason=pl.when(pl.col("value").is_null()).then(empty).otherwise(alone))
     return frame.select(pl.col(name).cast(kind) for name, kind in schema.items())
 
 

@@ -53,4 +53,4 @@ def quadrants(
     keys = {name: [key[name] for key in scores.keys] for name in ("label", "correct", "located")}
     counts = np.array([int(mean.values[mean.used].sum()) for mean in wanted], dtype=np.int64)
     columns = keys | {"n": counts, "lesions": scores.n, "share": scores.value, "low": scores.low, "high": scores.high}
-    return pl.DataFrame(columns, schema=QUADRANTS)
+    return pl.DataFrame(columns, schema=QUADRANTS).with_columns(pl.col("low", "high").fill_nan(None))

@@ -59,7 +59,8 @@ def classification_scores(
     resampled["auc"] = mean_defined(np.stack(by_class, axis=1))
     names = list(values)
     point = np.array([float(values[name]) for name in names])
-    low, high = interval(np.stack([resampled[name] for name in names], axis=1), confidence)
+    patients = len(np.unique(clusters.member))
+    low, high = interval(np.stack([resampled[name] for name in names], axis=1), confidence, patients)
     keys = [score_key(name) for name in names]
     frame = score_frame(keys, point, low, high, np.full(len(names), len(labels)), RUN_SCORES)
     correct = (probabilities.argmax(axis=1) == labels).astype(np.float64)
@@ -100,7 +101,7 @@ def localization_scores(
     ]
     right = correct.astype(np.float64)
     accuracy = ratios(right[:, None], np.ones((len(right), 1), dtype=np.bool_), clusters)
-    low, high = interval(accuracy * found.resampled[:, columns], confidence)
+    low, high = interval(accuracy * found.resampled[:, columns], confidence, found.patients[columns])
     keys = [found.keys[column] | {"name": "acc_x_ll"} for column in columns]
     products = score_frame(keys, found.value[columns] * right.mean(), low, high, found.n[columns], RUN_SCORES)
     return pl.concat([found.frame(RUN_SCORES), products])

@@ -32,16 +32,19 @@ INTERVALS = ("precision", "recall", "f1", "auc", "auc_hard")
 def class_intervals(
     probabilities: NDArray[np.float32], labels: NDArray[np.int64], clusters: Clusters, confidence: float
 ) -> pl.DataFrame:
-    """The intervals of `class_scores`, same rows: {score}_low and {score}_high; null where the score is."""
+    """The intervals of `class_scores`, same rows: {score}_low and {score}_high; null where the score is, and where
+    the class, or all others together, are of fewer than two patients."""
     count, classes = probabilities.shape
     cells = np.zeros((count, classes * classes))
     cells[np.arange(count), labels * classes + probabilities.argmax(axis=1)] = 1
     counts = clusters.sums(cells).reshape(-1, classes, classes)
     by_class = [resampled_auc(probabilities[:, c], labels == c, clusters) for c in range(classes)]
     resampled = _per_class(counts) | {"auc": np.stack(by_class, axis=1), "auc_hard": auc_hard(counts)}
+    truth = labels[:, None] == np.arange(classes)
+    patients = np.minimum(clusters.patients(truth), clusters.patients(~truth))
     columns: dict[str, NDArray[np.float64]] = {}
     for name in INTERVALS:
-        low, high = interval(resampled[name], confidence)
+        low, high = interval(resampled[name], confidence, patients)
         columns |= {f"{name}_low": low, f"{name}_high": high}
     return pl.DataFrame(columns).fill_nan(None)
 

@@ -52,9 +52,11 @@ def shortcut_audit(
         guesses[name] = model.fit(features[train], labels[train]).predict(features[test])
     right = np.stack([guess == labels[test] for guess in guesses.values()], axis=1).astype(np.float64)
     clusters = draw(patches.patients[test], evaluation.resamples, np.random.default_rng(seed))
-    low, high = interval(ratios(right, np.ones(right.shape, dtype=np.bool_), clusters), evaluation.confidence)
+    everything = np.ones(right.shape, dtype=np.bool_)
+    low, high = interval(ratios(right, everything, clusters), evaluation.confidence, clusters.patients(everything))
     columns = {"features": list(guesses), "accuracy": right.mean(axis=0), "low": low, "high": high}
-    return pl.DataFrame(columns | {"n": [len(right)] * len(guesses)}, schema=SHORTCUTS)
+    frame = pl.DataFrame(columns | {"n": [len(right)] * len(guesses)}, schema=SHORTCUTS)
+    return frame.with_columns(pl.col("low", "high").fill_nan(None))
 
 
 def _in_parts(

@@ -33,15 +33,15 @@ def compare(samples: pl.DataFrame, evaluation: EvaluationConfig, seed: int) -> p
     evaluation_a < evaluation_b, score ('accuracy' or 'll'), value_a, value_b, difference (a - b), low, high, p,
     p_holm, n. accuracy: all patches, p by the exact McNemar test, which takes patches as independent (the interval
     does not). ll: mean IoU over the lesions that both classified correctly, since means over different samples can't
-    be compared; p from the bootstrap. Holm's correction runs over all pairs of one score. Pairs without a common
-    sample are left out.
+    be compared; p from the bootstrap. Holm's correction runs over all pairs of one score. Pairs whose common samples
+    are of fewer than two patients are left out: nothing can be said of their difference.
     """
     rows = []
     identities = sorted(samples["evaluation_id"].unique().to_list())
     frames = {i: samples.filter(pl.col("evaluation_id") == i).drop("evaluation_id") for i in identities}
     for a, b in combinations(identities, 2):
         both = frames[a].join(frames[b], on="patch_id", suffix="_b").sort("patch_id")
-        if not both.height:
+        if both["patient"].n_unique() < 2:
             continue
         clusters = draw(both["patient"].to_numpy(), evaluation.resamples, np.random.default_rng(seed))
         rows.append({"evaluation_a": a, "evaluation_b": b} | _accuracy(both, clusters, evaluation.confidence))
@@ -71,7 +71,7 @@ def _localisation(both: pl.DataFrame, clusters: Clusters, confidence: float) -> 
         & pl.col("iou_b").is_not_null()
     )
     chosen = used.to_series().to_numpy()
-    if not chosen.any():
+    if both.filter(chosen)["patient"].n_unique() < 2:
         return {}
     values = both.select("iou", "iou_b").fill_null(0.0).to_numpy()
     difference, p = _difference(values, chosen, clusters, confidence)
@@ -88,7 +88,7 @@ def _difference(
     first, second = values[used].mean(axis=0)
     gap = (values[:, 0] - values[:, 1])[:, None]
     resampled = ratios(gap, used[:, None], clusters)
-    low, high = interval(resampled, confidence)
+    low, high = interval(resampled, confidence, clusters.patients(used[:, None]))
     defined = resampled[~np.isnan(resampled)]
     smaller = min((defined <= 0).sum(), (defined >= 0).sum())
     p = min(1.0, 2 * (float(smaller) + 1) / (len(defined) + 1))
