@@ -160,6 +160,31 @@ def test_a_name_that_is_not_utf8_costs_its_own_lesion(kaggle: Kaggle) -> None:
     assert f"{whole}_1" in {lesion.key for lesion in index.lesions}
 
 
+def test_links_to_nothing_and_folders_closed_to_us_cost_their_own_lesions(
+    kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    circle, nothing, closed = (kaggle.case(f"P_0000{n}") for n in range(3))
+    root = kaggle.finish()
+    for path, target in ((kaggle.full_path(circle), kaggle.full_path(circle)), (kaggle.full_path(nothing), root / "x")):
+        path.unlink()
+        path.symlink_to(target)
+    look = os.scandir
+
+    def guarded(place: Path) -> object:
+        if place.name == f"{closed}-1":
+            raise PermissionError(13, "Permission denied")
+        return look(place)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    index = read_index(root)
+    monkeypatch.undo()
+    config = StudyConfig(data=DataConfig(root=root), background=BackgroundConfig(size=40, train=1, test=1))
+    left_out = {e.lesion_key: e.reason for e in build_patches(index, root, config) if isinstance(e, Exclusion)}
+    assert left_out == {
+        f"{circle}_1": "image_unreadable", f"{nothing}_1": "image_missing", f"{closed}_1": "mask_unreadable",
+    }  # fmt: skip
+
+
 def test_spoilt_tables_stop_everything_with_file_line_and_remedy(kaggle: Kaggle) -> None:
     kaggle.case("P_00001")
     kaggle.case("P_00002", kind="calc")

@@ -1,11 +1,13 @@
 """The JPEGs of the Kaggle edition: `jpeg/<SeriesInstanceUID>/`, described by `csv/dicom_info.csv`."""
 
 import os
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
 from lesionlens.data.dicom_info import FileInfo, read_dicom_info
 from lesionlens.data.images import inside, spelt
+from lesionlens.data.picture import UnusableImageError
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -62,9 +64,13 @@ class KaggleFiles:
         if not place.is_dir():
             return []
         found = []
-        with os.scandir(place) as entries:
-            for entry in entries:
-                if entry.is_file() and entry.name.lower().endswith(SUFFIXES):
-                    found.append(spelt(f"{folder}/{entry.name}"))
-                    self._sizes[found[-1]] = entry.stat().st_size
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if entry.name.lower().endswith(SUFFIXES) and not entry.is_dir(follow_symlinks=False):
+                        found.append(spelt(f"{folder}/{entry.name}"))
+                        with suppress(OSError):  # a link to nothing, or to itself: said when it is read
+                            self._sizes[found[-1]] = entry.stat().st_size
+        except OSError as error:
+            raise UnusableImageError("unreadable", f"{folder}: {error.strerror}") from error
         return sorted(found)
