@@ -1,6 +1,9 @@
 """Many runs through one task: one after another, in several processes, or on a Dask cluster."""
 
 import logging
+import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -57,10 +60,35 @@ def _runner(execution: ExecutionConfig, count: int) -> Iterator[TaskRunner[Any] 
         with _dask(execution) as runner:
             yield runner
     elif min(execution.runs_per_device, count) > 1:
-        with ProcessPoolTaskRunner(max_workers=min(execution.runs_per_device, count)) as runner:
+        with _processes(min(execution.runs_per_device, count)) as runner:
             yield runner
     else:
         yield None
+
+
+@contextmanager
+def _processes(count: int) -> Iterator[TaskRunner[Any]]:
+    """Processes that end with this one. One left behind would keep its run, its slot and its memory."""
+    with ProcessPoolTaskRunner(max_workers=count, initializer=end_with_parent) as runner:
+        try:
+            yield runner
+        except BaseException as error:
+            if not isinstance(error, Exception):  # interrupted: nobody waits for the runs under way
+                for process in multiprocessing.active_children():
+                    process.terminate()
+            raise
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it has ended, by whatever cause."""
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow, name="end with parent", daemon=True).start()
 
 
 def _dask(execution: ExecutionConfig) -> TaskRunner[Any]:
