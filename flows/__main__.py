@@ -21,7 +21,7 @@ from lesionlens.training.errors import TrainingError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status (130 after Ctrl-C, 2 for a wrong argument)."""
+    """Run one command; returns the exit status (130 after Ctrl-C or a cancellation, 2 for a wrong argument)."""
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -76,8 +76,12 @@ def _configuration(options: argparse.Namespace) -> StudyConfig:
 def _run(config: StudyConfig) -> int:
     with server.running_server(home().ensure()):
         from flows.study import study
+        from tasks.cancellation import StoppedError
 
-        page = study(config)
+        try:
+            page = study(config)
+        except StoppedError as stopped:
+            raise KeyboardInterrupt from stopped
     print(f"\nReport: {page}\nQuery:  make psql   (for example: TABLE table_2_accuracy; TABLE table_4_localization;)")
     return 0
 

@@ -4,6 +4,7 @@ from prefect import flow
 
 from flows.work import complete
 from lesionlens.config import ExecutionConfig
+from tasks.cancellation import confirm
 from tasks.evaluate import audit_shortcuts, compare_runs
 from tasks.publish import publish_results
 from tasks.study import is_compared, study_config
@@ -11,7 +12,7 @@ from tasks.study import is_compared, study_config
 BY_DEFAULT = ExecutionConfig()
 
 
-@flow(name="evaluate", flow_run_name="evaluate study {study_id}")
+@flow(name="evaluate", flow_run_name="evaluate study {study_id}", on_cancellation=[confirm])
 def evaluate(study_id: int, execution: ExecutionConfig = BY_DEFAULT) -> int:
     """Audit the patch set, evaluate what the record lacks, compare the runs. Returns how many were missing."""
     config = study_config(study_id)

@@ -4,13 +4,14 @@ from prefect import flow, get_run_logger
 
 from flows.work import complete
 from lesionlens.config import ExecutionConfig
+from tasks.cancellation import confirm
 from tasks.publish import publish_training
 from tasks.study import failed_runs, study_config
 
 BY_DEFAULT = ExecutionConfig()
 
 
-@flow(name="train", flow_run_name="train study {study_id}")
+@flow(name="train", flow_run_name="train study {study_id}", on_cancellation=[confirm])
 def train(study_id: int, execution: ExecutionConfig = BY_DEFAULT) -> int:
     """Train what the record says is missing. Returns how many runs of the study are failed."""
     config = study_config(study_id)

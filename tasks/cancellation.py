@@ -5,9 +5,13 @@ terminal, and tasks that a Dask cluster runs elsewhere.
 """
 
 import time
+from uuid import UUID
 
-from prefect.client.orchestration import get_client
+from prefect import Flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import TaskRunContext
+from prefect.states import Cancelled
 
 ASK_SECONDS = 2.0
 
@@ -17,24 +21,40 @@ class StoppedError(RuntimeError):
 
 
 class Wanted:
-    """Whether the flow run that the current task belongs to is still wanted; asks the server now and then."""
+    """Whether the flow run of the current task, and those above it, are still wanted; asks the server now and then."""
+
+    _asked = 0.0  # of all tasks in this process: short ones one after another must not crowd the server
 
     def __init__(self) -> None:
         context = TaskRunContext.get()
         self._flow_run = context.task_run.flow_run_id if context is not None else None
-        self._asked = time.monotonic()
 
     def check(self) -> None:
-        """StoppedError if the flow run was cancelled. A server that does not answer changes nothing."""
-        if self._flow_run is None or time.monotonic() - self._asked < ASK_SECONDS:
+        """StoppedError if one of these flow runs was cancelled. A server that does not answer changes nothing."""
+        if self._flow_run is None or time.monotonic() - Wanted._asked < ASK_SECONDS:
             return
-        self._asked = time.monotonic()
+        Wanted._asked = time.monotonic()
         try:
             with get_client(sync_client=True) as client:
-                state = client.read_flow_run(self._flow_run).state
+                cancelled = _cancelled(client, self._flow_run)
         except Exception:  # restarting, gone, unreachable: the work itself needs no server
             return
-        if state is not None and (state.is_cancelling() or state.is_cancelled()):
+        if cancelled:
             raise StoppedError(
                 "cancelled in the UI; what is finished is kept, running the study again goes on from here"
             )
+
+
+def _cancelled(client: SyncPrefectClient, number: UUID) -> bool:
+    """Whether this flow run was cancelled, or the one that called it, and so on."""
+    run = client.read_flow_run(number)
+    if run.state is not None and (run.state.is_cancelling() or run.state.is_cancelled()):
+        return True
+    parent = None if run.parent_task_run_id is None else client.read_task_run(run.parent_task_run_id).flow_run_id
+    return parent is not None and _cancelled(client, parent)
+
+
+def confirm(_flow: Flow[..., object], run: FlowRun, _state: State[object]) -> None:
+    """For flows as `on_cancellation`: a cancelled run that no worker ends is Cancelled, not Cancelling for ever."""
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run.id, Cancelled(message="Cancelled in the UI; what is finished is kept"))

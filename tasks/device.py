@@ -35,6 +35,7 @@ def device_slot(engine: Engine, execution: ExecutionConfig) -> Iterator[str]:
             told = True
         wanted.check()
 
+    wanted.check()
     with slot(engine, name, execution.runs_per_device, wait):
         yield device
 

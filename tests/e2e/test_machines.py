@@ -134,7 +134,9 @@ def test_two_identical_studies_do_the_work_once(cluster: Cluster) -> None:
 
 def test_a_run_that_takes_too_long_is_given_up_and_says_so(cluster: Cluster) -> None:
     number = cluster.start(study("hanging", seeds=1, epochs=5000, first=30, timeout=4))
-    assert cluster.end(number)["state_type"] == "COMPLETED"
+    run = cluster.end(number)
+    assert run["state_type"] == "FAILED", "its only run failed"
+    assert "No run of study hanging succeeded: 1 of 1 failed. The report says why" in run["state"]["message"]
     (status, reason), = cluster.postgres.rows("SELECT status, reason FROM run WHERE seed = 30")  # fmt: skip
     assert status == "failed" and "timeout of 4" in reason
 

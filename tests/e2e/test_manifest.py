@@ -146,7 +146,7 @@ def test_a_study_without_one_trained_run_has_failed_and_can_be_run_again(shapes:
     shapes.config.write_text(old.model_dump_json())
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("lesionlens: All 2 runs of study hasty failed. The report says why: ")
+    assert last.startswith("lesionlens: No run of study hasty succeeded: 2 of 2 failed. The report says why: ")
     assert Path(last.rpartition(": ")[2]).exists()
     assert again.returncode == 0, again.stderr[-3000:]
     assert shapes.sql("SELECT DISTINCT status FROM runs WHERE study = 'hasty'").rows() == [("finished",)]
