@@ -114,6 +114,11 @@ class Record:
             and (group == "all" or row["group_name"] == group) and (row["correct"] or not correct)
         ]  # fmt: skip
 
+    def common(self, run_id: int) -> list[dict[str, Any]]:
+        """Lesion samples of a run that every run classifies correctly."""
+        wrong = {row["patch_id"] for row in self.samples if not row["correct"]}
+        return [row for row in self.of(run_id) if row["patch_id"] not in wrong]
+
 
 def _mean(values: list[float]) -> tuple[float | None, float | None, float | None]:
     if not values:
@@ -140,7 +145,8 @@ def _frames(record: Record) -> dict[str, list[dict[str, Any]]]:
     ]  # fmt: skip
     frames["contact_sheet"] = [_cut(record, n, p) for n, p in enumerate(record.patches[: 2 * len(record.labels)])]
     for name in ("table_2_accuracy", "table_3_auc", "table_4_localization", "confusion_matrix", "class_scores",
-                 "run_scores", "epochs", "runs", "selected_runs", "iou_curves", "comparison", *EVIDENCE):  # fmt: skip
+                 "run_scores", "localization_scores",
+                 "epochs", "runs", "selected_runs", "iou_curves", "comparison", *EVIDENCE):  # fmt: skip
         frames[name] = []
     for run_id, (backbone, strategy) in enumerate(record.runs, start=1):
         _add_run(frames, record, run_id, backbone, strategy)
@@ -236,6 +242,15 @@ def _add_localization(frames: dict, record: Record, key: dict, accuracy: float) 
                 headline = frames["table_4_localization"][-1 if policy == "fixed" else -2]
                 row |= {f"{baseline}{end}": headline[f"{baseline}{end}"] for end in ("", "_low", "_high")}
         frames["table_4_localization"].append(row)
+    head = {"method": "grad_cam", "target": "predicted", "policy": "validation", "headline": True, "group_name": "all"}
+    for population, samples in (
+        ("correct_lesions", record.of(key["run_id"])),
+        ("lesions", record.of(key["run_id"], correct=False)),
+        ("common_lesions", record.common(key["run_id"])),
+    ):
+        ll, low, high = _mean([sample["iou"] for sample in samples])
+        score = {"population": population, "ll": ll, "low": low, "high": high, "n": len(samples)}
+        frames["localization_scores"].append(key | head | score)
     for name in ("hit_rate", "energy", "rank_accuracy", "pixel_ap"):
         frames["run_scores"].append(key | {
             "name": name, "method": "grad_cam", "target": "predicted", "policy": None, "population": "correct_lesions",

@@ -26,6 +26,7 @@ FRAMES = {
     ),
     "table_3_auc": ("run_id", "ordinal", "code", "auc", "auc_hard"),
     "table_4_localization": ("run_id", "method", "target", "policy", "headline", "ll", "low", "high", "n"),
+    "localization_scores": ("run_id", "headline", "population", "group_name", "ll", "low", "high", "n"),
     "confusion_matrix": ("run_id", "true_ordinal", "predicted_ordinal", "count", "row_fraction"),
     "class_scores": ("run_id", "ordinal", "precision", "recall", "f1", "support"),
     "run_scores": ("run_id", "name", "method", "policy", "population", "group_name", "value", "low", "high", "n"),

@@ -47,6 +47,14 @@ select backbone, strategy, method, policy, ll, low, high, n, whole_patch, whole_
        centred_disc, centred_disc_low, centred_disc_high, mean_mask, mean_mask_low, mean_mask_high,
        random_weights, random_weights_low, random_weights_high
 from table_4_localization where study_id = {study} and headline order by run_id""",
+    "populations": """\
+select backbone, strategy, population, ll, low, high, n
+from localization_scores
+where study_id = {study} and headline and group_name = 'all' order by run_id, population""",
+    "selection": """\
+select backbone, strategy, batch_size, unit_rate, seed, t.validation_loss, accuracy, low, high,
+       exists (select from selected_runs as s where s.study_id = t.study_id and s.run_id = t.run_id) as chosen
+from table_2_accuracy as t where study_id = {study} order by backbone, strategy, validation_loss""",
     "groups": """\
 select backbone, strategy, group_name, n, ll, low, high, whole_patch, centred_disc, mean_mask, random_weights
 from localization_scores

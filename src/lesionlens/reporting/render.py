@@ -22,6 +22,8 @@ from lesionlens.reporting import (
     table_data,
     table_evidence,
     table_localization,
+    table_populations,
+    table_selection,
     tables,
 )
 from lesionlens.reporting.answer import answer, ranked, subtitle
@@ -101,7 +103,6 @@ def context(data: ReportData, values: dict[str, Any] | None) -> dict[str, Any]:
         "warnings": warnings(data),
         "confidence": confidence(data),
         "shown": shown(data),
-        "not_shown": len(evaluated(data)) - len(shown(data)),
         "published": known if same_classes(data, known) else None,
         "forest": figures_localization.forest(data),
         "thresholds": figures_localization.threshold_curves(data),
@@ -115,6 +116,8 @@ def context(data: ReportData, values: dict[str, Any] | None) -> dict[str, Any]:
         "table_4": table_localization.table_4(data, known),
         "baselines": table_localization.baselines(data),
         "groups": table_localization.groups(data),
+        "populations": table_populations.populations(data),
+        "selection": table_selection.selection(data),
         "variants": table_localization.variants(data),
         "other_scores": table_localization.other_scores(data),
         "comparisons": comparisons(data),
