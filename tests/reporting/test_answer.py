@@ -74,6 +74,44 @@ def test_no_correct_lesion_is_said(make_data):
     assert "no lesion sample was classified correctly" in " ".join(found.sentences)
 
 
+@pytest.mark.parametrize(
+    ("low", "end"), [(0.2, ": the decision uses the lesion."), (-0.1, ": that does not show that the decision uses")]
+)
+def test_erase_test_is_told_with_its_interval(data, low, end):
+    erased = data.frames["erase_test"].with_columns(difference_low=pl.lit(low))
+    text = " ".join(answer(replaced(data, erase_test=erased)).sentences)
+    assert f"falls by 0.29 ({low:.2f} to 0.37) more".replace("-", "−") in text and end in text
+
+
+def test_no_erase_test_is_not_told(data):
+    text = " ".join(answer(replaced(data, erase_test=data.frames["erase_test"].clear())).sentences)
+    assert "erased" not in text
+
+
+def test_few_samples_are_warned_of_with_their_number(data):
+    found = {warning.title: warning.text for warning in warnings(data)}
+    assert "background 12, benign calcification 12" in found["Few test patches"]
+    assert "ResNet18, gradual unfreezing: 35" in found["Few lesions behind the localisation score"]
+    enough = data.frames["table_1_patches"].with_columns(test=pl.lit(30))
+    many = headline_with(data, n=50)
+    titles = {warning.title for warning in warnings(replaced(many, table_1_patches=enough))}
+    assert not {"Few test patches", "Few lesions behind the localisation score"} & titles
+
+
+def test_blank_maps_are_counted(data):
+    assert "Blank maps" not in {warning.title for warning in warnings(data)}
+    samples = data.frames["sample_results"].with_columns(blank=pl.int_range(pl.len()) < 3)
+    found = {warning.title: warning.text for warning in warnings(replaced(data, sample_results=samples))}
+    assert found["Blank maps"].startswith("3 of 240 activation maps (1.2 %)")
+
+
+def test_a_planted_marker_is_told(make_data):
+    config = demo().model_dump(mode="json")
+    config["data"]["phantom"]["confounder"] = 0.9
+    texts = [warning.text for warning in warnings(make_data(config=config, per_class=2))]
+    assert any("planted with probability 0.9" in text for text in texts)
+
+
 def test_configuration_warnings(make_data):
     config = demo().model_dump(mode="json")
     config["training"]["normalise"] = "per_class"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from lesionlens.records import ReportData
 from lesionlens.reporting.localization import Standing, headline, score, sentence, standings
 from lesionlens.reporting.models import Model, Row, confidence, evaluated, frame, lookup, models, rows, shown
-from lesionlens.reporting.wording import counted, number, p_value
+from lesionlens.reporting.wording import counted, number, p_value, spoken
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def answer(data: ReportData) -> Answer:
         f"Over the {where} it classifies correctly, the region that its map marks overlaps the annotation "
         f"with a mean IoU of {ll.spoken}, where 1 would be a perfect outline. {sentence(own)}"
     )
-    sentences += _other_localiser(data, best, order)
+    sentences += [*_erased(data, best), *_other_localiser(data, best, order)]
     return Answer(_verdict(own), tuple(sentences))
 
 
@@ -95,6 +95,21 @@ def _comparison(data: ReportData, first: Model, second: Model) -> Row | None:
         if (row["evaluation_a"], row["evaluation_b"]) == (b, a):
             return row | {"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
     return None
+
+
+def _erased(data: ReportData, best: Model) -> list[str]:
+    found = rows(data, "erase_test", run_id=best.run_id, population="correct_lesions", group_name="all")
+    if not found or found[0]["difference"] is None or found[0]["difference_low"] is None:
+        return []
+    row = found[0]
+    value, low, high = row["difference"], row["difference_low"], row["difference_high"]
+    said = (
+        f"With the lesion erased, the probability of its answer falls by {spoken(value, low, high)} more than with as "
+        "much tissue erased beside it"
+    )
+    if low > 0:
+        return [f"{said}: the decision uses the lesion."]
+    return [f"{said}: that does not show that the decision uses the lesion."]
 
 
 def _other_localiser(data: ReportData, best: Model, order: list[Model]) -> list[str]:
