@@ -36,6 +36,18 @@ def test_a_run_given_twice_is_refused() -> None:
         GridConfig(backbones=("resnet18", "resnet18"))
 
 
+def test_the_form_says_of_every_option_what_it_is() -> None:
+    schema = StudyConfig.model_json_schema()
+    parts = {"StudyConfig": schema, **schema["$defs"]}
+    silent = [
+        f"{part}.{option}"
+        for part, described in parts.items()
+        for option, shown in described["properties"].items()
+        if not shown.get("description") and "$ref" not in shown  # a part of its own has its description there
+    ]
+    assert silent == [] and all(part["description"] for part in parts.values())
+
+
 def test_every_preset_survives_json() -> None:
     for name in PRESETS:
         config = preset(name, Path("data"))

@@ -143,7 +143,7 @@ class TrainingConfig(Frozen):
 class HyperSet(Frozen):
     """One hyper-parameter set of the grid."""
 
-    batch_size: int = Field(16, ge=1, le=512)
+    batch_size: int = Field(16, ge=1, le=512, description="Patches per optimisation step")
     head_rate: float = Field(1e-4, gt=0, le=1, description="Learning rate of the linear layer")
     unit_rate: float = Field(3e-5, gt=0, le=1, description="Learning rate of the last convolutional unit")
 
@@ -166,10 +166,18 @@ PAPER_SETS = tuple(HyperSet(batch_size=b, unit_rate=r) for b in (8, 16, 32) for 
 class GridConfig(Frozen):
     """Every backbone with every strategy, set and seed."""
 
-    backbones: tuple[Backbone, ...] = Field(("vgg16", "vgg19", "resnet34", "resnet50"), min_length=1)
-    strategies: tuple[Strategy, ...] = Field(("gradual", "simultaneous"), min_length=1)
-    sets: tuple[HyperSet, ...] = Field(PAPER_SETS, min_length=1)
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    backbones: tuple[Backbone, ...] = Field(
+        ("vgg16", "vgg19", "resnet34", "resnet50"), min_length=1, description="Networks to train"
+    )
+    strategies: tuple[Strategy, ...] = Field(
+        ("gradual", "simultaneous"),
+        min_length=1,
+        description="gradual: the head first, then unit after unit; simultaneous: all that trains at once",
+    )
+    sets: tuple[HyperSet, ...] = Field(PAPER_SETS, min_length=1, description="Hyper-parameter sets, numbered from 1")
+    seeds: tuple[int, ...] = Field(
+        (0,), min_length=1, description="Each repeats the grid with its own weights and order of patches"
+    )
 
     def runs(self) -> tuple[RunConfig, ...]:
         """The grid, expanded; order: backbone, strategy, set, seed."""
@@ -204,9 +212,9 @@ class EvaluationConfig(Frozen):
         "relu_max", description="Positive part over maximum, or min-max without ReLU (the study)"
     )
     policy: Policy = Field("validation", description="Threshold policy of the headline localisation score")
-    fixed_threshold: float = Field(0.5, gt=0, lt=1)
+    fixed_threshold: float = Field(0.5, gt=0, lt=1, description="Cut of maps, scaled to 0 to 1, under the policy fixed")
     resamples: int = Field(1000, ge=100, le=100_000, description="Bootstrap resamples, clustered by patient")
-    confidence: float = Field(0.95, gt=0.5, lt=1)
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of the intervals")
     randomisation_samples: int = Field(
         32, ge=0, description="Test lesions whose maps are followed while weights become random layer by layer; 0: none"
     )
