@@ -27,6 +27,11 @@ def share(name: str, comment: str) -> tuple[Column[float], CheckConstraint]:
     return Column(name, Double, comment=comment), CheckConstraint(f"{name} BETWEEN 0 AND 1", name=name)
 
 
+def whole(name: str) -> str:
+    """That an array holds no NULL, which no comparison would refuse."""
+    return f"array_position({name}, NULL) IS NULL"
+
+
 evaluation = Table(
     "evaluation",
     metadata,
@@ -49,8 +54,10 @@ prediction = Table(
     reference("label", "Most probable class", name="predicted_label_id", index=True),
     Column("probabilities", ARRAY(REAL), nullable=False, comment="Softmax of the logits, by label ordinal"),
     PrimaryKeyConstraint("evaluation_id", "patch_id"),
-    CheckConstraint("0 <= ALL (probabilities) AND 1 >= ALL (probabilities)", name="range"),
-    CheckConstraint("abs(array_total(probabilities) - 1) <= 1e-4", name="total"),
+    CheckConstraint(
+        f"0 <= ALL (probabilities) AND 1 >= ALL (probabilities) AND {whole('probabilities')}", name="range"
+    ),
+    CheckConstraint("cardinality(probabilities) > 0 AND abs(array_total(probabilities) - 1) <= 1e-4", name="total"),
     comment="What a run said about a patch",
 )
 
@@ -89,7 +96,7 @@ run_score = Table(
     text("method", "How maps were made; NULL for classification scores", nullable=True),
     text("target", "Class explained: predicted, true, none; NULL for classification scores", nullable=True),
     text("policy", "How the map was thresholded; NULL where none is", nullable=True),
-    text("population", "Samples counted: all, lesions, correct_lesions, ..."),
+    text("population", "Samples counted: all, lesions, correct_lesions"),
     text("group_name", "all, or one label group"),
     Column("value", Double, comment="The score"),
     Column("low", Double, comment="Lower end of the bootstrap interval, clustered by patient"),
@@ -131,15 +138,15 @@ explanation = Table(
     *share("energy", "Share of the map's sum inside the mask"),
     *share("rank_accuracy", "Share of the strongest |mask| pixels that lie inside the mask"),
     *share("pixel_ap", "Average precision of the map as a pixel classifier of the mask"),
-    text("reason", "Why scores are NULL or zero: background, empty_mask, blank_map", nullable=True),
+    text("reason", "Why scores are NULL (background, empty_mask) or zero (blank_map, not_finite_map)", nullable=True),
     UniqueConstraint("evaluation_id", "patch_id", "method", "target"),
     CheckConstraint(TARGETS, name="target"),
     CheckConstraint("num_nulls(rows, cols) IN (0, 2) AND (grid IS NULL OR rows IS NOT NULL)", name="grid_has_shape"),
     CheckConstraint("grid IS NULL OR cardinality(grid) = rows * cols", name="grid_shape"),
-    CheckConstraint("'-infinity' < ALL (grid) AND 'infinity' > ALL (grid)", name="grid_finite"),
-    CheckConstraint("0 <= ALL (iou_curve) AND 1 >= ALL (iou_curve)", name="iou_curve"),
+    CheckConstraint(f"'-infinity' < ALL (grid) AND 'infinity' > ALL (grid) AND {whole('grid')}", name="grid_finite"),
+    CheckConstraint(f"0 <= ALL (iou_curve) AND 1 >= ALL (iou_curve) AND {whole('iou_curve')}", name="iou_curve"),
     CheckConstraint(
-        "num_nulls(hit, energy, rank_accuracy, pixel_ap) = 0 OR reason IS NOT NULL OR target = 'none'",
+        "num_nulls(iou_curve, hit, energy, rank_accuracy, pixel_ap) = 0 OR reason IS NOT NULL OR target = 'none'",
         name="null_has_reason",
     ),
     comment="Where a method says the evidence lies, per patch",
@@ -155,7 +162,11 @@ localization = Table(
     text("policy", "Threshold policy: fixed, otsu, validation, area; mask for baselines that are masks"),
     Column("threshold", Double, comment="Threshold used; NULL where the policy has none"),
     *share("iou", "Intersection over union with the lesion mask; NULL with a reason"),
-    text("reason", "Why iou is NULL or zero: background, empty_mask, blank_map", nullable=True),
+    text(
+        "reason",
+        "Why iou is NULL (background, empty_mask, no_validation_lesions) or zero (blank_map, not_finite_map)",
+        nullable=True,
+    ),
     PrimaryKeyConstraint("evaluation_id", "patch_id", "method", "target", "policy"),
     ForeignKeyConstraint(
         ["evaluation_id", "patch_id", "method", "target"],
@@ -185,6 +196,10 @@ comparison = Table(
     Column("n", BigInteger, nullable=False, comment="Samples both were scored on"),
     UniqueConstraint("study_id", "evaluation_a", "evaluation_b", "score"),
     CheckConstraint("evaluation_a <> evaluation_b", name="two"),
+    CheckConstraint("value_a BETWEEN 0 AND 1 AND value_b BETWEEN 0 AND 1", name="values"),
+    CheckConstraint(
+        "difference BETWEEN -1 AND 1 AND low BETWEEN -1 AND 1 AND high BETWEEN -1 AND 1", name="differences"
+    ),
     CheckConstraint("low <= high", name="interval"),
     comment="Paired difference between two evaluations",
 )

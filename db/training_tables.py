@@ -53,7 +53,10 @@ run = Table(
     CheckConstraint("status IN ('pending', 'running', 'finished', 'failed')", name="status"),
     CheckConstraint("(status = 'failed') = (reason IS NOT NULL)", name="reason"),
     CheckConstraint("(status IN ('finished', 'failed')) = (finished_at IS NOT NULL)", name="finished_at"),
-    CheckConstraint("batch_size > 0 AND head_rate > 0 AND unit_rate > 0", name="rates"),
+    CheckConstraint(
+        "batch_size > 0 AND head_rate > 0 AND unit_rate > 0 AND greatest(head_rate, unit_rate) < 'infinity'",
+        name="rates",
+    ),
     Index(None, "backbone", "strategy"),
     comment="One training: a backbone, a strategy, a hyper-parameter set, a seed",
 )
@@ -80,7 +83,7 @@ epoch = Table(
     document("rates", "Learning rate by unit name"),
     Column("improved", Boolean, nullable=False, comment="Whether validation loss fell enough to count"),
     PrimaryKeyConstraint("run_id", "epoch"),
-    CheckConstraint("epoch >= 1 AND phase >= 1 AND seconds >= 0", name="counts"),
+    CheckConstraint("epoch >= 1 AND phase >= 1 AND seconds >= 0 AND seconds < 'infinity'", name="counts"),
     CheckConstraint("train_loss >= 0 AND train_loss < 'infinity'", name="train_loss"),
     CheckConstraint("validation_loss >= 0 AND validation_loss < 'infinity'", name="validation_loss"),
     CheckConstraint("validation_accuracy BETWEEN 0 AND 1", name="validation_accuracy"),

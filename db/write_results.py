@@ -131,7 +131,8 @@ def _clipped(values: pl.Expr) -> pl.Expr:
 def save_comparisons(connection: Connection, study_id: int, frame: pl.DataFrame) -> None:
     """Replace a study's comparisons: columns of table `comparison` without id and study_id."""
     connection.execute(delete(tables.comparison).where(tables.comparison.c.study_id == study_id))
-    copy_frame(connection, tables.comparison, frame.with_columns(study_id=pl.lit(study_id, dtype=pl.Int64)))
+    values = frame.with_columns(_clipped(pl.col("value_a", "value_b")), study_id=pl.lit(study_id, dtype=pl.Int64))
+    copy_frame(connection, tables.comparison, values)
 
 
 def save_study_scores(connection: Connection, study_id: int, frame: pl.DataFrame) -> None:
