@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from lesionlens.config import RunConfig, StoppingConfig, TrainingConfig
 from lesionlens.records import Checkpoint, PatchArrays, Statistics
+from lesionlens.training.adam import make_adam
 from lesionlens.training.backbones import Classifier
 from lesionlens.training.checkpoints import Position, Saved, optimizer_tensors, write_checkpoint
 from lesionlens.training.epochs import batches, validate
@@ -130,7 +131,7 @@ def step_of(bench: Bench, phase: Phase, network: Classifier) -> tuple[Step, Sour
     source = stored(cache.get(network, (phase.level,))[phase.level], device)
     labels = torch.from_numpy(bench.patches.labels).to(device)
     groups = parameter_groups(network, phase, bench.run, rule_of(bench.run, bench.training))
-    optimizer = torch.optim.Adam(groups, fused=True, capturable=device.type == "cuda")
+    optimizer = make_adam(groups, device, exact=False)
 
     def logits(rows: Tensor) -> Tensor:
         with precision(device, exact=False):
@@ -143,8 +144,8 @@ def step_of(bench: Bench, phase: Phase, network: Classifier) -> tuple[Step, Sour
 
 def checkpoint_seconds(bench: Bench, phase: Phase, clock: Callable[[], float]) -> float:
     """To write the checkpoint of an epoch of this phase."""
-    network = copy.deepcopy(bench.first)
-    optimizer = torch.optim.Adam(parameter_groups(network, phase, bench.run, rule_of(bench.run, bench.training)))
+    network, cpu = copy.deepcopy(bench.first).to(memory_format=torch.channels_last), torch.device("cpu")
+    optimizer = make_adam(parameter_groups(network, phase, bench.run, rule_of(bench.run, bench.training)), cpu, False)
     set_modes(network, phase, "eval")
     cross_entropy(network(torch.zeros(2, 3, 32, 32)), torch.zeros(2, dtype=torch.int64)).backward()  # type: ignore[no-untyped-call]
     optimizer.step()

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from lesionlens.config import RunConfig, TrainingConfig
 from lesionlens.records import Checkpoint, EpochResult, PatchArrays
 from lesionlens.training import checkpoints as files
+from lesionlens.training.adam import make_adam
 from lesionlens.training.backbones import Classifier, build
 from lesionlens.training.checkpoints import Position, Saved
 from lesionlens.training.epochs import Epoch, reproducible, train_epoch, validate
@@ -171,7 +171,7 @@ class _Fit:
     ) -> Iterator[tuple[EpochResult, Position]]:
         """The remaining epochs of one phase."""
         groups = parameter_groups(model, phase, self.run, rule_of(self.run, self.training))
-        optimizer = self._optimizer(groups)
+        optimizer = make_adam(groups, self.device, self.training.exact)
         if moments:
             files.restore_optimizer(optimizer, moments)
         train, validation = self._sources(model, phase, position)
@@ -198,11 +198,6 @@ class _Fit:
                 ),
                 position,
             )
-
-    def _optimizer(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        if self.training.exact:
-            return torch.optim.Adam(groups)
-        return torch.optim.Adam(groups, fused=True, capturable=self.device.type == "cuda")
 
     def _sources(self, model: Classifier, phase: Phase, position: Position) -> tuple[Source, Source]:
         """What the trained units take for a patch, in training and in validation."""
