@@ -14,7 +14,15 @@ def stored(features: Tensor, device: torch.device) -> Source:
     """Rows of stored features, float32 on the device; on a GPU all of them stay there if half its memory allows."""
     if device.type == "cuda" and features.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
         features = features.to(device)
-    return lambda rows: features[rows.to(features.device)].to(device, torch.float32)
+    # Whole rows as they lie in memory, which is faster than picking them in another order of axes.
+    last = features.dim() == 4 and features.is_contiguous(memory_format=torch.channels_last)
+    lying = features.permute(0, 2, 3, 1) if last else features
+
+    def source(rows: Tensor) -> Tensor:
+        found = lying.index_select(0, rows.to(lying.device)).to(device, torch.float32)
+        return found.permute(0, 3, 1, 2) if last else found
+
+    return source
 
 
 def computed(model: Classifier, level: Level, inputs: Inputs, training: TrainingConfig) -> Source:
