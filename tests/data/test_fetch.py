@@ -62,6 +62,8 @@ def test_kaggle_goes_where_the_reader_looks_and_keeps_checksums(
     done = subprocess.run(["sha256sum", "--check", CHECKSUMS], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.count(": OK") == 2
     assert main(["kaggle", str(folder), "--yes"]) == 0 and len(kaggle) == 1  # the second time downloads nothing
+    (folder / "link.jpg").symlink_to("/etc/hosts")
+    assert keep_checksums(folder) == 2
     (folder / "jpeg/1.2.3/1-1.jpg").write_bytes(b"rotten")
     assert main(["kaggle", str(folder), "--yes"]) == 1
     assert "1-1.jpg is not what was fetched before: delete it" in capsys.readouterr().err

@@ -128,6 +128,8 @@ def keep_checksums(folder: Path) -> int:
     kept = _read_checksums(path)
     found = {}
     for file in sorted(p for p in folder.rglob("*") if p.is_file() and p != path and ".kagglehub" not in p.parts):
+        if not file.resolve().is_relative_to(folder.resolve()):
+            continue  # a link that leaves the folder is never opened
         name = file.relative_to(folder).as_posix()
         with file.open("rb") as stream:
             found[name] = bytes_digest(iter(lambda stream=stream: stream.read(CHUNK), b""))  # type: ignore[misc]
