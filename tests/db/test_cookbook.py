@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, inspect, select, text
+from sqlalchemy import Engine, Select, column, func, insert, inspect, literal_column, select, table, text
 from sqlalchemy.exc import ProgrammingError
 
 from db import tables, write
 from lesionlens.config import EvaluationConfig
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "record.md").read_text()
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "record.md").read_text()
+ELSEWHERE = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 QUESTIONS = dict(re.findall(r"^([^\n]+)\n\n```sql\n(.*?)```", PAGE, flags=re.DOTALL | re.MULTILINE))
 
 
@@ -32,6 +34,11 @@ def sibling(engine: Engine, filled: Any) -> int:
         return write.save_study(connection, "s" * 64, "sibling", config, "e" * 64, filled.patch_set, {})
 
 
+def everything(name: str) -> Select[Any]:
+    """All columns and rows of a table or view."""
+    return select(literal_column("*")).select_from(table(name))
+
+
 def test_there_are_fifteen_questions() -> None:
     assert len(QUESTIONS) == 15
 
@@ -45,6 +52,17 @@ def test_a_question_has_an_answer(engine: Engine, filled: Any, question: str) ->
         connection.execute(masses.values(**keys, group_name="mass"))
     numbers = {"other": sibling(engine, filled)} if question.startswith("What changed") else {}
     assert ask(engine, filled, question, **numbers), question
+
+
+@pytest.mark.parametrize("page", ELSEWHERE, ids=lambda page: page.name)
+def test_a_reader_may_ask_whatever_a_document_shows(engine: Engine, filled: Any, page: Path) -> None:
+    queries = re.findall(r"```sql\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    with engine.connect() as connection:
+        connection.execute(text("SET ROLE lesionlens_reader"))
+        numbers = {"study": filled.study, "run": filled.runs[0], "other": filled.runs[1]}
+        for query in ";".join(queries).split(";"):
+            if query.strip():
+                connection.execute(text(query), numbers)
 
 
 def test_worst_localised_first(engine: Engine, filled: Any) -> None:
@@ -67,6 +85,54 @@ def test_accuracy_of_a_patient(engine: Engine, filled: Any) -> None:
 def test_lesions_elsewhere(engine: Engine, filled: Any) -> None:
     found = [tuple(row) for row in ask(engine, filled, "Right for the wrong")]
     assert found == [("BM", 0, 2), ("MM", 0, 2)]
+
+
+def test_deciles_hold_every_scored_lesion_once(engine: Engine, filled: Any) -> None:
+    """Four lesions of one size: a decile each, in the order of their keys."""
+    found = [(row.decile, *row[1:3], round(row.ll, 6)) for row in ask(engine, filled, "Localisation against")]
+    assert found == [(n, 0.0625, 0.0625, iou) for n, iou in zip(range(1, 5), (0.46, 0.45, 0.49, 0.48), strict=True)]
+
+
+def test_the_leak_check_names_what_leaks(engine: Engine, filled: Any) -> None:
+    found = [tuple(row) for row in ask(engine, filled, "Did the leak check")]
+    assert found == [
+        ("image", "train", "test", 1, False, ["image 3"]),
+        ("patient", "train", "test", 0, True, []),
+    ]
+
+
+def test_the_headline_stands_beside_its_baselines(engine: Engine, filled: Any) -> None:
+    found = [tuple(row) for row in ask(engine, filled, "Does the model beat")]
+    baselines = (0.2, 0.2, 0.2, 0.1)
+    assert [(row[0], row[3], *row[6:]) for row in found] == [
+        (filled.runs[0], 0.5, *baselines),
+        (filled.runs[1], 0.4, *baselines),
+    ]
+
+
+def test_the_most_confident_mistake(engine: Engine, filled: Any) -> None:
+    found = [tuple(row) for row in ask(engine, filled, "Most confident")]
+    assert found == [("patch 6", "P_00006", "B", "BM", pytest.approx(0.8))]
+
+
+def test_a_lesion_without_a_patch_has_its_reason(engine: Engine, filled: Any) -> None:
+    found = [tuple(row) for row in ask(engine, filled, "Which lesions")]
+    assert found == [("no_mask", "image 0", "lesion lost", "BENIGN_WITHOUT_CALLBACK", "file is missing")]
+
+
+def test_epochs_in_their_order(engine: Engine, filled: Any) -> None:
+    found = [(row.epoch, row.train_loss) for row in ask(engine, filled, "How did training")]
+    assert found == [(1, 1.0), (2, 0.5)]
+
+
+def test_differences_are_those_compared(engine: Engine, filled: Any) -> None:
+    found = [tuple(row) for row in ask(engine, filled, "Is the difference")]
+    assert found == [(*filled.runs, "accuracy", 0.8, 0.7, 0.1, 0.0, 0.2, 0.5, 6)]
+
+
+def test_density_is_that_of_the_images(engine: Engine, filled: Any) -> None:
+    found = [(row.breast_density, row.patches, float(row.accuracy)) for row in ask(engine, filled, "Accuracy and")]
+    assert found == [(2, 6, pytest.approx(5 / 6))]
 
 
 def test_policies_are_averaged_over_lesions(engine: Engine, filled: Any) -> None:
@@ -97,8 +163,8 @@ def test_views_and_tables_are_about_the_same_samples(engine: Engine, filled: Any
     }  # fmt: skip
     with engine.connect() as connection:
         for view, query in queries.items():
-            seen = connection.scalar(text(f"SELECT count(*) FROM {view} WHERE study_id = {filled.study}"))  # noqa: S608
-            assert seen == connection.scalar(text(query)), view
+            rows = select(func.count()).select_from(table(view)).where(column("study_id") == filled.study)
+            assert connection.scalar(rows) == connection.scalar(text(query)), view
         sums: defaultdict[int, float] = defaultdict(float)
         for row in connection.execute(text("SELECT run_id, patch_id, probability FROM class_probabilities")):
             sums[hash((row.run_id, row.patch_id))] += row.probability
@@ -110,10 +176,10 @@ def test_the_reader_reads_views_and_nothing_else(engine: Engine, filled: object)
     with engine.connect() as connection:
         connection.execute(text("SET ROLE lesionlens_reader"))
         for view in views:
-            assert connection.execute(text(f"SELECT * FROM {view}")).all(), view  # noqa: S608
+            assert connection.execute(everything(view)).all(), view
         connection.commit()
-        for statement in [f"SELECT * FROM {name}" for name in found] + ["CREATE TABLE mine (n int)"]:  # noqa: S608
+        for statement in [everything(name) for name in found] + [text("CREATE TABLE mine (n int)")]:
             connection.execute(text("SET ROLE lesionlens_reader"))
             with pytest.raises(ProgrammingError, match="permission denied"):
-                connection.execute(text(statement))
+                connection.execute(statement)
             connection.rollback()

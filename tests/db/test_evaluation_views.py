@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_curve
 from sqlalchemy import Engine
 
-from db import read
+from db import read, tables
 from db.frames import frame
 from db.read_evaluations import FOUND
 
@@ -55,7 +55,8 @@ def test_common_lesions_stand_beside_the_other_populations(engine: Engine, fille
         found = read.evaluation_frame(connection, "localization_scores", filled.study)
         spread = read.evaluation_frame(connection, "seed_spread", filled.study)
         assert read.is_compared(connection, filled.study)
-        connection.exec_driver_sql(f"DELETE FROM study_score WHERE evaluation_id = {filled.evaluations[0]:d}")  # noqa: S608
+        first = tables.study_score.c.evaluation_id == filled.evaluations[0]
+        connection.execute(tables.study_score.delete().where(first))
         assert not read.is_compared(connection, filled.study)
     headline = found.filter(headline=True).group_by("population").len()
     assert dict(headline.iter_rows()) == {"correct_lesions": 2, "common_lesions": 2}
