@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from lesionlens.config import DataConfig, GridConfig, HyperSet, StudyConfig
+from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, HyperSet, StudyConfig
 from lesionlens.presets import PRESETS, demo, paper, preset, sound
 
 
@@ -34,6 +34,11 @@ def test_the_papers_grid_is_four_by_two_by_six() -> None:
 def test_a_run_given_twice_is_refused() -> None:
     with pytest.raises(ValidationError, match="the same run appears twice"):
         GridConfig(backbones=("resnet18", "resnet18"))
+
+
+def test_a_method_given_twice_is_refused() -> None:
+    with pytest.raises(ValidationError, match="names a method twice .* name each once"):
+        EvaluationConfig(methods=("grad_cam", "eigen_cam", "grad_cam"))
 
 
 def test_the_form_says_of_every_option_what_it_is() -> None:

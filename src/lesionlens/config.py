@@ -219,6 +219,12 @@ class EvaluationConfig(Frozen):
         32, ge=0, description="Test lesions whose maps are followed while weights become random layer by layer; 0: none"
     )
 
+    @model_validator(mode="after")
+    def _no_method_twice(self) -> Self:
+        if len(set(self.methods)) != len(self.methods):
+            raise ValueError(f"evaluation.methods names a method twice ({', '.join(self.methods)}): name each once")
+        return self
+
 
 class ExecutionConfig(Frozen):
     """How fast and where, never what. Not part of any digest."""
