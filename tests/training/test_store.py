@@ -1,5 +1,6 @@
 """Checkpoints in a folder and at an S3-compatible server on this machine."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -51,6 +52,24 @@ def test_what_is_written_is_read_and_listed(place: store.Folder) -> None:
     assert store.names(place) == ["b"]
     with pytest.raises(OSError):
         store.read(place, "a")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="names of open files are read from /proc")
+def test_a_file_is_on_disk_before_it_has_its_name_and_so_are_its_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (done.append(str(Path(f"/proc/self/fd/{fd}").readlink())), sync(fd)))
+    monkeypatch.setattr(Path, "replace", lambda self, to: (done.append(f"rename to {to.name}"), replace(self, to)))
+    folder = tmp_path / "checkpoints" / "run"
+    store.write(folder, "a", b"first")
+    above = [str(tmp_path), str(tmp_path / "checkpoints")]
+    assert sorted(done[:2]) == above
+    assert done[2:] == [str(folder / "a.tmp"), "rename to a", str(folder)]
+    done.clear()
+    store.write(folder, "b", b"second")
+    assert done == [str(folder / "b.tmp"), "rename to b", str(folder)]
 
 
 def test_a_stopped_run_goes_on_from_either(

@@ -43,7 +43,7 @@ def write(folder: Folder, name: str, data: bytes) -> None:
 def _write_here(folder: Path, name: str, data: bytes) -> None:
     temporary = folder / (name + TEMPORARY)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
@@ -53,6 +53,15 @@ def _write_here(folder: Path, name: str, data: bytes) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _make(folder: Path) -> None:
+    """Have the folder, its own name on disk, too."""
+    if folder.is_dir():
+        return
+    _make(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync(folder.parent)
 
 
 def _sync(folder: Path) -> None:
