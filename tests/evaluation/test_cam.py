@@ -13,6 +13,7 @@ from lesionlens.evaluation.cam import METHODS, reference_grids
 from lesionlens.training.backbones import BACKBONES, Classifier, Layer, Stages, build, cam_layer
 
 SIDE = 64
+ODD = 80  # grids of 5 and 3: VGG's last max pooling leaves a row and a column out
 CLASSES = np.array([0, 3, 1])
 
 
@@ -32,21 +33,24 @@ def calibrated(name: str) -> Classifier:
     return model.eval()
 
 
-def pixels() -> torch.Tensor:
-    return torch.randn(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+def pixels(side: int = SIDE) -> torch.Tensor:
+    return torch.randn(3, 3, side, side, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("layer", ["block", "conv"])
 @pytest.mark.parametrize("name", list(BACKBONES))
-def test_the_closed_form_is_the_package_where_it_holds(name: str, layer: Layer) -> None:
-    model, batch = calibrated(name), pixels()
+@pytest.mark.parametrize(("side", "precision", "bound"), [(SIDE, torch.float32, 1e-5), (ODD, torch.float64, 2e-7)])
+def test_the_closed_form_is_the_package_where_it_holds(
+    name: str, layer: Layer, side: int, precision: torch.dtype, bound: float
+) -> None:
+    model, batch = calibrated(name).to(precision), pixels(side).to(precision)
     outputs = closed_form.forward(model, layer, batch)
     torch.testing.assert_close(outputs.logits, model(batch).detach(), rtol=1e-4, atol=1e-4)
     reference = reference_grids(model, cam_layer(model, layer), batch, CLASSES, "grad_cam")
     closed = closed_form.grids(model, layer, outputs, torch.from_numpy(CLASSES)).numpy()
     apart = np.abs(closed - reference).max() / np.abs(reference).max()
     if closed_form.holds(model, layer):
-        assert apart < 1e-5
+        assert apart < bound
     else:
         assert (name, layer) == ("efficientnet_b0", "conv") and apart > 1e-3
 
