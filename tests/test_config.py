@@ -37,7 +37,7 @@ def test_a_run_given_twice_is_refused() -> None:
 
 
 def test_a_method_given_twice_is_refused() -> None:
-    with pytest.raises(ValidationError, match="names a method twice .* name each once"):
+    with pytest.raises(ValidationError, match="names a method twice"):
         EvaluationConfig(methods=("grad_cam", "eigen_cam", "grad_cam"))
 
 
