@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, inspect, make_url
 from db.command import in_one_line
 from db.engine import database_url, make_engine
 from db.postgres import ServerError, program
-from db.psql import environment
+from db.psql import environment, with_tls
 from db.reader import let_read
 
 # pg_restore 18 writes it whatever the server; one older than 17 knows no such parameter
@@ -80,7 +80,7 @@ def _program(
     name: str, *options: str, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.DEVNULL
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A program of PostgreSQL on the record; ServerError, with what it said, where it fails."""
-    variables = environment(make_url(database_url()), os.environ)
+    variables = with_tls(environment(make_url(database_url()), os.environ))
     command = [str(program(name)), *options]
     with tempfile.TemporaryFile() as said:
         with subprocess.Popen(command, env=variables, stdin=stdin, stdout=stdout, stderr=said) as running:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import psutil
 import psycopg
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError
 
 from db import backup, embedded, migrate
 from db.engine import database_url, make_engine, parse
@@ -201,6 +203,37 @@ def test_a_prompt_shows_no_password_to_other_users(full: Any, monkeypatch: pytes
         prompt.stdin.close()
     assert Path(shown[0]).name == "psql"
     assert PASSWORD not in " ".join(shown)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+def test_engine_prompt_and_backup_speak_tls_where_the_url_says_so(
+    full: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, authority = full.folder / "data", tmp_path / "ca.pem"
+    made = ["openssl", "req", "-new", "-x509", "-nodes", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1",
+            "-out", data / "server.crt", "-keyout", data / "server.key"]  # fmt: skip
+    subprocess.run(made, check=True, capture_output=True)
+    authority.write_bytes((data / "server.crt").read_bytes())
+    (data / "server.key").chmod(0o600)
+    for name in ("server.crt", "server.key"):
+        shutil.chown(data / name, full.user)
+    url = full.url("record") + f"?sslmode=verify-full&sslrootcert={authority}"
+    with pytest.raises(DBAPIError, match="SSL"):
+        create_engine(parse(url)).connect()
+    full.stop()
+    with (data / "postgresql.conf").open("a") as settings:
+        settings.write("ssl = on\n")
+    full.start()
+    monkeypatch.setenv("LESIONLENS_DATABASE_URL", url)
+    encrypted = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+    with make_engine().connect() as connection:
+        assert connection.scalar(text(encrypted)) is True
+    done = psql(encrypted + ";", "--csv")
+    assert done.stdout == "ssl\nt\n", done.stderr
+    assert backup.main(["dump", str(tmp_path / "record.dump")]) == 0
+    authority.write_text("")  # now nobody vouches for the server
+    done = psql(encrypted + ";", "--csv")
+    assert done.returncode != 0 and done.stdout == ""
 
 
 def test_a_person_with_the_readers_rights_uses_the_prompt(
