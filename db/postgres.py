@@ -1,7 +1,7 @@
 """The bundled PostgreSQL programs, and the system user that runs them.
 
 PostgreSQL refuses to run as root. Root's programs run as the unprivileged system user `pgserver` (made
-where it is missing), from a copy under /var/lib/lesionlens where that user cannot reach the installed ones.
+where it is missing), from a copy in `COPIES` where that user cannot reach the installed ones.
 No mode of any folder of the user's is changed for it.
 """
 
