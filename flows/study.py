@@ -20,7 +20,7 @@ def study(config: StudyConfig) -> Path:
     """Run a study from its data to its report; what the record holds already is not done again.
 
     Returns where the report lies. Runs that failed are in the record and in the report with their reasons.
-    TrainingError, at the end, where none is left that did not.
+    TrainingError, at the end, where every run failed.
     """
     study_id = prepare(config)
     train(study_id, config.execution)
