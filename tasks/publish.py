@@ -106,7 +106,7 @@ def _training(data: ReportData) -> Lines:
         best = own.sort("validation_loss", "epoch").head(1).to_dicts()
         lines.append(
             {
-                "model": model.title,
+                "model": model.full,
                 "state": model.status,
                 "epochs": own.height,
                 "lowest validation loss": number(best[0]["validation_loss"], 3) if best else "",
@@ -125,7 +125,7 @@ def _results(data: ReportData) -> Lines:
         own = headline(data, model)
         lines.append(
             {
-                "model": model.title,
+                "model": model.full,
                 "state": model.status,
                 "accuracy": spoken(accuracy["accuracy"], accuracy["low"], accuracy["high"]) if accuracy else "",
                 "overlap with the lesion (mean IoU)": score(own).spoken if own else "",

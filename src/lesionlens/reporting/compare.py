@@ -145,7 +145,7 @@ def _models(placed: Sequence[Placed]) -> Table:
         accuracy = rows(p.study, "table_2_accuracy", run_id=p.model.run_id)[0]
         row = headline(p.study, p.model)
         own = score(row) if row else None
-        cells = [Cell(p.model.title), Cell(p.name)]
+        cells = [Cell(p.model.full), Cell(p.name)]
         cells += [scored(accuracy["accuracy"], accuracy["low"], accuracy["high"]), Cell(count(accuracy["n"]))]
         cells.append(scored(own.value, own.low, own.high, "strong") if own else Cell(DASH))
         cells += [plain_number(score(row, name).value if row else None) for name in BASELINES]

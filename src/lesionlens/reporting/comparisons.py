@@ -1,7 +1,7 @@
 """Paired differences between models on the same samples, corrected for their number."""
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.models import confidence, frame, models, rows
+from lesionlens.reporting.models import confidence, frame, rows, shown
 from lesionlens.reporting.queries import query
 from lesionlens.reporting.table import Cell, Column, Table, TableRow
 from lesionlens.reporting.wording import count, interval, number, p_value, plain
@@ -16,9 +16,9 @@ SCORES = {
 
 
 def comparisons(data: ReportData) -> Table:
-    """Every stored pair of evaluations: difference, interval, corrected p and number of samples."""
+    """Every pair of the models shown: difference, interval, corrected p and number of samples."""
     evaluations = dict(frame(data, "table_2_accuracy").select("evaluation_id", "run_id").rows())
-    titles = {model.run_id: model.title for model in models(data)}
+    titles = {model.run_id: model.title for model in shown(data)}
     columns = (
         Column("Model", numeric=False),
         Column("Minus", numeric=False),
@@ -42,9 +42,11 @@ def comparisons(data: ReportData) -> Table:
             Cell(count(row["n"])),
         )
         body.append(TableRow(cells))
+    total = frame(data, "comparison").height
+    every = f" The query lists all {count(total)} comparisons of the study's runs." if total > len(body) else ""
     notes = (
         "Both models of a pair are scored on the same samples. Bold: the interval leaves out zero. p is corrected "
-        "for the number of pairs (Holm).",
+        f"(Holm) for all pairs of the study's runs.{every}",
     )
     return Table(
         "comparisons", "Pairs", "Are the differences real?", columns, tuple(body), notes, sql=query("comparisons", data)

@@ -1,5 +1,6 @@
 """What a report works on: the record's frames, checked once, and the models they tell of."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +59,10 @@ FRAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One run in the reader's terms. `series` is its place in the colour order, from 0."""
+    """One run in the reader's terms. `series` is its place in the colour order, from 0: selected runs first.
+
+    `full` names batch size, rate and seed where they differ within the study; `title` only where it must.
+    """
 
     run_id: int
     backbone: str
@@ -69,6 +73,7 @@ class Model:
     status: str
     series: int
     title: str
+    full: str
     short: str
     selected: bool
 
@@ -95,27 +100,38 @@ def rows(data: ReportData, frame_name: str, /, **equal: object) -> list[Row]:
 def models(data: ReportData) -> tuple[Model, ...]:
     """Every run of the study, in the record's order; titles are unique.
 
-    Batch size, rate and seed are named only where backbone and strategy alone do not tell runs apart.
+    A selected run that is its backbone's and strategy's only one is called by these alone. Else batch size, rate and
+    seed are named where they differ within the study.
     """
     runs = frame(data, "runs").unique(subset="run_id", keep="first", maintain_order=True).to_dicts()
     chosen = {row["run_id"] for row in rows(data, "selected_runs")} if "selected_runs" in data.frames else set()
+    chosen = chosen or {run["run_id"] for run in runs}
     told_apart = [name for name in ("batch_size", "unit_rate", "seed") if len({run[name] for run in runs}) > 1]
-    return tuple(
-        Model(
-            run_id=run["run_id"],
-            backbone=run["backbone"],
-            strategy=run["strategy"],
-            batch_size=run["batch_size"],
-            unit_rate=run["unit_rate"],
-            seed=run["seed"],
-            status=run["status"],
-            series=index,
-            title=_title(run, told_apart),
-            short=_short(run, told_apart),
-            selected=not chosen or run["run_id"] in chosen,
+    cells = Counter((run["backbone"], run["strategy"]) for run in runs if run["run_id"] in chosen)
+    order = sorted((run["run_id"] not in chosen, place) for place, run in enumerate(runs))
+    series = {place: number for number, (_, place) in enumerate(order)}
+    found = []
+    for place, run in enumerate(runs):
+        selected = run["run_id"] in chosen
+        alone = selected and cells[run["backbone"], run["strategy"]] == 1
+        told = [] if alone else told_apart
+        found.append(
+            Model(
+                run_id=run["run_id"],
+                backbone=run["backbone"],
+                strategy=run["strategy"],
+                batch_size=run["batch_size"],
+                unit_rate=run["unit_rate"],
+                seed=run["seed"],
+                status=run["status"],
+                series=series[place],
+                title=_title(run, told),
+                full=_title(run, told_apart),
+                short=_short(run, told),
+                selected=selected,
+            )
         )
-        for index, run in enumerate(runs)
-    )
+    return tuple(found)
 
 
 def _title(run: Row, told_apart: list[str]) -> str:

@@ -35,7 +35,7 @@ def run_table(data: ReportData) -> Table:
         row = known[model.run_id]
         epochs = rows(data, "epochs", run_id=model.run_id)
         cells = (
-            Cell(model.title, "" if model.selected else "not selected"),
+            Cell(model.full, "" if model.selected else "not selected"),
             Cell(plain(row["status"], STATUSES), str(row["reason"] or "")),
             Cell(str(row.get("device") or "–")),
             Cell(count(len(epochs))),

@@ -122,7 +122,7 @@ def _accuracy_row(data: ReportData, model: Model, known: Published) -> TableRow:
 
 
 def _hyper(model: Model) -> str:
-    extra = model.title.split(", ")[2:]
+    extra = model.full.split(", ")[2:]
     return ", ".join(part for part in extra if not part.startswith("batch"))
 
 

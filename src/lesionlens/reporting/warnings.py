@@ -6,11 +6,12 @@ import polars as pl
 
 from lesionlens.records import ReportData
 from lesionlens.reporting.localization import headline
-from lesionlens.reporting.models import evaluated, frame, lookup, models
+from lesionlens.reporting.models import evaluated, frame, lookup, models, shown
 from lesionlens.reporting.wording import PARTS, STATUSES, UNITS, count, counted, joined, number, plain
 
 FEW_TEST = 30
 FEW_LESIONS = 50
+LISTED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +83,10 @@ def _few(data: ReportData) -> list[Warning]:
         parts = [f"{row['label']} {count(row['test'])}" for row in table]
         text = f"Fewer than {FEW_TEST} test patches in: {', '.join(parts)}. Per-class scores swing by chance."
         found.append(Warning("Few test patches", text))
-    own = [(model, headline(data, model)) for model in evaluated(data)]
+    own = [(model, headline(data, model)) for model in shown(data)]
     few = [f"{model.title}: {count(row['n'])}" for model, row in own if row and (row["n"] or 0) < FEW_LESIONS]
     if few:
-        text = f"The localisation score rests on fewer than {FEW_LESIONS} lesions for {'; '.join(few)}."
+        text = f"The localisation score rests on fewer than {FEW_LESIONS} lesions for {_first(few)}."
         found.append(Warning("Few lesions behind the localisation score", text))
     return found
 
@@ -116,4 +117,10 @@ def _unfinished(data: ReportData) -> list[Warning]:
     if not parts:
         return []
     title = counted(len(parts), "run is missing", "runs are missing")
-    return [Warning(title, f"Not in this report: {'; '.join(parts)}.")]
+    return [Warning(title, f"Not in this report: {_first(parts)}.")]
+
+
+def _first(parts: list[str]) -> str:
+    """The first LISTED of them, and how many more; all runs stand under Provenance."""
+    more = [f"{count(len(parts) - LISTED)} more"] if len(parts) > LISTED else []
+    return "; ".join(parts[:LISTED] + more)
