@@ -4,11 +4,13 @@ import copy
 import dataclasses
 import json
 import re
+from collections import Counter
 
 import html5lib
 import polars as pl
 import pytest
 
+from lesionlens.reporting.compare import render_comparison
 from lesionlens.reporting.models import FRAMES
 from lesionlens.reporting.render import context, render
 from lesionlens.reporting.table import Table
@@ -38,6 +40,13 @@ def test_valid_and_self_contained(data):
     parse(html)
     assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//|url\(|@import""", html)
     assert "default-src 'none'" in html
+
+
+def test_every_id_stands_once_and_every_link_leads_somewhere(data):
+    for page in (render(data).page, render_comparison([data]).page):
+        found = re.findall(r"<[^>]*\sid=\"([^\"]+)\"", page)
+        assert [name for name, times in Counter(found).items() if times > 1] == []
+        assert set(re.findall(r"href=\"#([^\"]+)\"", page)) <= set(found)
 
 
 def test_same_data_same_page(make_data):

@@ -18,7 +18,7 @@ from lesionlens.reporting.wording import DASH, METHODS, count, counted, interval
 
 SECTIONS = (
     ("answer", "Answer"),
-    ("models", "Side by side"),
+    ("side-by-side", "Side by side"),
     ("gallery", "Gallery"),
     ("differences", "What differs"),
     ("provenance", "Provenance"),
