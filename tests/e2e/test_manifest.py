@@ -22,6 +22,7 @@ from lesionlens.config import (
     StudyConfig,
     TrainingConfig,
 )
+from tests.data.conftest import Own
 
 pytestmark = pytest.mark.slow
 
@@ -150,3 +151,34 @@ def test_a_study_without_one_trained_run_has_failed_and_can_be_run_again(shapes:
     assert Path(last.rpartition(": ")[2]).exists()
     assert again.returncode == 0, again.stderr[-3000:]
     assert shapes.sql("SELECT DISTINCT status FROM runs WHERE study = 'hasty'").rows() == [("finished",)]
+
+
+def test_two_classes_as_dicom_and_tiff_with_parts_of_their_own_and_no_class_without_lesions(
+    shapes: Any, tmp_path: Path
+) -> None:
+    """Names that HTML and LaTeX would take for markup; one mask outside the folder."""
+    names = ("R&D <b>50%_a", "ädenom, “q”")
+    own = Own(tmp_path)
+    for n in range(24):
+        box = (20 + 4 * n, 30 + 8 * n, 60 + 4 * n, 60 + 8 * n)
+        split = ("train", "train", "validation", "test")[n // 2 % 4]
+        own.add(names[n % 2], f"p{n // 2}", kind=("dcm", "tif")[n % 2], box=box, split=split)
+    own.rows[0]["mask"] = "../mask.tif"
+    old = StudyConfig.model_validate_json(shapes.config.read_text())
+    new = old.model_copy(update={"name": "two", "data": DataConfig(root=own.finish())})
+    shapes.config.write_text(new.model_dump_json())
+    done = shapes.study()
+    shapes.config.write_text(old.model_dump_json())
+    assert done.returncode == 0, done.stderr[-3000:]
+    parts = shapes.sql(
+        "SELECT label, train, validation, test FROM table_1_patches WHERE study = 'two' ORDER BY ordinal"
+    )
+    assert parts.rows() == [(names[0], "5", "3", "3"), (names[1], "6", "3", "3")]
+    reasons = shapes.sql("SELECT reason, lesions FROM exclusion_reasons WHERE study = 'two'").rows()
+    assert reasons == [("mask_refused", "1")]
+    (report,) = (shapes.path / "reports").glob("two-*.html")
+    page = report.read_text()
+    assert "<b>50%" not in page and html.escape(names[0]) in page and names[1] in page
+    assert page.count('class="whole"') == 8
+    latex = (report.with_suffix("") / "tables/table-1.tex").read_text()
+    assert r"R\&D <b>50\%\_a & 5 & 3 & 8 & 3 \\" in latex
