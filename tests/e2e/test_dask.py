@@ -40,3 +40,13 @@ def test_a_scheduler_elsewhere_trains_the_runs(new_home: Any, tmp_path: Path) ->
             if process is not None:
                 process.terminate()
                 process.wait(timeout=30)
+
+
+def test_without_an_address_a_cluster_is_made_on_this_machine(new_home: Any) -> None:
+    pytest.importorskip("prefect_dask")
+    home = new_home()
+    home.config.write_text(study("dask", seeds=2, epochs=2, runner="dask", runs_per_device=2).model_dump_json())
+    done = home.study()
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert home.sql("SELECT status, count(*) AS n FROM run GROUP BY status").rows() == [("finished", "2")]
+    assert home.sql("SELECT count(*) AS n FROM evaluation").item() == "2"

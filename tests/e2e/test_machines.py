@@ -41,7 +41,8 @@ def trained(cluster: Cluster, name: str) -> int:
 
 
 def shares(cluster: Cluster) -> list[dict[str, Any]]:
-    return [run for run in cluster.call("flow_runs/filter", {"limit": 200}) if run["name"].endswith("with others")]
+    (deployment,) = (d["id"] for d in cluster.call("deployments/filter", {}) if d["name"] == "share")
+    return [run for run in cluster.call("flow_runs/filter", {"limit": 200}) if run["deployment_id"] == deployment]
 
 
 def processes_of(cluster: Cluster, home: str) -> list[psutil.Process]:
@@ -121,6 +122,23 @@ def test_cancelling_stops_training_keeps_what_is_finished_and_running_again_goes
     assert set(first) <= set(after), "epochs that were finished are not trained again"
 
 
+def test_cancelling_a_study_ends_its_shares(cluster: Cluster) -> None:
+    before = {run["id"] for run in shares(cluster)}
+    number = cluster.start(study("shared and cancelled", seeds=2, epochs=400, first=15, runner="workers", shares=2))
+    until("training has begun", lambda: trained(cluster, "shared and cancelled") >= 1)
+    cluster.call(f"flow_runs/{number}/set_state", {"state": {"type": "CANCELLING"}})
+    assert cluster.end(number)["state_type"] == "CANCELLED"
+
+    def states() -> list[str]:
+        return [run["state_type"] for run in shares(cluster) if run["id"] not in before]
+
+    until("its shares have ended, the waiting one, too", lambda: states() == ["CANCELLED"] * 2)
+    assert cluster.postgres.rows(
+        "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+        " WHERE locktype = 'advisory' AND datname = 'record'"
+    ) == [(0,)]  # fmt: skip  # its slot and its run are free
+
+
 def test_two_identical_studies_do_the_work_once(cluster: Cluster) -> None:
     config = study("twice", seeds=2, epochs=6, first=20)
     numbers = [cluster.start(config), cluster.start(config)]
@@ -130,6 +148,19 @@ def test_two_identical_studies_do_the_work_once(cluster: Cluster) -> None:
     assert cluster.postgres.number("SELECT count(*) FROM evaluation JOIN run ON run.id = run_id WHERE seed >= 20") == 2
     assert cluster.postgres.number("SELECT count(*) FROM comparison JOIN study ON study.id = study_id"
                                    " WHERE study.name = 'twice'") > 0  # fmt: skip
+
+
+def test_a_device_trains_one_run_at_a_time_however_many_studies_want_it(cluster: Cluster) -> None:
+    numbers = [cluster.start(study(f"rival {first}", seeds=2, epochs=6, first=first)) for first in (60, 70)]
+    one, other = (cluster.end(number) for number in numbers)
+    assert one["state_type"] == other["state_type"] == "COMPLETED"
+    assert one["start_time"] < other["end_time"] and other["start_time"] < one["end_time"], "side by side"
+    trained_at_once = cluster.postgres.rows(
+        "WITH rival AS (SELECT id, started_at, finished_at FROM run WHERE seed IN (60, 61, 70, 71))"
+        " SELECT count(*), (SELECT count(*) FROM rival AS a JOIN rival AS b ON a.id < b.id"
+        " AND a.started_at < b.finished_at AND b.started_at < a.finished_at) FROM rival"
+    )
+    assert trained_at_once == [(4, 0)]
 
 
 def test_a_run_that_takes_too_long_is_given_up_and_says_so(cluster: Cluster) -> None:
