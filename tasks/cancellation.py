@@ -5,6 +5,7 @@ terminal, and tasks that a Dask cluster runs elsewhere.
 """
 
 import time
+from typing import Any
 from uuid import UUID
 
 from prefect import Flow
@@ -54,7 +55,7 @@ def _cancelled(client: SyncPrefectClient, number: UUID) -> bool:
     return parent is not None and _cancelled(client, parent)
 
 
-def confirm(_flow: Flow[..., object], run: FlowRun, _state: State[object]) -> None:
+def confirm(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """For flows as `on_cancellation`: a cancelled run that no worker ends is Cancelled, not Cancelling for ever."""
     with get_client(sync_client=True) as client:
-        client.set_flow_run_state(run.id, Cancelled(message="Cancelled in the UI; what is finished is kept"))
+        client.set_flow_run_state(flow_run.id, Cancelled(message="Cancelled in the UI; what is finished is kept"))
