@@ -61,6 +61,8 @@ QUERIES: dict[str, LiteralString] = {
     " LEFT JOIN lesion AS l ON l.id = x.lesion_id WHERE s.id = %(study_id)s ORDER BY x.id",
     "split_check": "SELECT c.unit, c.part_a, c.part_b, c.shared, c.examples FROM study AS s"
     " JOIN split_check AS c ON c.patch_set_id = s.patch_set_id WHERE s.id = %(study_id)s ORDER BY c.id",
+    "official_overlap": "SELECT unit, shared, examples FROM official_overlap WHERE study_id = %(study_id)s"
+    " ORDER BY unit DESC",
     "normalisation": "SELECT l.code, n.mean, n.std FROM study AS s"
     " JOIN normalisation AS n ON n.patch_set_id = s.patch_set_id LEFT JOIN label AS l ON l.id = n.label_id"
     " WHERE s.id = %(study_id)s ORDER BY l.ordinal NULLS FIRST",

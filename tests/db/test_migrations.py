@@ -30,7 +30,7 @@ def contents(engine: Engine, revision: str) -> dict[str, list[Any]]:
         }
 
 
-@pytest.mark.parametrize("revision", ["0011", "0010", "0009", "0006", "0004"])
+@pytest.mark.parametrize("revision", ["0012", "0011", "0010", "0009", "0006", "0004"])
 def test_down_and_up_again_loses_nothing_that_the_older_record_could_hold(
     engine: Engine, filled: Any, revision: str
 ) -> None:

@@ -317,6 +317,7 @@ def build(
         {"unit": unit, "part_a": a, "part_b": b, "shared": 0, "examples": []}
         for unit in ("patient", "image", "lesion") for a, b in pairs
     ], schema_overrides={"examples": pl.List(pl.String)})  # fmt: skip
+    tables["official_overlap"] = pl.DataFrame({"unit": ["patient", "image"], "shared": [0, 0]})
     tables["normalisation"] = pl.DataFrame(
         {"code": [None], "mean": [0.41], "std": [0.2]}, schema_overrides={"code": pl.String}
     )

@@ -92,6 +92,13 @@ def test_table_1_says_how_far_its_counts_are_from_the_published_ones(data):
     assert "2 530 −2 230 857 −797 619" in text
 
 
+def test_shared_patients_of_the_data_sets_own_parts_are_noted(data):
+    assert "came with share" not in words(render(data).page)
+    frames = data.frames | {"official_overlap": pl.DataFrame({"unit": ["patient", "image"], "shared": [31, 29]})}
+    page = words(render(dataclasses.replace(data, frames=frames)).page)
+    assert "came with share 31 patients, with 29 images of the same side and view" in page
+
+
 def test_contradictions_of_the_study_are_noted(data):
     text = words(render(data).page)
     assert "857 test patches, its classification reports 619" in text

@@ -14,6 +14,7 @@ from PIL import Image
 from prefect.logging import disable_run_logger
 from sqlalchemy import Engine, text
 
+from db import write
 from lesionlens.config import (
     BackgroundConfig,
     DataConfig,
@@ -106,6 +107,11 @@ def test_parts_of_the_data_sets_own_that_share_patients_are_told(
         config = study(real_tables).model_copy(update={"split": SplitConfig.model_validate({"rule": rule})})
         prepare.prepare_patches.fn(config, real_tables)
         assert f"share 31 patients, with 29 images of the same side and view; {words}" in caplog.text
+    ((patch_set,),) = numbers(engine, "SELECT max(id) FROM patch_set")
+    with engine.begin() as connection:
+        write.save_study(connection, "s" * 64, "real", {}, "e" * 64, patch_set, {})
+    overlap = "SELECT unit, shared, cardinality(examples) FROM official_overlap ORDER BY unit"
+    assert numbers(engine, overlap) == [("image", 29, 10), ("patient", 31, 10)]
 
 
 def test_a_study_without_a_test_part_stops_before_training(engine: Engine, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ FRAMES = {
     "maps": ("run_id", "patch_id", "method", "target", "rows", "cols", "grid"),
     "exclusion_reasons": ("reason", "lesions"),
     "split_check": ("unit", "part_a", "part_b", "shared"),
+    "official_overlap": ("unit", "shared"),
     "normalisation": ("code", "mean", "std"),
     "exclusions": ("image_key", "lesion_key", "reason", "detail"),
     "runs": ("run_id", "backbone", "strategy", "batch_size", "unit_rate", "seed", "status", "reason"),

@@ -170,5 +170,22 @@ def leaks(data: ReportData) -> Table:
             cells.append(Cell(count(shared), "", "alarm" if shared else ""))
         body.append(TableRow(tuple(cells)))
     return Table(
-        "leaks", "Leak check", "What two parts of the split share", columns, tuple(body), sql=query("leaks", data)
+        "leaks",
+        "Leak check",
+        "What two parts of the split share",
+        columns,
+        tuple(body),
+        _own_parts(data),
+        sql=query("leaks", data),
+    )
+
+
+def _own_parts(data: ReportData) -> tuple[str, ...]:
+    """What the parts that the data set came with share, whatever this study made of them."""
+    shared = {row["unit"]: row["shared"] for row in frame(data, "official_overlap").to_dicts()}
+    if not shared.get("patient"):
+        return ()
+    return (
+        f"The parts that the data set came with share {count(shared['patient'])} patients, with "
+        f"{count(shared.get('image', 0))} images of the same side and view; not all of them yield a patch.",
     )
