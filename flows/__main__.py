@@ -11,6 +11,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from db.command import FAULTS, said
+from db.engine import make_engine
 from flows import server
 from flows.processes import ServerError
 from lesionlens.config import StudyConfig
@@ -35,8 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "compare":
             return _compare(tuple(options.studies), tuple(options.runs))
         return _run(_configuration(options))
-    except (ValidationError, ValueError, FileNotFoundError, ServerError, TrainingError) as error:
-        print(f"lesionlens: {error}", file=sys.stderr)
+    except (*FAULTS, ValidationError, ValueError, FileNotFoundError, ServerError, TrainingError) as error:
+        print(f"lesionlens: {said(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nStopped. What is finished is kept; the same command goes on from here.", file=sys.stderr)
@@ -74,6 +76,7 @@ def _configuration(options: argparse.Namespace) -> StudyConfig:
 
 
 def _run(config: StudyConfig) -> int:
+    make_engine()  # a record that can't be used is told before anything starts
     with server.running_server(home().ensure()):
         from flows.study import study
         from tasks.cancellation import StoppedError
@@ -89,6 +92,7 @@ def _run(config: StudyConfig) -> int:
 def _compare(studies: tuple[str, ...], runs: tuple[int, ...]) -> int:
     if not studies and not runs:
         raise ValueError("name at least one study, or runs of any (--runs 3 7), to compare")
+    make_engine()
     with server.running_server(home().ensure()):
         from flows.compare import compare
 
