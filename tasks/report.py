@@ -9,6 +9,7 @@ from prefect import get_run_logger
 from db import read, write
 from db.engine import make_engine
 from db.lease import lease
+from lesionlens import __version__
 from lesionlens.home import home
 from lesionlens.identity import digest
 from lesionlens.reporting.compare import render_comparison as compare
@@ -22,7 +23,7 @@ def render_report(study_id: int) -> Path:
     engine = make_engine()
     with lease(engine, f"report on study {study_id}"), engine.begin() as connection:
         study, evaluations = read.report_inputs(connection, study_id)
-        identity = digest(study.digest, evaluations)
+        identity = digest(study.digest, evaluations, __version__)
         path = home().ensure().reports / f"{study.name}-{study.digest[:8]}.html"
         known = read.find_report(connection, study_id, identity)
         if known is not None and path.with_suffix("").exists():
