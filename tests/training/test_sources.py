@@ -21,3 +21,10 @@ def test_rows_in_float32_and_in_the_layout_they_are_stored_in(dtype: torch.dtype
     assert found.dtype == torch.float32 and torch.equal(found, torch.stack([features[i].float() for i in rows]))
     kept = torch.channels_last if layout == "channels_last" else torch.contiguous_format
     assert found.is_contiguous(memory_format=kept)
+
+
+def test_features_of_one_pixel_keep_the_default_strides() -> None:
+    """They lie in both layouts at once; a convolution chooses its arithmetic, and so its last bits, by the strides."""
+    features = torch.randn(9, 4, 1, 1)
+    found = stored(features, torch.device("cpu"))(torch.tensor([7, 0]))
+    assert found.stride() == features[torch.tensor([7, 0])].stride() == (4, 1, 1, 1)

@@ -14,8 +14,13 @@ def stored(features: Tensor, device: torch.device) -> Source:
     """Rows of stored features, float32 on the device; on a GPU all of them stay there if half its memory allows."""
     if device.type == "cuda" and features.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
         features = features.to(device)
-    # Whole rows as they lie in memory, which is faster than picking them in another order of axes.
-    last = features.dim() == 4 and features.is_contiguous(memory_format=torch.channels_last)
+    # Whole rows as they lie in memory, which is faster than picking them in another order of axes. What is one pixel
+    # large lies in both ways and keeps the default's strides, by which a convolution chooses its arithmetic.
+    last = (
+        features.dim() == 4
+        and not features.is_contiguous()
+        and features.is_contiguous(memory_format=torch.channels_last)
+    )
     lying = features.permute(0, 2, 3, 1) if last else features
 
     def source(rows: Tensor) -> Tensor:
