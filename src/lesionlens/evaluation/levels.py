@@ -10,21 +10,22 @@ STEPS = 2560
 # {map >= t} compares single-precision numbers, and k/20 is none. In double precision this factor puts every map value
 # on the side of every step that the comparison puts it on: it must exceed 1 by more than 3.67e-8, so that k/20 rounded
 # down reaches its step, and by less than 4.20e-8, so that no number below k/20 or k/256 does. Tested at each of them.
-FACTOR = np.float64(STEPS * (1 + 3.9e-8))  # a Python float would be rounded to single precision
+FACTOR = STEPS * (1 + 3.9e-8)
 
 
 def counts(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> NDArray[np.int64]:
     """maps float32 [n, s, s] in [0, 1]; masks bool [n, s, s] -> int64 [n, 2, STEPS + 1]: pixels at each step, outside
     the mask (row 0) and inside (row 1)."""
     count, pixels = len(maps), maps.shape[1] * maps.shape[2]
-    found = np.empty((count, 2, STEPS + 1), dtype=np.int64)
-    scaled = np.empty(pixels)
-    for row, (values, mask) in enumerate(zip(maps.reshape(count, pixels), masks.reshape(count, pixels), strict=True)):
-        steps = np.multiply(values, FACTOR, out=scaled).astype(np.int16)
-        steps += mask * np.int16(STEPS + 1)
-        # NumPy's bincount makes 64-bit copies first and takes more than twice as long.
-        found[row] = torch.bincount(torch.from_numpy(steps), minlength=found[row].size).view(2, -1).numpy()
-    return found
+    found = torch.empty((count, 2 * (STEPS + 1)), dtype=torch.int64)
+    scaled, steps = torch.empty(pixels, dtype=torch.float64), torch.empty(pixels, dtype=torch.int16)
+    values = torch.from_numpy(np.require(maps, requirements=["C", "W"])).view(count, pixels)
+    inside = torch.from_numpy(np.require(masks, requirements=["C", "W"])).view(count, pixels).view(torch.int8)
+    for row in range(count):
+        # torch, into the same memory for every map: NumPy's casts and its bincount take up to twice as long
+        steps.copy_(scaled.copy_(values[row]).mul_(FACTOR)).add_(inside[row], alpha=STEPS + 1)
+        found[row] = torch.bincount(steps, minlength=found.shape[1])
+    return found.view(count, 2, STEPS + 1).numpy()
 
 
 def iou(counted: NDArray[np.int64], steps: NDArray[np.int64]) -> NDArray[np.float64]:
