@@ -115,10 +115,11 @@ def evaluation_of(tests: Sequence[int]) -> Evaluation:
         schema_overrides={"probabilities": pl.List(pl.Float32)},
     )
     none = pl.DataFrame(schema={"label": pl.Int64})
+    confusions = pl.DataFrame(schema={"label": pl.Int64, "predicted": pl.Int64})
     empty = pl.DataFrame()
     return Evaluation(
-        predictions, pl.concat(explanations), pl.concat(localizations), none, empty, empty, empty, none, empty, empty,
-        empty,
+        predictions, pl.concat(explanations), pl.concat(localizations), none, confusions, empty, empty, empty, none,
+        empty, empty, empty,
     )  # fmt: skip
 
 

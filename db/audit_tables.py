@@ -1,4 +1,4 @@
-"""Tables of the evaluate stage beyond scores: curves, strata, quadrants, erase test, randomisation, shortcuts."""
+"""Tables of the evaluate stage beyond scores: confusions, curves, strata, quadrants, and the audits."""
 
 from sqlalchemy import (
     BigInteger,
@@ -31,6 +31,17 @@ def correlation(name: str, comment: str) -> list[Column[float] | CheckConstraint
     """A column that is NULL or in [-1, 1]."""
     return [Column(name, Double, comment=comment), CheckConstraint(f"{name} BETWEEN -1 AND 1", name=name)]
 
+
+confusion_interval = Table(
+    "confusion_interval",
+    metadata,
+    reference("evaluation", "Evaluation it belongs to"),
+    reference("label", "True class", index=True),
+    reference("label", "Predicted class", name="predicted_label_id", index=True),
+    *interval(),
+    PrimaryKeyConstraint("evaluation_id", "label_id", "predicted_label_id"),
+    comment="Intervals of the shares of the true class in the confusion matrix; its counts are the predictions'",
+)
 
 stratum_score = Table(
     "stratum_score",

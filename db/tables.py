@@ -1,6 +1,7 @@
 """All tables of the record, in one place to import from."""
 
 from db.audit_tables import (
+    confusion_interval,
     erasure,
     iou_curve,
     quadrant,
@@ -41,6 +42,7 @@ __all__ = [
     "class_score",
     "comparison",
     "comparison_page",
+    "confusion_interval",
     "dataset",
     "epoch",
     "erasure",

@@ -75,11 +75,14 @@ def save_evaluation(
         return evaluation_id
     labels = _labels(connection, run_id)
     predictions = _with_labels(result.predictions, "predicted", "predicted_label_id", labels)
+    confusions = _with_labels(result.confusion_intervals, "predicted", "predicted_label_id", labels)
+    confusions = _with_labels(confusions, "label", "label_id", labels)
     for table, frame in (
         (tables.prediction, predictions.with_columns(pl.col("probabilities").list.eval(_clipped(pl.element())))),
         (tables.explanation, _with_labels(result.explanations, "label", "label_id", labels)),
         (tables.localization, result.localizations),
         (tables.class_score, _with_labels(result.class_scores, "label", "label_id", labels)),
+        (tables.confusion_interval, confusions),
         (tables.run_score, result.run_scores),
         (tables.stratum_score, result.stratum_scores),
         (tables.iou_curve, result.iou_curves),

@@ -237,6 +237,7 @@ class Evaluation:
     explanations: pl.DataFrame
     localizations: pl.DataFrame
     class_scores: pl.DataFrame
+    confusion_intervals: pl.DataFrame
     run_scores: pl.DataFrame
     stratum_scores: pl.DataFrame
     iou_curves: pl.DataFrame

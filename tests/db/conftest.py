@@ -165,6 +165,8 @@ def make_evaluation(ids: list[int], labels: list[int], wrong: int = 0, iou: floa
         {"label": k, "precision": 1.0, "recall": 0.5, "f1": 0.6, "support": labels.count(k), "auc": 0.9,
          "auc_hard": 0.7, "reason": None} for k in range(3)
     ]  # fmt: skip
+    confusions = [{"label": true, "predicted": taken, "low": 0.25, "high": 0.75} for true in range(3)
+                  for taken in range(3)]  # fmt: skip
     number = {"patch_id": pl.Int64}
     return Evaluation(
         pl.DataFrame({"patch_id": ids, "predicted": predicted, "probabilities": probabilities},
@@ -173,6 +175,7 @@ def make_evaluation(ids: list[int], labels: list[int], wrong: int = 0, iou: floa
                      schema_overrides=number | {"grid": pl.List(pl.Float32), "iou_curve": pl.List(pl.Float32)}),
         pl.DataFrame([row for _, located in found for row in located], infer_schema_length=None),
         pl.DataFrame(class_scores, schema_overrides={"label": pl.Int16, "reason": pl.String}),
+        pl.DataFrame(confusions),
         pl.DataFrame(scores, infer_schema_length=None, schema_overrides={"reason": pl.String}),
         **_audits(ids, lesion, iou),
     )  # fmt: skip

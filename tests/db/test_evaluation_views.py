@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_curve
+from sklearn.metrics import confusion_matrix, roc_curve
 from sqlalchemy import Engine
 
 from db import read, tables
@@ -30,6 +30,26 @@ def test_a_quadrants_patches_are_those_of_its_kind(engine: Engine, filled: Any) 
         if row["code"] != "all":
             expected = expected.filter(true_code=row["code"])
         assert row["patch_ids"] == sorted(expected["patch_id"].to_list())
+
+
+def test_the_confusion_matrix_is_scikit_learns_with_the_intervals_that_were_entered(
+    engine: Engine, filled: Any
+) -> None:
+    entered = tables.confusion_interval
+    with engine.begin() as connection:
+        # one that was evaluated before intervals were kept
+        connection.execute(entered.delete().where(entered.c.evaluation_id == filled.evaluations[1]))
+        matrix = frame(connection, "SELECT * FROM confusion_matrix ORDER BY run_id, true_ordinal, predicted_ordinal")
+        samples = frame(connection, "SELECT evaluation_id, true_code, predicted_code FROM sample_results")
+    codes = matrix["true_code"].unique(maintain_order=True).to_list()
+    for number in filled.evaluations:
+        found, of_run = matrix.filter(evaluation_id=number), samples.filter(evaluation_id=number)
+        counts = confusion_matrix(of_run["true_code"], of_run["predicted_code"], labels=codes)
+        assert found["count"].to_list() == counts.ravel().tolist()
+        shares = counts / counts.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(found["row_fraction"].to_numpy(), shares.ravel())
+        bounds = (0.25, 0.75) if number == filled.evaluations[0] else (None, None)
+        assert found.select("low", "high").rows() == [bounds] * 9
 
 
 def test_the_roc_curve_is_scikit_learns(engine: Engine, filled: Any) -> None:

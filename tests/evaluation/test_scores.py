@@ -4,8 +4,10 @@ import json
 from importlib.resources import files
 
 import numpy as np
+import polars as pl
 import pytest
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import confusion_matrix as sklearn_confusion
 
 from lesionlens.evaluation.bootstrap import draw
 from lesionlens.evaluation.scores import (
@@ -14,6 +16,7 @@ from lesionlens.evaluation.scores import (
     class_auc,
     class_intervals,
     class_scores,
+    confusion_intervals,
     confusion_matrix,
 )
 
@@ -77,6 +80,45 @@ def test_a_class_of_one_patient_has_scores_but_no_intervals() -> None:
     names = np.where(labels == 4, "alone", np.arange(len(labels)).astype(np.str_))
     frame = class_intervals(probabilities, labels, draw(names, 100, np.random.default_rng(0)), 0.95)
     assert frame.row(4) == (None,) * frame.width and all(bound is not None for bound in frame.row(3))
+
+
+def test_confusion_intervals_are_those_of_resampled_scikit_learn() -> None:
+    probabilities, labels = sample(count=120)
+    clusters = draw(np.array([f"P_{i // 2}" for i in range(120)]), 200, np.random.default_rng(0))
+    frame = confusion_intervals(probabilities, labels, clusters, 0.9)
+    guess = probabilities.argmax(axis=1)
+    drawn = [
+        sklearn_confusion(labels, guess, labels=range(5), sample_weight=weights, normalize="true")
+        for weights in clusters.weights(0, 200)
+    ]
+    low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
+    assert frame.select("label", "predicted").rows() == [(true, taken) for true in range(5) for taken in range(5)]
+    np.testing.assert_allclose(frame["low"].to_numpy(), low.ravel(), atol=1e-9)
+    np.testing.assert_allclose(frame["high"].to_numpy(), high.ravel(), atol=1e-9)
+    recall = class_intervals(probabilities, labels, clusters, 0.9)
+    on_diagonal = frame.filter(pl.col("label") == pl.col("predicted"))
+    for end in ("low", "high"):
+        np.testing.assert_allclose(on_diagonal[end].to_numpy(), recall[f"recall_{end}"].to_numpy(), atol=1e-12)
+
+
+def test_a_resample_without_a_class_says_nothing_about_its_confusions() -> None:
+    """Two patients have the class, both always recognised: no resample may count as a recall of 0."""
+    labels = np.array([0] * 18 + [1, 1])
+    probabilities = np.eye(2, dtype=np.float32)[labels]
+    clusters = draw(np.arange(20).astype(np.str_), 500, np.random.default_rng(0))
+    assert (clusters.sums((labels == 1)[:, None].astype(np.float64)) == 0).mean() > 0.05
+    frame = confusion_intervals(probabilities, labels, clusters, 0.95)
+    assert frame.select("low", "high").rows() == [(1, 1), (0, 0), (0, 0), (1, 1)]
+    assert class_intervals(probabilities, labels, clusters, 0.95).select("recall_low").rows() == [(1,), (1,)]
+
+
+def test_confusions_of_one_patient_or_none_have_no_interval() -> None:
+    probabilities, labels = sample(classes=3)
+    labels = np.where(labels == 1, 0, labels)
+    names = np.where(labels == 2, "alone", np.arange(len(labels)).astype(np.str_))
+    frame = confusion_intervals(probabilities, labels, draw(names, 100, np.random.default_rng(0)), 0.95)
+    without = frame.filter(pl.col("low").is_null() & pl.col("high").is_null())
+    assert without["label"].to_list() == [1, 1, 1, 2, 2, 2]
 
 
 def test_a_class_without_samples_has_no_auc_and_says_why() -> None:

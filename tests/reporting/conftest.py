@@ -197,10 +197,12 @@ def _add_run(frames: dict, record: Record, run_id: int, backbone: str, strategy:
             frames["confusion_matrix"].append(key | {
                 "true_ordinal": true_ordinal, "true_code": true_code, "predicted_ordinal": predicted_ordinal,
                 "predicted_code": predicted_code, "count": hits, "row_fraction": hits / max(len(of_class), 1),
+                "low": max(hits - 2, 0) / max(len(of_class), 1), "high": min(hits + 2, 12) / max(len(of_class), 12),
             })  # fmt: skip
         frames["class_scores"].append(key | auc | {
-            "ordinal": true_ordinal, "code": true_code, "precision": 0.7, "recall": 0.72, "f1": 0.71,
-            "support": len(of_class), "reason": None,
+            "ordinal": true_ordinal, "code": true_code, "support": len(of_class), "reason": None, "precision": 0.7,
+            "precision_low": 0.64, "precision_high": 0.75, "recall": 0.72, "recall_low": 0.65, "recall_high": 0.78,
+            "f1": 0.71, "f1_low": 0.66, "f1_high": 0.76,
         })  # fmt: skip
     _add_localization(frames, record, key, accuracy)
     _add_curves(frames, record, key)

@@ -39,6 +39,18 @@ def test_csv_reads_back_as_rectangles_of_numbers(files):
     assert all(re.fullmatch(r"0\.\d\d to 0\.\d\d", row["LL score: 95\u00a0% interval"]) for row in own)
 
 
+def test_confusions_of_csv_have_intervals_and_counts(files, make_data):
+    table = list(csv.DictReader(io.StringIO(files["tables/confusion-1.csv"])))
+    cells = make_data().frames["confusion_matrix"].filter(run_id=1, true_ordinal=1, predicted_ordinal=1).to_dicts()
+    (cell,) = cells
+    row = table[1]
+    name = next(key for key in row if key.startswith(f"{cell['true_code']} "))
+    assert row[name] == f"{cell['row_fraction']:.2f}" and row[f"{cell['true_code']}: patches"] == str(cell["count"])
+    assert row[f"{cell['true_code']}: interval"] == f"{cell['low']:.2f} to {cell['high']:.2f}"
+    report = list(csv.DictReader(io.StringIO(files["tables/classes-1.csv"])))
+    assert next(row["Recall: 95\u00a0% interval"] for row in report) == "0.65 to 0.78"
+
+
 def test_signs_are_ascii_and_formulas_stay_text():
     columns = (Column("name", numeric=False), Column("difference"))
     rows = (TableRow((Cell("=1+1"), Cell("−0.10", "−0.20 to 0.01"))), TableRow((Cell("-x"), Cell("+0.30"))))

@@ -20,7 +20,7 @@ from lesionlens.evaluation.localisers import OTHER_SEED, Samples, constant_local
 from lesionlens.evaluation.quadrants import quadrants
 from lesionlens.evaluation.randomisation import drawn_lesions, layers, randomisation_test
 from lesionlens.evaluation.run_scores import classification_scores, iou_curves, localization_scores
-from lesionlens.evaluation.scores import class_intervals, class_scores
+from lesionlens.evaluation.scores import class_intervals, class_scores, confusion_intervals
 from lesionlens.evaluation.strata import stratum_scores
 from lesionlens.records import Evaluation, PatchArrays
 from lesionlens.training.backbones import Classifier
@@ -120,6 +120,7 @@ def _frames(
         class_scores=class_scores(probabilities, test.labels).hstack(
             class_intervals(probabilities, test.labels, clusters, confidence)
         ),
+        confusion_intervals=confusion_intervals(probabilities, test.labels, clusters, confidence),
         run_scores=pl.concat(
             [
                 classification_scores(test, probabilities, clusters, confidence),

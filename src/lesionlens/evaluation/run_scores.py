@@ -11,7 +11,7 @@ from lesionlens.evaluation.auc import resampled_auc
 from lesionlens.evaluation.bootstrap import Clusters, interval, ratios
 from lesionlens.evaluation.explanations import Explanation, scorable
 from lesionlens.evaluation.means import Key, Mean, groups, lesion_groups, means, score_frame
-from lesionlens.evaluation.scores import averages, class_auc, confusion_matrix, mean_defined
+from lesionlens.evaluation.scores import averages, class_auc, confusion_matrix, mean_defined, resampled_confusion
 from lesionlens.evaluation.thresholds import CURVE
 from lesionlens.records import PatchArrays
 
@@ -51,9 +51,7 @@ def classification_scores(
     """
     labels, classes = patches.labels, probabilities.shape[1]
     values = averages(confusion_matrix(probabilities, labels))
-    cells = np.zeros((len(labels), classes * classes))
-    cells[np.arange(len(labels)), labels * classes + probabilities.argmax(axis=1)] = 1
-    resampled = averages(clusters.sums(cells).reshape(-1, classes, classes))
+    resampled = averages(resampled_confusion(probabilities, labels, clusters))
     values["auc"] = mean_defined(class_auc(probabilities, labels))
     by_class = [resampled_auc(probabilities[:, c], labels == c, clusters) for c in range(classes)]
     resampled["auc"] = mean_defined(np.stack(by_class, axis=1))

@@ -26,6 +26,12 @@ CLASS_SCORES: dict[str, DataType | type[DataType]] = {
     "auc_hard": pl.Float64,
     "reason": pl.String,
 }
+CONFUSION_INTERVALS: dict[str, DataType | type[DataType]] = {
+    "label": pl.Int16,
+    "predicted": pl.Int16,
+    "low": pl.Float64,
+    "high": pl.Float64,
+}
 INTERVALS = ("precision", "recall", "f1", "auc", "auc_hard")
 
 
@@ -34,12 +40,12 @@ def class_intervals(
 ) -> pl.DataFrame:
     """The intervals of `class_scores`, same rows: {score}_low and {score}_high; null where the score is, and where
     the class, or all others together, are of fewer than two patients."""
-    count, classes = probabilities.shape
-    cells = np.zeros((count, classes * classes))
-    cells[np.arange(count), labels * classes + probabilities.argmax(axis=1)] = 1
-    counts = clusters.sums(cells).reshape(-1, classes, classes)
+    classes = probabilities.shape[1]
+    counts = resampled_confusion(probabilities, labels, clusters)
     by_class = [resampled_auc(probabilities[:, c], labels == c, clusters) for c in range(classes)]
     resampled = _per_class(counts) | {"auc": np.stack(by_class, axis=1), "auc_hard": auc_hard(counts)}
+    # a resample that lacks the class says nothing about its recall
+    resampled["recall"] = np.diagonal(row_shares(counts), axis1=-2, axis2=-1)
     truth = labels[:, None] == np.arange(classes)
     patients = np.minimum(clusters.patients(truth), clusters.patients(~truth))
     columns: dict[str, NDArray[np.float64]] = {}
@@ -84,6 +90,40 @@ def confusion_matrix(probabilities: NDArray[np.float32], labels: NDArray[np.int6
     counts = multiclass_confusion_matrix(guess, torch.from_numpy(labels), probabilities.shape[1])
     matrix: NDArray[np.int64] = counts.numpy().astype(np.int64)
     return matrix
+
+
+def resampled_confusion(
+    probabilities: NDArray[np.float32], labels: NDArray[np.int64], clusters: Clusters
+) -> NDArray[np.float64]:
+    """`confusion_matrix` in every resample of patients: counts [resamples, classes, classes]."""
+    count, classes = probabilities.shape
+    cells = np.zeros((count, classes * classes))
+    cells[np.arange(count), labels * classes + probabilities.argmax(axis=1)] = 1
+    return clusters.sums(cells).reshape(-1, classes, classes)
+
+
+def row_shares(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shares of the true class from confusion counts [..., classes, classes]; NaN in rows without samples."""
+    present = confusion.sum(axis=-1, keepdims=True)
+    shares = np.full(confusion.shape, np.nan)
+    np.divide(confusion, present, out=shares, where=present > 0)
+    return shares
+
+
+def confusion_intervals(
+    probabilities: NDArray[np.float32], labels: NDArray[np.int64], clusters: Clusters, confidence: float
+) -> pl.DataFrame:
+    """The interval of every `row_shares` of the confusion matrix: label (true), predicted, low, high.
+
+    One row per cell, true classes outside. Null where the true class is of fewer than two patients.
+    """
+    classes = probabilities.shape[1]
+    shares = row_shares(resampled_confusion(probabilities, labels, clusters))
+    truth, predicted = np.divmod(np.arange(classes * classes), classes)
+    patients = clusters.patients(labels[:, None] == truth)
+    low, high = interval(shares.reshape(-1, classes * classes), confidence, patients)
+    columns = {"label": truth, "predicted": predicted, "low": low, "high": high}
+    return pl.DataFrame(columns, schema=CONFUSION_INTERVALS).fill_nan(None)
 
 
 def class_auc(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -41,30 +41,30 @@ def _walk(values: Any) -> Any:
 
 
 def as_csv(table: Table) -> str:
-    """Comma-separated values with a head; a cell's second line gets a column of its own where any row has one.
+    """Comma-separated values with a head; a cell's second and third line get columns of their own where any row has
+    them.
 
     Numbers have an ASCII minus and a missing one is empty. A text that a spreadsheet would take for a formula gets an
     apostrophe in front.
     """
     doubled = [any(row.cells[n].small for row in table.rows) for n in range(len(table.columns))]
-    head: list[str] = []
-    for column, two in zip(table.columns, doubled, strict=True):
-        head += (
-            [column.text, f"{column.text}: {column.small or 'detail'}"]
-            if two
-            else [" ".join([column.text, column.small]).strip()]
-        )
-    lines = [head]
+    lines = [[name for column, two in zip(table.columns, doubled, strict=True) for name in _csv_heads(column, two)]]
     for row in table.rows:
         line: list[str] = []
         for column, cell, two in zip(table.columns, row.cells, doubled, strict=True):
-            line.append(_ascii(cell.text) if column.numeric else _harmless(cell.text))
-            if two:
-                line.append(_ascii(cell.small) if column.numeric else _harmless(cell.small))
+            texts = [cell.text, cell.small, cell.third][: 3 if column.third else 2 if two else 1]
+            line += [_ascii(text) if column.numeric else _harmless(text) for text in texts]
         lines.append(line)
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows(lines)
     return stream.getvalue()
+
+
+def _csv_heads(column: Column, two: bool) -> list[str]:
+    whole = " ".join([column.text, column.small]).strip()
+    if column.third:
+        return [whole, f"{column.text}: interval", f"{column.text}: {column.third}"]
+    return [column.text, f"{column.text}: {column.small or 'detail'}"] if two else [whole]
 
 
 def _ascii(text: str) -> str:

@@ -19,7 +19,7 @@ select backbone, strategy, ll, low, high, n, accuracy, accuracy_x_ll,
        whole_patch, centred_disc, mean_mask, random_weights
 from table_4_localization where study_id = {study} and headline order by run_id""",
     "confusion": """\
-select backbone, strategy, true_code, predicted_code, count, row_fraction
+select backbone, strategy, true_code, predicted_code, count, row_fraction, low, high
 from confusion_matrix join runs using (study_id, run_id)
 where study_id = {study} order by run_id, true_ordinal, predicted_ordinal""",
     "samples": """\
@@ -72,11 +72,16 @@ where study_id = {study} and score in ('hit_rate', 'energy', 'rank_accuracy', 'p
   and method = (select config #>> '{{evaluation,methods,0}}' from studies where studies.study_id = {study})
 order by run_id, score""",
     "classes": """\
-select run_id, backbone, strategy, code, precision, recall, f1, support
+select run_id, backbone, strategy, code, precision, precision_low, precision_high, recall, recall_low, recall_high,
+       f1, f1_low, f1_high, support
 from class_scores where study_id = {study}
 union all
-select run_id, backbone, strategy, kind || ' average', max(value) filter (where score = kind || '_precision'),
-       max(value) filter (where score = kind || '_recall'), max(value) filter (where score = kind || '_f1'), null
+select run_id, backbone, strategy, kind || ' average',
+       max(value) filter (where score = kind || '_precision'), max(low) filter (where score = kind || '_precision'),
+       max(high) filter (where score = kind || '_precision'), max(value) filter (where score = kind || '_recall'),
+       max(low) filter (where score = kind || '_recall'), max(high) filter (where score = kind || '_recall'),
+       max(value) filter (where score = kind || '_f1'), max(low) filter (where score = kind || '_f1'),
+       max(high) filter (where score = kind || '_f1'), null
 from run_scores cross join (values ('macro'), ('weighted')) as a (kind)
 where study_id = {study} and group_name = 'all'
 group by run_id, backbone, strategy, kind

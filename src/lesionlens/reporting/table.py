@@ -7,21 +7,24 @@ from lesionlens.reporting.wording import DASH, interval, number
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell: its text, a smaller second line, and how it is marked."""
+    """A cell: its text, a smaller second line, how it is marked, and a third line."""
 
     text: str
     small: str = ""
     mark: str = ""
     share: float | None = None
+    third: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column head; `small` is its second line. `numeric` columns are aligned right."""
+    """A column head; `small` is its second line. `numeric` columns are aligned right. `third` says what the third line
+    of its cells is, the second being an interval."""
 
     text: str
     numeric: bool = True
     small: str = ""
+    third: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,19 @@
 """What is taken for what: confusion matrices and classification reports, one per model."""
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.models import Model, frame, rows, shown
-from lesionlens.reporting.table import Cell, Column, Table, TableRow, class_words, plain_number, scored
-from lesionlens.reporting.wording import count, number
+from lesionlens.reporting.models import Model, Row, confidence, frame, rows, shown
+from lesionlens.reporting.table import Cell, Column, Table, TableRow, class_words, scored
+from lesionlens.reporting.wording import count, interval, number
 
 
 def confusion(data: ReportData) -> tuple[tuple[Model, Table], ...]:
-    """(model, matrix) with counts and row shares."""
+    """(model, matrix) with row shares, their intervals, and counts."""
     labels = frame(data, "labels").sort("ordinal").to_dicts()
     heads = [class_words(label["code"], label["name"]) for label in labels]
-    columns = (Column("True class", numeric=False), *(Column(code, small=below) for code, below in heads))
+    columns = (
+        Column("True class", numeric=False),
+        *(Column(code, small=below, third="patches") for code, below in heads),
+    )
     result = []
     for model in shown(data):
         found = rows(data, "confusion_matrix", run_id=model.run_id)
@@ -22,12 +25,16 @@ def confusion(data: ReportData) -> tuple[tuple[Model, Table], ...]:
             line = [Cell(*head)]
             for predicted in labels:
                 row = cells.get((true["ordinal"], predicted["ordinal"]))
-                share = row["row_fraction"] if row else None
-                line.append(Cell(number(share), count(row["count"]) if row else "", "heat", share or 0.0))
+                line.append(_confused(row) if row else Cell(number(None), "", "heat", 0.0))
             body.append(TableRow(tuple(line)))
         caption = f"Confusion matrix of {model.title}: rows are true classes, columns predicted ones"
         result.append((model, Table(f"confusion-{model.run_id}", model.title, caption, columns, tuple(body))))
     return tuple(result)
+
+
+def _confused(row: Row) -> Cell:
+    share = row["row_fraction"]
+    return Cell(number(share), interval(row["low"], row["high"]), "heat", share or 0.0, count(row["count"]))
 
 
 def class_reports(data: ReportData) -> tuple[tuple[Model, Table], ...]:
@@ -35,9 +42,7 @@ def class_reports(data: ReportData) -> tuple[tuple[Model, Table], ...]:
     names = {row["ordinal"]: row["name"] for row in frame(data, "labels").to_dicts()}
     columns = (
         Column("Class", numeric=False),
-        Column("Precision"),
-        Column("Recall"),
-        Column("F1"),
+        *(Column(words, small=f"{confidence(data)} interval") for words in ("Precision", "Recall", "F1")),
         Column("Support"),
     )
     result = []
@@ -46,7 +51,7 @@ def class_reports(data: ReportData) -> tuple[tuple[Model, Table], ...]:
             TableRow(
                 (
                     Cell(names.get(row["ordinal"], str(row["ordinal"]))),
-                    *(plain_number(row[key]) for key in ("precision", "recall", "f1")),
+                    *(scored(row[key], row[f"{key}_low"], row[f"{key}_high"]) for key in ("precision", "recall", "f1")),
                     Cell(count(row["support"])),
                 )
             )

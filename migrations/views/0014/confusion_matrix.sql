@@ -1,0 +1,34 @@
+CREATE OR REPLACE VIEW confusion_matrix AS
+SELECT
+    e.study_id,
+    e.study,
+    e.run_id,
+    e.evaluation_id,
+    truth.ordinal AS true_ordinal,
+    truth.code AS true_code,
+    predicted.ordinal AS predicted_ordinal,
+    predicted.code AS predicted_code,
+    coalesce(cell.count, 0) AS count,
+    coalesce(cell.count, 0)::double precision
+    / nullif(sum(coalesce(cell.count, 0)) OVER (PARTITION BY e.study_id, e.evaluation_id, truth.id), 0)::double precision
+    AS row_fraction,
+    bounds.low,
+    bounds.high
+FROM study_evaluations AS e
+JOIN study ON study.id = e.study_id
+JOIN patch_set ON patch_set.id = study.patch_set_id
+JOIN label AS truth ON truth.dataset_id = patch_set.dataset_id
+JOIN label AS predicted ON predicted.dataset_id = patch_set.dataset_id
+LEFT JOIN (
+    SELECT prediction.evaluation_id, patch.label_id, prediction.predicted_label_id, count(*) AS count
+    FROM prediction
+    JOIN patch ON patch.id = prediction.patch_id
+    GROUP BY prediction.evaluation_id, patch.label_id, prediction.predicted_label_id
+) AS cell
+    ON cell.evaluation_id = e.evaluation_id AND cell.label_id = truth.id AND cell.predicted_label_id = predicted.id
+LEFT JOIN confusion_interval AS bounds
+    ON bounds.evaluation_id = e.evaluation_id
+    AND bounds.label_id = truth.id AND bounds.predicted_label_id = predicted.id;
+COMMENT ON COLUMN confusion_matrix.low IS
+'Lower end of the interval of row_fraction; NULL where the true class is of fewer than two patients';
+COMMENT ON COLUMN confusion_matrix.high IS 'Upper end of the interval of row_fraction';
