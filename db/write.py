@@ -12,6 +12,7 @@ from db.write_pages import save_comparison_page, save_report
 from db.write_results import (
     fail_run,
     finish_run,
+    plan_evaluations,
     save_comparisons,
     save_epoch,
     save_evaluation,
@@ -25,6 +26,7 @@ __all__ = [
     "fail_run",
     "finish_run",
     "open_patch_set",
+    "plan_evaluations",
     "save_comparison_page",
     "save_comparisons",
     "save_dataset",

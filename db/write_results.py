@@ -62,6 +62,13 @@ def save_epoch(connection: Connection, run_id: int, result: EpochResult) -> None
         connection.execute(statement.on_conflict_do_update(index_elements=["run_id", "role"], set_=row))
 
 
+def plan_evaluations(connection: Connection, study_id: int, digest: str) -> None:
+    """Say which evaluations belong to a study. ValueError for an unknown one."""
+    study = tables.study
+    if connection.execute(update(study).where(study.c.id == study_id).values(evaluation_digest=digest)).rowcount != 1:
+        raise ValueError(f"the record holds no study {study_id}")
+
+
 def save_evaluation(
     connection: Connection, run_id: int, digest: str, config: EvaluationConfig, seconds: float, result: Evaluation
 ) -> int:

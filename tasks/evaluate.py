@@ -10,10 +10,10 @@ from db.lease import free_lease, lease
 from lesionlens.config import ExecutionConfig, StudyConfig
 from lesionlens.evaluation.common_lesions import common_scores
 from lesionlens.evaluation.evaluate import evaluate
+from lesionlens.evaluation.revision import evaluation_digest
 from lesionlens.evaluation.shortcuts import shortcut_audit
 from lesionlens.evaluation.stats import compare
 from lesionlens.home import home
-from lesionlens.identity import digest
 from lesionlens.training.predict import load_model
 from tasks.device import device_slot
 from tasks.patches import patches_of
@@ -22,12 +22,19 @@ from tasks.recorded import recorded
 from tasks.train import Outcome, folder_of
 
 
+@recorded("plan evaluations", "plan evaluations of study {study_id}")
+def plan_evaluations(study_id: int, config: StudyConfig) -> None:
+    """Let the study's evaluations be those that this version computes; those of an older one stay in the record."""
+    with make_engine().begin() as connection:
+        write.plan_evaluations(connection, study_id, evaluation_digest(config))
+
+
 @recorded("evaluate", "evaluate {title}")
 def evaluate_run(
     run_id: int, title: str, config: StudyConfig, execution: ExecutionConfig, wait: bool = True
 ) -> Outcome:
     """Predict, score and explain every test sample in one transaction; one worker at a time, as in training."""
-    identity = digest(config.evaluation, config.seed)
+    identity = evaluation_digest(config)
     engine = make_engine()
     with (lease if wait else free_lease)(engine, work_name(run_id)) as mine:
         if mine is None:
@@ -88,7 +95,7 @@ def compare_runs(study_id: int, config: StudyConfig) -> int:
 @recorded("audit shortcuts")
 def audit_shortcuts(study_id: int, config: StudyConfig) -> bool:
     """What a few numbers of every patch say about its class, once per patch set; False where that is known."""
-    identity = digest(config.evaluation, config.seed)
+    identity = evaluation_digest(config)
     engine = make_engine()
     with engine.connect() as connection:
         patch_set_id = read.study_patch_set(connection, study_id)

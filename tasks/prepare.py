@@ -18,6 +18,7 @@ from lesionlens.data.patch_set import build_patches
 from lesionlens.data.phantom import write_phantom
 from lesionlens.data.readers import read_index, recognised
 from lesionlens.data.splits import Shared, check_parts, official_overlap
+from lesionlens.evaluation.revision import evaluation_digest
 from lesionlens.home import home
 from lesionlens.identity import digest
 from lesionlens.records import DatasetIndex, Exclusion, Part, Patch
@@ -110,7 +111,7 @@ def plan_study(config: StudyConfig, patch_set_id: int) -> int:
             digest(content, patches),
             config.name,
             config.model_dump(mode="json"),
-            digest(config.evaluation, config.seed),
+            evaluation_digest(config),
             patch_set_id,
             versions(),
         )

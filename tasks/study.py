@@ -11,7 +11,7 @@ from db import read
 from db.engine import make_engine
 from db.lease import held
 from lesionlens.config import StudyConfig
-from lesionlens.identity import digest
+from lesionlens.evaluation.revision import evaluation_digest
 from tasks import evaluate, train
 from tasks.recorded import passing, recorded
 
@@ -86,7 +86,7 @@ def is_free(stage: Stage, run_id: int, config: StudyConfig, since: datetime) -> 
                 return False
             if stage == "train":
                 return read.outcome(connection, run_id, since) is None
-            return read.find_evaluation(connection, run_id, digest(config.evaluation, config.seed)) is None
+            return read.find_evaluation(connection, run_id, evaluation_digest(config)) is None
     except DBAPIError as error:
         if not passing(error):
             raise

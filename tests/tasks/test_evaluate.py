@@ -6,13 +6,14 @@ from typing import get_args
 import numpy as np
 import pytest
 from prefect.logging import disable_run_logger
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
-from db import read
+from db import read, tables
 from db.frames import frame
 from lesionlens.config import ExecutionConfig, Method, StudyConfig
+from lesionlens.evaluation import revision
 from lesionlens.evaluation.localise import score_grids
-from tasks.evaluate import audit_shortcuts, compare_runs, evaluate_run
+from tasks.evaluate import audit_shortcuts, compare_runs, evaluate_run, plan_evaluations
 from tasks.patches import patches_of
 from tasks.train import train_run
 
@@ -63,3 +64,35 @@ def test_every_method_and_class_is_in_the_record_and_scored_anew_without_a_model
     # Behind average pooling and one linear layer, HiResCAM at the last block is Grad-CAM: two ways to one map.
     ways = [explained.filter(method=m, target="true").sort("patch_id")["grid"].to_list() for m in SAME_AT_BLOCK]
     np.testing.assert_allclose(*ways, atol=1e-4 * np.abs(ways[0]).max())
+
+
+@pytest.mark.slow
+def test_what_an_older_version_evaluated_is_kept_and_evaluated_anew(
+    engine: Engine, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, study, run = trained
+    quick = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"methods": ("grad_cam",)})})
+
+    def evaluated() -> list[int]:
+        with disable_run_logger():
+            plan_evaluations.fn(study, quick)
+            assert evaluate_run.fn(run, "resnet18", quick, CPU) == "finished"
+            audit_shortcuts.fn(study, quick)
+        with engine.connect() as connection:
+            assert read.runs_to_evaluate(connection, study) == []
+            assert frame(connection, "SELECT DISTINCT evaluation_id FROM study_evaluations").height == 1
+            assert frame(connection, "SELECT * FROM shortcut_audit").height == 5
+            return list(connection.scalars(select(tables.evaluation.c.id).order_by(tables.evaluation.c.id)))
+
+    monkeypatch.setattr(revision, "REVISION", 1)
+    first = evaluated()
+    assert len(first) == 1 and evaluated() == first
+    monkeypatch.setattr(revision, "REVISION", 2)
+    with disable_run_logger():
+        plan_evaluations.fn(study, quick)
+    with engine.connect() as connection:
+        assert [number for number, _ in read.runs_to_evaluate(connection, study)] == [run]
+    again = evaluated()
+    assert len(again) == 2 and again[0] == first[0]
+    with disable_run_logger(), pytest.raises(ValueError, match="no study 99"):
+        plan_evaluations.fn(99, quick)
