@@ -49,8 +49,8 @@ EPOCHS = 45
 GRID = 7
 OF_EVALUATION = (
     tables.prediction, tables.explanation, tables.localization, tables.class_score, tables.run_score,
-    tables.confusion_interval, tables.stratum_score, tables.iou_curve, tables.quadrant, tables.reliability,
-    tables.erasure, tables.randomisation,
+    tables.confusion_interval, tables.baseline_difference, tables.stratum_score, tables.iou_curve, tables.quadrant,
+    tables.reliability, tables.erasure, tables.randomisation,
 )  # fmt: skip
 OF_RUN = (tables.epoch, tables.checkpoint)
 SIZES = text(

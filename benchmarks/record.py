@@ -118,8 +118,8 @@ def evaluation_of(tests: Sequence[int]) -> Evaluation:
     confusions = pl.DataFrame(schema={"label": pl.Int64, "predicted": pl.Int64})
     empty = pl.DataFrame()
     return Evaluation(
-        predictions, pl.concat(explanations), pl.concat(localizations), none, confusions, empty, empty, empty, none,
-        empty, empty, empty,
+        predictions, pl.concat(explanations), pl.concat(localizations), none, confusions, empty, empty, empty, empty,
+        none, empty, empty, empty,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Tables of the evaluate stage beyond scores: confusions, curves, strata, quadrants, and the audits."""
+"""Tables of the evaluate stage beyond scores: confusions, differences, curves, strata, quadrants, and the audits."""
 
 from sqlalchemy import (
     BigInteger,
@@ -41,6 +41,28 @@ confusion_interval = Table(
     *interval(),
     PrimaryKeyConstraint("evaluation_id", "label_id", "predicted_label_id"),
     comment="Intervals of the shares of the true class in the confusion matrix; its counts are the predictions'",
+)
+
+baseline_difference = Table(
+    "baseline_difference",
+    metadata,
+    reference("evaluation", "Evaluation it belongs to"),
+    text("method", "Map method, as in explanation"),
+    text("target", "As in explanation"),
+    text("policy", "As in localization"),
+    text("baseline", "whole_patch, centred_disc, mean_mask or random_weights"),
+    text("population", "Samples counted: lesions, correct_lesions"),
+    text("group_name", "all, or one label group"),
+    Column("difference", Double, comment="Mean IoU of the map minus that of the baseline"),
+    Column("low", Double, comment="Lower end of the paired bootstrap interval"),
+    Column("high", Double, comment="Upper end of the interval"),
+    *count("n", "Samples counted"),
+    text("reason", "Why difference is NULL, or its interval", nullable=True),
+    PrimaryKeyConstraint("evaluation_id", "method", "target", "policy", "baseline", "population", "group_name"),
+    CheckConstraint("difference BETWEEN -1 AND 1 AND low BETWEEN -1 AND 1 AND high BETWEEN -1 AND 1", name="range"),
+    CheckConstraint("low <= high", name="interval"),
+    CheckConstraint("difference IS NOT NULL OR reason IS NOT NULL", name="null_has_reason"),
+    comment="Paired difference between a map's LL and a baseline's, over the same lesions",
 )
 
 stratum_score = Table(

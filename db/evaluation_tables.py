@@ -191,8 +191,11 @@ comparison = Table(
     Column("difference", Double, comment="value_a - value_b"),
     Column("low", Double, comment="Lower end of the paired bootstrap interval"),
     Column("high", Double, comment="Upper end of the interval"),
-    *share("p", "Two-sided p value"),
-    *share("p_holm", "p value after Holm's correction over the study's comparisons"),
+    *share("p", "Two-sided p value; patients are independent, their samples are not"),
+    *share(
+        "p_holm",
+        "p value after Holm's correction: over the pairs of selected runs for those, else over all of the study",
+    ),
     Column("n", BigInteger, nullable=False, comment="Samples both were scored on"),
     UniqueConstraint("study_id", "evaluation_a", "evaluation_b", "score"),
     CheckConstraint("evaluation_a <> evaluation_b", name="two"),

@@ -32,6 +32,8 @@ UNCOMPARED: LiteralString = (
 FOUND: dict[str, LiteralString] = {
     "localization_scores": "SELECT * FROM localization_scores WHERE study_id = %(study_id)s"
     " ORDER BY run_id, headline DESC, method, target, policy, population, group_name",
+    "baseline_differences": "SELECT * FROM baseline_differences WHERE study_id = %(study_id)s"
+    " ORDER BY run_id, headline DESC, method, target, policy, population, group_name, baseline",
     "seed_spread": "SELECT * FROM seed_spread WHERE study_id = %(study_id)s ORDER BY backbone, strategy, batch_size,"
     " head_rate, unit_rate, name, method, target, policy, population, group_name",
     "iou_curves": "SELECT * FROM iou_curves WHERE study_id = %(study_id)s"

@@ -1,6 +1,7 @@
 """All tables of the record, in one place to import from."""
 
 from db.audit_tables import (
+    baseline_difference,
     confusion_interval,
     erasure,
     iou_curve,
@@ -38,6 +39,7 @@ from db.metadata import metadata
 from db.training_tables import checkpoint, epoch, run, study, study_run
 
 __all__ = [
+    "baseline_difference",
     "checkpoint",
     "class_score",
     "comparison",

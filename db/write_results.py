@@ -91,6 +91,7 @@ def save_evaluation(
         (tables.class_score, _with_labels(result.class_scores, "label", "label_id", labels)),
         (tables.confusion_interval, confusions),
         (tables.run_score, result.run_scores),
+        (tables.baseline_difference, result.baseline_differences),
         (tables.stratum_score, result.stratum_scores),
         (tables.iou_curve, result.iou_curves),
         (tables.quadrant, _with_labels(result.quadrants, "label", "label_id", labels)),

@@ -239,6 +239,7 @@ class Evaluation:
     class_scores: pl.DataFrame
     confusion_intervals: pl.DataFrame
     run_scores: pl.DataFrame
+    baseline_differences: pl.DataFrame
     stratum_scores: pl.DataFrame
     iou_curves: pl.DataFrame
     quadrants: pl.DataFrame

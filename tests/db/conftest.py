@@ -201,7 +201,14 @@ def _audits(ids: list[int], lesion: list[bool], iou: float) -> dict[str, pl.Data
     erased = [{"patch_id": number, "probability": 0.8, "lesion_erased": 0.3, "control_erased": 0.7, "reason": None}
               for number, there in zip(ids, lesion, strict=True) if there]  # fmt: skip
     text = {"reason": pl.String}
+    differences = [
+        {"method": "grad_cam", "target": "predicted", "policy": policy, "baseline": baseline, "population": population,
+         "group_name": "all", "difference": iou - 0.2, "low": iou - 0.3, "high": iou, "n": 4}
+        for policy in POLICIES for baseline in (*BASELINES, "random_weights")
+        for population in ("lesions", "correct_lesions")
+    ]  # fmt: skip
     return {
+        "baseline_differences": pl.DataFrame(differences),
         "stratum_scores": pl.DataFrame(strata, infer_schema_length=None, schema_overrides=text),
         "iou_curves": pl.DataFrame(curves, schema_overrides=text),
         "quadrants": pl.DataFrame(quadrants, infer_schema_length=None).drop("reason").with_columns(n=pl.lit(1)),

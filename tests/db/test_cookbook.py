@@ -103,10 +103,11 @@ def test_the_leak_check_names_what_leaks(engine: Engine, filled: Any) -> None:
 
 def test_the_headline_stands_beside_its_baselines(engine: Engine, filled: Any) -> None:
     found = [tuple(row) for row in ask(engine, filled, "Does the model beat")]
-    baselines = (0.2, 0.2, 0.2, 0.1)
-    assert [(row[0], row[3], *row[6:]) for row in found] == [
-        (filled.runs[0], 0.5, *baselines),
-        (filled.runs[1], 0.4, *baselines),
+    baselines = ("centred_disc", "mean_mask", "random_weights", "whole_patch")
+    assert [(row[0], row[3], *row[4:]) for row in found] == [
+        (run, baseline, pytest.approx(gap), pytest.approx(gap - 0.1), pytest.approx(gap + 0.2), 4)
+        for run, gap in zip(filled.runs, (0.3, 0.2), strict=True)
+        for baseline in baselines
     ]
 
 

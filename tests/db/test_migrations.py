@@ -15,7 +15,8 @@ SINCE = dict.fromkeys(
     ("stratum_score", "iou_curve", "quadrant", "reliability", "erasure", "randomisation", "shortcut_score",
      "study_score"),
     "0006",
-) | {"overview": "0007", "comparison_page": "0011", "confusion_interval": "0014"}  # fmt: skip
+) | {"overview": "0007", "comparison_page": "0011", "confusion_interval": "0014",
+     "baseline_difference": "0015"}  # fmt: skip
 ROWS = "SELECT to_jsonb(t) - CAST(:without AS text[]) FROM {} AS t ORDER BY t::text"
 
 
@@ -30,7 +31,7 @@ def contents(engine: Engine, revision: str) -> dict[str, list[Any]]:
         }
 
 
-@pytest.mark.parametrize("revision", ["0013", "0012", "0011", "0010", "0009", "0006", "0004"])
+@pytest.mark.parametrize("revision", ["0014", "0013", "0012", "0011", "0010", "0009", "0006", "0004"])
 def test_down_and_up_again_loses_nothing_that_the_older_record_could_hold(
     engine: Engine, filled: Any, revision: str
 ) -> None:

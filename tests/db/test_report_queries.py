@@ -79,7 +79,11 @@ def test_a_shown_query_gives_what_the_table_was_made_of(report: Any, name: str, 
 def test_headline_groups_and_scores_without_threshold(report: Any) -> None:
     connection, data = report
     headline = data.frames["table_4_localization"].filter(pl.col("headline"))
-    assert [row["ll"] for row in asked(connection, "baselines", data)] == headline["ll"].to_list()
+    beside = asked(connection, "baselines", data)
+    assert [row["ll"] for row in beside] == [ll for ll in headline["ll"] for _ in range(4)]
+    values = {row["baseline"]: row["of_baseline"] for row in beside}
+    assert values == {name: headline[name][0] for name in values} and len(values) == 4
+    assert [row["difference"] for row in beside] == pytest.approx([0.3] * 4 + [0.2] * 4)
     assert [(row["group_name"], row["ll"]) for row in asked(connection, "groups", data)] == [("mass", 0.3)]
     assert [(row["score"], row["value"]) for row in asked(connection, "other_scores", data)] == [("hit_rate", 0.6)]
 

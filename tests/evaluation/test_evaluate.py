@@ -181,7 +181,7 @@ def test_without_validation_lesions_that_policy_is_null_with_a_reason(patches: P
     assert rows["iou"].null_count() == rows["threshold"].null_count() == rows.height
     assert set(rows["reason"]) == {"background", "empty_mask", "no_validation_lesions"}
     headline = found.run_scores.filter(name="ll", method="grad_cam", policy="validation")
-    assert headline["value"].null_count() == headline.height and set(headline["reason"]) == {"no_samples"}
+    assert headline["value"].null_count() == headline.height and set(headline["reason"]) == {"no_validation_lesions"}
 
 
 def test_the_same_seed_gives_the_same_frames_with_and_without_the_cache(

@@ -146,7 +146,8 @@ def _frames(record: Record) -> dict[str, list[dict[str, Any]]]:
     frames["contact_sheet"] = [_cut(record, n, p) for n, p in enumerate(record.patches[: 2 * len(record.labels)])]
     for name in ("table_2_accuracy", "table_3_auc", "table_4_localization", "confusion_matrix", "class_scores",
                  "run_scores", "localization_scores",
-                 "epochs", "runs", "selected_runs", "iou_curves", "comparison", *EVIDENCE):  # fmt: skip
+                 "epochs", "runs", "selected_runs", "iou_curves", "comparison",
+                 "baseline_differences", *EVIDENCE):  # fmt: skip
         frames[name] = []
     for run_id, (backbone, strategy) in enumerate(record.runs, start=1):
         _add_run(frames, record, run_id, backbone, strategy)
@@ -227,9 +228,21 @@ def _add_localization(frames: dict, record: Record, key: dict, accuracy: float) 
                         "low": low,
                         "high": high,
                         "n": len(samples),
+                        "reason": None if samples else "no_samples",
+                        "accuracy_low": accuracy - 0.05,
+                        "accuracy_high": accuracy + 0.05,
                         "accuracy_x_ll": (ll or 0) * accuracy,
+                        "accuracy_x_ll_low": (low or 0) * accuracy,
+                        "accuracy_x_ll_high": (high or 0) * accuracy,
                     }
                 for baseline in BASELINES:
+                    gap, low, high = _mean([sample["iou"] * factor - sample[f"{baseline}_iou"] for sample in samples])
+                    of = {"method": "grad_cam", "target": "predicted", "policy": policy, "baseline": baseline,
+                          "headline": policy == "validation", "population": population,
+                          "group_name": group}  # fmt: skip
+                    frames["baseline_differences"].append(
+                        key | of | {"difference": gap, "low": low, "high": high, "n": len(samples), "reason": None}
+                    )
                     random = baseline == "random_weights"
                     if not random and policy != "validation":
                         continue

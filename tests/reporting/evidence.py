@@ -38,6 +38,8 @@ def add_evidence(frames: dict[str, Rows], lesions: Rows, samples: Rows, labels: 
     for level, share in (("0.00 to 0.05", 0.1), ("0.05 to 0.10", 0.3), ("0.10 to 0.20", 0.5)):
         of_level = key | {"stratum": "mask_fraction", "level": level, "n": 12, "reason": None, "method": None}
         constant = {"whole_patch": share / 3, "centred_disc": share / 2, "mean_mask": share / 2, "random_weights": 0.05}
+        constant |= {f"{name}_{end}": value * by for name, value in constant.items()
+                     for end, by in (("low", 0.8), ("high", 1.2))}  # fmt: skip
         nothing = dict.fromkeys(constant)
         scores = {"name": "accuracy", "population": "all"}
         frames["stratum_scores"].append(of_level | scores | nothing | _around(0.7, 0.1))

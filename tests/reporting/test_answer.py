@@ -7,7 +7,7 @@ import pytest
 
 from lesionlens.presets import demo
 from lesionlens.reporting.answer import answer
-from lesionlens.reporting.localization import Score, verdict
+from lesionlens.reporting.localization import BASELINES, Difference
 from lesionlens.reporting.warnings import warnings
 
 
@@ -20,16 +20,25 @@ def headline_with(data, **columns):
     return replaced(data, table_4_localization=table.with_columns(**{name: pl.lit(v) for name, v in columns.items()}))
 
 
+def with_differences(data, **others):
+    """Every difference from a baseline clearly above 0, but for `others`: baseline=(difference, low, high)."""
+    frame = data.frames["baseline_differences"]
+    columns = {}
+    for n, name in enumerate(("difference", "low", "high")):
+        value = pl.lit((0.3, 0.2, 0.4)[n])
+        for baseline, numbers in others.items():
+            value = pl.when(pl.col("baseline") == baseline).then(pl.lit(numbers[n], pl.Float64)).otherwise(value)
+        columns[name] = value
+    return replaced(data, baseline_differences=frame.with_columns(**columns))
+
+
 @pytest.mark.parametrize(
-    ("baseline", "expected"),
-    [((0.1, 0.05, 0.15), "above"), ((0.2, 0.1, 0.35), "over"), ((0.4, 0.3, 0.5), "same"), ((0.6, 0.5, 0.7), "below")],
-)
-def test_verdict_by_intervals(baseline, expected):
-    assert verdict(Score(0.4, 0.3, 0.5, 50), Score(*baseline, 50)) == expected
-
-
-def test_verdict_needs_values():
-    assert verdict(Score(None, None, None, 0), Score(0.1, 0.0, 0.2, 0)) == "none"
+    ("bounds", "expected"),
+    [((0.1, 0.2), "above"), ((-0.1, 0.2), "same"), ((0.0, 0.0), "same"), ((-0.3, -0.1), "below"),
+     ((None, None), "none")],
+)  # fmt: skip
+def test_verdict_by_the_interval_of_the_difference(bounds, expected):
+    assert Difference(0.1, *bounds).verdict == expected
 
 
 def test_best_by_accuracy_leads(make_data):
@@ -37,18 +46,56 @@ def test_best_by_accuracy_leads(make_data):
     assert "ResNet18, gradual unfreezing, classifies best" in best
 
 
-def test_yes_only_above_every_baseline(data):
-    beaten = headline_with(data, ll=0.5, low=0.45, high=0.55)
-    assert answer(beaten).verdict.startswith("Yes")
-    disc = headline_with(beaten, centred_disc=0.5, centred_disc_low=0.4, centred_disc_high=0.6)
-    assert answer(disc).verdict == "Partly: the best classifier's maps beat chance, but not a centred disc."
-    random = headline_with(beaten, random_weights=0.7, random_weights_low=0.6, random_weights_high=0.8)
-    assert answer(random).verdict.startswith("No")
-    assert "it lies below random weights (0.70)" in " ".join(answer(random).sentences)
-    nothing = headline_with(beaten, ll=0.01, low=0.0, high=0.02)
-    assert answer(nothing).verdict.startswith(
-        "No: the best classifier's maps fit the lesions no better than any baseline"
+def test_yes_only_above_every_baseline_and_where_the_decision_needs_the_lesion(data):
+    beaten = with_differences(data)
+    assert answer(beaten).verdict.startswith("Yes: the best classifier's maps fit the lesions better than any")
+    erased = data.frames["erase_test"]
+    without = replaced(beaten, erase_test=erased.with_columns(difference_low=pl.lit(-0.1)))
+    assert answer(without).verdict.endswith("but erasing the lesion does not show that its decision uses it.")
+    assert answer(replaced(beaten, erase_test=erased.clear())).verdict.endswith("was not tested.")
+    against = erased.with_columns(difference=pl.lit(-0.2), difference_low=pl.lit(-0.3), difference_high=pl.lit(-0.1))
+    found = answer(replaced(beaten, erase_test=against))
+    assert found.verdict.startswith("Its maps do") and "Yes" not in found.verdict
+    assert "falls by 0.20 (0.10 to 0.30) less than" in " ".join(found.sentences)
+
+
+def test_what_cannot_be_told_apart_is_no_no(data):
+    disc = with_differences(data, centred_disc=(0.1, -0.1, 0.3), mean_mask=(-0.2, -0.3, -0.1))
+    assert answer(disc).verdict == (
+        "Partly: the best classifier's maps beat chance, but fit the lesions less well than the mean training mask and "
+        "cannot be told apart from a centred disc."
     )
+    random = with_differences(data, random_weights=(-0.2, -0.3, -0.1))
+    assert answer(random).verdict.startswith("No: the best classifier's maps fit the lesions less well than random")
+    assert "it lies below random weights" in " ".join(answer(random).sentences)
+    wide = with_differences(data, **dict.fromkeys(BASELINES, (0.4, -0.1, 0.9)))
+    assert answer(wide).verdict == (
+        "It could not be shown that the best classifier looks at the lesion: its maps cannot be told apart from the "
+        "whole patch or a centred disc or the mean training mask or random weights."
+    )
+    alone = with_differences(data, **dict.fromkeys(BASELINES, (0.4, None, None)))
+    assert "stays open" in answer(alone).verdict
+    assert "no difference from a baseline" in " ".join(answer(alone).sentences)
+
+
+def test_an_untuned_threshold_is_not_a_missing_lesion(data):
+    untuned = headline_with(data, ll=None, low=None, high=None, n=0, reason="no_validation_lesions")
+    text = " ".join(answer(untuned).sentences)
+    assert "the validation part has no lesion to tune the threshold on" in text
+    assert "Over the 0 lesions" not in text and "no lesion sample" not in text
+
+
+def test_models_are_compared_over_the_same_lesions(data):
+    located = data.frames["localization_scores"]
+    common = located.filter(pl.col("population") == "common_lesions")
+    best = next(row["run_id"] for row in data.frames["table_2_accuracy"].sort("accuracy").reverse().to_dicts())
+    rising = pl.when(pl.col("run_id") == best).then(pl.lit(0.9)).otherwise(pl.lit(0.1))
+    text = " ".join(answer(replaced(data, localization_scores=common.with_columns(ll=rising))).sentences)
+    assert "no other model's maps overlap more: its own mean IoU is 0.90" in text
+    text = " ".join(answer(replaced(data, localization_scores=common.with_columns(ll=1 - rising))).sentences)
+    assert "the highest mean IoU is that of" in text and "its own is 0.10" in text
+    text = " ".join(answer(replaced(data, localization_scores=located.clear())).sentences)
+    assert "every run of the study" not in text
 
 
 def test_paired_comparison_is_told_from_the_best_model(make_data):

@@ -92,9 +92,9 @@ def test_the_verdict_says_whether_the_order_is_certain(two):
     far = other.frames["table_4_localization"].with_columns(ll=0.9, low=0.85, high=0.95)
     apart = dataclasses.replace(other, frames=other.frames | {"table_4_localization": far})
     text = verdict((first, dataclasses.replace(apart, study=apart.study | {"name": "far"})), [1, 2])
-    assert "in far fit the lesions best: a mean IoU of 0.90 (0.85 to 0.95). Next comes" in text
+    assert "in far: a mean IoU of 0.90 (0.85 to 0.95). Next comes" in text
     only = verdict((first,), [1])
-    assert "fit the lesions best" in only and "Next comes" not in only
+    assert "The highest LL score is" in only and "Next comes" not in only
 
 
 def test_a_warning_about_several_studies_stands_once(two):

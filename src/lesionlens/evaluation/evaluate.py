@@ -13,6 +13,7 @@ from lesionlens.config import EvaluationConfig, RunConfig, TrainingConfig
 from lesionlens.evaluation.binary import binary_scores, binary_views
 from lesionlens.evaluation.bootstrap import draw
 from lesionlens.evaluation.calibration import calibration
+from lesionlens.evaluation.differences import baseline_differences
 from lesionlens.evaluation.erase import Erasures, erase_scores, erase_test
 from lesionlens.evaluation.explain import Explained
 from lesionlens.evaluation.explanations import Explanation, explanation_frame, localization_frame, scorable
@@ -130,6 +131,7 @@ def _frames(
                 erase_scores(test, correct, erasures, clusters, confidence),
             ]
         ),
+        baseline_differences=baseline_differences(test, correct, explanations, clusters, confidence),
         stratum_scores=stratum_scores(test, attributes, correct, ious, clusters, confidence),
         iou_curves=iou_curves(test, correct, explanations, clusters, confidence),
         quadrants=quadrants(test, correct, headline.scores.hit, clusters, confidence),

@@ -77,7 +77,8 @@ def localization_scores(
     over all lesions, pooled and by label group; and acc_x_ll, accuracy times ll, for each population, pooled.
 
     correct bool [n]: what the evaluated model classified correctly; baselines are averaged over the same samples.
-    Blank maps count 0. `n` is the number of samples in the mean.
+    Blank maps count 0. `n` is the number of samples in the mean. Where no threshold could be tuned the reason is
+    'no_validation_lesions'.
     """
     lesions = scorable(patches)
     populations = {"correct_lesions": lesions & correct, "lesions": lesions}
@@ -102,7 +103,13 @@ def localization_scores(
     low, high = interval(accuracy * found.resampled[:, columns], confidence, found.patients[columns])
     keys = [found.keys[column] | {"name": "acc_x_ll"} for column in columns]
     products = score_frame(keys, found.value[columns] * right.mean(), low, high, found.n[columns], RUN_SCORES)
-    return pl.concat([found.frame(RUN_SCORES), products])
+    untuned = [
+        (pl.col("method") == e.method) & (pl.col("target") == e.target) & (pl.col("policy") == "validation")
+        for e in explanations
+        if "validation" in e.cuts and lesions.any() and np.isnan(e.cuts["validation"].iou[lesions]).all()
+    ]
+    reason = pl.when(pl.any_horizontal(pl.lit(False), *untuned)).then(pl.lit("no_validation_lesions"))
+    return pl.concat([found.frame(RUN_SCORES), products]).with_columns(reason=reason.otherwise(pl.col("reason")))
 
 
 def iou_curves(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.localization import Standing, headline, score, sentence, standings
+from lesionlens.reporting.localization import Difference, Score, Standing, headline, score, sentence, standings
 from lesionlens.reporting.models import Model, Row, confidence, evaluated, frame, lookup, models, rows, shown
 from lesionlens.reporting.wording import counted, number, p_value, spoken
 
@@ -29,13 +29,15 @@ def answer(data: ReportData) -> Answer:
     if own is None:
         return Answer("No activation map was scored.", tuple(sentences))
     ll = score(own)
-    where = counted(ll.n, "lesion", "lesions")
-    sentences.append(
-        f"Over the {where} it classifies correctly, the region that its map marks overlaps the annotation "
-        f"with a mean IoU of {ll.spoken}, where 1 would be a perfect outline. {sentence(own)}"
-    )
-    sentences += [*_erased(data, best), *_other_localiser(data, best, order)]
-    return Answer(_verdict(own), tuple(sentences))
+    if ll.value is not None:
+        where = counted(ll.n, "lesion", "lesions")
+        sentences.append(
+            f"Over the {where} it classifies correctly, the region that its map marks overlaps the annotation "
+            f"with a mean IoU of {ll.spoken}, where 1 would be a perfect outline."
+        )
+    erased = _erase_test(data, best)
+    sentences += [sentence(data, best), *_erased(erased), *_other_localiser(data, best, order)]
+    return Answer(_verdict(data, best, ll, erased), tuple(sentences))
 
 
 def ranked(data: ReportData) -> list[Model]:
@@ -97,47 +99,71 @@ def _comparison(data: ReportData, first: Model, second: Model) -> Row | None:
     return None
 
 
-def _erased(data: ReportData, best: Model) -> list[str]:
+def _erase_test(data: ReportData, best: Model) -> Difference | None:
     found = rows(data, "erase_test", run_id=best.run_id, population="correct_lesions", group_name="all")
-    if not found or found[0]["difference"] is None or found[0]["difference_low"] is None:
+    if not found:
+        return None
+    return Difference(*(found[0][key] for key in ("difference", "difference_low", "difference_high")))
+
+
+def _erased(erased: Difference | None) -> list[str]:
+    if erased is None or erased.value is None or erased.low is None or erased.high is None:
         return []
-    row = found[0]
-    value, low, high = row["difference"], row["difference_low"], row["difference_high"]
-    said = (
-        f"With the lesion erased, the probability of its answer falls by {spoken(value, low, high)} more than with as "
-        "much tissue erased beside it"
+    value, low, high = erased.value, erased.low, erased.high
+    moved = (
+        f"falls by {spoken(value, low, high)} more" if value >= 0 else f"falls by {spoken(-value, -high, -low)} less"
     )
-    if low > 0:
-        return [f"{said}: the decision uses the lesion."]
-    return [f"{said}: that does not show that the decision uses the lesion."]
+    shown_to = "uses the lesion" if low > 0 else "does not use the lesion" if high < 0 else ""
+    end = f"the decision {shown_to}" if shown_to else "that does not show that the decision uses the lesion"
+    said = f"With the lesion erased, the probability of its answer {moved} than with as much tissue erased beside it"
+    return [f"{said}: {end}."]
 
 
 def _other_localiser(data: ReportData, best: Model, order: list[Model]) -> list[str]:
-    values = [(headline(data, model), model) for model in order]
-    scores = [(score(row), model) for row, model in values if row is not None and row["ll"] is not None]
-    if not scores:
+    """Means over different lesions cannot be compared; those over the lesions that all classify correctly can."""
+    key = {"headline": True, "population": "common_lesions", "group_name": "all"}
+    found = {row["run_id"]: score(row) for row in rows(data, "localization_scores", **key) if row["ll"] is not None}
+    if len(order) < 2 or any(model.run_id not in found for model in order):
         return []
-    top, model = max(scores, key=lambda pair: pair[0].value or 0)
-    if model == best or len(scores) < 2:
-        return ["No other model localises better."] if len(scores) > 1 else []
-    return [f"The highest overlap is that of {model.title}: {top.spoken}, on its own correctly classified lesions."]
+    own, top = found[best.run_id], max(order, key=lambda model: found[model.run_id].value or 0)
+    where = f"Over the {counted(own.n, 'lesion', 'lesions')} that every run of the study classifies correctly"
+    if top == best:
+        return [f"{where}, no other model's maps overlap more: its own mean IoU is {own.spoken}."]
+    theirs = found[top.run_id]
+    return [f"{where}, the highest mean IoU is that of {top.title}: {theirs.spoken}; its own is {own.spoken}."]
 
 
-def _verdict(row: Row) -> str:
-    placed = standings(row)
-    if score(row).value is None:
+def _verdict(data: ReportData, best: Model, ll: Score, erased: Difference | None) -> str:
+    placed = standings(data, best)
+    if ll.value is None:
         return "It cannot be said whether the model looks at the lesion."
-    beaten = {standing.baseline for standing in placed if standing.verdict in ("above", "over")}
-    missed = [standing for standing in placed if standing.baseline not in beaten]
-    if not placed:
-        return "Whether the model looks at the lesion stays open: there is no baseline."
-    if not missed:
-        return "Yes, the best classifier looks at the lesion, more than any baseline can."
+    if all(standing.verdict == "none" for standing in placed):
+        return "Whether the model looks at the lesion stays open: there is no difference from a baseline."
+    beaten = {standing.baseline for standing in placed if standing.verdict == "above"}
+    worse = [standing for standing in placed if standing.verdict == "below"]
+    alike = [standing for standing in placed if standing.verdict in ("same", "none")]
+    if not worse and not alike:
+        return _needed(erased)
     if {"whole_patch", "random_weights"} <= beaten:
-        return f"Partly: the best classifier's maps beat chance, but not {_names(missed)}."
-    if not beaten:
-        return "No: the best classifier's maps fit the lesions no better than any baseline."
-    return f"No: the best classifier's maps are no better than {_names(missed)}."
+        said = [f"fit the lesions less well than {_names(worse)}"] if worse else []
+        said += [f"cannot be told apart from {_names(alike)}"] if alike else []
+        return f"Partly: the best classifier's maps beat chance, but {' and '.join(said)}."
+    if worse:
+        return f"No: the best classifier's maps fit the lesions less well than {_names(worse)}."
+    return (
+        "It could not be shown that the best classifier looks at the lesion: its maps cannot be told apart from "
+        f"{_names(alike)}."
+    )
+
+
+def _needed(erased: Difference | None) -> str:
+    """The verdict on maps above every baseline: overlap alone does not show that the decision needs the lesion."""
+    fit = "the best classifier's maps fit the lesions better than any baseline"
+    if erased is None or erased.verdict == "none":
+        return f"Its maps do: {fit}. Whether its decision needs the lesion was not tested."
+    if erased.verdict == "above":
+        return f"Yes: {fit}, and its decision uses the lesion."
+    return f"Its maps do: {fit}, but erasing the lesion does not show that its decision uses it."
 
 
 def _names(missed: list[Standing]) -> str:

@@ -12,7 +12,7 @@ from lesionlens.reporting.localization import BASELINES, headline, score
 from lesionlens.reporting.models import Model, evaluated, frame, lookup, rows, shown
 from lesionlens.reporting.queries import compared
 from lesionlens.reporting.render import SELECTED, Rendered, heat, written
-from lesionlens.reporting.table import Cell, Column, Table, TableRow, plain_number, scored
+from lesionlens.reporting.table import Cell, Column, Table, TableRow, scored
 from lesionlens.reporting.warnings import Warning, warnings
 from lesionlens.reporting.wording import DASH, METHODS, count, counted, interval, number, plain
 
@@ -121,7 +121,7 @@ def _verdict(placed: Sequence[Placed]) -> str:
     if not rated:
         return "None of these models has a localisation score."
     (row, best), *others = sorted(rated, key=lambda pair: -pair[0]["ll"])
-    said = f"The maps of {best.model.title} in {best.name} fit the lesions best: a mean IoU of {score(row).spoken}."
+    said = f"The highest LL score is that of {best.model.title} in {best.name}: a mean IoU of {score(row).spoken}."
     if not others:
         return said
     other, second = others[0]
@@ -148,7 +148,8 @@ def _models(placed: Sequence[Placed]) -> Table:
         cells = [Cell(p.model.full), Cell(p.name)]
         cells += [scored(accuracy["accuracy"], accuracy["low"], accuracy["high"]), Cell(count(accuracy["n"]))]
         cells.append(scored(own.value, own.low, own.high, "strong") if own else Cell(DASH))
-        cells += [plain_number(score(row, name).value if row else None) for name in BASELINES]
+        others = [score(row, name) if row else None for name in BASELINES]
+        cells += [scored(other.value, other.low, other.high) if other else Cell(DASH) for other in others]
         cells.append(_erased(p))
         body.append(TableRow(tuple(cells), series=p.series))
     notes = (

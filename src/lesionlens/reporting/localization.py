@@ -1,5 +1,6 @@
 """Does a map say more than a map that ignores the image? The localisation score beside its baselines."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -15,13 +16,7 @@ NAMES = {
     "mean_mask": "the mean training mask",
     "random_weights": "random weights",
 }
-VERDICTS = {
-    "above": "clearly above",
-    "over": "above",
-    "same": "not told apart",
-    "below": "below",
-    "none": "no value",
-}
+VERDICTS = {"above": "above", "same": "not told apart", "below": "below", "none": "no difference"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,35 +34,36 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """A mean paired difference of IoU with its interval; None where there is none."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def verdict(self) -> str:
+        """How the interval lies to 0, a key of VERDICTS."""
+        if self.value is None or self.low is None or self.high is None:
+            return "none"
+        return "above" if self.low > 0 else "below" if self.high < 0 else "same"
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
-    """A score beside one baseline. `verdict` is a key of VERDICTS."""
+    """A score beside one baseline: the baseline's own score, and the paired difference on the same lesions."""
 
     baseline: str
     score: Score
-    verdict: str
+    difference: Difference
 
     @property
     def name(self) -> str:
         return NAMES[self.baseline]
 
     @property
-    def words(self) -> str:
-        return VERDICTS[self.verdict]
-
-
-def verdict(score: Score, baseline: Score) -> str:
-    """How a score's interval lies to a baseline.
-
-    above: the intervals do not touch. over: the interval lies above the baseline's value, but the baseline's own
-    interval reaches into it. same: the baseline's value is inside the interval. below: the interval lies under it.
-    """
-    if score.value is None or score.low is None or score.high is None or baseline.value is None:
-        return "none"
-    if score.low > (baseline.value if baseline.high is None else baseline.high):
-        return "above"
-    if score.low > baseline.value:
-        return "over"
-    return "same" if score.high >= baseline.value else "below"
+    def verdict(self) -> str:
+        return self.difference.verdict
 
 
 def headline(data: ReportData, model: Model) -> Row | None:
@@ -83,11 +79,22 @@ def score(row: Row, name: str = "") -> Score:
     return Score(value, low, high, row["n"] or 0)
 
 
-def standings(row: Row) -> tuple[Standing, ...]:
-    """The score of a Table IV row beside every baseline that the record holds for it."""
-    own = score(row)
-    others = ((name, score(row, name)) for name in BASELINES)
-    return tuple(Standing(name, other, verdict(own, other)) for name, other in others if other.value is not None)
+def standings(data: ReportData, model: Model) -> tuple[Standing, ...]:
+    """The model's headline score beside every baseline that the record holds for it."""
+    row = headline(data, model)
+    others = {name: score(row, name) for name in BASELINES} if row else {}
+    return _placed(data, model, "all", {name: other for name, other in others.items() if other.value is not None})
+
+
+def _placed(data: ReportData, model: Model, group: str, others: Mapping[str, Score]) -> tuple[Standing, ...]:
+    key = {"headline": True, "population": "correct_lesions", "group_name": group}
+    found = {row["baseline"]: row for row in rows(data, "baseline_differences", run_id=model.run_id, **key)}
+    placed = []
+    for name, other in others.items():
+        row = found.get(name, {})
+        gap = Difference(*(row.get(key) for key in ("difference", "low", "high")))
+        placed.append(Standing(name, other, gap))
+    return tuple(placed)
 
 
 def by_group(data: ReportData, model: Model) -> tuple[tuple[str, Score, tuple[Standing, ...]], ...]:
@@ -108,8 +115,8 @@ def by_group(data: ReportData, model: Model) -> tuple[tuple[str, Score, tuple[St
         if own is None:
             continue
         others = {name: _baseline(of_group, name, row["policy"]) for name in BASELINES}
-        placed = tuple(Standing(n, o, verdict(own, o)) for n, o in others.items() if o is not None)
-        result.append((group, own, placed))
+        known = {name: other for name, other in others.items() if other is not None}
+        result.append((group, own, _placed(data, model, group, known)))
     return tuple(result)
 
 
@@ -126,23 +133,24 @@ def _one(found: list[Row], method: str, target: str, policy: str) -> Score | Non
     return None
 
 
-def sentence(row: Row) -> str:
-    """One plain sentence on how the score stands to its baselines."""
-    own = score(row)
-    if own.value is None:
-        return "There is no localisation score: no lesion sample was classified correctly."
+def sentence(data: ReportData, model: Model) -> str:
+    """One plain sentence on how the headline score stands to its baselines."""
+    row = headline(data, model)
+    if row is None or score(row).value is None:
+        untuned = row is not None and row["reason"] == "no_validation_lesions"
+        why = "the validation part has no lesion to tune the threshold on" if untuned else NO_LESION
+        return f"There is no localisation score: {why}."
     groups: dict[str, list[str]] = {}
-    for standing in standings(row):
+    for standing in standings(data, model):
         text = f"{standing.name} ({number(standing.score.value)})"
         groups.setdefault(standing.verdict, []).append(text)
-    words = {
-        "above": "lies clearly above",
-        "over": "lies above the value of",
-        "same": "cannot be told apart from",
-        "below": "lies below",
-    }
+    words = {"above": "lies above", "same": "cannot be told apart from", "below": "lies below"}
     parts = [f"{words[key]} {_listed(groups[key])}" for key in words if key in groups]
-    return f"Its interval {'; it '.join(parts)}." if parts else "The record holds no baseline to set it against."
+    return f"Lesion by lesion, it {'; it '.join(parts)}." if parts else NO_DIFFERENCE
+
+
+NO_LESION = "no lesion sample was classified correctly"
+NO_DIFFERENCE = "The record holds no difference from a baseline; evaluate the study again."
 
 
 def _listed(names: list[str]) -> str:

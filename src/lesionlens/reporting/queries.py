@@ -15,8 +15,8 @@ from table_2_accuracy where study_id = {study} order by run_id""",
 select backbone, strategy, code, auc, auc_low, auc_high, auc_hard, auc_hard_low, auc_hard_high
 from table_3_auc where study_id = {study} order by run_id, ordinal""",
     "table_4": """\
-select backbone, strategy, ll, low, high, n, accuracy, accuracy_x_ll,
-       whole_patch, centred_disc, mean_mask, random_weights
+select backbone, strategy, ll, low, high, n, accuracy, accuracy_low, accuracy_high,
+       accuracy_x_ll, accuracy_x_ll_low, accuracy_x_ll_high, whole_patch, centred_disc, mean_mask, random_weights
 from table_4_localization where study_id = {study} and headline order by run_id""",
     "confusion": """\
 select backbone, strategy, true_code, predicted_code, count, row_fraction, low, high
@@ -39,14 +39,19 @@ from erase_test where study_id = {study} and population = 'correct_lesions' orde
 select features, accuracy, low, high, highest_model_accuracy
 from shortcut_audit where study_id = {study} order by accuracy""",
     "strata": """\
-select backbone, strategy, stratum, level, name, value, low, high, n, whole_patch, centred_disc, random_weights
+select backbone, strategy, stratum, level, name, value, low, high, n, whole_patch, whole_patch_low, whole_patch_high,
+       centred_disc, centred_disc_low, centred_disc_high, mean_mask, mean_mask_low, mean_mask_high,
+       random_weights, random_weights_low, random_weights_high
 from stratum_scores where study_id = {study} and population in ('all', 'correct_lesions')
 order by run_id, stratum, level, name""",
     "baselines": """\
-select backbone, strategy, method, policy, ll, low, high, n, whole_patch, whole_patch_low, whole_patch_high,
-       centred_disc, centred_disc_low, centred_disc_high, mean_mask, mean_mask_low, mean_mask_high,
-       random_weights, random_weights_low, random_weights_high
-from table_4_localization where study_id = {study} and headline order by run_id""",
+select d.backbone, d.strategy, ll, l.low, l.high, l.n, baseline,
+       case baseline when 'whole_patch' then whole_patch when 'centred_disc' then centred_disc
+                     when 'mean_mask' then mean_mask else random_weights end as of_baseline,
+       d.difference, d.low as difference_low, d.high as difference_high
+from table_4_localization as l join baseline_differences as d using (study_id, run_id, method, target, policy)
+where study_id = {study} and l.headline and population = 'correct_lesions' and group_name = 'all'
+order by run_id, baseline""",
     "populations": """\
 select backbone, strategy, population, ll, low, high, n
 from localization_scores
@@ -56,10 +61,14 @@ select backbone, strategy, batch_size, unit_rate, seed, t.validation_loss, accur
        exists (select from selected_runs as s where s.study_id = t.study_id and s.run_id = t.run_id) as chosen
 from table_2_accuracy as t where study_id = {study} order by backbone, strategy, validation_loss""",
     "groups": """\
-select backbone, strategy, group_name, n, ll, low, high, whole_patch, centred_disc, mean_mask, random_weights
-from localization_scores
-where study_id = {study} and headline and population = 'correct_lesions' and group_name <> 'all'
-order by run_id, group_name""",
+select l.backbone, l.strategy, group_name, l.n, ll, l.low, l.high,
+       baseline, case baseline when 'whole_patch' then whole_patch when 'centred_disc' then centred_disc
+                               when 'mean_mask' then mean_mask else random_weights end as of_baseline,
+       d.difference, d.low as difference_low, d.high as difference_high
+from localization_scores as l
+left join baseline_differences as d using (study_id, run_id, method, target, policy, population, group_name)
+where study_id = {study} and l.headline and population = 'correct_lesions' and group_name <> 'all'
+order by run_id, group_name, baseline""",
     "variants": """\
 select backbone, strategy, method, target, policy, headline, ll, low, high, n
 from table_4_localization where study_id = {study}

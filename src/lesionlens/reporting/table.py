@@ -54,9 +54,9 @@ def class_words(code: str, name: str) -> tuple[str, str]:
     return code, name if name != code else ""
 
 
-def scored(value: float | None, low: float | None, high: float | None, mark: str = "") -> Cell:
+def scored(value: float | None, low: float | None, high: float | None, mark: str = "", digits: int = 2) -> Cell:
     """A score with its interval on the second line."""
-    return Cell(number(value), interval(low, high), mark)
+    return Cell(number(value, digits), interval(low, high, digits), mark)
 
 
 def plain_number(value: float | None, digits: int = 2, mark: str = "") -> Cell:

@@ -4,7 +4,7 @@ from lesionlens.records import ReportData
 from lesionlens.reporting.localization import BASELINES
 from lesionlens.reporting.models import Model, Row, confidence, frame, rows, shown
 from lesionlens.reporting.queries import query
-from lesionlens.reporting.table import Cell, Column, Table, TableRow, plain_number, scored
+from lesionlens.reporting.table import Cell, Column, Table, TableRow, scored
 from lesionlens.reporting.wording import DASH, METHODS, count, interval, number, plain
 
 FEATURES = {
@@ -163,6 +163,7 @@ def _levels(data: ReportData, model: Model, stratum: str) -> list[TableRow]:
         cells = [Cell(model.title), Cell(level.replace("_", " ")), Cell(count(accuracy["n"]) if accuracy else DASH)]
         for one in (accuracy, ll):
             cells.append(scored(one["value"], one["low"], one["high"]) if one else Cell(DASH))
-        cells += [plain_number(ll[name] if ll else None) for name in BASELINES]
+        for name in BASELINES:
+            cells.append(scored(ll[name], ll[f"{name}_low"], ll[f"{name}_high"]) if ll else Cell(DASH))
         body.append(TableRow(tuple(cells), series=model.series))
     return body

@@ -21,7 +21,7 @@ from lesionlens.reporting.wording import (
 )
 
 CBIS = ("cbis_kaggle", "cbis_dicom")
-MARKS = {"above": "good", "over": "good", "same": "open", "below": "bad", "none": ""}
+MARKS = {"above": "good", "same": "open", "below": "bad", "none": ""}
 
 
 def table_4(data: ReportData, known: Published) -> Table:
@@ -30,8 +30,8 @@ def table_4(data: ReportData, known: Published) -> Table:
         Column("Base model", numeric=False),
         Column("LL score", small=f"{confidence(data)} interval"),
         Column("Lesions", small="classified correctly"),
-        Column("Accuracy"),
-        Column("Accuracy × LL"),
+        Column("Accuracy", small=f"{confidence(data)} interval"),
+        Column("Accuracy × LL", small=f"{confidence(data)} interval"),
         Column("LL score", small="published"),
         Column("Difference", small=f"{confidence(data)} interval"),
         Column("Accuracy × LL", small="published"),
@@ -68,8 +68,8 @@ def _row(model: Model, row: Row, known: Published) -> TableRow:
         Cell(model.title),
         scored(own.value, own.low, own.high, "strong"),
         Cell(count(own.n)),
-        plain_number(row.get("accuracy")),
-        plain_number(row.get("accuracy_x_ll"), 3),
+        scored(row["accuracy"], row["accuracy_low"], row["accuracy_high"]),
+        scored(row["accuracy_x_ll"], row["accuracy_x_ll_low"], row["accuracy_x_ll_high"], digits=3),
         plain_number(theirs["localization"] if theirs else None, 3),
         difference(own.value, own.low, own.high, theirs["localization"] if theirs else None),
         plain_number(theirs["accuracy_x_localization"] if theirs else None, 3),
@@ -92,13 +92,13 @@ def baselines(data: ReportData) -> Table:
             cells = [
                 Cell(model.title),
                 scored(own.value, own.low, own.high, "strong"),
-                *_standing_cells(standings(row)),
+                *_standing_cells(standings(data, model)),
             ]
             body.append(TableRow(tuple(cells), series=model.series))
     notes = (
-        "All on the same samples as the model's own score. Clearly above: the intervals do not touch. Above: the "
-        "model's interval lies above the baseline's value, but the baseline's interval reaches into it. Not told "
-        "apart: the baseline's value is inside the model's interval.",
+        "All on the same lesions as the model's own score. Below each baseline stands the model's score minus the "
+        "baseline's, paired lesion by lesion, with its interval. Above: the whole interval of this difference lies "
+        "above 0. Not told apart: it holds 0.",
         "Centred disc: a disc of the training lesions' mean size. Mean training mask: where training lesions lie on "
         "average. Random weights: the same architecture, untrained, at the same threshold rule.",
     )
@@ -122,8 +122,15 @@ def _standing_cells(placed: tuple[Standing, ...]) -> list[Cell]:
             continue
         other = known[name]
         text = f"{number(other.score.value)} ({interval(other.score.low, other.score.high)})"
-        cells.append(Cell(text.replace(" ()", ""), VERDICTS[other.verdict], MARKS[other.verdict]))
+        cells.append(Cell(text.replace(" ()", ""), _told(other), MARKS[other.verdict]))
     return cells
+
+
+def _told(standing: Standing) -> str:
+    gap, words = standing.difference, VERDICTS[standing.verdict]
+    if standing.verdict == "none":
+        return words
+    return f"{words}: {number(gap.value, signed=True)} ({interval(gap.low, gap.high)})"
 
 
 def groups(data: ReportData) -> Table:
