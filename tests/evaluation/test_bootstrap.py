@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from lesionlens.evaluation.auc import resampled_auc
-from lesionlens.evaluation.bootstrap import draw, interval, ratios
+from lesionlens.evaluation.bootstrap import draw, interval, ratios, share_interval
 
 
 def patients(count: int, per_patient: int) -> np.ndarray:
@@ -49,6 +50,37 @@ def test_a_score_that_rests_on_one_patient_has_no_interval() -> None:
     assert clusters.patients(used).tolist() == [4, 1]
     low, high = interval(ratios(values, used, clusters), 0.95, clusters.patients(used))
     assert low[0] < high[0] and np.isnan([low[1], high[1]]).all()
+
+
+def test_a_share_that_no_patient_varies_is_as_sure_as_a_binomial_one() -> None:
+    values = np.zeros((12, 4))
+    values[:, 1], values[:6, 2] = 1, 1
+    used = np.ones((12, 4), dtype=np.bool_)
+    used[4:, 3] = False
+    clusters = draw(patients(12, 1), 300, np.random.default_rng(0))
+    low, high = share_interval(ratios(values, used, clusters), 0.95, clusters.patients(used))
+    for column, k in ((0, 0), (1, 12), (3, 0)):
+        n = int(used[:, column].sum())
+        exact = binomtest(k, n).proportion_ci(0.95)
+        assert (low[column], high[column]) == pytest.approx((exact.low, exact.high))
+    assert 0 < low[2] < 0.5 < high[2] < 1
+    alone = share_interval(np.ones((50, 1)), 0.95, 1)
+    assert np.isnan(alone).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "truth"), [(8, 0.85), (20, 0.95), (40, 0.95), (40, 0.02)])
+def test_intervals_of_shares_near_the_ends_cover_the_truth(count: int, truth: float) -> None:
+    """2,000 studies of a few patients, one sample each. Few outcomes are possible, so more than 95 % may be covered."""
+    generator = np.random.default_rng(0)
+    covered, studies = {interval: 0, share_interval: 0}, 2000
+    for _ in range(studies):
+        values = (generator.random(count) < truth).astype(np.float64)[:, None]
+        resampled = ratios(values, values >= 0, draw(patients(count, 1), 200, generator))
+        for method in covered:
+            low, high = method(resampled, 0.95, count)
+            covered[method] += int(low[0] <= truth <= high[0])
+    assert covered[interval] / studies < 0.90 <= covered[share_interval] / studies, covered
 
 
 def test_the_same_seed_draws_the_same_patients() -> None:

@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 
 from lesionlens.evaluation.bootstrap import draw
+from lesionlens.evaluation.run_scores import classification_scores
 from lesionlens.evaluation.scores import (
     auc_hard,
     averages,
@@ -19,6 +20,7 @@ from lesionlens.evaluation.scores import (
     confusion_intervals,
     confusion_matrix,
 )
+from lesionlens.records import PatchArrays
 
 
 def sample(count: int = 200, classes: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -93,8 +95,10 @@ def test_confusion_intervals_are_those_of_resampled_scikit_learn() -> None:
     ]
     low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
     assert frame.select("label", "predicted").rows() == [(true, taken) for true in range(5) for taken in range(5)]
+    never = high.ravel() == 0
+    assert 0 < never.sum() < 10 and (frame["high"].to_numpy()[never] > 0.05).all()
     np.testing.assert_allclose(frame["low"].to_numpy(), low.ravel(), atol=1e-9)
-    np.testing.assert_allclose(frame["high"].to_numpy(), high.ravel(), atol=1e-9)
+    np.testing.assert_allclose(frame["high"].to_numpy()[~never], high.ravel()[~never], atol=1e-9)
     recall = class_intervals(probabilities, labels, clusters, 0.9)
     on_diagonal = frame.filter(pl.col("label") == pl.col("predicted"))
     for end in ("low", "high"):
@@ -102,14 +106,43 @@ def test_confusion_intervals_are_those_of_resampled_scikit_learn() -> None:
 
 
 def test_a_resample_without_a_class_says_nothing_about_its_confusions() -> None:
-    """Two patients have the class, both always recognised: no resample may count as a recall of 0."""
+    """Two patients have the class, both always recognised: no resample may count as a recall of 0. That two of two
+    were recognised still says little."""
     labels = np.array([0] * 18 + [1, 1])
     probabilities = np.eye(2, dtype=np.float32)[labels]
     clusters = draw(np.arange(20).astype(np.str_), 500, np.random.default_rng(0))
     assert (clusters.sums((labels == 1)[:, None].astype(np.float64)) == 0).mean() > 0.05
     frame = confusion_intervals(probabilities, labels, clusters, 0.95)
-    assert frame.select("low", "high").rows() == [(1, 1), (0, 0), (0, 0), (1, 1)]
-    assert class_intervals(probabilities, labels, clusters, 0.95).select("recall_low").rows() == [(1,), (1,)]
+    rare, frequent = 0.025 ** (1 / 2), 0.025 ** (1 / 18)
+    expected = [(frequent, 1), (0, 1 - frequent), (0, 1 - rare), (rare, 1)]
+    np.testing.assert_allclose(frame.select("low", "high").to_numpy(), expected)
+    scores = class_intervals(probabilities, labels, clusters, 0.95)
+    for name in ("recall", "f1"):
+        np.testing.assert_allclose(scores.select(f"{name}_low", f"{name}_high").to_numpy(), [(rare, 1), (rare, 1)])
+
+
+def test_a_rare_class_that_was_not_drawn_does_not_pull_the_macro_mean_down() -> None:
+    """Three patients have the class, all recognised; it is also predicted for others. Against a loop."""
+    labels = np.array([0] * 30 + [1] * 30 + [2] * 3)
+    guess = labels.copy()
+    guess[[0, 1, 30]] = 2
+    patches = PatchArrays(
+        digest="d", classes=("a", "b", "c"), ids=np.arange(63), pixels=np.zeros((63, 2, 2), dtype=np.uint8),
+        masks=np.zeros((63, 2, 2), dtype=np.bool_), labels=labels, parts=np.full(63, "test"),
+        patients=np.arange(63).astype(np.str_), has_mask=np.zeros(63, dtype=np.bool_), groups=("g",) * 3,
+        statistics=(),
+    )  # fmt: skip
+    clusters = draw(patches.patients, 400, np.random.default_rng(0))
+    frame = classification_scores(patches, np.eye(3, dtype=np.float32)[guess], clusters, 0.95)
+    drawn = []
+    for weights in clusters.weights(0, 400):
+        recalls = [np.average(guess[labels == c] == c, weights=weights[labels == c]) for c in range(3)
+                   if weights[labels == c].any()]  # fmt: skip
+        drawn.append(np.mean(recalls))
+    assert (clusters.weights(0, 400)[:, 60:].sum(axis=1) == 0).any()
+    row = frame.filter(name="macro_recall").row(0, named=True)
+    assert [row["low"], row["high"]] == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
+    assert row["low"] > 0.9 and frame.filter(name="macro_f1")["low"][0] > 0.5
 
 
 def test_confusions_of_one_patient_or_none_have_no_interval() -> None:

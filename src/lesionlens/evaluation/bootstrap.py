@@ -62,8 +62,7 @@ def interval(
 
     [resamples, k], and the number of patients that each score rests on, [k] or one for all -> low [k], high [k]. NaN
     where no resample defines the score, and where it rests on one patient: resamples of one patient do not vary, and
-    an interval without width would claim certainty. A share that is 0 or 1 in every patient has no width either; that
-    is the method's limit.
+    an interval without width would claim certainty. For shares see `share_interval`.
     """
     tail = (1 - confidence) / 2
     defined = ~np.isnan(resampled).all(axis=0) & (np.asarray(patients) > 1)
@@ -71,3 +70,18 @@ def interval(
     if defined.any():
         low[defined], high[defined] = np.nanquantile(resampled[:, defined], [tail, 1 - tail], axis=0)
     return low, high
+
+
+def share_interval(
+    resampled: NDArray[np.float64], confidence: float, patients: NDArray[np.int64] | int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """As `interval`, for means of values in [0, 1].
+
+    A mean that is 0 or 1 in every patient does not vary with them, however few they are. Its interval then ends where
+    the exact binomial one of as many patients does (Clopper and Pearson 1934): a share p is missed, or met, by all n
+    patients with a probability of (1 - p)^n, or p^n.
+    """
+    low, high = interval(resampled, confidence, patients)
+    reach = ((1 - confidence) / 2) ** (1 / np.maximum(np.broadcast_to(patients, low.shape), 1))
+    never, always = (low == 0) & (high == 0), (low == 1) & (high == 1)
+    return np.where(always, reach, low), np.where(never, 1 - reach, high)

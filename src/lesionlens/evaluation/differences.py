@@ -49,7 +49,7 @@ def baseline_differences(
         for population, chosen in populations.items()
         for group, used in lesion_groups(patches, lesions).items()
     ]
-    return means(wanted, clusters, confidence).frame(DIFFERENCES).rename({"value": "difference"})
+    return means(wanted, clusters, confidence, shares=False).frame(DIFFERENCES).rename({"value": "difference"})
 
 
 def _gaps(explanations: Sequence[Explanation]) -> Iterator[tuple[Key, NDArray[np.float64]]]:

@@ -14,7 +14,7 @@ from lesionlens.evaluation.explanations import scorable
 from lesionlens.evaluation.inpaint import control_region, inpainted
 from lesionlens.evaluation.means import Mean, lesion_groups, means
 from lesionlens.evaluation.run_scores import RUN_SCORES, score_key
-from lesionlens.records import PatchArrays
+from lesionlens.records import PatchArrays, Statistics
 from lesionlens.training.backbones import Classifier
 from lesionlens.training.inputs import Inputs
 
@@ -58,6 +58,7 @@ def erase_test(
 
     whole float32 [n, classes]: the model's probabilities for the patches as they are. The control region lies at a
     place drawn by `generator`, at least 2 pixels off the lesion and in tissue; a lesion with no such place has none.
+    Whatever the normalisation, erasing changes the erased pixels alone.
     """
     patches = inputs.patches
     rows = np.flatnonzero(scorable(patches))
@@ -95,7 +96,7 @@ def erase_scores(
         for population, chosen in {"correct_lesions": correct, "lesions": np.ones_like(correct)}.items()
         for group, used in lesion_groups(patches, scorable(patches)).items()
     ]
-    return means(wanted, clusters, confidence).frame(RUN_SCORES)
+    return means(wanted, clusters, confidence, shares=False).frame(RUN_SCORES)
 
 
 def _erased(
@@ -106,8 +107,29 @@ def _erased(
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
         pixels[part] = inpainted(pixels[part], regions[start : start + BATCH])
-    erased = Inputs(replace(inputs.patches, pixels=pixels), inputs.mode, inputs.device)
-    return probabilities(model, erased, rows)
+    return probabilities(model, _normalised_as(inputs, pixels, rows), rows)
+
+
+def _normalised_as(inputs: Inputs, pixels: NDArray[np.uint8], rows: NDArray[np.int64]) -> Inputs:
+    """Inputs of other pixels uint8 [n, s, s] whose patches at positions `rows` are normalised as the inputs' own.
+
+    Under 'per_patch' each patch is made a class of its own that has the intact patch's statistics. A bright lesion has
+    a large share in these: taken anew from what is left, they would change every other pixel, too.
+    """
+    patches = replace(inputs.patches, pixels=pixels)
+    if inputs.mode != "per_patch":
+        return Inputs(patches, inputs.mode, inputs.device)
+    intact = ((str(row), inputs.patches.pixels[row] / 255) for row in rows)
+    return Inputs(
+        replace(
+            patches,
+            classes=tuple(str(position) for position in range(len(pixels))),
+            labels=np.arange(len(pixels)),
+            statistics=tuple(Statistics(name, float(grey.mean()), float(grey.std())) for name, grey in intact),
+        ),
+        "per_class",
+        inputs.device,
+    )
 
 
 @torch.no_grad()

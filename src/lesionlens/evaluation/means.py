@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 from polars import DataType
 
-from lesionlens.evaluation.bootstrap import Clusters, interval, ratios
+from lesionlens.evaluation.bootstrap import Clusters, interval, ratios, share_interval
 from lesionlens.records import PatchArrays
 
 Key = dict[str, object]
@@ -40,8 +40,9 @@ class Means:
         return score_frame(self.keys, self.value, self.low, self.high, self.n, schema)
 
 
-def means(wanted: list[Mean], clusters: Clusters, confidence: float) -> Means:
-    """All means with their percentile intervals. Values outside `used` may be NaN."""
+def means(wanted: list[Mean], clusters: Clusters, confidence: float, shares: bool = True) -> Means:
+    """All means with their percentile intervals. Values outside `used` may be NaN; `shares`: the others are in [0, 1]
+    (`share_interval`)."""
     samples = len(clusters.member)
     used = np.stack([mean.used for mean in wanted], axis=1) if wanted else np.zeros((samples, 0), dtype=np.bool_)
     values = np.stack([mean.values for mean in wanted], axis=1) if wanted else np.zeros((samples, 0))
@@ -50,7 +51,7 @@ def means(wanted: list[Mean], clusters: Clusters, confidence: float) -> Means:
     point = np.divide(values.sum(axis=0), count, out=np.full(len(wanted), np.nan), where=count > 0)
     resampled = ratios(values, used, clusters)
     patients = clusters.patients(used)
-    low, high = interval(resampled, confidence, patients)
+    low, high = (share_interval if shares else interval)(resampled, confidence, patients)
     return Means([mean.key for mean in wanted], point, low, high, count, patients, resampled)
 
 

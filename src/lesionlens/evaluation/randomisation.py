@@ -117,7 +117,7 @@ def _frame(
         if layer == OTHERS:
             both &= names != np.roll(names, 1)
         wanted += [Mean({"layer": layer}, ssim, both), Mean({"layer": layer}, ranks, both)]
-    scores = means(wanted, clusters, evaluation.confidence)
+    scores = means(wanted, clusters, evaluation.confidence, shares=False)
     columns: dict[str, object] = {"step": list(range(-1, len(grids) - 1)), "layer": list(grids), "n": scores.n[::2]}
     for offset, (name, prefix) in enumerate((("ssim", "ssim"), ("rank_correlation", "rank"))):
         columns |= {name: scores.value[offset::2]}

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from polars import DataType
 
 from lesionlens.evaluation.auc import resampled_auc
-from lesionlens.evaluation.bootstrap import Clusters, interval, ratios
+from lesionlens.evaluation.bootstrap import Clusters, interval, ratios, share_interval
 from lesionlens.evaluation.explanations import Explanation, scorable
 from lesionlens.evaluation.means import Key, Mean, groups, lesion_groups, means, score_frame
 from lesionlens.evaluation.scores import averages, class_auc, confusion_matrix, mean_defined, resampled_confusion
@@ -50,15 +50,16 @@ def classification_scores(
     Accuracy also within every label group. AUC means cover the classes that have one.
     """
     labels, classes = patches.labels, probabilities.shape[1]
-    values = averages(confusion_matrix(probabilities, labels))
-    resampled = averages(resampled_confusion(probabilities, labels, clusters))
+    counts = confusion_matrix(probabilities, labels)
+    values = averages(counts)
+    resampled = averages(resampled_confusion(probabilities, labels, clusters), drawn_from=counts)
     values["auc"] = mean_defined(class_auc(probabilities, labels))
     by_class = [resampled_auc(probabilities[:, c], labels == c, clusters) for c in range(classes)]
     resampled["auc"] = mean_defined(np.stack(by_class, axis=1))
     names = list(values)
     point = np.array([float(values[name]) for name in names])
     patients = len(np.unique(clusters.member))
-    low, high = interval(np.stack([resampled[name] for name in names], axis=1), confidence, patients)
+    low, high = share_interval(np.stack([resampled[name] for name in names], axis=1), confidence, patients)
     keys = [score_key(name) for name in names]
     frame = score_frame(keys, point, low, high, np.full(len(names), len(labels)), RUN_SCORES)
     correct = (probabilities.argmax(axis=1) == labels).astype(np.float64)

@@ -14,7 +14,7 @@ from torchmetrics.functional.classification import (
 )
 
 from lesionlens.evaluation.auc import resampled_auc
-from lesionlens.evaluation.bootstrap import Clusters, interval
+from lesionlens.evaluation.bootstrap import Clusters, share_interval
 
 CLASS_SCORES: dict[str, DataType | type[DataType]] = {
     "label": pl.Int16,
@@ -44,13 +44,13 @@ def class_intervals(
     counts = resampled_confusion(probabilities, labels, clusters)
     by_class = [resampled_auc(probabilities[:, c], labels == c, clusters) for c in range(classes)]
     resampled = _per_class(counts) | {"auc": np.stack(by_class, axis=1), "auc_hard": auc_hard(counts)}
-    # a resample that lacks the class says nothing about its recall
-    resampled["recall"] = np.diagonal(row_shares(counts), axis1=-2, axis2=-1)
+    for name in ("recall", "f1"):  # a resample that lacks the class says nothing about either
+        resampled[name] = np.where(counts.sum(axis=-1) > 0, resampled[name], np.nan)
     truth = labels[:, None] == np.arange(classes)
     patients = np.minimum(clusters.patients(truth), clusters.patients(~truth))
     columns: dict[str, NDArray[np.float64]] = {}
     for name in INTERVALS:
-        low, high = interval(resampled[name], confidence, patients)
+        low, high = share_interval(resampled[name], confidence, patients)
         columns |= {f"{name}_low": low, f"{name}_high": high}
     return pl.DataFrame(columns).fill_nan(None)
 
@@ -121,7 +121,7 @@ def confusion_intervals(
     shares = row_shares(resampled_confusion(probabilities, labels, clusters))
     truth, predicted = np.divmod(np.arange(classes * classes), classes)
     patients = clusters.patients(labels[:, None] == truth)
-    low, high = interval(shares.reshape(-1, classes * classes), confidence, patients)
+    low, high = share_interval(shares.reshape(-1, classes * classes), confidence, patients)
     columns = {"label": truth, "predicted": predicted, "low": low, "high": high}
     return pl.DataFrame(columns, schema=CONFUSION_INTERVALS).fill_nan(None)
 
@@ -153,17 +153,23 @@ def auc_hard(confusion: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.f
     return result
 
 
-def averages(confusion: NDArray[np.float64] | NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+def averages(
+    confusion: NDArray[np.float64] | NDArray[np.int64], drawn_from: NDArray[np.int64] | None = None
+) -> dict[str, NDArray[np.float64]]:
     """Scores over classes from confusion counts [..., classes, classes], each of shape [...].
 
     accuracy, macro_* and weighted_* precision, recall and f1, auc_hard (mean). As scikit-learn and torchmetrics: 0
-    for 0/0, and a class that is neither present nor predicted does not enter the macro mean.
+    for 0/0, and a class that is neither present nor predicted does not enter the macro mean. Resamples are told the
+    counts [classes, classes] that they were `drawn_from`: a class with samples, of which chance drew none, has no
+    recall of 0 there and does not enter the mean either.
     """
     counts = confusion.astype(np.float64)
     right = np.diagonal(counts, axis1=-2, axis2=-1)
     present, predicted = counts.sum(axis=-1), counts.sum(axis=-2)
     per_class = _per_class(counts)
     known = (present + predicted > 0).astype(np.float64)
+    if drawn_from is not None:
+        known *= (present > 0) | (drawn_from.sum(axis=-1) == 0)
     scores = {"accuracy": _share(right.sum(axis=-1), present.sum(axis=-1))}
     for kind, weight in (("macro", known), ("weighted", present)):
         for name, values in per_class.items():
