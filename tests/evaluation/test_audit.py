@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -9,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lesionlens.config import EvaluationConfig, RunConfig
+from lesionlens.config import EvaluationConfig, Normalise, RunConfig
 from lesionlens.evaluation.bootstrap import draw
 from lesionlens.evaluation.erase import ERASURES, Erasures, erase_scores, erase_test, probabilities
 from lesionlens.evaluation.randomisation import RANDOMISATIONS, drawn_lesions, layers, randomisation_test
 from lesionlens.evaluation.shortcuts import SHORTCUTS, intensity, sharpness, shortcut_audit
-from lesionlens.records import PatchArrays
+from lesionlens.records import PatchArrays, Statistics
 from lesionlens.training.backbones import build
 from lesionlens.training.inputs import Inputs
 
@@ -41,13 +42,25 @@ def bright_lesions(patches: PatchArrays) -> PatchArrays:
     return replace(patches, pixels=pixels)
 
 
-def inputs_of(patches: PatchArrays) -> Inputs:
-    return Inputs(patches, "train", torch.device("cpu"))
+class CornerReader(nn.Module):
+    """Says class 4 the surer, the brighter the patch's first nine pixels; sees nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        corner = pixels[:, 0, :3, :3].mean(dim=(1, 2))
+        return torch.stack([torch.zeros_like(corner)] * 4 + [self.scale * corner], dim=1)
 
 
-def erased(model: nn.Module, patches: PatchArrays) -> tuple[Erasures, dict[str, dict]]:
+def inputs_of(patches: PatchArrays, mode: Normalise = "train") -> Inputs:
+    return Inputs(patches, mode, torch.device("cpu"))
+
+
+def erased(model: nn.Module, patches: PatchArrays, mode: Normalise = "train") -> tuple[Erasures, dict[str, dict]]:
     """The erase test on all patches, and its scores over all lesions by name."""
-    inputs = inputs_of(patches)
+    inputs = inputs_of(patches, mode)
     whole = probabilities(model, inputs, range(len(patches.ids)))  # type: ignore[arg-type]
     found = erase_test(model, inputs, whole, np.random.default_rng(0))  # type: ignore[arg-type]
     correct = whole.argmax(axis=1) == patches.labels
@@ -71,6 +84,21 @@ def test_a_model_that_looks_at_the_lesion_needs_it(tiny_patches: Callable[..., P
 def test_a_model_that_looks_at_a_marker_does_not(tiny_patches: Callable[..., PatchArrays]) -> None:
     _, scores = erased(Looker((slice(0, 3), slice(0, 3))), bright_lesions(tiny_patches()))
     assert abs(scores["lesion_drop"]["value"]) < 0.01 and abs(scores["difference"]["value"]) < 0.05
+
+
+@pytest.mark.parametrize("mode", get_args(Normalise))
+def test_erasing_changes_the_erased_pixels_alone(mode: Normalise, tiny_patches: Callable[..., PatchArrays]) -> None:
+    """A bright lesion has a share in its patch's mean and deviation; without it, the rest must still look the same."""
+    patches = tiny_patches()
+    masks = np.zeros_like(patches.masks)
+    masks[patches.has_mask, 4:24, 4:24] = True  # where no control has room over the corner
+    statistics = (Statistics(None, 0.4, 0.15), *(Statistics(code, 0.4, 0.15) for code in patches.classes))
+    pixels = np.where(masks, 230, patches.pixels // 2 + 60).astype(np.uint8)
+    pixels[:, :3, :3] = 140
+    _, scores = erased(CornerReader(), replace(patches, pixels=pixels, masks=masks, statistics=statistics), mode)
+    assert scores["difference"]["n"] == patches.has_mask.sum()
+    for name in ("lesion_drop", "control_drop", "difference"):
+        assert scores[name]["value"] == pytest.approx(0, abs=1e-6), name
 
 
 def test_lesions_without_room_for_a_control_are_listed_and_left_out(tiny_patches: Callable[..., PatchArrays]) -> None:

@@ -107,11 +107,11 @@ def _erased(
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
         pixels[part] = inpainted(pixels[part], regions[start : start + BATCH])
-    return probabilities(model, _normalised_as(inputs, pixels, rows), rows)
+    return probabilities(model, _normalised_as(inputs, pixels), rows)
 
 
-def _normalised_as(inputs: Inputs, pixels: NDArray[np.uint8], rows: NDArray[np.int64]) -> Inputs:
-    """Inputs of other pixels uint8 [n, s, s] whose patches at positions `rows` are normalised as the inputs' own.
+def _normalised_as(inputs: Inputs, pixels: NDArray[np.uint8]) -> Inputs:
+    """Inputs of other pixels uint8 [n, s, s], normalised as the inputs' own are.
 
     Under 'per_patch' each patch is made a class of its own that has the intact patch's statistics. A bright lesion has
     a large share in these: taken anew from what is left, they would change every other pixel, too.
@@ -119,17 +119,11 @@ def _normalised_as(inputs: Inputs, pixels: NDArray[np.uint8], rows: NDArray[np.i
     patches = replace(inputs.patches, pixels=pixels)
     if inputs.mode != "per_patch":
         return Inputs(patches, inputs.mode, inputs.device)
-    intact = ((str(row), inputs.patches.pixels[row] / 255) for row in rows)
-    return Inputs(
-        replace(
-            patches,
-            classes=tuple(str(position) for position in range(len(pixels))),
-            labels=np.arange(len(pixels)),
-            statistics=tuple(Statistics(name, float(grey.mean()), float(grey.std())) for name, grey in intact),
-        ),
-        "per_class",
-        inputs.device,
-    )
+    own = tuple(str(position) for position in range(len(pixels)))
+    intact = ((name, grey / 255) for name, grey in zip(own, inputs.patches.pixels, strict=True))
+    statistics = tuple(Statistics(name, float(grey.mean()), float(grey.std())) for name, grey in intact)
+    apart = replace(patches, classes=own, labels=np.arange(len(own)), statistics=statistics)
+    return Inputs(apart, "per_class", inputs.device)
 
 
 @torch.no_grad()
