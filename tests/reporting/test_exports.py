@@ -115,3 +115,16 @@ def test_hostile_labels_stay_text(make_data):
     found = render(dataclasses.replace(data, frames=data.frames | {"labels": labels})).files
     for name in (name for name in found if name.endswith(".svg")):
         assert not list(ElementTree.fromstring(found[name]).iter(f"{SVG}script"))
+
+
+def test_scores_without_a_threshold_stand_beside_those_of_baselines(files):
+    table = list(csv.DictReader(io.StringIO(files["tables/other-scores.csv"])))
+    assert [row["Map"] for row in table] == ["Grad-CAM", "random weights", "centred disc"] * 4
+    assert [row["Hit rate"] for row in table[:3]] == ["0.60", "0.20", "0.30"]
+
+
+def test_a_difference_from_a_baseline_is_a_column_of_its_own(files):
+    (row, *_) = csv.DictReader(io.StringIO(files["tables/baselines.csv"]))
+    assert float(row["Whole patch LL, and difference"]) < float(row["LL score"])
+    assert re.fullmatch(r"0\.\d\d to 0\.\d\d", row["Whole patch: interval"])
+    assert re.fullmatch(r"(above|not told apart|below): [+-]\d\.\d\d \(.*\)", row["Whole patch: difference"])

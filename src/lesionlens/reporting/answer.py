@@ -53,7 +53,7 @@ def _best(data: ReportData, best: Model) -> str:
     row = _accuracy(data, best)
     chance = frame(data, "labels").height
     among = "Of the models compared" if len(shown(data)) > 1 else "The only model"
-    which = "classifies best" if len(shown(data)) > 1 else "was evaluated"
+    which = "has the highest test accuracy" if len(shown(data)) > 1 else "was evaluated"
     return (
         f"{among}, {best.title}, {which}: it names the right one of {chance} classes for {_percent(row)} of "
         f"{counted(row['n'], 'test patch', 'test patches')} (intervals are {confidence(data)})."

@@ -74,12 +74,14 @@ select backbone, strategy, method, target, policy, headline, ll, low, high, n
 from table_4_localization where study_id = {study}
 order by run_id, headline desc, method, target, policy""",
     "other_scores": """\
-select backbone, strategy, score, value, low, high, n
+select backbone, strategy, method, score, value, low, high, n
 from run_scores
 where study_id = {study} and score in ('hit_rate', 'energy', 'rank_accuracy', 'pixel_ap')
-  and target = 'predicted' and population = 'correct_lesions' and group_name = 'all'
-  and method = (select config #>> '{{evaluation,methods,0}}' from studies where studies.study_id = {study})
-order by run_id, score""",
+  and population = 'correct_lesions' and group_name = 'all'
+  and (target = 'predicted' and method in ('random_weights',
+       (select config #>> '{{evaluation,methods,0}}' from studies where studies.study_id = {study}))
+       or method = 'centred_disc')
+order by run_id, method, score""",
     "classes": """\
 select run_id, backbone, strategy, code, precision, precision_low, precision_high, recall, recall_low, recall_high,
        f1, f1_low, f1_high, support

@@ -78,7 +78,9 @@ def _row(model: Model, row: Row, known: Published) -> TableRow:
 
 
 def _heads() -> list[Column]:
-    return [Column(plain(name, METHODS).capitalize()) for name in BASELINES]
+    return [
+        Column(plain(name, METHODS).capitalize(), small="LL, and difference", third="difference") for name in BASELINES
+    ]
 
 
 def baselines(data: ReportData) -> Table:
@@ -100,7 +102,8 @@ def baselines(data: ReportData) -> Table:
         "baseline's, paired lesion by lesion, with its interval. Above: the whole interval of this difference lies "
         "above 0. Not told apart: it holds 0.",
         "Centred disc: a disc of the training lesions' mean size. Mean training mask: where training lesions lie on "
-        "average. Random weights: the same architecture, untrained, at the same threshold rule.",
+        "average. Random weights: the same architecture, untrained, at the same threshold rule; one draw of weights, "
+        "and another would score a little otherwise.",
     )
     return Table(
         "baselines",
@@ -121,8 +124,8 @@ def _standing_cells(placed: tuple[Standing, ...]) -> list[Cell]:
             cells.append(Cell(DASH))
             continue
         other = known[name]
-        text = f"{number(other.score.value)} ({interval(other.score.low, other.score.high)})"
-        cells.append(Cell(text.replace(" ()", ""), _told(other), MARKS[other.verdict]))
+        own = interval(other.score.low, other.score.high)
+        cells.append(Cell(number(other.score.value), own, MARKS[other.verdict], third=_told(other)))
     return cells
 
 
@@ -130,7 +133,8 @@ def _told(standing: Standing) -> str:
     gap, words = standing.difference, VERDICTS[standing.verdict]
     if standing.verdict == "none":
         return words
-    return f"{words}: {number(gap.value, signed=True)} ({interval(gap.low, gap.high)})"
+    unbroken = interval(gap.low, gap.high).replace(DASH, " to ").replace(" ", "\u00a0")
+    return f"{words}: {number(gap.value, signed=True)} ({unbroken})"
 
 
 def groups(data: ReportData) -> Table:
@@ -207,20 +211,33 @@ OTHER_SCORES = {
 }
 
 
+def _without_threshold(data: ReportData, model: Model, method: str, target: str) -> list[Cell]:
+    key = {"population": "correct_lesions", "group_name": "all", "method": method, "target": target}
+    found = {row["name"]: row for row in rows(data, "run_scores", run_id=model.run_id, **key)}
+    if found.keys().isdisjoint(OTHER_SCORES):
+        return []
+    scores = [found.get(name) for name in OTHER_SCORES]
+    return [scored(score["value"], score["low"], score["high"]) if score else Cell(DASH) for score in scores]
+
+
 def other_scores(data: ReportData) -> Table:
-    """Localisation scores that need no threshold, over correctly classified lesions."""
-    columns = (Column("Base model", numeric=False), *(Column(words) for words in OTHER_SCORES.values()))
+    """Localisation scores that need no threshold, over correctly classified lesions, beside those of baselines."""
+    columns = (
+        Column("Base model", numeric=False),
+        Column("Map", numeric=False),
+        *(Column(words, small=f"{confidence(data)} interval") for words in OTHER_SCORES.values()),
+    )
     body = []
     for model in shown(data):
         row = headline(data, model)
         if row is None:
             continue
-        cells = [Cell(model.title)]
-        key = {"population": "correct_lesions", "group_name": "all", "method": row["method"], "target": row["target"]}
-        for name in OTHER_SCORES:
-            found = rows(data, "run_scores", run_id=model.run_id, name=name, **key)
-            cells.append(scored(found[0]["value"], found[0]["low"], found[0]["high"]) if found else Cell(DASH))
-        body.append(TableRow(tuple(cells), series=model.series))
+        shown_maps = [(row["method"], row["target"]), ("random_weights", "predicted"), ("centred_disc", "none")]
+        for n, (method, target) in enumerate(shown_maps):
+            found = _without_threshold(data, model, method, target)
+            if found:
+                cells = (Cell(model.title), Cell(plain(method, METHODS)), *found)
+                body.append(TableRow(cells, "published" if n else "", model.series))
     notes = (
         "Hit rate: the map's maximum lies in the annotation. Energy inside: share of the map's sum that lies in the "
         "annotation. Relevance rank accuracy: share of the strongest pixels, as many as the annotation has, that lie "

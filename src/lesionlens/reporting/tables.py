@@ -92,7 +92,7 @@ def table_2(data: ReportData, known: Published) -> Table:
     body.append(TableRow(tuple(cells), "published"))
     chosen = (
         "Where several hyper-parameter sets were tried, the run with the lowest validation loss is shown; "
-        "test accuracy chooses nothing.",
+        "test accuracy chooses none.",
     )
     theirs = "The published accuracies come without intervals. With 619 test patches they would be about ±0.04."
     beside = same_classes(data, known)

@@ -92,15 +92,14 @@ def _few(data: ReportData) -> list[Warning]:
 
 
 def _blank(data: ReportData) -> list[Warning]:
-    samples = frame(data, "sample_results")
-    if "blank" not in samples.columns or not samples.height:
+    scored = frame(data, "sample_results").filter(pl.col("iou").is_not_null())
+    if "blank" not in scored.columns or not scored.height:
         return []
-    blank, total = int(samples["blank"].fill_null(False).sum()), samples.height
+    blank, total = int(scored["blank"].fill_null(False).sum()), scored.height
     if not blank:
         return []
-    text = (
-        f"{count(blank)} of {count(total)} activation maps ({number(100 * blank / total, 1)} %) have no positive value."
-    )
+    share = f"{number(100 * blank / total, 1)} %"
+    text = f"{count(blank)} of {count(total)} activation maps of lesions ({share}) mark nothing."
     return [Warning("Blank maps", f"{text} They count as an IoU of 0.")]
 
 
