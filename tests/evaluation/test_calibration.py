@@ -3,9 +3,11 @@
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from lesionlens.evaluation.bootstrap import Clusters, draw
-from lesionlens.evaluation.calibration import BINS, RELIABILITY, calibration
+from lesionlens.evaluation.calibration import RELIABILITY, calibration
+from lesionlens.evaluation.chance import BINS, error_by_chance
 
 
 def sample(count: int, honest: bool, seed: int = 0) -> tuple[np.ndarray, np.ndarray, Clusters]:
@@ -34,6 +36,37 @@ def test_the_error_is_the_weighted_gap_of_the_curve() -> None:
 def test_honest_probabilities_have_a_small_error_and_made_up_ones_a_large_one() -> None:
     assert error(*sample(5000, honest=True)) < 0.04
     assert error(*sample(5000, honest=False)) > 0.2
+
+
+def test_the_interval_holds_its_value_however_honest_the_model() -> None:
+    """Resampled errors are larger than the value, as each bin's gap is of noise: unshifted, they miss it in one study
+    of eight."""
+    torch.set_num_threads(1)
+    generator = np.random.default_rng(0)
+    for study in range(200):
+        found = calibration(*sample(int(generator.integers(100, 600)), honest=True, seed=study), 0.95)[0]
+        row = found.row(0, named=True)
+        assert 0 <= row["low"] <= row["value"] <= row["high"], (study, row)
+
+
+def test_the_interval_of_made_up_probabilities_stays_clear_of_what_chance_does() -> None:
+    for study in range(20):
+        probabilities, labels, clusters = sample(300, honest=False, seed=study)
+        row = calibration(probabilities, labels, clusters, 0.95)[0].row(0, named=True)
+        assert row["low"] > error_by_chance(probabilities.max(axis=1)) > 0.02
+
+
+def test_a_perfectly_calibrated_model_has_the_error_that_chance_does() -> None:
+    """The exact expectation against the mean of simulated studies of the same confidences."""
+    generator = np.random.default_rng(0)
+    top = generator.uniform(0.3, 1, 80)
+    correct = (generator.random((4000, 80)) < top).astype(np.float64)
+    member = np.minimum((top * BINS).astype(np.int64), BINS - 1)
+    gaps = [np.abs((correct - top)[:, member == number].sum(axis=1)) for number in range(BINS)]
+    simulated = np.sum(gaps, axis=0) / 80
+    assert error_by_chance(top) == pytest.approx(simulated.mean(), abs=4 * simulated.std() / 4000**0.5)
+    assert error_by_chance(np.ones(5)) == 0
+    assert error_by_chance(np.array([0.5])) == 0.5
 
 
 def test_certainty_falls_into_the_last_bin() -> None:

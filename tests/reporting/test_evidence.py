@@ -1,6 +1,7 @@
 """The checks beside the scores: tables and charts say what their rows say."""
 
 import dataclasses
+import math
 
 import polars as pl
 import pytest
@@ -47,6 +48,22 @@ def test_seeds_are_shown_where_there_are_several(data):
 def test_a_roc_curve_keeps_its_corners_only():
     points = [(0.0, 0.0), (0.0, 0.5), (0.0, 1.0), (0.5, 1.0), (1.0, 1.0)]
     assert figures_classification._staircase(points) == [(0.0, 0.0), (0.0, 1.0), (1.0, 1.0)]
+
+
+def test_areas_under_the_curves_are_told_with_their_intervals(data):
+    assert "benign mass 0.89 (0.84 to 0.93);" in figures_classification.roc_curves(data)[0].summary
+
+
+def test_the_calibration_error_stands_beside_that_of_chance(data):
+    sure = data.frames["sample_results"].with_columns(confidence=pl.lit(0.5))
+    chart = figures_classification.reliability(replaced(data, sample_results=sure))[0]
+    heads = 60 * math.comb(59, 30) / 2**60  # mean distance of 60 coins' number of heads from 30
+    assert f"{heads / 60:.2f}" == "0.05"
+    assert chart.summary == (
+        "Expected calibration error 0.08 (0.05 to 0.12); chance alone gives a perfectly calibrated model 0.05 here."
+    )
+    none = replaced(data, calibration=data.frames["calibration"].clear())
+    assert figures_classification.reliability(none)[0].summary == ""
 
 
 def test_charts_name_their_classes_steps_and_bands(data):

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 from polars import DataType
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from lesionlens.evaluation.bootstrap import Clusters, interval
+from lesionlens.evaluation.bootstrap import Clusters, interval, share_interval
+from lesionlens.evaluation.chance import BINS, EDGES, bins
 from lesionlens.evaluation.means import score_frame
 from lesionlens.evaluation.run_scores import RUN_SCORES, score_key
 
-BINS = 15  # Guo et al. 2017
 RELIABILITY: dict[str, DataType | type[DataType]] = {
     "bin": pl.Int16,
     "lower": pl.Float64,
@@ -30,47 +30,47 @@ def calibration(
     """Calibration of the predicted class's probability in 15 bins of equal width (Naeini et al. 2015).
 
     probabilities float32 [n, classes]; labels int64 [n]; n > 0. First frame: calibration_error, the expected
-    calibration error in [0, 1], as a row of RUN_SCORES. That of a finite sample is biased upwards, and so is its
-    bootstrap interval: it compares models on the same samples, it does not prove calibration. Second frame
-    (RELIABILITY): one row per bin from 0: lower, upper (its edges), confidence (mean probability), accuracy with its
-    interval low, high, n; the last four but n null in an empty bin.
+    calibration error in [0, 1], as a row of RUN_SCORES. That of a finite sample is biased upwards (`chance` has
+    what even perfect calibration would show), and resampled ones are so once more. Its interval is therefore that of
+    the resampled errors less the bootstrap estimate of bias, their mean minus the value (Efron and Tibshirani 1993,
+    chapter 10), cut at 0: it lies about the value, and has the value's own bias. Second frame (RELIABILITY): one row
+    per bin from 0: lower, upper (its edges), confidence (mean probability), accuracy with its interval low, high, n;
+    the last four but n null in an empty bin.
     """
     top = probabilities.max(axis=1)
     correct = (probabilities.argmax(axis=1) == labels).astype(np.float64)
-    edges = np.linspace(0, 1, BINS + 1, dtype=np.float32)
-    member = np.clip(np.searchsorted(edges, top, side="right") - 1, 0, BINS - 1)
+    member = bins(top)
     cells = np.zeros((len(labels), 3, BINS))
     rows = np.arange(len(labels))
     cells[rows, 0, member], cells[rows, 1, member], cells[rows, 2, member] = 1, top, correct
     resampled = clusters.sums(cells.reshape(len(labels), -1)).reshape(-1, 3, BINS)
     errors = np.abs(resampled[:, 1] - resampled[:, 2]).sum(axis=1) / resampled[:, 0].sum(axis=1)
-    patients = clusters.patients(cells[:, 0] > 0)
-    low, high = interval(errors[:, None], confidence, len(np.unique(clusters.member)))
     # torchmetrics gives a probability of exactly 1 a bin of its own beyond the last one.
     inner = np.minimum(probabilities, np.nextafter(np.float32(1), np.float32(0)))
     error = multiclass_calibration_error(
         torch.from_numpy(inner), torch.from_numpy(labels), probabilities.shape[1], n_bins=BINS, norm="l1"
     )
+    shifted = np.maximum(errors - (errors.mean() - float(error)), 0.0)
+    low, high = interval(shifted[:, None], confidence, len(np.unique(clusters.member)))
     count = np.array([len(labels)])
     score = score_frame([score_key("calibration_error")], np.array([float(error)]), low, high, count, RUN_SCORES)
-    return score, _curve(cells.sum(axis=0), resampled, patients, edges, confidence)
+    return score, _curve(cells.sum(axis=0), resampled, clusters.patients(cells[:, 0] > 0), confidence)
 
 
 def _curve(
     totals: NDArray[np.float64],
     resampled: NDArray[np.float64],
     patients: NDArray[np.int64],
-    edges: NDArray[np.float32],
     confidence: float,
 ) -> pl.DataFrame:
     count = totals[0]
     with np.errstate(invalid="ignore"):
         mean, accuracy = totals[1] / count, totals[2] / count
-        low, high = interval(resampled[:, 2] / resampled[:, 0], confidence, patients)
+        low, high = share_interval(resampled[:, 2] / resampled[:, 0], confidence, patients)
     columns = {
         "bin": np.arange(BINS),
-        "lower": edges[:-1].astype(np.float64),
-        "upper": edges[1:].astype(np.float64),
+        "lower": EDGES[:-1].astype(np.float64),
+        "upper": EDGES[1:].astype(np.float64),
         "confidence": mean,
         "accuracy": accuracy,
         "low": low,

@@ -2,10 +2,11 @@
 
 import polars as pl
 
+from lesionlens.evaluation.chance import error_by_chance
 from lesionlens.records import ReportData
 from lesionlens.reporting.axes import Scale, path, spread
 from lesionlens.reporting.figures import Chart, Dot, Line
-from lesionlens.reporting.models import Model, frame, rows, shown
+from lesionlens.reporting.models import Model, Row, frame, rows, shown
 from lesionlens.reporting.wording import count, number, spoken
 
 SIZE = (300, 238)
@@ -34,7 +35,7 @@ def _roc(data: ReportData, model: Model, names: dict[str, str]) -> Chart | None:
     )
     if not points.height:
         return None
-    areas = {row["code"]: row["auc"] for row in rows(data, "table_3_auc", run_id=model.run_id)}
+    areas = {row["code"]: row for row in rows(data, "table_3_auc", run_id=model.run_id)}
     x, y = _scales()
     drawn = {
         code: part.sort("threshold", descending=True).select("false_positive_rate", "true_positive_rate").rows()
@@ -44,12 +45,19 @@ def _roc(data: ReportData, model: Model, names: dict[str, str]) -> Chart | None:
     lines = [_diagonal(x, y)]
     for n, (code, line) in enumerate(drawn.items()):
         corners = path((x(a), y(b)) for a, b in _staircase([(0.0, 0.0), *line, (1.0, 1.0)]))
-        lines.append(Line(corners, n, "curve thin", f"{code} {number(areas.get(code))}", x.end + 12, places[n] + 4))
-    words = "; ".join(f"{names.get(code, code)} {number(areas.get(code))}" for code in drawn)
+        lines.append(
+            Line(corners, n, "curve thin", f"{code} {number(_area(areas, code)[0])}", x.end + 12, places[n] + 4)
+        )
+    words = "; ".join(f"{names.get(code, code)} {spoken(*_area(areas, code))}" for code in drawn)
     return Chart(
         f"roc-{model.run_id}", model.title, f"Area under the curve: {words}.", SIZE, x, y,
         x_label="false positive rate", y_label="true positive rate", lines=tuple(lines),
     )  # fmt: skip
+
+
+def _area(areas: dict[str, Row], code: str) -> tuple[float | None, float | None, float | None]:
+    row = areas.get(code, {})
+    return row.get("auc"), row.get("auc_low"), row.get("auc_high")
 
 
 def _staircase(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -85,12 +93,17 @@ def _reliability(data: ReportData, model: Model) -> Chart | None:
         title = f"mean probability {number(row['confidence'])}: {right} correct, {count(row['n'])} samples"
         radius = round(max(2.0, LARGEST * (row["n"] / most) ** 0.5), 1)
         dots.append(Dot(at, y(row["accuracy"]), model.series, "own", title, radius))
-    error = rows(data, "calibration", run_id=model.run_id)
-    summary = ""
-    if error:
-        own = error[0]
-        summary = f"Expected calibration error {spoken(own['calibration_error'], own['low'], own['high'])}."
     return Chart(
-        f"reliability-{model.run_id}", model.title, summary, (240, 238), x, y, x_label="mean probability",
+        f"reliability-{model.run_id}", model.title, _error(data, model), (240, 238), x, y, x_label="mean probability",
         y_label="share correct", lines=tuple(lines), dots=tuple(dots),
     )  # fmt: skip
+
+
+def _error(data: ReportData, model: Model) -> str:
+    found = rows(data, "calibration", run_id=model.run_id)
+    confidences = frame(data, "sample_results").filter(run_id=model.run_id)["confidence"].drop_nulls()
+    if not found or confidences.is_empty():
+        return ""
+    own, chance = found[0], number(error_by_chance(confidences.to_numpy()))
+    error = spoken(own["calibration_error"], own["low"], own["high"])
+    return f"Expected calibration error {error}; chance alone gives a perfectly calibrated model {chance} here."
