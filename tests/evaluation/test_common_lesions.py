@@ -76,6 +76,15 @@ def test_models_that_agree_on_nothing_have_no_common_score_and_say_why() -> None
     assert set(frame["reason"]) == {"no_samples"} and set(frame["n"]) == {0}
 
 
+def test_many_patches_of_a_patient_say_no_more_than_one() -> None:
+    once = made((1, 2))
+    often = [pl.concat([part.with_columns(patch_id=5 * pl.col("patch_id") + n) for n in range(5)]) for part in once]
+    few, many = common_scores(*once, CONFIG, seed=0), common_scores(*often, CONFIG, seed=0)
+    assert (5 * few["n"]).to_list() == many["n"].to_list()
+    for column in ("value", "low", "high"):
+        np.testing.assert_allclose(few[column].to_numpy(), many[column].to_numpy(), rtol=1e-9, err_msg=column)
+
+
 def test_no_evaluations_give_an_empty_frame() -> None:
     samples, localizations = made((1,))
     assert common_scores(samples.clear(), localizations.clear(), CONFIG, 0).schema == pl.Schema(STUDY_SCORES)
