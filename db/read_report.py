@@ -87,11 +87,19 @@ SAMPLES: LiteralString = (
     " JOIN patch AS p ON p.id = s.patch_id JOIN label AS l ON l.id = p.label_id"
     f" WHERE {STUDY} ORDER BY s.evaluation_id, s.patch_id"
 )
+SELECTED: LiteralString = (
+    f"SELECT e.evaluation_id {OF_STUDY} JOIN selected_runs AS c ON c.study_id = e.study_id AND c.run_id = e.run_id"
+    f" WHERE {STUDY} ORDER BY e.evaluation_id"
+)
 
 
-def comparison_samples(connection: Connection, study_id: int) -> pl.DataFrame:
-    """What comparisons need of the study's evaluations: evaluation_id, patch_id, patient, is_lesion, correct, iou."""
-    return frame(connection, SAMPLES, study_id=study_id)
+def comparison_samples(connection: Connection, study_id: int) -> tuple[pl.DataFrame, list[int]]:
+    """What comparisons need of a study's evaluations.
+
+    First: evaluation_id, patch_id, patient, is_lesion, correct, iou; second: the evaluations of selected runs.
+    """
+    selected: list[int] = frame(connection, SELECTED, study_id=study_id)["evaluation_id"].to_list()
+    return frame(connection, SAMPLES, study_id=study_id), selected
 
 
 def report_inputs(connection: Connection, study_id: int) -> tuple[StudyRow, list[str]]:

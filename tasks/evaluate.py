@@ -85,7 +85,7 @@ def compare_runs(study_id: int, config: StudyConfig) -> int:
     """
     engine = make_engine()
     with lease(engine, f"comparisons of study {study_id}"), engine.begin() as connection:
-        frame = compare(read.comparison_samples(connection, study_id), config.evaluation, config.seed)
+        frame = compare(*read.comparison_samples(connection, study_id), config.evaluation, config.seed)
         write.save_comparisons(connection, study_id, frame)
         scores = common_scores(*read.common_samples(connection, study_id), config.evaluation, config.seed)
         write.save_study_scores(connection, study_id, scores)

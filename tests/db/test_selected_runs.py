@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from db import write
+from db import read, write
 from lesionlens.config import RunConfig, TrainingConfig
 from lesionlens.identity import digest
 from lesionlens.records import Checkpoint, EpochResult
@@ -35,10 +35,12 @@ def test_a_better_epoch_of_an_earlier_phase_does_not_count(engine: Engine, tiny:
         second = write.save_run(connection, study, digest("other"), patch_set, other, training)
         train(connection, first, [[0.9, 0.2, 0.3], [0.8, 0.6, 0.7]])
         train(connection, second, [[0.9, 0.8], [0.5, 0.7]])
-        for run in (first, second):
-            tiny.evaluate_run(connection, run)
+        evaluations = [tiny.evaluate_run(connection, run) for run in (first, second)]
         chosen = connection.execute(text("SELECT run_id, validation_loss FROM selected_runs")).all()
         asked = "SELECT run_id, best_epoch, validation_loss, epochs FROM table_2_accuracy ORDER BY run_id"
         dated = connection.execute(text(asked)).all()
+        samples, compared_as_selected = read.comparison_samples(connection, study)
     assert chosen == [(second, 0.5)]
+    assert samples["evaluation_id"].unique().sort().to_list() == evaluations
+    assert compared_as_selected == evaluations[1:]
     assert dated == [(first, 5, 0.6, 6), (second, 3, 0.5, 4)]

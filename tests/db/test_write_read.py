@@ -138,7 +138,7 @@ def test_the_record_refuses_bad_rows(engine: Engine, filled: Any, constraint: st
 def test_report_data_holds_every_frame_with_rows(engine: Engine, filled: Any) -> None:
     with engine.begin() as connection:
         data = read.report_data(connection, filled.study)
-        samples = read.comparison_samples(connection, filled.study)
+        samples, _ = read.comparison_samples(connection, filled.study)
         study, inputs = read.report_inputs(connection, filled.study)
     assert [name for name, found in data.frames.items() if found.is_empty()] == []
     assert data.study["name"] == study.name == "tiny"

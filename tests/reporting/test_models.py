@@ -46,7 +46,12 @@ def test_pairs_of_the_models_shown_only(grid):
     assert [(row.cells[0].text, row.cells[1].text) for row in table.rows] == [
         ("VGG16, gradual unfreezing", "ResNet50, gradual unfreezing")
     ]
-    assert "all 15 comparisons" in table.notes[0]
+    assert "patients as independent, not their patches" in table.notes[1]
+    assert "over the pairs of this table" in table.notes[1]
+    assert "all 15 comparisons" in table.notes[2] and "corrected over all pairs of the study" in table.notes[2]
+    alone = grid.frames["comparison"].filter((pl.col("evaluation_a") == 55) & (pl.col("evaluation_b") == 56))
+    of_all = comparisons(dataclasses.replace(grid, frames=grid.frames | {"comparison": alone}))
+    assert of_all.notes == table.notes[:2]
 
 
 def test_warnings_do_not_list_a_whole_grid(grid):

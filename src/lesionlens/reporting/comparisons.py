@@ -42,12 +42,22 @@ def comparisons(data: ReportData) -> Table:
             Cell(count(row["n"])),
         )
         body.append(TableRow(cells))
-    total = frame(data, "comparison").height
-    every = f" The query lists all {count(total)} comparisons of the study's runs." if total > len(body) else ""
-    notes = (
-        "Both models of a pair are scored on the same samples. Bold: the interval leaves out zero. p is corrected "
-        f"(Holm) for all pairs of the study's runs.{every}",
-    )
     return Table(
-        "comparisons", "Pairs", "Are the differences real?", columns, tuple(body), notes, sql=query("comparisons", data)
+        "comparisons", "Pairs", "Are the differences real?", columns, tuple(body), _notes(data, len(body)),
+        sql=query("comparisons", data),
+    )  # fmt: skip
+
+
+def _notes(data: ReportData, listed: int) -> tuple[str, ...]:
+    total = frame(data, "comparison").height
+    rest = (
+        f"The query lists all {count(total)} comparisons of the study's runs; p of those that are not in this table is "
+        "corrected over all pairs of the study."
+    )
+    return (
+        "Both models of a pair are scored on the same samples. Bold: the interval leaves out zero.",
+        "p takes patients as independent, not their patches: for accuracy by the exact McNemar test, the models "
+        "exchanged patient by patient, for LL by a t test of the differences summed by patient. It is corrected (Holm) "
+        "over the pairs of this table, each score apart.",
+        *([rest] if total > listed else []),
     )
