@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from lesionlens.config import EvaluationConfig, RunConfig, TrainingConfig
+from lesionlens.evaluation.bootstrap import draw, interval, ratios
 from lesionlens.evaluation.evaluate import evaluate
 from lesionlens.evaluation.localise import score_grids
 from lesionlens.records import Evaluation, PatchArrays, Statistics
@@ -119,6 +120,22 @@ def test_the_headline_is_the_mean_over_correctly_classified_lesions(patches: Pat
     product = result.run_scores.filter(name="acc_x_ll", method="grad_cam", target="predicted", policy="fixed")
     located = result.localizations.filter(method="grad_cam", target="predicted", policy="fixed")["iou"].to_numpy()
     assert product["value"][0] == pytest.approx(correct.mean() * located[lesions & correct].mean())
+
+
+def test_every_interval_comes_from_resampled_patients(patches: PatchArrays, result: Evaluation) -> None:
+    """Three patches of a patient: resampling patches instead would draw other, narrower intervals."""
+    test = patches.part("test")
+    clusters = draw(test.patients, CONFIG.resamples, np.random.default_rng(0))
+    assert len(np.unique(test.patients)) < len(test.ids)
+    correct = result.predictions["predicted"].to_numpy() == test.labels
+    lesions = test.has_mask & test.masks.any(axis=(1, 2))
+    found = result.localizations.filter(method="whole_patch", target="none", policy="mask")
+    iou = found["iou"].fill_null(0.0).to_numpy()
+    for name, values, used in (("accuracy", correct, lesions | ~lesions), ("ll", iou, lesions)):
+        expected = interval(ratios(values[:, None] * 1.0, used[:, None], clusters), CONFIG.confidence, 9)
+        key = {"method": "whole_patch", "population": "lesions"} if name == "ll" else {"population": "all"}
+        row = result.run_scores.filter(name=name, group_name="all", **key).row(0, named=True)
+        assert (row["low"], row["high"]) == pytest.approx((expected[0][0], expected[1][0]))
 
 
 def test_run_scores_are_unique_and_null_only_with_a_reason(result: Evaluation) -> None:
