@@ -40,13 +40,18 @@ def compare(samples: pl.DataFrame, selected: Collection[int], evaluation: Evalua
     samples are of fewer than two patients are left out: nothing can be said of their difference.
     """
     rows = []
+    drawn: dict[bytes, Clusters] = {}  # evaluations of one patch set share their patients, and so their resamples
     identities = sorted(samples["evaluation_id"].unique().to_list())
     frames = {i: samples.filter(pl.col("evaluation_id") == i).drop("evaluation_id") for i in identities}
     for a, b in combinations(identities, 2):
         both = frames[a].join(frames[b], on="patch_id", suffix="_b").sort("patch_id")
         if both["patient"].n_unique() < 2:
             continue
-        clusters = draw(both["patient"].to_numpy(), evaluation.resamples, np.random.default_rng(seed))
+        patients = both["patient"].to_numpy().astype(np.str_)
+        key = patients.tobytes()
+        if key not in drawn:
+            drawn = {key: draw(patients, evaluation.resamples, np.random.default_rng(seed))}
+        clusters = drawn[key]
         rows.append({"evaluation_a": a, "evaluation_b": b} | _accuracy(both, clusters, evaluation.confidence))
         located = _localisation(both, clusters, evaluation.confidence)
         if located:

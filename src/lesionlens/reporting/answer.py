@@ -75,7 +75,7 @@ def _runner_up(data: ReportData, order: list[Model]) -> list[str]:
     text = f"Next comes {second.title} with {_percent(row)}"
     paired = _comparison(data, best, second)
     if paired is not None:
-        # Both must agree: the interval holds for this pair alone, the corrected p value for all pairs.
+        # Both must agree: the interval holds for this pair alone, the corrected p value for all pairs of models shown.
         distinct = paired["low"] > 0 and paired["p_holm"] is not None and paired["p_holm"] < 0.05
         clear = "a clear difference" if distinct else "no clear difference"
         return [
