@@ -1,6 +1,6 @@
 """Erase test, shortcut audit and weight randomisation on models that are known to look, or not to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import get_args
 
@@ -8,15 +8,18 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from lesionlens.config import EvaluationConfig, Normalise, RunConfig
+from lesionlens.evaluation import randomisation
 from lesionlens.evaluation.bootstrap import draw
 from lesionlens.evaluation.erase import ERASURES, Erasures, erase_scores, erase_test, probabilities
+from lesionlens.evaluation.explain import grad_cam
 from lesionlens.evaluation.randomisation import RANDOMISATIONS, drawn_lesions, layers, randomisation_test
 from lesionlens.evaluation.shortcuts import SHORTCUTS, intensity, sharpness, shortcut_audit
 from lesionlens.records import PatchArrays, Statistics
-from lesionlens.training.backbones import build
+from lesionlens.training.backbones import Classifier, build
 from lesionlens.training.inputs import Inputs
 
 CONFIG = EvaluationConfig(resamples=200)
@@ -125,12 +128,22 @@ def test_shortcuts_that_give_the_class_away_are_found(tiny_patches: Callable[...
     assert "size" not in shortcut_audit(noise, None, CONFIG, seed=0)["features"]
 
 
+def test_more_patches_of_the_same_patients_make_no_regression_surer(tiny_patches: Callable[..., PatchArrays]) -> None:
+    patches = tiny_patches()
+    many = more_of_the_same(patches, np.flatnonzero(patches.parts == "test").tolist())
+    once, thrice = (shortcut_audit(of, None, CONFIG, seed=0) for of in (patches, many))
+    assert (once["n"][0], thrice["n"][0]) == (20, 60) and (once["low"] < once["high"]).all()
+    columns = ["accuracy", "low", "high"]
+    np.testing.assert_allclose(thrice.select(columns).to_numpy(), once.select(columns).to_numpy(), atol=1e-12)
+
+
 def test_one_class_leaves_nothing_to_predict_and_no_test_part_nothing_to_audit(
     tiny_patches: Callable[..., PatchArrays],
 ) -> None:
     patches = tiny_patches()
     frame = shortcut_audit(replace(patches, labels=np.zeros_like(patches.labels)), None, CONFIG, seed=0)
-    assert frame.select("features", "accuracy").rows() == [("majority", 1.0)]
+    assert frame.select("features", "accuracy", "high").rows() == [("majority", 1.0, 1.0)]
+    assert 0.5 < frame["low"][0] < 1  # a few patients, all of one class, promise no certainty
     with pytest.raises(ValueError, match="it needs a training and a test part"):
         shortcut_audit(replace(patches, parts=np.full(len(patches.ids), "train")), None, CONFIG, seed=0)
 
@@ -142,30 +155,96 @@ def test_blur_lowers_sharpness_and_grey_levels_are_what_they_are() -> None:
     np.testing.assert_allclose(intensity(np.full((1, 8, 8), 7, np.uint8))[0], [7, 0, 7, 7, 7, 7, 7])
 
 
+def spots(patches: PatchArrays) -> PatchArrays:
+    """One bright square anywhere in each patch."""
+    generator, size = np.random.default_rng(0), patches.pixels.shape[1]
+    pixels = generator.integers(60, 120, patches.pixels.shape).astype(np.uint8)
+    for patch in pixels:
+        row, column = generator.integers(0, size - size // 4, 2)
+        patch[row : row + size // 4, column : column + size // 4] = 220
+    return replace(patches, pixels=pixels)
+
+
+def bright_everywhere() -> Classifier:
+    """A ResNet18 all of whose channels hold the brightness, so that its head alone cannot lose what was learnt."""
+    model = build("resnet18", 5, seed=0)
+    with torch.no_grad():
+        for name, module in model.named_modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight.fill_(1 / module.weight[0].numel())
+            if name.endswith("bn2"):
+                module.weight.zero_()
+        model.head.weight.zero_()
+        model.head.weight[4] = 1
+    return model
+
+
 def test_maps_fall_to_chance_as_weights_become_random(tiny_patches: Callable[..., PatchArrays]) -> None:
-    patches = tiny_patches()
-    model = build("resnet18", 5, seed=1)
+    model, inputs = bright_everywhere(), inputs_of(spots(tiny_patches(size=96)))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    inputs = inputs_of(patches)
-    rows = drawn_lesions(inputs, 8, np.random.default_rng(0))
+    rows = drawn_lesions(inputs, 12, np.random.default_rng(0))
     done: list[int] = []
     frame = randomisation_test(model, RUN, inputs, rows, CONFIG, seed=5, advance=done.append)
-    assert done == [8] * len(layers(model))
+    assert done == [12] * len(layers(model))
     assert frame.schema == pl.Schema(RANDOMISATIONS)
     assert frame["layer"].to_list()[:4] == ["other samples", "intact", "head", "unit1.1"]
     assert frame["step"].to_list() == list(range(-1, frame.height - 1))
     assert frame.height == 2 + len(layers(model)) == 2 + 1 + 2 + 2 + 3
-    intact = frame.row(1, named=True)
+    chance, intact, head, *_, last = frame.iter_rows(named=True)
     assert intact["ssim"] == pytest.approx(1) and intact["rank_correlation"] == pytest.approx(1, abs=1e-4)
-    last = frame.row(-1, named=True)
-    assert last["layer"] == "stem.conv1" and (last["n"] == 0 or last["rank_high"] < 0.9)
-    defined = frame.filter(pl.col("n") > 0)
-    assert (defined["rank_low"] <= defined["rank_correlation"]).all() and (
-        defined["ssim"] <= defined["ssim_high"]
-    ).all()
+    assert last["layer"] == "stem.conv1" and last["n"] == 12
+    for name, low, high in (("ssim", "ssim_low", "ssim_high"), ("rank_correlation", "rank_low", "rank_high")):
+        assert chance[name] < head["ssim"] - 0.2 and head[name] > 0.9
+        assert last[low] <= last[name] <= last[high] and last[low] <= chance[name] and last[high] < head[low]
+    assert frame["ssim"][1:].n_unique() == frame.height - 1
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
+@pytest.fixture
+def head_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One step of randomisation, where a test needs no more."""
+    monkeypatch.setattr(randomisation, "layers", lambda _model: [["head"]])
+
+
+@pytest.mark.usefixtures("head_only")
+def test_chance_is_the_mean_over_neighbours_of_other_patients(tiny_patches: Callable[..., PatchArrays]) -> None:
+    model, inputs = bright_everywhere(), inputs_of(spots(tiny_patches(size=96)))
+    rows = drawn_lesions(inputs, 12, np.random.default_rng(0))
+    grids = grad_cam(model, inputs, rows, np.full(12, 4), "block").reshape(12, -1)
+    names = inputs.patches.patients[rows]
+    pairs = [(n, n - 1) for n in range(12) if names[n] != names[n - 1]]
+    expected = np.mean([spearmanr(grids[a], grids[b]).statistic for a, b in pairs])
+    chance = randomisation_test(model, RUN, inputs, rows, CONFIG, 5, lambda _count: None).row(0, named=True)
+    assert 4 < chance["n"] == len(pairs) < 12 and chance["rank_correlation"] == pytest.approx(expected, abs=1e-4)
+
+
+def more_of_the_same(patches: PatchArrays, rows: Sequence[int]) -> PatchArrays:
+    """The patches, and those at `rows` twice more: of the same patients, under new ids."""
+    at = np.concatenate([np.arange(len(patches.ids)), rows, rows]).astype(np.int64)
+    names = ("pixels", "masks", "labels", "parts", "patients", "has_mask")
+    return replace(patches, ids=np.arange(len(at)), **{name: getattr(patches, name)[at] for name in names})
+
+
+@pytest.mark.usefixtures("head_only")
+def test_more_patches_of_the_same_patients_make_no_similarity_surer(tiny_patches: Callable[..., PatchArrays]) -> None:
+    patches = spots(tiny_patches())
+    few = drawn_lesions(inputs_of(patches), 12, np.random.default_rng(0))
+    many = more_of_the_same(patches, few)
+    again = [*few, *range(len(patches.ids), len(many.ids))]
+    model = build("resnet18", 5, seed=1)
+    once, thrice = (
+        randomisation_test(model, RUN, inputs_of(of), rows, CONFIG, 5, lambda _count: None).filter(layer="head")
+        for of, rows in ((patches, few), (many, again))
+    )
+    assert (once["n"][0], thrice["n"][0]) == (12, 36)
+    for name in ("ssim", "rank"):
+        ends = once.select(f"{name}_low", f"{name}_high").row(0)
+        assert ends[0] < ends[1] and thrice.select(f"{name}_low", f"{name}_high").row(0) == pytest.approx(
+            ends, abs=1e-4
+        )
+
+
+@pytest.mark.usefixtures("head_only")
 def test_the_level_of_chance_is_that_of_other_patients(tiny_patches: Callable[..., PatchArrays]) -> None:
     """Else a lone sample would be compared with itself, and neighbours of one patient with each other."""
     patches = tiny_patches()

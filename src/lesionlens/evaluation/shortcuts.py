@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lesionlens.config import EvaluationConfig
-from lesionlens.evaluation.bootstrap import draw, interval, ratios
+from lesionlens.evaluation.bootstrap import draw, ratios, share_interval
 from lesionlens.records import PatchArrays
 
 PART = 256  # patches in memory as float64 at once
@@ -53,7 +53,9 @@ def shortcut_audit(
     right = np.stack([guess == labels[test] for guess in guesses.values()], axis=1).astype(np.float64)
     clusters = draw(patches.patients[test], evaluation.resamples, np.random.default_rng(seed))
     everything = np.ones(right.shape, dtype=np.bool_)
-    low, high = interval(ratios(right, everything, clusters), evaluation.confidence, clusters.patients(everything))
+    low, high = share_interval(
+        ratios(right, everything, clusters), evaluation.confidence, clusters.patients(everything)
+    )
     columns = {"features": list(guesses), "accuracy": right.mean(axis=0), "low": low, "high": high}
     frame = pl.DataFrame(columns | {"n": [len(right)] * len(guesses)}, schema=SHORTCUTS)
     return frame.with_columns(pl.col("low", "high").fill_nan(None))
