@@ -38,6 +38,20 @@ def test_malignant_against_the_other_lesions_leaves_background_out() -> None:
     assert (frame["low"] < frame["value"]).all() and (frame["value"] < frame["high"]).all()
 
 
+def test_malignant_or_benign_is_asked_of_lesions_whatever_they_are_taken_for() -> None:
+    """All lesions are called background: the view of malignancy does not see it, the view of lesions does."""
+    labels = np.arange(40) % 4 + 1
+    probabilities = np.full((40, 5), 0.005, np.float32)
+    probabilities[np.arange(40), labels] = 0.015
+    probabilities[:, 0] = 0.97
+    clusters = draw(np.arange(40).astype(np.str_), 100, np.random.default_rng(0))
+    frame = binary_scores("malignant", probabilities, labels, (3, 4), (1, 2, 3, 4), clusters, 0.95)
+    assert frame.filter(name="malignant_sensitivity")["value"][0] == frame.filter(name="malignant_auc")["value"][0] == 1
+    assert 0.5 < frame.filter(name="malignant_sensitivity")["low"][0] < 1
+    lesion = binary_scores("lesion", probabilities, labels, (1, 2, 3, 4), (0, 1, 2, 3, 4), clusters, 0.95)
+    assert lesion.filter(name="lesion_sensitivity")["value"][0] == 0
+
+
 def test_a_view_without_one_side_has_no_auc_and_says_why() -> None:
     probabilities, labels, clusters = sample()
     frame = binary_scores(

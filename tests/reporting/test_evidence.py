@@ -37,6 +37,13 @@ def test_a_shortcut_that_reaches_the_best_network_is_marked(data):
     assert {row.cells[1].mark for row in table_evidence.shortcuts(replaced(data, shortcut_audit=found)).rows} == {"bad"}
 
 
+def test_malignancy_is_asked_of_lesions_and_says_so(data):
+    table = table_binary.binary(data)
+    asked = [row.cells[1].text for row in table.rows[:2]]
+    assert asked == ["lesion or background?", "malignant or benign, given that it is a lesion?"]
+    assert "among the lesion classes alone" in table.notes[0]
+
+
 def test_seeds_are_shown_where_there_are_several(data):
     assert not table_binary.spread_over_seeds(data).rows
     several = data.frames["seed_spread"].with_columns(seeds=pl.lit(3), lowest=pl.lit(0.6))

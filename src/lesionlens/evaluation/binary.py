@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torchmetrics.functional.classification import binary_auroc
 
 from lesionlens.evaluation.auc import resampled_auc
-from lesionlens.evaluation.bootstrap import Clusters, interval
+from lesionlens.evaluation.bootstrap import Clusters, share_interval
 from lesionlens.evaluation.means import Mean, means, score_frame
 from lesionlens.evaluation.run_scores import RUN_SCORES, score_key
 from lesionlens.records import PatchArrays
@@ -57,9 +57,10 @@ def binary_scores(
     """{view}_auc, _accuracy, _sensitivity and _specificity of `positive` classes against the rest of those `among`.
 
     Samples of other classes do not enter; probabilities of other classes do not either: the score of a sample is its
-    probability of a positive class given that it is of a class `among`, and it counts as positive above 0.5. Rows of
-    RUN_SCORES; reason 'no_samples' or 'no_other_class'. Raises ValueError where `positive` is not a proper part of
-    `among`.
+    probability of a positive class given that it is of a class `among`, and it counts as positive above 0.5. So
+    malignant against benign lesions asks nothing about background: a lesion that is called background with 0.97 counts
+    by what the remaining 0.03 say. Rows of RUN_SCORES; reason 'no_samples' or 'no_other_class'. Raises ValueError
+    where `positive` is not a proper part of `among`.
     """
     if not set(positive) or not set(positive) < set(among):
         raise ValueError(
@@ -75,7 +76,7 @@ def binary_scores(
     shares = means([Mean(score_key(f"{view}_{n}"), right, used) for n, used in sides.items()], clusters, confidence)
     within = Clusters(clusters.member[inside], clusters.counts)
     sides_of = within.patients(np.stack([truth[inside], ~truth[inside]], axis=1))
-    low, high = interval(resampled_auc(score[inside], truth[inside], within)[:, None], confidence, sides_of.min())
+    low, high = share_interval(resampled_auc(score[inside], truth[inside], within)[:, None], confidence, sides_of.min())
     area = np.array([_auc(score[inside], truth[inside])])
     count = np.array([int(inside.sum())])
     auc = score_frame([score_key(f"{view}_auc")], area, low, high, count, RUN_SCORES)

@@ -6,7 +6,7 @@ from lesionlens.reporting.queries import query
 from lesionlens.reporting.table import Cell, Column, Table, TableRow, scored
 from lesionlens.reporting.wording import BACKBONES, DASH, STRATEGIES, count, plain
 
-SIDES = {"lesion": "lesion or background", "malignant": "malignant or benign, lesions only"}
+SIDES = {"lesion": "lesion or background?", "malignant": "malignant or benign, given that it is a lesion?"}
 SCORES = {"auc": "AUC", "accuracy": "Accuracy", "sensitivity": "Sensitivity", "specificity": "Specificity"}
 
 
@@ -31,8 +31,12 @@ def binary(data: ReportData) -> Table:
             cells.append(Cell(count(max(row["n"] for row in found.values()))))
             body.append(TableRow(tuple(cells), series=model.series))
     notes = (
-        "The probability of the positive side is the sum over its classes. Sensitivity and specificity are those of "
-        "the more probable side.",
+        "Lesion or background: all patches; the probability of a lesion is the sum over the lesion classes. Malignant "
+        "or benign: lesion patches, each given that it is a lesion. The probability of malignant is its share among "
+        "the lesion classes alone: a lesion that the model takes for background still counts, by the side it leans to. "
+        "Whether lesions are recognised as such is the first question.",
+        "Sensitivity is the share of lesions (second question: of malignant lesions) whose own side is the more "
+        "probable one; specificity is that of background (of benign lesions).",
     )
     return Table(
         "binary", "Two classes", "The questions a reader asks", columns, tuple(body), notes, query("binary", data)
