@@ -76,6 +76,14 @@ def test_a_shown_query_gives_what_the_table_was_made_of(report: Any, name: str, 
     assert sorted(shown, key=repr) == sorted(meant, key=repr)
 
 
+def test_shortcuts_stand_beside_the_selected_networks(report: Any) -> None:
+    connection, data = report
+    chosen = data.frames["selected_runs"]["run_id"].to_list()
+    accuracies = data.frames["table_2_accuracy"].filter(pl.col("run_id").is_in(chosen))["accuracy"]
+    ends = {(row["weakest_network"], row["strongest_network"]) for row in asked(connection, "shortcuts", data)}
+    assert ends == {(accuracies.min(), accuracies.max())} and accuracies.len()
+
+
 def test_headline_groups_and_scores_without_threshold(report: Any) -> None:
     connection, data = report
     headline = data.frames["table_4_localization"].filter(pl.col("headline"))

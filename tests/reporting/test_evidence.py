@@ -24,17 +24,60 @@ def test_quadrants_of_a_row_add_up_to_its_lesions(data):
         assert sum(int(cell.text) for cell in row.cells[3:]) == int(row.cells[2].text)
 
 
+def test_shares_of_quadrants_have_their_intervals(data):
+    found = data.frames["quadrants"].with_columns(share=pl.lit(0.424), low=pl.lit(0.33), high=pl.lit(0.508))
+    rows = table_evidence.quadrants(replaced(data, quadrants=found)).rows
+    assert {cell.small for row in rows for cell in row.cells[3:]} == {"42\u00a0%\u00a0(33–51\u00a0%)"}
+    alone = found.with_columns(low=None, high=None)
+    rows = table_evidence.quadrants(replaced(data, quadrants=alone)).rows
+    assert {cell.small for row in rows for cell in row.cells[3:]} == {"42\u00a0%"}
+
+
+def test_where_a_model_looks_stands_beside_where_random_weights_look(data):
+    key = data.frames["run_scores"].filter(name="hit_rate", method="grad_cam", target="predicted").head(1)
+    hits = [
+        key.with_columns(
+            run_id=pl.lit(2, pl.Int64), population=pl.lit("lesions"), method=pl.lit(method), value=pl.lit(value)
+        )
+        for method, value in (("grad_cam", 0.6), ("random_weights", 0.55))
+    ]
+    scores = data.frames["run_scores"].filter(pl.col("population") != "lesions")
+    rows = table_evidence.quadrants(replaced(data, run_scores=pl.concat([scores, *hits]))).rows
+    assert {(row.cells[2].small, row.cells[2].third) for row in rows if row.cells[1].text != "all lesions"} == {
+        ("", "")
+    }
+    cells = [row.cells[2] for row in rows if row.cells[1].text == "all lesions"]
+    assert [(cell.small, cell.third) for cell in cells] == [
+        ("", ""),
+        ("map looks at 60\u00a0%\u00a0(50–70\u00a0%)", "by chance 55\u00a0%\u00a0(50–70\u00a0%)"),
+        ("", ""),
+        ("", ""),
+    ]
+
+
 @pytest.mark.parametrize(("low", "mark"), [(0.01, "good"), (-0.01, "open"), (None, "")])
 def test_only_a_difference_above_zero_is_marked_good(data, low, mark):
     found = data.frames["erase_test"].with_columns(difference_low=pl.lit(low, pl.Float64))
     assert {row.cells[-1].mark for row in table_evidence.erase(replaced(data, erase_test=found)).rows} == {mark}
 
 
-def test_a_shortcut_that_reaches_the_best_network_is_marked(data):
-    marks = [row.cells[1].mark for row in table_evidence.shortcuts(data).rows]
-    assert marks == ["", "", "", "", ""]
-    found = data.frames["shortcut_audit"].with_columns(high=pl.lit(0.79))
-    assert {row.cells[1].mark for row in table_evidence.shortcuts(replaced(data, shortcut_audit=found)).rows} == {"bad"}
+def test_shortcuts_are_measured_by_the_networks_shown(data):
+    """Of all runs the highest would have been chosen by the test part."""
+    found = data.frames["table_2_accuracy"].with_columns(
+        accuracy=0.5 + 0.1 * pl.col("run_id"), low=pl.lit(0.4), high=pl.lit(0.95)
+    )
+    audit = data.frames["shortcut_audit"].with_columns(high=pl.lit(0.79), highest_model_accuracy=pl.lit(0.9))
+    few = data.frames["selected_runs"].filter(pl.col("run_id") < 3)
+    part = replaced(data, table_2_accuracy=found, shortcut_audit=audit, selected_runs=few)
+    table = table_evidence.shortcuts(part)
+    assert {cell.text for row in table.rows for cell in row.cells[2:]} == {"0.60", "0.70"}
+    assert {cell.small for row in table.rows for cell in row.cells[2:]} == {"0.40–0.95"}
+    assert {row.cells[1].mark for row in table.rows} == {"bad"}
+    assert "60 patches" in table.notes[0]
+    below = replaced(part, shortcut_audit=audit.with_columns(high=pl.lit(0.69)))
+    assert {row.cells[1].mark for row in table_evidence.shortcuts(below).rows} == {""}
+    nobody = replaced(part, table_2_accuracy=found.clear())
+    assert {(row.cells[1].mark, row.cells[2].text) for row in table_evidence.shortcuts(nobody).rows} == {("", "–")}
 
 
 def test_malignancy_is_asked_of_lesions_and_says_so(data):

@@ -30,14 +30,18 @@ order by patch_key, run_id""",
 select backbone, strategy, side, score, value, low, high, n
 from binary_scores where study_id = {study} order by run_id, side, score""",
     "quadrants": """\
-select backbone, strategy, code, correct, located, n, lesions, share, patch_ids
+select backbone, strategy, code, correct, located, n, lesions, share, low, high, patch_ids
 from quadrants where study_id = {study} order by run_id, ordinal, correct desc, located desc""",
     "erase": """\
 select backbone, strategy, group_name, n, lesion_drop, control_drop, difference, difference_low, difference_high
 from erase_test where study_id = {study} and population = 'correct_lesions' order by run_id, group_name""",
     "shortcuts": """\
-select features, accuracy, low, high, highest_model_accuracy
-from shortcut_audit where study_id = {study} order by accuracy""",
+select features, s.accuracy, s.low, s.high, s.n,
+       min(t.accuracy) as weakest_network, max(t.accuracy) as strongest_network
+from shortcut_audit as s
+left join (table_2_accuracy as t join selected_runs as r on r.study_id = t.study_id and r.run_id = t.run_id)
+  on t.study_id = s.study_id
+where s.study_id = {study} group by features, s.accuracy, s.low, s.high, s.n order by s.accuracy""",
     "strata": """\
 select backbone, strategy, stratum, level, name, value, low, high, n, whole_patch, whole_patch_low, whole_patch_high,
        centred_disc, centred_disc_low, centred_disc_high, mean_mask, mean_mask_low, mean_mask_high,

@@ -1,7 +1,7 @@
 """Did the lesion matter? Quadrants, erase test, shortcut audit and strata as tables."""
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.localization import BASELINES
+from lesionlens.reporting.localization import BASELINES, headline
 from lesionlens.reporting.models import Model, Row, confidence, frame, rows, shown
 from lesionlens.reporting.queries import query
 from lesionlens.reporting.table import Cell, Column, Table, TableRow, scored
@@ -46,13 +46,17 @@ def quadrants(data: ReportData) -> Table:
             by_class.setdefault(row["code"], []).append(row)
         for code, found in by_class.items():
             placed = {(row["correct"], row["located"]): row for row in found}
-            cells = [Cell(model.title), Cell(names.get(code, code)), Cell(count(found[0]["lesions"]))]
+            lines = _located(data, model) if code == "all" else ("", "")
+            lesions = Cell(count(found[0]["lesions"]), lines[0], third=lines[1])
+            cells = [Cell(model.title), Cell(names.get(code, code)), lesions]
             for key in QUADRANTS:
                 cells.append(_counted(placed.get(key), "bad" if key == (True, False) else ""))
             body.append(TableRow(tuple(cells), "total" if code == "all" else "", series=model.series))
     notes = (
         "Looking at the lesion: the map's maximum lies in the annotation. Right while looking elsewhere is what a "
         "shortcut produces. Examples of each stand below; the gallery lists all of them.",
+        f"Shares with their {confidence(data)} intervals. Below the number of all lesions: the share at which the "
+        "model looks, right or wrong, and the share at which the same network with random weights looks, by chance.",
     )
     return Table(
         "quadrants", "Quadrants", "Right for the right reason?", columns, tuple(body), notes, query("quadrants", data)
@@ -62,7 +66,28 @@ def quadrants(data: ReportData) -> Table:
 def _counted(row: Row | None, mark: str) -> Cell:
     if row is None:
         return Cell("0")
-    return Cell(count(row["n"]), f"{number(100 * row['share'], 0)} %" if row["share"] is not None else "", mark)
+    return Cell(count(row["n"]), _percent(row["share"], row["low"], row["high"]), mark)
+
+
+def _percent(share: float | None, low: float | None, high: float | None) -> str:
+    """`42 % (33–51 %)`; nothing for None."""
+    if share is None:
+        return ""
+    around = interval(*(None if end is None else 100 * end for end in (low, high)), 0)
+    return f"{number(100 * share, 0)}\u00a0%" + (f"\u00a0({around}\u00a0%)" if around else "")
+
+
+def _located(data: ReportData, model: Model) -> tuple[str, str]:
+    """At how many of all lesions the model's map looks, and at how many that of random weights, as two lines."""
+    key = {"name": "hit_rate", "target": "predicted", "population": "lesions", "group_name": "all"}
+    found = {row["method"]: row for row in rows(data, "run_scores", run_id=model.run_id, **key)}
+    own, chance = found.get((headline(data, model) or {}).get("method")), found.get("random_weights")
+    return _looks("map looks at", own), _looks("by chance", chance)
+
+
+def _looks(words: str, row: Row | None) -> str:
+    share = _percent(row["value"], row["low"], row["high"]) if row else ""
+    return f"{words} {share}" if share else ""
 
 
 def erase(data: ReportData) -> Table:
@@ -108,22 +133,26 @@ def shortcuts(data: ReportData) -> Table:
     columns = (
         Column("The regression sees", numeric=False),
         Column("Accuracy", small=f"{confidence(data)} interval"),
-        Column("Networks of this study", small="lowest to highest accuracy"),
+        Column("Weakest network", small="of those shown"),
+        Column("Strongest network", small="of those shown"),
     )
+    runs = [model.run_id for model in shown(data)]
+    networks = sorted(
+        (row for row in rows(data, "table_2_accuracy") if row["run_id"] in runs and row["accuracy"] is not None),
+        key=lambda row: float(row["accuracy"]),
+    )
+    ends = [scored(row["accuracy"], row["low"], row["high"]) for row in networks[:1] + networks[-1:]]
+    audit = rows(data, "shortcut_audit")
     body = []
-    for row in rows(data, "shortcut_audit"):
-        lowest, highest = row["lowest_model_accuracy"], row["highest_model_accuracy"]
-        networks = DASH if lowest is None else f"{number(lowest)} to {number(highest)}"
-        close = highest is not None and row["high"] is not None and row["high"] >= highest
-        cells = (
-            Cell(plain(row["features"], FEATURES)),
-            scored(row["accuracy"], row["low"], row["high"], "bad" if close else ""),
-            Cell(networks),
-        )
+    for row in audit:
+        close = bool(networks) and row["high"] is not None and row["high"] >= networks[-1]["accuracy"]
+        accuracy = scored(row["accuracy"], row["low"], row["high"], "bad" if close else "")
+        cells = (Cell(plain(row["features"], FEATURES)), accuracy, *(ends or [Cell(DASH)] * 2))
         body.append(TableRow(cells, "total" if row["features"] == "all" else ""))
     notes = (
-        "A class that can be told from the window's size or its grey values alone needs no look at the lesion. Red: "
-        "the interval reaches the best network.",
+        f"Over the test part, {count(max((row['n'] for row in audit), default=0))} patches. A class that can be told "
+        "from the window's size or its grey values alone needs no look at the lesion. Red: the interval reaches the "
+        "accuracy of the strongest network shown.",
     )
     title = "What do trivial features achieve?"
     return Table("shortcuts", "Shortcut audit", title, columns, tuple(body), notes, query("shortcuts", data))
