@@ -63,3 +63,12 @@ def test_warnings_do_not_list_a_whole_grid(grid):
     found = warnings(dataclasses.replace(grid, frames=grid.frames | {"runs": runs}))
     text = next(warning.text for warning in found if "missing" in warning.title)
     assert text.endswith("; 4 more.")
+
+
+@pytest.mark.parametrize(
+    ("low", "p_holm", "mark"), [(0.02, 0.01, "strong"), (0.02, 0.12, ""), (-0.1, 0.01, ""), (None, None, "")]
+)
+def test_a_difference_is_bold_where_interval_and_corrected_p_agree(grid, low, p_holm, mark):
+    pairs = grid.frames["comparison"].with_columns(low=pl.lit(low, pl.Float64), p_holm=pl.lit(p_holm, pl.Float64))
+    (row,) = comparisons(dataclasses.replace(grid, frames=grid.frames | {"comparison": pairs})).rows
+    assert row.cells[3].mark == mark

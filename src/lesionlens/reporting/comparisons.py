@@ -32,7 +32,8 @@ def comparisons(data: ReportData) -> Table:
         pair = [titles.get(evaluations.get(row[side], -1)) for side in ("evaluation_a", "evaluation_b")]
         if pair[0] is None or pair[1] is None:
             continue
-        apart = row["low"] is not None and (row["low"] > 0 or row["high"] < 0)
+        # both must agree: the interval holds for this pair alone, the corrected p for all pairs of the table
+        apart = row["low"] is not None and (row["low"] > 0 or row["high"] < 0) and (row["p_holm"] or 0) < 0.05
         cells = (
             Cell(pair[0]),
             Cell(pair[1]),
@@ -55,7 +56,7 @@ def _notes(data: ReportData, listed: int) -> tuple[str, ...]:
         "corrected over all pairs of the study."
     )
     return (
-        "Both models of a pair are scored on the same samples. Bold: the interval leaves out zero.",
+        "Both models of a pair are scored on the same samples. Bold: the interval leaves out zero, and the corrected p is below 0.05.",
         "p takes patients as independent, not their patches: for accuracy by the exact McNemar test, the models "
         "exchanged patient by patient, for LL by a t test of the differences summed by patient. It is corrected (Holm) "
         "over the pairs of this table, each score apart.",
