@@ -56,7 +56,8 @@ def _notes(data: ReportData, listed: int) -> tuple[str, ...]:
         "corrected over all pairs of the study."
     )
     return (
-        "Both models of a pair are scored on the same samples. Bold: the interval leaves out zero, and the corrected p is below 0.05.",
+        "Both models of a pair are scored on the same samples. Bold: the interval leaves out zero, and the corrected p "
+        "is below 0.05.",
         "p takes patients as independent, not their patches: for accuracy by the exact McNemar test, the models "
         "exchanged patient by patient, for LL by a t test of the differences summed by patient. It is corrected (Holm) "
         "over the pairs of this table, each score apart.",
