@@ -119,11 +119,39 @@ def test_the_calibration_error_stands_beside_that_of_chance(data):
 def test_charts_name_their_classes_steps_and_bands(data):
     roc = figures_classification.roc_curves(data)[0]
     assert [line.label.split()[0] for line in roc.lines[1:]] == ["B", "BC", "BM", "MC", "MM"]
-    steps = figures_evidence.randomisation(data)[0]
-    assert {line.label for line in steps.lines} == {"SSIM", "rank", "chance"}
-    assert "0.18" in steps.summary and "0.21" in steps.summary
     assert [text.text for text in figures_evidence.by_mask_fraction(data)[0].texts] == ["0–5", "5–10", "10–20"]
     assert len(figures_classification.reliability(data)[0].dots) == 8  # two of ten bins are empty
+
+
+def randomised(data, **columns):
+    frame = data.frames["weight_randomisation"].with_columns(**columns)
+    return figures_evidence.randomisation(replaced(data, weight_randomisation=frame))[0]
+
+
+def test_similarities_fall_to_their_own_level_of_chance_or_do_not(data):
+    chart = randomised(data)
+    labels = [line.label for line in chart.lines if line.label]
+    assert labels == ["SSIM", "SSIM chance", "rank", "rank chance"]
+    assert len({(line.kind, line.series) for line in chart.lines if line.label}) == 4
+    assert [line.kind for line in chart.lines if not line.label] == ["baseline"] * 10
+    level = {line.label: line.d for line in chart.lines}["rank chance"]
+    assert level == f"M{chart.x.start:g} {chart.y(0.02):g} L{chart.x.end:g} {chart.y(0.02):g}"
+    said = (
+        "With every layer random, over 32 lesions: SSIM 0.18 (0.14 to 0.22), fallen to chance (0.21); "
+        "rank correlation 0.08 (0.03 to 0.13), "
+    )
+    assert chart.summary == f"{said}still above chance (0.02)."
+    assert randomised(data, rank_chance=pl.lit(0.04)).summary == f"{said}fallen to chance (0.04)."
+    assert "0.22), still above chance (0.13)" in randomised(data, ssim_chance=pl.lit(0.13)).summary
+
+
+def test_similarities_of_one_patient_or_of_none_are_not_judged(data):
+    nothing = pl.lit(None, pl.Float64)
+    assert "which takes two patients; rank" in randomised(data, ssim_chance=nothing).summary
+    alone = randomised(data, rank_low=nothing, rank_high=nothing)
+    assert alone.summary.endswith("rank correlation 0.08, not to be told from chance, which takes two patients.")
+    none = dict.fromkeys(("ssim", "ssim_low", "ssim_high", "rank_correlation", "rank_low", "rank_high"), nothing)
+    assert "no lesion has a map that is not blank" in randomised(data, n=pl.lit(0), **none).summary
 
 
 def test_without_checks_there_is_nothing_to_draw(data):

@@ -1,12 +1,14 @@
 """Charts of whether the lesion mattered: erase test, weight randomisation, size of the lesion."""
 
+from dataclasses import dataclass, replace
+
 import polars as pl
 
 from lesionlens.records import ReportData
 from lesionlens.reporting.axes import Scale, path, spread
 from lesionlens.reporting.figures import Chart, Dot, Line, Text
 from lesionlens.reporting.models import Model, Row, frame, rows, shown
-from lesionlens.reporting.wording import MINUS, count, number, spoken
+from lesionlens.reporting.wording import MINUS, count, counted, number, spoken
 
 ROW = 44
 
@@ -56,6 +58,30 @@ def _said(row: Row, name: str) -> str:
     return spoken(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
 
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A similarity of maps: its short and its full name, its columns in the record, how its line is drawn."""
+
+    label: str
+    name: str
+    value: str
+    low: str
+    high: str
+    chance: str
+    kind: str
+    chance_kind: str
+
+    def spoken(self, row: Row) -> str:
+        return spoken(row[self.value], row[self.low], row[self.high])
+
+
+MEASURES = (
+    Measure("SSIM", "SSIM", "ssim", "ssim_low", "ssim_high", "ssim_chance", "curve", "random"),
+    Measure("rank", "rank correlation", "rank_correlation", "rank_low", "rank_high", "rank_chance", "train_loss",
+            "train_loss"),
+)  # fmt: skip
+
+
 def randomisation(data: ReportData) -> tuple[Chart, ...]:
     """Per model: similarity of maps to the trained model's while layers are made random, from the head inwards."""
     return tuple(chart for model in shown(data) if (chart := _randomised(data, model)) is not None)
@@ -65,39 +91,48 @@ def _randomised(data: ReportData, model: Model) -> Chart | None:
     found = sorted(rows(data, "weight_randomisation", run_id=model.run_id), key=lambda row: row["step"])
     if len(found) < 2:
         return None
-    values = [row[key] for row in found for key in ("ssim", "rank_correlation") if row[key] is not None]
-    x = Scale(0, max(row["step"] for row in found), 34, 204)
-    y = Scale(min([0.0, *values]), 1, 200, 24)
-    lines: list[Line] = []
-    dots, ends = [], []
-    for name, label, kind in (("ssim", "SSIM", "curve"), ("rank_correlation", "rank", "train_loss")):
-        points = [(x(row["step"]), y(row[name])) for row in found if row[name] is not None]
-        if not points:
-            continue
-        ends.append((len(lines), points[-1][1], label))
-        lines.append(Line(path(points), model.series, kind))
-        low, high = ("ssim_low", "ssim_high") if name == "ssim" else ("rank_low", "rank_high")
-        for row in found:
-            if row[name] is not None:
-                title = f"{row['layer'] or 'intact'}: {label} {spoken(row[name], row[low], row[high])}"
-                dots.append(Dot(x(row["step"]), y(row[name]), model.series, "own", title, 3.2))
-    chance = [(x(row["step"]), y(row["ssim_chance"])) for row in found if row["ssim_chance"] is not None]
-    if chance:
-        ends.append((len(lines), chance[-1][1], "chance"))
-        lines.append(Line(path(chance), None, "random"))
-    places = spread([at for _, at, _ in ends], 15, y.end, y.start)
-    for (index, _, label), place in zip(ends, places, strict=True):
-        line = lines[index]
-        lines[index] = Line(line.d, line.series, line.kind, label, x.end + 10, place + 4)
-    last = found[-1]
-    summary = (
-        f"With every layer random the maps keep an SSIM of {number(last['ssim'])}; "
-        f"maps of different samples have {number(last['ssim_chance'])}."
-    )
+    lowest = [row[key] for row in found for m in MEASURES for key in (m.value, m.low, m.chance) if row[key] is not None]
+    x = Scale(0, max(row["step"] for row in found), 34, 168)
+    y = Scale(min([0.0, *(1.1 * value for value in lowest)]), 1, 200, 24)
+    whiskers, named, dots = [], [], []
+    for measure in MEASURES:
+        known = [row for row in found if row[measure.value] is not None]
+        for row in known:
+            at = x(row["step"])
+            if row[measure.low] is not None:
+                ends = [(at, y(row[measure.low])), (at, y(row[measure.high]))]
+                whiskers.append(Line(path(ends), model.series, "baseline"))
+            words = f"{row['layer'] or 'intact'}: {measure.name} {measure.spoken(row)}, {count(row['n'])} lesions"
+            dots.append(Dot(at, y(row[measure.value]), model.series, "own", words, 3.2))
+        if known:
+            points = [(x(row["step"]), y(row[measure.value])) for row in known]
+            named.append((points[-1][1], Line(path(points), model.series, measure.kind, measure.label)))
+        chance = found[-1][measure.chance]
+        if chance is not None:
+            level = Line(path([(x.start, y(chance)), (x.end, y(chance))]), None, measure.chance_kind)
+            named.append((y(chance), replace(level, label=f"{measure.label} chance")))
+    places = spread([at for at, _ in named], 15, y.end, y.start)
+    lines = [replace(line, label_x=x.end + 9, label_y=at + 4) for (_, line), at in zip(named, places, strict=True)]
     return Chart(
-        f"randomisation-{model.run_id}", model.title, summary, (262, 238), x, y, x_label="layers made random",
-        y_label="similarity to the trained model’s maps", lines=tuple(lines), dots=tuple(dots),
+        f"randomisation-{model.run_id}", model.title, _fallen(found[-1]), (262, 238), x, y,
+        x_label="layers made random", y_label="similarity to the trained model’s maps", lines=(*whiskers, *lines),
+        dots=tuple(dots),
     )  # fmt: skip
+
+
+def _fallen(last: Row) -> str:
+    """Whether the maps have fallen to chance once every layer is random, by either measure."""
+    if not last["n"]:
+        return "With every layer random, no lesion has a map that is not blank."
+    said = "; ".join(f"{measure.name} {measure.spoken(last)}, {_beside(last, measure)}" for measure in MEASURES)
+    return f"With every layer random, over {counted(last['n'], 'lesion', 'lesions')}: {said}."
+
+
+def _beside(row: Row, measure: Measure) -> str:
+    chance, low = row[measure.chance], row[measure.low]
+    if chance is None or low is None:
+        return "not to be told from chance, which takes two patients"
+    return f"{'fallen to' if low <= chance else 'still above'} chance ({number(chance)})"
 
 
 def by_mask_fraction(data: ReportData) -> tuple[Chart, ...]:
