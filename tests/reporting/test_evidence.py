@@ -178,6 +178,30 @@ def test_threshold_curves_stand_beside_every_baseline_with_their_interval(data):
     assert figures_localization.threshold_curves(replaced(data, iou_curves=data.frames["iou_curves"].clear())) == ()
 
 
+def test_confidence_is_told_with_the_number_of_lesions_and_the_scores_interval(data):
+    chart = figures_localization.confidence_iou(data)[0]
+    head = data.frames["table_4_localization"].filter(run_id=1, headline=True).row(0, named=True)
+    wrong = data.frames["sample_results"].filter(pl.col("iou").is_not_null(), run_id=1, correct=False)["iou"]
+    assert chart.summary == (
+        f"Mean IoU {head['ll']:.2f} ({head['low']:.2f} to {head['high']:.2f}) over the {head['n']} lesions whose class "
+        f"is right; over the {wrong.len()} whose class is wrong the mean IoU is {wrong.mean():.2f}."
+    )
+    assert head["n"] + wrong.len() == len(chart.dots) == 48
+
+
+def test_confidence_of_models_always_right_or_never(data):
+    samples, head = data.frames["sample_results"], data.frames["table_4_localization"]
+    right = replaced(data, sample_results=samples.with_columns(correct=pl.lit(True)))
+    assert figures_localization.confidence_iou(right)[0].summary.endswith("; no class is wrong.")
+    never = replaced(
+        data,
+        sample_results=samples.with_columns(correct=pl.lit(False)),
+        table_4_localization=head.with_columns(ll=pl.lit(None, pl.Float64)),
+    )
+    summary = figures_localization.confidence_iou(never)[0].summary
+    assert summary.startswith("No class is right; over the 48 whose class is wrong the mean IoU is 0.")
+
+
 def test_threshold_curves_without_intervals_or_baselines_are_lines(data):
     curves = data.frames["iou_curves"].filter(method="grad_cam").with_columns(low=None, high=None)
     head = data.frames["table_4_localization"].with_columns(

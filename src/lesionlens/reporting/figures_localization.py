@@ -10,7 +10,7 @@ from lesionlens.reporting.axes import Scale, path, spread
 from lesionlens.reporting.figures import Chart, Dot, Line, Text
 from lesionlens.reporting.localization import BASELINES, Score, headline, score
 from lesionlens.reporting.models import Model, Row, frame, shown
-from lesionlens.reporting.wording import METHODS, number, plain, spoken
+from lesionlens.reporting.wording import METHODS, count, counted, number, plain, spoken
 
 ROW = 52
 GLYPHS = {"whole_patch": "square", "centred_disc": "ring", "mean_mask": "diamond", "random_weights": "cross"}
@@ -142,8 +142,8 @@ def confidence_iou(data: ReportData) -> tuple[Chart, ...]:
             Dot(x(row["confidence"]), y(row["iou"]), model.series, "hit" if row["correct"] else "miss", "", 2.8)
             for row in samples.iter_rows(named=True)
         )
-        right, wrong = (samples.filter(pl.col("correct") == correct)["iou"].to_list() for correct in (True, False))
-        summary = f"Mean IoU {_mean(right)} where the class is right, {_mean(wrong)} where it is wrong."
+        wrong = samples.filter(~pl.col("correct"))["iou"].to_list()
+        summary = f"{_right(data, model)}; {_wrong(wrong)}."
         name = f"confidence-{model.run_id}"
         charts.append(
             Chart(
@@ -153,5 +153,16 @@ def confidence_iou(data: ReportData) -> tuple[Chart, ...]:
     return tuple(charts)
 
 
-def _mean(values: list[float]) -> str:
-    return number(sum(values) / len(values) if values else None)
+def _right(data: ReportData, model: Model) -> str:
+    row = headline(data, model)
+    own = score(row) if row else None
+    if own is None or own.value is None:
+        return "No class is right"
+    return f"Mean IoU {own.spoken} over the {counted(own.n, 'lesion', 'lesions')} whose class is right"
+
+
+def _wrong(ious: list[float]) -> str:
+    """The record has no interval of this mean: it holds the score of lesions whose class is right, and of all."""
+    if not ious:
+        return "no class is wrong"
+    return f"over the {count(len(ious))} whose class is wrong the mean IoU is {number(sum(ious) / len(ious))}"
