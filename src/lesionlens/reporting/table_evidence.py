@@ -73,7 +73,7 @@ def _percent(share: float | None, low: float | None, high: float | None) -> str:
     """`42 % (33–51 %)`; nothing for None."""
     if share is None:
         return ""
-    around = interval(*(None if end is None else 100 * end for end in (low, high)), 0)
+    around = "" if low is None or high is None else interval(100 * low, 100 * high, 0)
     return f"{number(100 * share, 0)}\u00a0%" + (f"\u00a0({around}\u00a0%)" if around else "")
 
 
