@@ -40,7 +40,7 @@ def test_honest_probabilities_have_a_small_error_and_made_up_ones_a_large_one() 
 
 def test_the_interval_holds_its_value_however_honest_the_model() -> None:
     """Resampled errors are larger than the value, as each bin's gap is of noise: unshifted, they miss it in one study
-    of eight."""
+    of nine."""
     torch.set_num_threads(1)
     generator = np.random.default_rng(0)
     for study in range(200):
