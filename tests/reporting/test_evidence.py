@@ -24,6 +24,13 @@ def test_quadrants_of_a_row_add_up_to_its_lesions(data):
         assert sum(int(cell.text) for cell in row.cells[3:]) == int(row.cells[2].text)
 
 
+def test_right_while_looking_elsewhere_is_marked_where_it_happens(data):
+    found = data.frames["quadrants"].with_columns(n=pl.when(pl.col("code") == "BC").then(0).otherwise(pl.col("n")))
+    rows = table_evidence.quadrants(replaced(data, quadrants=found)).rows
+    marks = {(row.cells[1].text == "benign calcification", *(cell.mark for cell in row.cells[3:])) for row in rows}
+    assert marks == {(True, "", "", "", ""), (False, "", "bad", "", "")}
+
+
 def test_shares_of_quadrants_have_their_intervals(data):
     found = data.frames["quadrants"].with_columns(share=pl.lit(0.424), low=pl.lit(0.33), high=pl.lit(0.508))
     rows = table_evidence.quadrants(replaced(data, quadrants=found)).rows
@@ -142,6 +149,7 @@ def test_similarities_fall_to_their_own_level_of_chance_or_do_not(data):
     )
     assert chart.summary == f"{said}still above chance (0.02)."
     assert randomised(data, rank_chance=pl.lit(0.04)).summary == f"{said}fallen to chance (0.04)."
+    assert randomised(data, rank_chance=pl.lit(0.14)).summary == f"{said}fallen below chance (0.14)."
     assert "0.22), still above chance (0.13)" in randomised(data, ssim_chance=pl.lit(0.13)).summary
 
 

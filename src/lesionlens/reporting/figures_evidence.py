@@ -132,7 +132,8 @@ def _beside(row: Row, measure: Measure) -> str:
     chance, low = row[measure.chance], row[measure.low]
     if chance is None or low is None:
         return "not to be told from chance, which takes two patients"
-    return f"{'fallen to' if low <= chance else 'still above'} chance ({number(chance)})"
+    verdict = "still above" if low > chance else "fallen below" if row[measure.high] < chance else "fallen to"
+    return f"{verdict} chance ({number(chance)})"
 
 
 def by_mask_fraction(data: ReportData) -> tuple[Chart, ...]:
