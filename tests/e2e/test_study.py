@@ -80,10 +80,10 @@ def test_the_views_return_what_the_report_prints(finished: Any) -> None:
         "SELECT code, train, validation, train_and_validation, test FROM table_1_patches"
     ).rows():
         assert f" {code} {' '.join(parts)} " in counts
-    for code, count, share in finished.sql(
-        "SELECT true_code, count, row_fraction FROM confusion_matrix WHERE true_code = predicted_code"
+    for code, count, share, low, high in finished.sql(
+        "SELECT true_code, count, row_fraction, low, high FROM confusion_matrix WHERE low IS NOT NULL"
     ).rows():
-        assert f"{float(share):.2f} {count}" in page_text(page), code
+        assert f"{float(share):.2f} {float(low):.2f}–{float(high):.2f} {count}" in page_text(page), code
 
 
 def page_text(page: str) -> str:

@@ -53,13 +53,13 @@ def test_a_score_that_rests_on_one_patient_has_no_interval() -> None:
 
 
 def test_a_share_that_no_patient_varies_is_as_sure_as_a_binomial_one() -> None:
-    values = np.zeros((12, 4))
-    values[:, 1], values[:6, 2] = 1, 1
-    used = np.ones((12, 4), dtype=np.bool_)
+    values = np.zeros((12, 5))
+    values[:, 1], values[:6, 2], values[:, 4] = 1, 1, 1 / 3
+    used = np.ones((12, 5), dtype=np.bool_)
     used[4:, 3] = False
     clusters = draw(patients(12, 1), 300, np.random.default_rng(0))
     low, high = share_interval(ratios(values, used, clusters), 0.95, clusters.patients(used))
-    for column, k in ((0, 0), (1, 12), (3, 0)):
+    for column, k in ((0, 0), (1, 12), (3, 0), (4, 4)):
         n = int(used[:, column].sum())
         exact = binomtest(k, n).proportion_ci(0.95)
         assert (low[column], high[column]) == pytest.approx((exact.low, exact.high))

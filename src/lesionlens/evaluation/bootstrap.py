@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import beta
+
+
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,11 +81,14 @@ def share_interval(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """As `interval`, for means of values in [0, 1].
 
-    A mean that is 0 or 1 in every patient does not vary with them, however few they are. Its interval then ends where
-    the exact binomial one of as many patients does (Clopper and Pearson 1934): a share p is missed, or met, by all n
-    patients with a probability of (1 - p)^n, or p^n.
+    A mean that is the same in every patient, 0 or 1 above all, does not vary with them, however few they are. Instead
+    of an interval without width it gets the exact binomial one of that share of as many patients (Clopper and Pearson
+    1934, by quantiles of the beta distribution).
     """
     low, high = interval(resampled, confidence, patients)
-    reach = ((1 - confidence) / 2) ** (1 / np.maximum(np.broadcast_to(patients, low.shape), 1))
-    never, always = (low == 0) & (high == 0), (low == 1) & (high == 1)
-    return np.where(always, reach, low), np.where(never, 1 - reach, high)
+    flat, tail = high - low < ROUNDING, (1 - confidence) / 2
+    met, missed = (low * patients)[flat], ((1 - low) * patients)[flat]
+    # no quantile where nothing is met, or missed: the end is then that of the range
+    low[flat] = np.where(met > 0, beta.ppf(tail, met, missed + 1), 0.0)
+    high[flat] = np.where(missed > 0, beta.ppf(1 - tail, met + 1, missed), 1.0)
+    return low, high

@@ -64,7 +64,7 @@ FRAMES = {
     "quadrants": ("run_id", "code", "correct", "located", "n", "lesions", "share"),
     "erase_test": ("run_id", "population", "group_name", "n", "lesion_drop", "control_drop", "difference"),
     "weight_randomisation": ("run_id", "step", "layer", "ssim", "ssim_chance", "rank_correlation"),
-    "shortcut_audit": ("features", "accuracy", "low", "high", "lowest_model_accuracy", "highest_model_accuracy"),
+    "shortcut_audit": ("features", "accuracy", "low", "high", "n"),
     "stratum_scores": ("run_id", "stratum", "level", "name", "population", "value", "low", "high", "n", "whole_patch"),
     "seed_spread": ("backbone", "strategy", "name", "seeds", "mean", "lowest", "highest"),
 }
