@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
-
 ROUNDING = 1e-12
 
 
