@@ -3,9 +3,11 @@
 import dataclasses
 import math
 
+import numpy as np
 import polars as pl
 import pytest
 
+from lesionlens.evaluation.bootstrap import draw, interval, ratios
 from lesionlens.reporting import (
     figures_classification,
     figures_evidence,
@@ -183,16 +185,21 @@ def test_threshold_curves_stand_beside_every_baseline_with_their_interval(data):
     ]
     assert [line.kind for line in charts[0].lines] == ["band", "curve", "constant", "constant", "constant", "random"]
     assert "0.40 (0.32 to 0.48), at 0.45" in charts[0].summary
+    assert charts[0].summary.endswith("random weights at most 0.15 (0.12 to 0.18).")
     assert figures_localization.threshold_curves(replaced(data, iou_curves=data.frames["iou_curves"].clear())) == ()
 
 
 def test_confidence_is_told_with_the_number_of_lesions_and_the_scores_interval(data):
     chart = figures_localization.confidence_iou(data)[0]
     head = data.frames["table_4_localization"].filter(run_id=1, headline=True).row(0, named=True)
-    wrong = data.frames["sample_results"].filter(pl.col("iou").is_not_null(), run_id=1, correct=False)["iou"]
+    samples = data.frames["sample_results"].filter(pl.col("iou").is_not_null(), run_id=1, correct=False)
+    wrong = samples["iou"]
+    clusters = draw(samples["patient"].to_numpy(), 1000, np.random.default_rng(0))
+    low, high = interval(ratios(wrong.to_numpy()[:, None], np.ones((len(wrong), 1), dtype=bool), clusters), 0.95, 2)
     assert chart.summary == (
         f"Mean IoU {head['ll']:.2f} ({head['low']:.2f} to {head['high']:.2f}) over the {head['n']} lesions whose class "
-        f"is right; over the {wrong.len()} whose class is wrong the mean IoU is {wrong.mean():.2f}."
+        f"is right; over the {wrong.len()} whose class is wrong it is {wrong.mean():.2f} "
+        f"({low[0]:.2f} to {high[0]:.2f})."
     )
     assert head["n"] + wrong.len() == len(chart.dots) == 48
 
@@ -207,7 +214,7 @@ def test_confidence_of_models_always_right_or_never(data):
         table_4_localization=head.with_columns(ll=pl.lit(None, pl.Float64)),
     )
     summary = figures_localization.confidence_iou(never)[0].summary
-    assert summary.startswith("No class is right; over the 48 whose class is wrong the mean IoU is 0.")
+    assert summary.startswith("No class is right; over the 48 whose class is wrong it is 0.")
 
 
 def test_threshold_curves_without_intervals_or_baselines_are_lines(data):

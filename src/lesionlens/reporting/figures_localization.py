@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import polars as pl
 
+from lesionlens.evaluation.bootstrap import draw, ratios, share_interval
 from lesionlens.records import ReportData
 from lesionlens.reporting.axes import Scale, path, spread
 from lesionlens.reporting.figures import Chart, Dot, Line, Text
 from lesionlens.reporting.localization import BASELINES, Score, headline, score
-from lesionlens.reporting.models import Model, Row, frame, shown
+from lesionlens.reporting.models import Model, Row, frame, lookup, shown
 from lesionlens.reporting.wording import METHODS, count, counted, number, plain, spoken
 
 ROW = 52
@@ -104,29 +106,36 @@ def _thresholds(model: Model, row: Row, own: pl.DataFrame, random: pl.DataFrame,
     around = [*band.select("threshold", "low").rows(), *reversed(band.select("threshold", "high").rows())]
     if around:
         lines.insert(0, Line(f"{path((x(t), y(v)) for t, v in around)} Z", model.series, "band"))
-    named: list[tuple[float, str, Line]] = []
-    for name, words in CONSTANT.items():
-        value = score(row, name).value
-        if value is not None:
-            named.append(
-                (value, f"{words} {number(value)}", Line(path([(x.start, y(value)), (x.end, y(value))]), None))
-            )
-    if random.height:
-        points = random.select("threshold", "iou").rows()
-        drawn = Line(path((x(t), y(v)) for t, v in points), None, "random")
-        named.append((points[-1][1], f"random {number(max(v for _, v in points))}", drawn))
-    places = spread([y(value) for value, _, _ in named], 15, y.end, y.start)
-    for (_, words, line), place in zip(named, places, strict=True):
+    beside = _baselines(row, random, x, y)
+    for (_, words, line, _), place in zip(beside, spread([b[0] for b in beside], 15, y.end, y.start), strict=True):
         lines.append(replace(line, kind=line.kind or "constant", label=words, label_x=x.end + 8, label_y=place + 4))
     best = max(own.to_dicts(), key=lambda point: float(point["iou"]))
     said = spoken(best["iou"], best["low"], best["high"])
-    others = "; ".join(words for _, words, _ in named)
+    summary = [f"Highest mean IoU {said}, at {number(best['threshold'])}."]
+    summary += [f"Baselines: {'; '.join(words for *_, words in beside)}."] if beside else []
     return Chart(
-        f"thresholds-{model.run_id}", model.title, f"Highest mean IoU {said}, at {number(best['threshold'])}."
-        + (f" Baselines: {others}." if others else ""), (282, 238), x, y, x_label="threshold of the scaled map",
-        y_label="mean IoU", lines=tuple(lines),
+        f"thresholds-{model.run_id}", model.title, " ".join(summary), (282, 238), x, y,
+        x_label="threshold of the scaled map", y_label="mean IoU", lines=tuple(lines),
         dots=(Dot(x(best["threshold"]), y(best["iou"]), model.series, "own", said, 4),),
     )  # fmt: skip
+
+
+def _baselines(row: Row, random: pl.DataFrame, x: Scale, y: Scale) -> list[tuple[float, str, Line, str]]:
+    """(height of the label, label, line, words with interval) of every baseline that has a score."""
+    beside = []
+    for name, words in CONSTANT.items():
+        other = score(row, name)
+        if other.value is not None:
+            level = Line(path([(x.start, y(other.value)), (x.end, y(other.value))]), None)
+            said = f"{plain(name, METHODS)} {other.spoken}"
+            beside.append((y(other.value), f"{words} {number(other.value)}", level, said))
+    if random.height:
+        points = random.select("threshold", "iou").rows()
+        top = max(random.to_dicts(), key=lambda point: float(point["iou"]))
+        said = f"random weights at most {spoken(top['iou'], top['low'], top['high'])}"
+        curve = Line(path((x(t), y(v)) for t, v in points), None, "random")
+        beside.append((y(points[-1][1]), f"random {number(top['iou'])}", curve, said))
+    return beside
 
 
 def confidence_iou(data: ReportData) -> tuple[Chart, ...]:
@@ -142,8 +151,7 @@ def confidence_iou(data: ReportData) -> tuple[Chart, ...]:
             Dot(x(row["confidence"]), y(row["iou"]), model.series, "hit" if row["correct"] else "miss", "", 2.8)
             for row in samples.iter_rows(named=True)
         )
-        wrong = samples.filter(~pl.col("correct"))["iou"].to_list()
-        summary = f"{_right(data, model)}; {_wrong(wrong)}."
+        summary = f"{_right(data, model)}; {_wrong(data, samples.filter(~pl.col('correct')))}."
         name = f"confidence-{model.run_id}"
         charts.append(
             Chart(
@@ -161,8 +169,16 @@ def _right(data: ReportData, model: Model) -> str:
     return f"Mean IoU {own.spoken} over the {counted(own.n, 'lesion', 'lesions')} whose class is right"
 
 
-def _wrong(ious: list[float]) -> str:
-    """The record has no interval of this mean: it holds the score of lesions whose class is right, and of all."""
-    if not ious:
+def _wrong(data: ReportData, samples: pl.DataFrame) -> str:
+    """The record has no score of lesions whose class is wrong: theirs is resampled here, as evaluating does."""
+    if samples.is_empty():
         return "no class is wrong"
-    return f"over the {count(len(ious))} whose class is wrong the mean IoU is {number(sum(ious) / len(ious))}"
+    iou, config = samples["iou"].to_numpy()[:, None], data.study.get("config")
+    resamples, seed = lookup(config, "evaluation.resamples"), lookup(config, "seed")
+    clusters = draw(samples["patient"].to_numpy(), resamples, np.random.default_rng(seed))
+    used = np.ones(iou.shape, dtype=np.bool_)
+    level = lookup(config, "evaluation.confidence")
+    low, high = share_interval(ratios(iou, used, clusters), level, clusters.patients(used))
+    known = not np.isnan(low[0])
+    said = spoken(float(iou.mean()), float(low[0]) if known else None, float(high[0]) if known else None)
+    return f"over the {count(samples.height)} whose class is wrong it is {said}"
