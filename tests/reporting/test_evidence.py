@@ -128,7 +128,10 @@ def test_the_calibration_error_stands_beside_that_of_chance(data):
 def test_charts_name_their_classes_steps_and_bands(data):
     roc = figures_classification.roc_curves(data)[0]
     assert [line.label.split()[0] for line in roc.lines[1:]] == ["B", "BC", "BM", "MC", "MM"]
-    assert [text.text for text in figures_evidence.by_mask_fraction(data)[0].texts] == ["0–5", "5–10", "10–20"]
+    chart = figures_evidence.by_mask_fraction(data)[0]
+    assert [text.text for text in chart.texts] == ["0–5", "5–10", "10–20"]
+    assert [line.kind for line in chart.lines] == ["interval", "baseline", "baseline"] * 3
+    assert "centred disc: 0.05 (0.04 to 0.06)" in [dot.title for dot in chart.dots]
     assert len(figures_classification.reliability(data)[0].dots) == 8  # two of ten bins are empty
 
 

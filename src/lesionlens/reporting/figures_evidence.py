@@ -8,7 +8,7 @@ from lesionlens.records import ReportData
 from lesionlens.reporting.axes import Scale, path, spread
 from lesionlens.reporting.figures import Chart, Dot, Line, Text
 from lesionlens.reporting.models import Model, Row, frame, rows, shown
-from lesionlens.reporting.wording import MINUS, count, counted, number, spoken
+from lesionlens.reporting.wording import METHODS, MINUS, count, counted, number, plain, spoken
 
 ROW = 44
 
@@ -158,10 +158,14 @@ def _fractions(data: ReportData, model: Model) -> Chart | None:
         )
         dots.append(Dot(at, y(row["value"]), model.series, "own", title, 5))
         for name, kind in (("whole_patch", "square"), ("centred_disc", "ring")):
-            if row[name] is not None:
-                dots.append(Dot(at + 9, y(row[name]), None, kind, "", 3.2))
-        low, _, high = row["level"].partition(" to ")
-        texts.append(Text(at, 215, f"{_percent(low)}–{_percent(high)}", "tick", "middle"))
+            value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
+            if value is not None:
+                words = f"{plain(name, METHODS)}: {spoken(value, low, high)}"
+                dots.append(Dot(at + 9, y(value), None, kind, words, 3.2))
+            if low is not None:
+                lines.append(Line(path([(at + 9, y(low)), (at + 9, y(high))]), None, "baseline"))
+        least, _, most = row["level"].partition(" to ")
+        texts.append(Text(at, 215, f"{_percent(least)}–{_percent(most)}", "tick", "middle"))
     said = "; ".join(f"{row['level']}: {spoken(row['value'], row['low'], row['high'])}" for row in bands)
     return Chart(
         f"fractions-{model.run_id}", model.title, f"LL by the annotation’s share of the patch: {said}.", (240, 238), x,
