@@ -25,6 +25,7 @@ from db.read_runs import (
     studies_of_runs,
     study_config,
     study_progress,
+    study_row,
 )
 
 __all__ = [
@@ -57,4 +58,5 @@ __all__ = [
     "study_config",
     "study_patch_set",
     "study_progress",
+    "study_row",
 ]

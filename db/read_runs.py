@@ -33,6 +33,7 @@ class StudyRow:
     id: int
     name: str
     digest: str
+    evaluation_digest: str
 
 
 def run_row(connection: Connection, run_id: int) -> RunRow:
@@ -90,10 +91,11 @@ def find_evaluation(connection: Connection, run_id: int, digest: str) -> int | N
 def study_row(connection: Connection, study_id: int) -> StudyRow:
     """A study's identity. ValueError for an unknown id."""
     study = tables.study
-    found = connection.execute(select(study.c.name, study.c.digest).where(study.c.id == study_id)).one_or_none()
+    columns = study.c.name, study.c.digest, study.c.evaluation_digest
+    found = connection.execute(select(*columns).where(study.c.id == study_id)).one_or_none()
     if found is None:
         raise ValueError(f"the record holds no study {study_id}")
-    return StudyRow(study_id, found.name, found.digest)
+    return StudyRow(study_id, *found)
 
 
 def find_study(connection: Connection, name: str) -> int:

@@ -45,11 +45,20 @@ def record_time() -> datetime:
 
 @recorded("list missing runs", "list runs to {stage}")
 def missing_runs(stage: Stage, study_id: int, config: StudyConfig, since: datetime) -> Runs:
-    """Runs that the stage has still to do; those whose training failed after `since` are left alone."""
+    """Runs that the stage has still to do; those whose training failed after `since` are left alone.
+
+    ValueError where the study is being evaluated by another version than this machine's: its evaluations would count
+    for nothing.
+    """
     with make_engine().connect() as connection:
         if stage == "train":
             found = read.runs_to_train(connection, study_id, tried_since=since)
         else:
+            if read.study_row(connection, study_id).evaluation_digest != evaluation_digest(config):
+                raise ValueError(
+                    f"study {study_id} is evaluated by another version of lesionlens than the one on this machine: "
+                    "install the same on all machines"
+                )
             found = read.runs_to_evaluate(connection, study_id)
     return [(run_id, config.grid.title(run)) for run_id, run in found]
 

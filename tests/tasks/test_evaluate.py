@@ -15,6 +15,7 @@ from lesionlens.evaluation import revision
 from lesionlens.evaluation.localise import score_grids
 from tasks.evaluate import audit_shortcuts, compare_runs, evaluate_run, plan_evaluations
 from tasks.patches import patches_of
+from tasks.study import missing_runs
 from tasks.train import train_run
 
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -90,9 +91,11 @@ def test_what_an_older_version_evaluated_is_kept_and_evaluated_anew(
     monkeypatch.setattr(revision, "REVISION", 2)
     with disable_run_logger():
         plan_evaluations.fn(study, quick)
-    with engine.connect() as connection:
-        assert [number for number, _ in read.runs_to_evaluate(connection, study)] == [run]
+        assert [number for number, _ in missing_runs.fn("evaluate", study, quick, datetime.now(UTC))] == [run]
     again = evaluated()
     assert len(again) == 2 and again[0] == first[0]
+    monkeypatch.setattr(revision, "REVISION", 1)  # a machine that was not updated
+    with disable_run_logger(), pytest.raises(ValueError, match="install the same on all machines"):
+        missing_runs.fn("evaluate", study, quick, datetime.now(UTC))
     with disable_run_logger(), pytest.raises(ValueError, match="no study 99"):
         plan_evaluations.fn(99, quick)
