@@ -33,6 +33,9 @@ HISTORY_SECONDS = 15
 BUSY = frozenset({429, 503})
 """Answers that mean: not now, and nothing was done. The server gives 503 while its SQLite is locked."""
 BUSY_SECONDS = 30
+PORT_SECONDS = 90
+"""How long a port may stay taken after its server died: whoever calls a dead server's port may be given that very port
+for its own end of the line, which the system keeps for a minute after the call is given up."""
 
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -103,14 +106,17 @@ def in_use(home: Home) -> Iterator[None]:
                     end_server(home)
 
 
-def ensure(home: Home, port: int | None = None) -> int:
-    """Port of this home's server, started if none runs: on `port`, or, if None, on the chosen or any free one."""
+def ensure(home: Home, port: int | None = None, patience: float = 0) -> int:
+    """Port of this home's server, started if none runs: on `port`, or, if None, on the chosen or any free one.
+
+    ServerError where `port` is taken, and still is `patience` seconds later.
+    """
     with processes.locked(home.prefect / "server.lock", wait=START_SECONDS + 30):
         server = find_server(home)
         if server is not None:
             actual = port_of(server)
         else:  # a new process's command line cannot be read at once, so its port is kept
-            actual = _free_port(chosen_port()) if port is None else _required_port(port)
+            actual = _free_port(chosen_port()) if port is None else _required_port(port, patience)
             server = _start(home, actual)
         _await_health(server, actual, home.prefect / "server.log")
         automations.ensure(actual)
@@ -147,8 +153,11 @@ def _free_port(preferred: int) -> int:
     return preferred if _is_free(preferred) else _any_port()
 
 
-def _required_port(port: int) -> int:
-    if not _is_free(port):
+def _required_port(port: int, patience: float) -> int:
+    until = time.monotonic() + patience
+    while not (free := _is_free(port)) and time.monotonic() < until:
+        time.sleep(0.2)
+    if not free:
         raise ServerError(
             f"Port {port} is taken by another program: stop that, or choose another port,"
             " for example LESIONLENS_PORT=4300"

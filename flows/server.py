@@ -197,7 +197,7 @@ def _watch(home: Home, port: int, workers: dict[str, psutil.Process]) -> None:
         time.sleep(0.5)
         if local_server.find_server(home) is None:
             _complain_if_young("server", home.prefect / "server.log", begun["server"])
-            local_server.ensure(home, port)
+            local_server.ensure(home, port, local_server.PORT_SECONDS)
             begun["server"] = time.monotonic()
         for pool, worker in workers.items():
             if not processes.alive(worker):

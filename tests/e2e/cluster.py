@@ -38,9 +38,15 @@ def programs() -> Path | None:
 
 
 def free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
+    """A port below those that the system gives to callers: a server that is killed finds it free again."""
+    for port in range(20_000 + os.getpid() % 1000, 32_000):
+        with socket.socket() as trial:
+            try:
+                trial.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port")
 
 
 def until(what: str, condition: Callable[[], Any], patience: float = PATIENCE) -> Any:

@@ -4,8 +4,10 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -96,6 +98,19 @@ def test_a_taken_port_is_an_error_for_serve(home: Home) -> None:
         other.listen()
         with pytest.raises(processes.ServerError, match="taken by another program"):
             local_server.ensure(home, other.getsockname()[1])
+
+
+def test_a_port_that_a_dead_servers_callers_hold_for_a_moment_is_waited_for() -> None:
+    caller = socket.socket()
+    caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closed without the last minute
+    caller.bind(("127.0.0.1", 0))
+    port = caller.getsockname()[1]
+    caller.connect(("127.0.0.1", port))  # nobody listens: the line's two ends are one
+    assert caller.getpeername() == caller.getsockname()
+    with pytest.raises(processes.ServerError, match="taken by another program"):
+        local_server._required_port(port, 0.3)
+    threading.Timer(0.5, caller.close).start()
+    assert local_server._required_port(port, 20) == port
 
 
 def test_a_server_of_another_home_is_left_alone(home: Home, tmp_path: Path, pretender: Any) -> None:
