@@ -5,6 +5,7 @@ database's address, the server's, and the folder of checkpoints.
 """
 
 import os
+import random
 import pwd
 import shutil
 import signal
@@ -39,7 +40,7 @@ def programs() -> Path | None:
 
 def free_port() -> int:
     """A port below those that the system gives to callers: a server that is killed finds it free again."""
-    for port in range(20_000 + os.getpid() % 1000, 32_000):
+    for port in random.sample(range(20_000, 32_000), 100):
         with socket.socket() as trial:
             try:
                 trial.bind(("127.0.0.1", port))
