@@ -5,8 +5,8 @@ database's address, the server's, and the folder of checkpoints.
 """
 
 import os
-import random
 import pwd
+import random
 import shutil
 import signal
 import socket
