@@ -93,7 +93,9 @@ def test_malignancy_is_asked_of_lesions_and_says_so(data):
     table = table_binary.binary(data)
     asked = [row.cells[1].text for row in table.rows[:2]]
     assert asked == ["lesion or background?", "malignant or benign, given that it is a lesion?"]
-    assert "among the lesion classes alone" in table.notes[0]
+    assert "among the lesion classes alone" in table.notes[1]
+    own = replaced(data, binary_scores=data.frames["binary_scores"].filter(side="lesion"))
+    assert table_binary.binary(own).notes == table.notes[:1]  # own classes may know no malignancy
 
 
 def test_seeds_are_shown_where_there_are_several(data):

@@ -7,6 +7,13 @@ from lesionlens.reporting.table import Cell, Column, Table, TableRow, scored
 from lesionlens.reporting.wording import BACKBONES, DASH, STRATEGIES, count, plain
 
 SIDES = {"lesion": "lesion or background?", "malignant": "malignant or benign, given that it is a lesion?"}
+NOTES = {
+    "lesion": "Lesion or background: all patches; the probability of a lesion is the sum over the lesion classes. "
+    "Sensitivity is the share of lesions, specificity that of background, whose own side is the more probable one.",
+    "malignant": "Malignant or benign: lesion patches, each given that it is a lesion. The probability of malignant is "
+    "its share among the lesion classes alone: a lesion that the model takes for background still counts, by the side "
+    "it leans to. Sensitivity is that of malignant lesions, specificity that of benign ones.",
+}
 SCORES = {"auc": "AUC", "accuracy": "Accuracy", "sensitivity": "Sensitivity", "specificity": "Specificity"}
 
 
@@ -30,14 +37,8 @@ def binary(data: ReportData) -> Table:
                 cells.append(scored(row["value"], row["low"], row["high"]) if row else Cell(DASH))
             cells.append(Cell(count(max(row["n"] for row in found.values()))))
             body.append(TableRow(tuple(cells), series=model.series))
-    notes = (
-        "Lesion or background: all patches; the probability of a lesion is the sum over the lesion classes. Malignant "
-        "or benign: lesion patches, each given that it is a lesion. The probability of malignant is its share among "
-        "the lesion classes alone: a lesion that the model takes for background still counts, by the side it leans to. "
-        "Whether lesions are recognised as such is the first question.",
-        "Sensitivity is the share of lesions (second question: of malignant lesions) whose own side is the more "
-        "probable one; specificity is that of background (of benign lesions).",
-    )
+    asked = {row["side"] for row in rows(data, "binary_scores")}
+    notes = tuple(words for side, words in NOTES.items() if side in asked)
     return Table(
         "binary", "Two classes", "The questions a reader asks", columns, tuple(body), notes, query("binary", data)
     )
