@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from lesionlens.evaluation.auc import resampled_auc
 from lesionlens.evaluation.bootstrap import draw, interval, ratios, share_interval
+from lesionlens.evaluation.means import Mean, means
 
 
 def patients(count: int, per_patient: int) -> np.ndarray:
@@ -153,3 +154,17 @@ def test_intervals_of_ll_of_paired_differences_and_of_auc_cover_the_truth_too() 
         low, high = interval(np.column_stack([ratios(*scores(right, iou), clusters), areas]), 0.95, 120)
         covered += (low <= truth) & (truth <= high)
     assert (covered / studies >= 0.90).all() and (covered / studies <= 0.98).all(), covered / studies
+
+
+def test_only_shares_get_the_width_of_shares() -> None:
+    """An IoU that is the same for every lesion is no share of yes and no; an IoU of 0 for all of them may be."""
+    used = np.ones(12, dtype=np.bool_)
+    used[::2] = False
+    clusters = draw(patients(12, 1), 100, np.random.default_rng(0))
+    wanted = [Mean({}, np.where(used, value, np.nan), used) for value in (0.3, 0.0, 1.0)]
+    found = means(wanted, clusters, 0.95)
+    exact = binomtest(0, 6).proportion_ci(0.95).high
+    np.testing.assert_allclose(found.low, [0.3, 0, 1 - exact])
+    np.testing.assert_allclose(found.high, [0.3, exact, 1])
+    plain = means(wanted, clusters, 0.95, shares=False)
+    np.testing.assert_allclose([plain.low, plain.high], [[0.3, 0, 1]] * 2)

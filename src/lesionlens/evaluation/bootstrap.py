@@ -78,9 +78,9 @@ def interval(
 def share_interval(
     resampled: NDArray[np.float64], confidence: float, patients: NDArray[np.int64] | int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """As `interval`, for means of values in [0, 1].
+    """As `interval`, for shares: means of values that are 0 or 1.
 
-    A mean that is the same in every patient, 0 or 1 above all, does not vary with them, however few they are. Instead
+    A share that is the same in every patient, 0 or 1 above all, does not vary with them, however few they are. Instead
     of an interval without width it gets the exact binomial one of that share of as many patients (Clopper and Pearson
     1934, by quantiles of the beta distribution).
     """

@@ -41,8 +41,8 @@ class Means:
 
 
 def means(wanted: list[Mean], clusters: Clusters, confidence: float, shares: bool = True) -> Means:
-    """All means with their percentile intervals. Values outside `used` may be NaN; `shares`: the others are in [0, 1]
-    (`share_interval`)."""
+    """All means with their percentile intervals. Values outside `used` may be NaN; `shares`: where the others are all 0
+    or 1 their mean is a share (`share_interval`)."""
     samples = len(clusters.member)
     used = np.stack([mean.used for mean in wanted], axis=1) if wanted else np.zeros((samples, 0), dtype=np.bool_)
     values = np.stack([mean.values for mean in wanted], axis=1) if wanted else np.zeros((samples, 0))
@@ -51,7 +51,10 @@ def means(wanted: list[Mean], clusters: Clusters, confidence: float, shares: boo
     point = np.divide(values.sum(axis=0), count, out=np.full(len(wanted), np.nan), where=count > 0)
     resampled = ratios(values, used, clusters)
     patients = clusters.patients(used)
-    low, high = (share_interval if shares else interval)(resampled, confidence, patients)
+    low, high = interval(resampled, confidence, patients)
+    if shares:
+        yes_or_no = ((values == 0) | (values == 1)).all(axis=0)  # 0 where not used
+        low[yes_or_no], high[yes_or_no] = share_interval(resampled[:, yes_or_no], confidence, patients[yes_or_no])
     return Means([mean.key for mean in wanted], point, low, high, count, patients, resampled)
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from lesionlens.evaluation.bootstrap import draw, ratios, share_interval
+from lesionlens.evaluation.bootstrap import draw
+from lesionlens.evaluation.means import Mean, means
 from lesionlens.records import ReportData
 from lesionlens.reporting.axes import Scale, path, spread
 from lesionlens.reporting.figures import Chart, Dot, Line, Text
@@ -173,12 +174,11 @@ def _wrong(data: ReportData, samples: pl.DataFrame) -> str:
     """The record has no score of lesions whose class is wrong: theirs is resampled here, as evaluating does."""
     if samples.is_empty():
         return "no class is wrong"
-    iou, config = samples["iou"].to_numpy()[:, None], data.study.get("config")
+    iou, config = samples["iou"].to_numpy(), data.study.get("config")
     resamples, seed = lookup(config, "evaluation.resamples"), lookup(config, "seed")
     clusters = draw(samples["patient"].to_numpy(), resamples, np.random.default_rng(seed))
-    used = np.ones(iou.shape, dtype=np.bool_)
-    level = lookup(config, "evaluation.confidence")
-    low, high = share_interval(ratios(iou, used, clusters), level, clusters.patients(used))
-    known = not np.isnan(low[0])
-    said = spoken(float(iou.mean()), float(low[0]) if known else None, float(high[0]) if known else None)
+    wanted = [Mean({}, iou, np.ones(len(iou), dtype=np.bool_))]
+    found = means(wanted, clusters, lookup(config, "evaluation.confidence"))
+    low, high = (None if np.isnan(end[0]) else float(end[0]) for end in (found.low, found.high))
+    said = spoken(float(found.value[0]), low, high)
     return f"over the {count(samples.height)} whose class is wrong it is {said}"
