@@ -75,7 +75,9 @@ def test_what_cannot_be_told_apart_is_no_no(data):
     )
     alone = with_differences(data, **dict.fromkeys(BASELINES, (0.4, None, None)))
     assert "stays open" in answer(alone).verdict
-    assert "no difference from a baseline" in " ".join(answer(alone).sentences)
+    assert "are of one patient, so no difference from a baseline has an interval" in " ".join(answer(alone).sentences)
+    older = replaced(data, baseline_differences=data.frames["baseline_differences"].clear())
+    assert "evaluate the study again" in " ".join(answer(older).sentences)
 
 
 def test_an_untuned_threshold_is_not_a_missing_lesion(data):

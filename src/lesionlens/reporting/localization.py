@@ -16,6 +16,9 @@ NAMES = {
     "mean_mask": "the mean training mask",
     "random_weights": "random weights",
 }
+NO_LESION = "no lesion sample was classified correctly"
+ONE_PATIENT = "Its lesions are of one patient, so no difference from a baseline has an interval."
+NO_DIFFERENCE = "The record holds no difference from a baseline; evaluate the study again."
 VERDICTS = {"above": "above", "same": "not told apart", "below": "below", "none": "no difference"}
 
 
@@ -141,16 +144,15 @@ def sentence(data: ReportData, model: Model) -> str:
         why = "the validation part has no lesion to tune the threshold on" if untuned else NO_LESION
         return f"There is no localisation score: {why}."
     groups: dict[str, list[str]] = {}
-    for standing in standings(data, model):
+    placed = standings(data, model)
+    for standing in placed:
         text = f"{standing.name} ({number(standing.score.value)})"
         groups.setdefault(standing.verdict, []).append(text)
     words = {"above": "lies above", "same": "cannot be told apart from", "below": "lies below"}
     parts = [f"{words[key]} {_listed(groups[key])}" for key in words if key in groups]
-    return f"Lesion by lesion, it {'; it '.join(parts)}." if parts else NO_DIFFERENCE
-
-
-NO_LESION = "no lesion sample was classified correctly"
-NO_DIFFERENCE = "The record holds no difference from a baseline; evaluate the study again."
+    if parts:
+        return f"Lesion by lesion, it {'; it '.join(parts)}."
+    return ONE_PATIENT if any(standing.difference.value is not None for standing in placed) else NO_DIFFERENCE
 
 
 def _listed(names: list[str]) -> str:
