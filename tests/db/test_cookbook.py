@@ -31,7 +31,7 @@ def sibling(engine: Engine, filled: Any) -> int:
     """A second study of the same patches, with another seed."""
     with engine.begin() as connection:
         config = connection.scalar(select(tables.study.c.config).where(tables.study.c.id == filled.study)) | {"seed": 7}
-        return write.save_study(connection, "s" * 64, "sibling", config, "e" * 64, filled.patch_set, {})
+        return write.save_study(connection, "s" * 64, "sibling", config, "e" * 64, filled.sample_set, {})
 
 
 def everything(name: str) -> Select[Any]:
@@ -159,7 +159,7 @@ def test_views_and_tables_are_about_the_same_samples(engine: Engine, filled: Any
     """The sums of views over one study are those of their tables."""
     queries = {
         "class_probabilities": "SELECT 3 * count(*) FROM prediction", "map_scores": "SELECT count(*) FROM localization",
-        "patches": "SELECT count(*) FROM patch", "learning_curves": "SELECT count(*) FROM epoch",
+        "patches": "SELECT count(*) FROM sample", "learning_curves": "SELECT count(*) FROM epoch",
         "run_scores": "SELECT count(*) FROM run_score", "exclusions": "SELECT count(*) FROM exclusion",
     }  # fmt: skip
     with engine.connect() as connection:
@@ -167,8 +167,8 @@ def test_views_and_tables_are_about_the_same_samples(engine: Engine, filled: Any
             rows = select(func.count()).select_from(table(view)).where(column("study_id") == filled.study)
             assert connection.scalar(rows) == connection.scalar(text(query)), view
         sums: defaultdict[int, float] = defaultdict(float)
-        for row in connection.execute(text("SELECT run_id, patch_id, probability FROM class_probabilities")):
-            sums[hash((row.run_id, row.patch_id))] += row.probability
+        for row in connection.execute(text("SELECT run_id, sample_id, probability FROM class_probabilities")):
+            sums[hash((row.run_id, row.sample_id))] += row.probability
         assert list(sums.values()) == pytest.approx([1.0] * 12, abs=1e-6)
 
 

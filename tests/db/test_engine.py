@@ -15,7 +15,7 @@ from db.engine import database_url as url_in_use
 from db.engine import make_engine, parse
 from db.metadata import metadata
 from db.migrate import RecordError
-from lesionlens.home import home
+from lesionlens.settings import home
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -82,7 +82,7 @@ def test_a_command_that_cannot_reach_the_record_says_so_in_one_line(command: lis
     assert line.startswith("lesionlens: ") and said in line and "secret" not in line
 
 
-SUMS = text("SELECT (SELECT md5(string_agg(pixels::text, '' ORDER BY id)) FROM patch),"
+SUMS = text("SELECT (SELECT md5(string_agg(pixels::text, '' ORDER BY id)) FROM sample),"
             " (SELECT md5(string_agg(s::text, '' ORDER BY s::text)) FROM sample_results AS s),"
             " (SELECT md5(string_agg(r::text, '' ORDER BY id)) FROM run_score AS r)")  # fmt: skip
 
@@ -249,7 +249,7 @@ def test_a_person_with_the_readers_rights_uses_the_prompt(
     monkeypatch.setenv("LESIONLENS_DATABASE_URL", address.render_as_string(hide_password=False))
     done = psql("SELECT count(*) > 0 AS seen FROM sample_results;", "--csv")
     assert (done.returncode, done.stdout) == (0, "seen\nt\n"), done.stderr
-    for refused in ("SELECT * FROM patch;", "SELECT * FROM alembic_version;", "CREATE TABLE mine (n int);"):
+    for refused in ("SELECT * FROM sample;", "SELECT * FROM alembic_version;", "CREATE TABLE mine (n int);"):
         done = psql(refused)
         assert done.returncode != 0 and "permission denied" in done.stderr
 

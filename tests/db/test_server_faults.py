@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from db import embedded, tables
 from db.copy import copy_rows
 from db.engine import make_engine
-from lesionlens.home import home
+from lesionlens.settings import home
 
 COLUMNS = ("digest", "name", "kind", "root")
 COUNT = text("SELECT count(*) FROM dataset")

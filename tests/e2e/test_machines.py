@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from flows import local_server, processes
-from lesionlens.home import Home
+from lesionlens.settings import Home
 from tests.e2e.cluster import PASSWORD, Cluster, kill, programs, study, until
 
 pytestmark = [

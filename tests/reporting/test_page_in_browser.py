@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lesionlens.evaluation.maps import activation_maps
+from lesionlens.attribution.scaling import activation_maps
 from lesionlens.reporting.render import render
 from tests.reporting.conftest import watched
 
