@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from db.read_samples import PATCHES
 from psycopg import sql
 from sqlalchemy import Connection, Engine, Table, create_engine, insert, select, text
 
@@ -27,6 +26,7 @@ from benchmarks.interleaved import interleaved, ratios, spread
 from db import embedded, migrate, read, tables, write
 from db.copy import driver, type_name
 from db.frames import frame
+from db.read_samples import PATCHES
 from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, HyperSet, StudyConfig
 from lesionlens.records import Box, DatasetIndex, Evaluation, Image, Label, Lesion, Patch, Split, Statistics
 

@@ -36,13 +36,13 @@ BEGIN
     THEN
         RAISE check_violation USING
             MESSAGE = format('patch %s leaves image %s of %s x %s', NEW.key, whole.key, whole.width, whole.height),
-            TABLE = 'patch', CONSTRAINT = 'patch_inside_image';
+            TABLE = 'sample', CONSTRAINT = 'patch_inside_image';
     END IF;
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION patch_inside_image() IS 'Refuses a patch whose window or lesion box leaves its image';
 CREATE TRIGGER patch_inside_image
-AFTER INSERT OR UPDATE OF image_id, window_x1, window_y1, lesion_x1, lesion_y1 ON patch
+AFTER INSERT OR UPDATE OF image_id, window_x1, window_y1, lesion_x1, lesion_y1 ON sample
 FOR EACH ROW EXECUTE FUNCTION patch_inside_image();
 
 CREATE FUNCTION image_holds_patches() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -95,7 +95,7 @@ def downgrade() -> None:
         op.execute((BEFORE / f"{view}.sql").read_text().replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1))
     for view in reversed(VIEWS):
         op.execute(f"DROP VIEW {view}")
-    op.execute("DROP TRIGGER patch_inside_image ON patch; DROP FUNCTION patch_inside_image()")
+    op.execute("DROP TRIGGER patch_inside_image ON sample; DROP FUNCTION patch_inside_image()")
     op.execute("DROP TRIGGER image_holds_patches ON image; DROP FUNCTION image_holds_patches()")
     for name, comment in OVERVIEW.items():
         op.add_column("overview", sa.Column(name, sa.Integer(), nullable=True, comment=comment))

@@ -221,7 +221,7 @@ def test_chance_is_the_mean_over_neighbours_of_other_patients(tiny_patches: Call
 def more_of_the_same(patches: SampleArrays, rows: Sequence[int]) -> SampleArrays:
     """The patches, and those at `rows` twice more: of the same patients, under new ids."""
     at = np.concatenate([np.arange(len(patches.ids)), rows, rows]).astype(np.int64)
-    names = ("pixels", "masks", "labels", "parts", "patients", "has_mask")
+    names = ("pixels", "masks", "labels", "splits", "patients", "has_mask")
     return replace(patches, ids=np.arange(len(at)), **{name: getattr(patches, name)[at] for name in names})
 
 
