@@ -13,7 +13,7 @@ from lesionlens import __version__
 from lesionlens.home import home
 from lesionlens.identity import digest
 from lesionlens.reporting.compare import render_comparison as compare
-from lesionlens.reporting.render import render
+from lesionlens.reporting.page import render
 from tasks.recorded import recorded
 
 

@@ -16,7 +16,7 @@ SCIENCE = (
     "lesionlens.training.fit",
     "lesionlens.training.predict",
     "lesionlens.evaluation.evaluate",
-    "lesionlens.reporting.render",
+    "lesionlens.reporting.page",
     "lesionlens.presets",
 )
 RECORD = ("db.engine", "db.migrate", "db.read", "db.write", "db.lease", "db.embedded")
