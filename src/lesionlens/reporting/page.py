@@ -74,10 +74,14 @@ def render(data: ReportData, values: dict[str, Any] | None = None) -> Rendered:
 
 def written(template: str, script: str, shown: dict[str, Any]) -> Rendered:
     """A page from its template and script, and the files beside it."""
+    folders = [TEMPLATES / kind for kind in ("html", "css", "js")]
     environment = Environment(
-        loader=FileSystemLoader([TEMPLATES / kind for kind in ("html", "css", "js")]), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=FileSystemLoader(folders),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
+    )
     code = environment.get_template(script).render()
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     page = environment.get_template(template)
