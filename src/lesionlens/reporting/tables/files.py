@@ -9,8 +9,8 @@ from typing import Any
 from jinja2 import Environment
 
 from lesionlens.reporting.figures import Chart
-from lesionlens.reporting.table import Cell, Column, Table
-from lesionlens.reporting.wording import DASH, MINUS
+from lesionlens.reporting.formatting import DASH, MINUS
+from lesionlens.reporting.tables.spec import Cell, Column, Table
 
 LATEX = ("table-1", "table-2", "table-3", "table-4")
 SERIES = 8

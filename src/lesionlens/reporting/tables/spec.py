@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lesionlens.reporting.wording import DASH, interval, number
+from lesionlens.reporting.formatting import DASH, interval, number
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,31 +12,28 @@ from matplotlib import colormaps
 
 from lesionlens import __version__
 from lesionlens.records import ReportData
-from lesionlens.reporting import (
-    figures_classification,
-    figures_evidence,
-    figures_localization,
-    provenance,
-    table_binary,
-    table_classes,
-    table_data,
-    table_evidence,
-    table_localization,
-    table_populations,
-    table_selection,
-    tables,
-)
-from lesionlens.reporting.answer import answer, ranked, subtitle
-from lesionlens.reporting.comparisons import comparisons
-from lesionlens.reporting.contact_sheet import contact_sheet
-from lesionlens.reporting.examples import examples
-from lesionlens.reporting.exports import exports
+from lesionlens.reporting import figures_classification, figures_evidence, figures_localization
+from lesionlens.reporting.data import confidence, evaluated, shown
 from lesionlens.reporting.figures_training import learning_curves
-from lesionlens.reporting.gallery import gallery
-from lesionlens.reporting.models import confidence, evaluated, shown
-from lesionlens.reporting.published import published
+from lesionlens.reporting.gallery import examples, gallery
 from lesionlens.reporting.queries import query
-from lesionlens.reporting.tables import same_classes
+from lesionlens.reporting.tables import (
+    binary,
+    classes,
+    evidence,
+    localization,
+    populations,
+    provenance,
+    selection,
+    study,
+)
+from lesionlens.reporting.tables import data as data_tables
+from lesionlens.reporting.tables.comparisons import comparisons
+from lesionlens.reporting.tables.files import exports
+from lesionlens.reporting.tables.published import published
+from lesionlens.reporting.tables.study import same_classes
+from lesionlens.reporting.thumbnails import contact_sheet
+from lesionlens.reporting.verdict import answer, ranked, subtitle
 from lesionlens.reporting.warnings import warnings
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
@@ -77,10 +74,14 @@ def render(data: ReportData, values: dict[str, Any] | None = None) -> Rendered:
 
 def written(template: str, script: str, shown: dict[str, Any]) -> Rendered:
     """A page from its template and script, and the files beside it."""
+    folders = [TEMPLATES / kind for kind in ("html", "css", "js")]
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=FileSystemLoader(folders),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
+    )
     code = environment.get_template(script).render()
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     page = environment.get_template(template)
@@ -108,35 +109,35 @@ def context(data: ReportData, values: dict[str, Any] | None) -> dict[str, Any]:
         "thresholds": figures_localization.threshold_curves(data),
         "learning": learning_curves(data),
         "confidence_iou": figures_localization.confidence_iou(data),
-        "table_1": table_data.table_1(data, known),
-        "table_2": tables.table_2(data, known),
-        "table_3": tables.table_3(data, known),
-        "class_reports": table_classes.class_reports(data),
-        "confusion": table_classes.confusion(data),
-        "table_4": table_localization.table_4(data, known),
-        "baselines": table_localization.baselines(data),
-        "groups": table_localization.groups(data),
-        "populations": table_populations.populations(data),
-        "selection": table_selection.selection(data),
-        "variants": table_localization.variants(data),
-        "other_scores": table_localization.other_scores(data),
+        "table_1": data_tables.table_1(data, known),
+        "table_2": study.table_2(data, known),
+        "table_3": study.table_3(data, known),
+        "class_reports": classes.class_reports(data),
+        "confusion": classes.confusion(data),
+        "table_4": localization.table_4(data, known),
+        "baselines": localization.baselines(data),
+        "groups": localization.groups(data),
+        "populations": populations.populations(data),
+        "selection": selection.selection(data),
+        "variants": localization.variants(data),
+        "other_scores": localization.other_scores(data),
         "comparisons": comparisons(data),
         "roc": figures_classification.roc_curves(data),
         "reliability": figures_classification.reliability(data),
-        "binary": table_binary.binary(data),
-        "seeds": table_binary.spread_over_seeds(data),
-        "quadrants": table_evidence.quadrants(data),
-        "erase": table_evidence.erase(data),
+        "binary": binary.binary(data),
+        "seeds": binary.spread_over_seeds(data),
+        "quadrants": evidence.quadrants(data),
+        "erase": evidence.erase(data),
         "occlusion_chart": figures_evidence.occlusion_chart(data),
         "randomisation": figures_evidence.randomisation(data),
-        "shortcuts": table_evidence.shortcuts(data),
-        "subgroups": table_evidence.subgroups(data),
+        "shortcuts": evidence.shortcuts(data),
+        "subgroups": evidence.subgroups(data),
         "fractions": figures_evidence.by_mask_fraction(data),
-        "exclusions": table_data.exclusions(data),
+        "exclusions": data_tables.exclusions(data),
         "contact_sheet": contact_sheet(data),
-        "leaks": table_data.leaks(data),
-        "exclusion_list": table_data.exclusion_list(data),
-        "normalisation": table_data.normalisation(data),
+        "leaks": data_tables.leaks(data),
+        "exclusion_list": data_tables.exclusion_list(data),
+        "normalisation": data_tables.normalisation(data),
         "runs": provenance.run_table(data),
         "facts": provenance.facts(data),
         "configuration": provenance.configuration(data),
@@ -146,7 +147,7 @@ def context(data: ReportData, values: dict[str, Any] | None) -> dict[str, Any]:
         "sql_confusion": query("confusion", data),
         "sql_classes": query("classes", data),
         "gallery": gallery(data, shown(data)) | {"heat": heat(), "examples": examples(data, shown(data))},
-        "quadrant_words": table_evidence.QUADRANTS,
+        "quadrant_words": evidence.QUADRANTS,
         "best_run": next((model.run_id for model in ranked(data)), None),
     }
 

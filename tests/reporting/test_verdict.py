@@ -6,8 +6,7 @@ import polars as pl
 import pytest
 
 from lesionlens.presets import demo
-from lesionlens.reporting.answer import answer
-from lesionlens.reporting.localization import BASELINES, Difference
+from lesionlens.reporting.verdict import BASELINES, Difference, answer
 from lesionlens.reporting.warnings import warnings
 
 

@@ -1,11 +1,11 @@
 """Did the lesion matter? Quadrants, erase test, shortcut audit and subgroups as tables."""
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.localization import BASELINES, headline
-from lesionlens.reporting.models import Model, Row, confidence, frame, rows, shown
+from lesionlens.reporting.data import Model, Row, confidence, frame, rows, shown
+from lesionlens.reporting.formatting import DASH, METHODS, count, interval, number, plain
 from lesionlens.reporting.queries import query
-from lesionlens.reporting.table import Cell, Column, Table, TableRow, scored
-from lesionlens.reporting.wording import DASH, METHODS, count, interval, number, plain
+from lesionlens.reporting.tables.spec import Cell, Column, Table, TableRow, scored
+from lesionlens.reporting.verdict import BASELINES, headline
 
 FEATURES = {
     "majority": "nothing (always the most frequent class)",

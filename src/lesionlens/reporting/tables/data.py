@@ -3,12 +3,12 @@
 import polars as pl
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.models import frame, lookup
-from lesionlens.reporting.published import Published
+from lesionlens.reporting.data import frame, lookup
+from lesionlens.reporting.formatting import MINUS, NORMALISATIONS, PARTS, UNITS, count, plain
 from lesionlens.reporting.queries import query
-from lesionlens.reporting.table import Cell, Column, Table, TableRow, plain_number
-from lesionlens.reporting.tables import same_classes
-from lesionlens.reporting.wording import MINUS, NORMALISATIONS, PARTS, UNITS, count, plain
+from lesionlens.reporting.tables.published import Published
+from lesionlens.reporting.tables.spec import Cell, Column, Table, TableRow, plain_number
+from lesionlens.reporting.tables.study import same_classes
 
 BY_RULE = {
     "no_target_class": "belongs to no target class (benign without callback)",

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from lesionlens.config import Backbone, EvaluationConfig, Method, Normalise, Policy
-from lesionlens.reporting import wording
-from lesionlens.reporting.wording import counted, duration, interval, joined, number, p_value, plain
+from lesionlens.reporting import formatting
+from lesionlens.reporting.formatting import counted, duration, interval, joined, number, p_value, plain
 
 
 @pytest.mark.parametrize(
@@ -42,16 +42,16 @@ def test_words():
 @pytest.mark.parametrize(
     ("codes", "terms"),
     [
-        (Backbone.__args__, wording.BACKBONES),
-        (Method.__args__, wording.METHODS),
-        (Policy.__args__, wording.POLICIES),
-        (Normalise.__args__, wording.NORMALISATIONS),
+        (Backbone.__args__, formatting.BACKBONES),
+        (Method.__args__, formatting.METHODS),
+        (Policy.__args__, formatting.POLICIES),
+        (Normalise.__args__, formatting.NORMALISATIONS),
     ],
 )
 def test_every_choice_has_a_term(codes, terms):
     assert set(codes) <= set(terms)
-    assert EvaluationConfig().policy in wording.POLICIES
+    assert EvaluationConfig().policy in formatting.POLICIES
 
 
 def test_unknown_code_is_shown_without_underscores():
-    assert plain("new_thing", wording.METHODS) == "new thing"
+    assert plain("new_thing", formatting.METHODS) == "new thing"

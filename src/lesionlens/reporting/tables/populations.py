@@ -1,10 +1,10 @@
 """The localisation score over other sets of lesions: all of them, and those that every model classifies correctly."""
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.models import Row, confidence, rows, shown
+from lesionlens.reporting.data import Row, confidence, rows, shown
+from lesionlens.reporting.formatting import DASH, count, interval, number
 from lesionlens.reporting.queries import query
-from lesionlens.reporting.table import Cell, Column, Table, TableRow
-from lesionlens.reporting.wording import DASH, count, interval, number
+from lesionlens.reporting.tables.spec import Cell, Column, Table, TableRow
 
 POPULATIONS = {
     "correct_lesions": "its own correct ones",

@@ -11,9 +11,9 @@ import polars as pl
 import pytest
 
 from lesionlens.reporting.compare import render_comparison
-from lesionlens.reporting.models import FRAMES
-from lesionlens.reporting.render import context, render
-from lesionlens.reporting.table import Table
+from lesionlens.reporting.data import FRAMES
+from lesionlens.reporting.page import context, render
+from lesionlens.reporting.tables.spec import Table
 
 HOSTILE = "\"'><script>alert(1)</script></script><img src=x onerror=alert(2)>&amp;{{ 7*7 }}"
 

@@ -1,13 +1,8 @@
 """Table IV, the localisation score beside its baselines, and calcification and mass apart."""
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.localization import BASELINES, VERDICTS, Standing, by_group, headline, score, standings
-from lesionlens.reporting.models import Model, Row, confidence, rows, shown
-from lesionlens.reporting.published import Published
-from lesionlens.reporting.queries import query
-from lesionlens.reporting.table import Cell, Column, Table, TableRow, difference, plain_number, scored
-from lesionlens.reporting.tables import exact, same_classes, unmatched, without_published
-from lesionlens.reporting.wording import (
+from lesionlens.reporting.data import Model, Row, confidence, rows, shown
+from lesionlens.reporting.formatting import (
     BACKBONES,
     DASH,
     METHODS,
@@ -19,6 +14,11 @@ from lesionlens.reporting.wording import (
     number,
     plain,
 )
+from lesionlens.reporting.queries import query
+from lesionlens.reporting.tables.published import Published
+from lesionlens.reporting.tables.spec import Cell, Column, Table, TableRow, difference, plain_number, scored
+from lesionlens.reporting.tables.study import exact, same_classes, unmatched, without_published
+from lesionlens.reporting.verdict import BASELINES, VERDICTS, Standing, by_group, headline, score, standings
 
 CBIS = ("cbis_kaggle", "cbis_dicom")
 MARKS = {"above": "good", "same": "open", "below": "bad", "none": ""}

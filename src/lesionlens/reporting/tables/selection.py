@@ -1,10 +1,10 @@
 """Which run stands for its model: chosen by validation loss among the hyper-parameter sets that were tried."""
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.models import confidence, evaluated, rows
+from lesionlens.reporting.data import confidence, evaluated, rows
+from lesionlens.reporting.formatting import BACKBONES, STRATEGIES, count, plain
 from lesionlens.reporting.queries import query
-from lesionlens.reporting.table import Cell, Column, Table, TableRow, plain_number, scored
-from lesionlens.reporting.wording import BACKBONES, STRATEGIES, count, plain
+from lesionlens.reporting.tables.spec import Cell, Column, Table, TableRow, plain_number, scored
 
 
 def selection(data: ReportData) -> Table:

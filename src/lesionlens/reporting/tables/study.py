@@ -3,10 +3,18 @@
 from dataclasses import replace
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.models import Model, Row, confidence, frame, rows, shown
-from lesionlens.reporting.published import Published
+from lesionlens.reporting.data import Model, Row, confidence, frame, rows, shown
+from lesionlens.reporting.formatting import (
+    BACKBONES,
+    DASH,
+    STRATEGIES,
+    STRATEGY_NUMBERS,
+    count,
+    plain,
+)
 from lesionlens.reporting.queries import query
-from lesionlens.reporting.table import (
+from lesionlens.reporting.tables.published import Published
+from lesionlens.reporting.tables.spec import (
     Cell,
     Column,
     Table,
@@ -15,14 +23,6 @@ from lesionlens.reporting.table import (
     difference,
     plain_number,
     scored,
-)
-from lesionlens.reporting.wording import (
-    BACKBONES,
-    DASH,
-    STRATEGIES,
-    STRATEGY_NUMBERS,
-    count,
-    plain,
 )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from lesionlens.reporting.models import Model
+from lesionlens.reporting.data import Model
 
 
 @dataclass(frozen=True, slots=True)

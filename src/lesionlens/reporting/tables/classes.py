@@ -1,9 +1,9 @@
 """What is taken for what: confusion matrices and classification reports, one per model."""
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.models import Model, Row, confidence, frame, rows, shown
-from lesionlens.reporting.table import Cell, Column, Table, TableRow, class_words, scored
-from lesionlens.reporting.wording import count, interval, number
+from lesionlens.reporting.data import Model, Row, confidence, frame, rows, shown
+from lesionlens.reporting.formatting import count, interval, number
+from lesionlens.reporting.tables.spec import Cell, Column, Table, TableRow, class_words, scored
 
 
 def confusion(data: ReportData) -> tuple[tuple[Model, Table], ...]:

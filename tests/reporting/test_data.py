@@ -5,8 +5,8 @@ import dataclasses
 import polars as pl
 import pytest
 
-from lesionlens.reporting.comparisons import comparisons
-from lesionlens.reporting.models import models, shown
+from lesionlens.reporting.data import models, shown
+from lesionlens.reporting.tables.comparisons import comparisons
 from lesionlens.reporting.warnings import warnings
 
 

@@ -1,10 +1,10 @@
 """The same predictions as two-class questions: lesion or background, malignant or benign."""
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.models import confidence, rows, shown
+from lesionlens.reporting.data import confidence, rows, shown
+from lesionlens.reporting.formatting import BACKBONES, DASH, STRATEGIES, count, plain
 from lesionlens.reporting.queries import query
-from lesionlens.reporting.table import Cell, Column, Table, TableRow, scored
-from lesionlens.reporting.wording import BACKBONES, DASH, STRATEGIES, count, plain
+from lesionlens.reporting.tables.spec import Cell, Column, Table, TableRow, scored
 
 SIDES = {"lesion": "lesion or background?", "malignant": "malignant or benign, given that it is a lesion?"}
 NOTES = {

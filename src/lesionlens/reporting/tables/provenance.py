@@ -3,10 +3,8 @@
 import json
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.models import Row, frame, lookup, models, rows
-from lesionlens.reporting.queries import query
-from lesionlens.reporting.table import Cell, Column, Table, TableRow
-from lesionlens.reporting.wording import (
+from lesionlens.reporting.data import Row, frame, lookup, models, rows
+from lesionlens.reporting.formatting import (
     NORMALISATIONS,
     POLICIES,
     SPLITS,
@@ -15,6 +13,8 @@ from lesionlens.reporting.wording import (
     duration,
     plain,
 )
+from lesionlens.reporting.queries import query
+from lesionlens.reporting.tables.spec import Cell, Column, Table, TableRow
 
 
 def run_table(data: ReportData) -> Table:

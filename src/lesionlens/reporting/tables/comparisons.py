@@ -1,10 +1,10 @@
 """Paired differences between models on the same samples, corrected for their number."""
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.models import confidence, frame, rows, shown
+from lesionlens.reporting.data import confidence, frame, rows, shown
+from lesionlens.reporting.formatting import count, interval, number, p_value, plain
 from lesionlens.reporting.queries import query
-from lesionlens.reporting.table import Cell, Column, Table, TableRow
-from lesionlens.reporting.wording import count, interval, number, p_value, plain
+from lesionlens.reporting.tables.spec import Cell, Column, Table, TableRow
 
 SCORES = {
     "accuracy": "accuracy",

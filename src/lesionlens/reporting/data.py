@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.wording import BACKBONES, STRATEGIES, plain
+from lesionlens.reporting.formatting import BACKBONES, STRATEGIES, plain
 
 Row = dict[str, Any]
 
