@@ -27,7 +27,7 @@ def plain(url: str) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file run in one process, so that its fixtures are made once, unless they name a group of their own."""
+    """Tests of one file run in one process, so that its fixtures are made once, unless they name their own group."""
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
