@@ -20,7 +20,7 @@ from lesionlens.phantom.dataset import write_phantom
 from lesionlens.records import DatasetIndex, Exclusion, Sample, Split
 from lesionlens.samples.normalise import GreyStatistics
 from lesionlens.samples.sample_set import build_samples
-from lesionlens.samples.splits import Shared, check_splits, official_overlap
+from lesionlens.samples.splits import SplitOverlap, check_splits, official_overlap
 from lesionlens.settings import home
 from tasks.progress import stage
 from tasks.recorded import recorded
@@ -80,7 +80,7 @@ def _tell_overlap(index: DatasetIndex, config: StudyConfig) -> None:
 
 def _cut(engine: Engine, writer: write.SampleWriter, index: DatasetIndex, root: Path, config: StudyConfig) -> None:
     """Patches into the record batch by batch, so that memory and transactions stay small however large the set."""
-    shared, grey = Shared(index.images), GreyStatistics()
+    overlap, grey = SplitOverlap(index.images), GreyStatistics()
     counts: Counter[tuple[Split, str]] = Counter()
     notes = 0
     with stage("cut patches", unit="images") as advance:
@@ -90,13 +90,13 @@ def _cut(engine: Engine, writer: write.SampleWriter, index: DatasetIndex, root: 
                 notes += isinstance(item, Exclusion)
                 if isinstance(item, Sample):
                     counts[item.split, item.label] += 1
-                    shared.add(item)
+                    overlap.add(item)
                     grey.add(item)
             with engine.begin() as connection:
                 writer.add(connection, batch)
     check_splits(counts)
     with engine.begin() as connection:
-        writer.close(connection, shared.checks(), grey.rows())
+        writer.close(connection, overlap.checks(), grey.rows())
     get_run_logger().info("%d patches cut, %d lesions left out or noted, each with a reason", counts.total(), notes)
 
 
