@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from lesionlens.evaluate import evaluate
 from sqlalchemy import (
     Connection,
     Engine,
@@ -39,7 +40,6 @@ from sqlalchemy import (
 from benchmarks.record import Setting, prepare
 from db import embedded, migrate, read, tables, write
 from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, StudyConfig
-from lesionlens.evaluation.evaluate import evaluate
 from lesionlens.records import Checkpoint, EpochResult
 from lesionlens.reporting.render import render
 from lesionlens.training.fit import first_model
@@ -48,7 +48,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "record.md"
 EPOCHS = 45
 GRID = 7
 OF_EVALUATION = (
-    tables.prediction, tables.explanation, tables.localization, tables.class_score, tables.run_score,
+    tables.prediction, tables.activation_map, tables.localization, tables.class_score, tables.run_score,
     tables.confusion_interval, tables.baseline_difference, tables.subgroup_score, tables.iou_curve, tables.quadrant,
     tables.reliability, tables.occlusion, tables.randomisation,
 )  # fmt: skip

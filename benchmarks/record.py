@@ -19,21 +19,21 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from db.copy import driver, type_name
+from db.frames import frame
+from db.read_samples import PATCHES
 from psycopg import sql
 from sqlalchemy import Connection, Engine, Table, create_engine, insert, select, text
 
 from benchmarks.interleaved import interleaved, ratios, spread
 from db import embedded, migrate, read, tables, write
-from db.copy import driver, type_name
-from db.frames import frame
-from db.read_samples import PATCHES
 from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, HyperSet, StudyConfig
-from lesionlens.records import Box, DatasetIndex, Evaluation, Image, Label, Lesion, Part, Patch, Statistics
+from lesionlens.records import Box, DatasetIndex, Evaluation, Image, Label, Lesion, Patch, Statistics
 
 LABELS = tuple(Label(code, code, "mass" if n else "background", n, n > 0) for n, code in enumerate("BCDEF"))
 POLICIES = ("fixed", "otsu", "validation", "area")
 BASELINES = ("whole_patch", "centred_disc", "mean_mask")
-WRITTEN = (tables.prediction, tables.explanation, tables.localization)
+WRITTEN = (tables.prediction, tables.activation_map, tables.localization)
 GOAL = 1.5
 SAMPLES = "SELECT * FROM sample_results WHERE run_id = %(run_id)s ORDER BY sample_id"
 
@@ -75,7 +75,7 @@ def prepare(engine: Engine, train: int, test: int, size: int) -> Setting:
         )
         study = write.save_study(connection, "s", "s", config.model_dump(mode="json"), "e", sample_set, {})
         run = write.save_run(connection, study, "r", sample_set, config.grid.runs()[0], config.training)
-        query = select(tables.patch.c.id).where(tables.patch.c.part == "test").order_by(tables.patch.c.id)
+        query = select(tables.sample.c.id).where(tables.sample.c.split == "test").order_by(tables.sample.c.id)
         tests = tuple(connection.scalars(query))
     return Setting(engine, sample_set, run, tests)
 

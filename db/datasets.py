@@ -6,6 +6,7 @@ from typing import Any, LiteralString
 
 import numpy as np
 import polars as pl
+from lesionlens.samples.normalise import pack_mask, pack_pixels, unpack_mask, unpack_pixels
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 from psycopg import sql
@@ -27,7 +28,6 @@ from db.tables.data import (
     sample_set,
     split_check,
 )
-from lesionlens.data.stored import pack_mask, pack_pixels, unpack_mask, unpack_pixels
 from lesionlens.records import (
     DatasetIndex,
     Exclusion,
@@ -182,7 +182,7 @@ class SampleWriter:
         window, box, fraction = patch.window, patch.lesion_box, patch.mask_fraction
         return (
             self.sample_set_id, patch.key, self.labels[patch.label], self.images[patch.image_key],
-            _id(self.lesions, patch.lesion_key), patch.part, window.x0, window.y0, window.x1, window.y1,
+            _id(self.lesions, patch.lesion_key), patch.split, window.x0, window.y0, window.x1, window.y1,
             *((box.x0, box.y0, box.x1, box.y1) if box else (None,) * 4),
             None if fraction is None else finite("sample.mask_fraction", fraction), pack_pixels(patch.pixels),
             None if patch.mask is None else pack_mask(patch.mask),
@@ -245,7 +245,7 @@ def load_samples(connection: Connection, sample_set_id: int) -> SampleArrays:
         pixels=pixels,
         masks=masks,
         labels=np.array(columns[1], dtype=np.int64),
-        parts=np.array(columns[2], dtype=np.str_),
+        splits=np.array(columns[2], dtype=np.str_),
         patients=np.array(columns[3], dtype=np.str_),
         has_mask=np.array(columns[4], dtype=np.bool_),
         groups=tuple(group for _, group in labels),

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from lesionlens.frames import FRAMES
 from sqlalchemy import Connection
 
 from db import datasets, evaluations, studies
 from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, HyperSet, StudyConfig, TrainingConfig
-from lesionlens.frames import FRAMES
 from lesionlens.identity import digest
 from lesionlens.records import (
     PARTS,
@@ -244,7 +244,7 @@ def make_evaluation(ids: list[int], labels: list[int], wrong: int = 0, iou: floa
 
 def evaluate_run(connection: Connection, run_id: int, wrong: int = 0, iou: float = 0.5) -> int:
     run = studies.run_row(connection, run_id)
-    test = datasets.load_samples(connection, run.sample_set_id).part("test")
+    test = datasets.load_samples(connection, run.sample_set_id).split("test")
     result = make_evaluation(test.ids.tolist(), test.labels.tolist(), wrong, iou)
     return evaluations.save_evaluation(connection, run_id, IDENTITY, EvaluationConfig(), 1.5, result)
 

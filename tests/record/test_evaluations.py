@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from lesionlens.frames import FRAMES
 from sklearn.metrics import confusion_matrix, roc_curve
 from sqlalchemy import Connection, delete
 
@@ -13,7 +14,6 @@ from db.bulk import frame
 from db.reports import VIEWS, report_data
 from db.tables.scores import confusion_interval, study_score
 from lesionlens.config import EvaluationConfig
-from lesionlens.frames import FRAMES
 from lesionlens.records import Evaluation
 from tests.record.makers import Filled, make_evaluation
 
@@ -33,7 +33,7 @@ def test_every_frame_has_its_table() -> None:
 @pytest.fixture
 def good(connection: Connection, filled: Filled) -> Evaluation:
     """An evaluation of the filled record's samples."""
-    test = datasets.load_samples(connection, filled.sample_set).part("test")
+    test = datasets.load_samples(connection, filled.sample_set).split("test")
     return make_evaluation(test.ids.tolist(), test.labels.tolist())
 
 
