@@ -41,7 +41,7 @@ from benchmarks.record import Setting, prepare
 from db import embedded, migrate, read, tables, write
 from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, StudyConfig
 from lesionlens.records import Checkpoint, EpochResult
-from lesionlens.reporting.render import render
+from lesionlens.reporting.page import render
 from lesionlens.training.fit import first_model
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "record.md"

@@ -80,7 +80,7 @@ def prepare(engine: Engine, train: int, test: int, size: int) -> Setting:
     return Setting(engine, sample_set, run, tests)
 
 
-def _part(share: float) -> Part:
+def _part(share: float) -> Split:
     return "train" if share < 0.85 else "validation" if share < 1 else "test"
 
 

@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from lesionlens.config import RunConfig, StoppingConfig, TrainingConfig
-from lesionlens.training.backbones import UNITS, Classifier
+from lesionlens.models.backbones import UNITS, Classifier
 from lesionlens.training.epochs import batches
 from lesionlens.training.inputs import Inputs
 from lesionlens.training.strategies import PHASES, Phase, parameter_groups, rule_of

@@ -16,10 +16,10 @@ from db.engine import make_engine
 from flows import server
 from flows.processes import ServerError
 from lesionlens.config import StudyConfig
-from lesionlens.data.readers import recognised
-from lesionlens.home import home
+from lesionlens.datasets.registry import recognised
+from lesionlens.errors import TrainingError
 from lesionlens.presets import PRESETS, preset
-from lesionlens.training.errors import TrainingError
+from lesionlens.settings import home
 
 
 def main(arguments: list[str] | None = None) -> int:

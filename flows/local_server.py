@@ -22,7 +22,7 @@ import psutil
 
 from flows import automations, processes
 from flows.processes import ServerError
-from lesionlens.home import Home
+from lesionlens.settings import Home
 
 ROOT = Path(__file__).resolve().parents[1]
 """Folder that holds prefect.yaml; deployed flows run in it."""

@@ -18,7 +18,7 @@ from flows import local_server, processes
 from flows.automations import HEARTBEAT_SECONDS
 from flows.local_server import running_server
 from flows.processes import ServerError
-from lesionlens.home import Home
+from lesionlens.settings import Home
 
 __all__ = ["running_server", "serve", "stop", "work"]
 

@@ -9,7 +9,7 @@ from flows.prepare import prepare
 from flows.report import report
 from flows.train import train
 from lesionlens.config import StudyConfig
-from lesionlens.training.errors import TrainingError
+from lesionlens.errors import TrainingError
 from tasks.cancellation import confirm
 from tasks.publish import publish_results
 from tasks.study import failed_runs

@@ -12,18 +12,17 @@ from prefect.settings import get_current_settings
 from db import read
 from db.engine import make_engine
 from lesionlens.records import ReportData
-from lesionlens.reporting.answer import answer
 from lesionlens.reporting.compare import told
-from lesionlens.reporting.localization import headline, score
-from lesionlens.reporting.models import models, rows
-from lesionlens.reporting.table import Cell, Column
-from lesionlens.reporting.wording import duration, number, plain, spoken
+from lesionlens.reporting.data import models, rows
+from lesionlens.reporting.formatting import duration, number, plain, spoken
+from lesionlens.reporting.tables.spec import Cell, Column
+from lesionlens.reporting.verdict import answer, headline, score
 from tasks.recorded import recorded
 
 Lines = list[dict[str, Any]]
 PATCHES = ("table_1_patches", "exclusion_reasons")
 TRAINING = ("runs", "selected_runs", "epochs")
-ANSWER = ("labels", "table_1_patches", "runs", "selected_runs", "run_scores", "comparison", "erase_test",
+ANSWER = ("labels", "table_1_patches", "runs", "selected_runs", "run_scores", "comparison", "occlusion_test",
           "table_2_accuracy", "table_4_localization", "baseline_differences", "localization_scores")  # fmt: skip
 QUESTION = "Does the classifier look at the lesion?"
 

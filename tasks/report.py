@@ -10,10 +10,10 @@ from db import read, write
 from db.engine import make_engine
 from db.lease import lease
 from lesionlens import __version__
-from lesionlens.home import home
 from lesionlens.identity import digest
 from lesionlens.reporting.compare import render_comparison as compare
-from lesionlens.reporting.render import render
+from lesionlens.reporting.page import render
+from lesionlens.settings import home
 from tasks.recorded import recorded
 
 

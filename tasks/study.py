@@ -11,7 +11,7 @@ from db import read
 from db.engine import make_engine
 from db.lease import held
 from lesionlens.config import StudyConfig
-from lesionlens.evaluation.revision import evaluation_digest
+from lesionlens.evaluate import evaluation_digest
 from tasks import evaluate, train
 from tasks.recorded import passing, recorded
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flows import output
-from lesionlens.data.csv_table import read_table
+from lesionlens.datasets.csv_table import read_table
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = """

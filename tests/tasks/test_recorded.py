@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from db.lease import LeaseLostError
-from lesionlens.training.errors import CheckpointError, DivergedError, WeightsMissingError
+from lesionlens.errors import CheckpointError, DivergedError, WeightsMissingError
 from tasks.recorded import _try_again, passing, recorded
 from tasks.train import train_run
 

@@ -5,16 +5,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.answer import answer, subtitle
+from lesionlens.reporting.data import Model, evaluated, frame, lookup, rows, shown
 from lesionlens.reporting.figures_localization import Entry, forest_of
-from lesionlens.reporting.gallery_merged import Shown, merged_gallery
-from lesionlens.reporting.localization import BASELINES, headline, score
-from lesionlens.reporting.models import Model, evaluated, frame, lookup, rows, shown
+from lesionlens.reporting.formatting import DASH, METHODS, count, counted, interval, number, plain
+from lesionlens.reporting.gallery import Shown, merged_gallery
+from lesionlens.reporting.page import SELECTED, Rendered, heat, written
 from lesionlens.reporting.queries import compared
-from lesionlens.reporting.render import SELECTED, Rendered, heat, written
-from lesionlens.reporting.table import Cell, Column, Table, TableRow, scored
+from lesionlens.reporting.tables.spec import Cell, Column, Table, TableRow, scored
+from lesionlens.reporting.verdict import BASELINES, answer, headline, score, subtitle
 from lesionlens.reporting.warnings import Warning, warnings
-from lesionlens.reporting.wording import DASH, METHODS, count, counted, interval, number, plain
 
 SECTIONS = (
     ("answer", "Answer"),
@@ -153,7 +152,7 @@ def _models(placed: Sequence[Placed]) -> Table:
         cells.append(_erased(p))
         body.append(TableRow(tuple(cells), series=p.series))
     notes = (
-        "Every score is that of the model's own study: over its own test part, at its own threshold rule. Paired "
+        "Every score is that of the model's own study: over its own test split, at its own threshold rule. Paired "
         "differences on the same samples are in each study's report.",
     )
     return Table("models", "Models", "of all studies", columns, tuple(body), notes)
@@ -161,7 +160,7 @@ def _models(placed: Sequence[Placed]) -> Table:
 
 def _erased(p: Placed) -> Cell:
     key = {"population": "correct_lesions", "group_name": "all"}
-    found = rows(p.study, "erase_test", run_id=p.model.run_id, **key)
+    found = rows(p.study, "occlusion_test", run_id=p.model.run_id, **key)
     if not found:
         return Cell(DASH)
     row = found[0]
@@ -195,9 +194,9 @@ def _patches(studies: Sequence[ReportData], names: Sequence[str]) -> Table:
         Column("Training"),
         Column("Validation"),
         Column("Test"),
-        Column("Patients in several parts"),
+        Column("Patients in several splits"),
         Column("Lesions left out"),
-        Column("Patch set", numeric=False),
+        Column("Sample set", numeric=False),
     )
     body = []
     for data, name in zip(studies, names, strict=True):
@@ -207,9 +206,9 @@ def _patches(studies: Sequence[ReportData], names: Sequence[str]) -> Table:
         cells = [Cell(name), Cell(count(frame(data, "labels").height))]
         cells += [Cell(count(int(counts[part].sum() or 0))) for part in ("train", "validation", "test")]
         cells += [Cell(count(shared), mark="bad" if shared else ""), Cell(count(left_out))]
-        cells.append(Cell(str(data.study["patch_set_digest"])[:12], mark="mono"))
+        cells.append(Cell(str(data.study["sample_set_digest"])[:12], mark="mono"))
         body.append(TableRow(tuple(cells)))
-    notes = ("Studies with the same patch set were trained and tested on the very same patches.",)
+    notes = ("Studies with the same sample set were trained and tested on the very same patches.",)
     return Table("patches", "Patches", "of each study", columns, tuple(body), notes)
 
 

@@ -1,13 +1,14 @@
 """Strategies: what trains in which phase, and at which rate (protocol section 6)."""
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
-from lesionlens.config import RateRule, RunConfig, Strategy, TrainingConfig
-from lesionlens.training.backbones import BACKBONES, UNITS, Classifier, Level
+from lesionlens.config import RateRule, RunConfig, StoppingConfig, Strategy, TrainingConfig
+from lesionlens.models.backbones import BACKBONES, UNITS, Classifier, Level
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +55,21 @@ def rule_of(run: RunConfig, training: TrainingConfig) -> RateRule:
 def parameter_groups(model: Classifier, phase: Phase, run: RunConfig, rule: RateRule) -> list[dict[str, Any]]:
     """Optimiser groups with `name`, `params` and `lr`, head first, then towards the input.
 
-    tenth_per_unit: head_rate, unit_rate, unit_rate / 10. harmonic: the i-th convolution from the output (from
-    0, through both units) gets unit_rate / (i + 1). author_vgg: head_rate / (2 (i + 1)), as in the author's
+    tenth_per_block: head_rate, unit1_rate, unit1_rate / 10. harmonic: the i-th convolution from the output (from
+    0, through both units) gets unit1_rate / (i + 1). author_vgg: head_rate / (2 (i + 1)), as in the author's
     code. A batch normalisation goes with the convolution before it. Groups of the last two rules are named
     by unit and convolution, counted from the input: unit1.conv3.
     """
     groups: list[dict[str, Any]] = [{"name": "head", "params": list(model.head.parameters()), "lr": run.head_rate}]
     units = [unit for unit in ("unit1", "unit2") if unit in phase.units]
-    if rule == "tenth_per_unit":
+    if rule == "tenth_per_block":
         for unit in units:
-            rate = run.unit_rate if unit == "unit1" else run.unit_rate / 10
+            rate = run.unit1_rate if unit == "unit1" else run.unit1_rate / 10
             groups.append({"name": unit, "params": list(model.get_submodule(unit).parameters()), "lr": rate})
         return groups
     convolutions = [each for unit in units for each in reversed(list(_convolutions(model, unit)))]
     for i, (name, parameters) in enumerate(convolutions):
-        rate = run.unit_rate / (i + 1) if rule == "harmonic" else run.head_rate / (2 * (i + 1))
+        rate = run.unit1_rate / (i + 1) if rule == "harmonic" else run.head_rate / (2 * (i + 1))
         groups.append({"name": name, "params": parameters, "lr": rate})
     return groups
 
@@ -84,3 +85,40 @@ def _convolutions(model: Classifier, unit: str) -> Iterator[tuple[str, list[nn.P
             found[-1].extend(own)
     for i, parameters in enumerate(found, start=1):
         yield f"{unit}.conv{i}", parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Stopper:
+    """Where a phase stands. A new one for every phase.
+
+    lowest: lowest loss so far (the best checkpoint). reference: loss at the last sufficient improvement;
+    slow progress adds up against it. waited: epochs since then. epochs: epochs of this phase.
+    Losses are finite; the values before the first epoch are infinite.
+    """
+
+    lowest: float = math.inf
+    reference: float = math.inf
+    waited: int = 0
+    epochs: int = 0
+
+    def after(self, loss: float, config: StoppingConfig) -> "Stopper":
+        """The state after an epoch with this validation loss. ValueError for NaN or infinity."""
+        if not math.isfinite(loss):
+            raise ValueError(f"validation loss is {loss}: only finite losses can be compared")
+        moved = replace(self, lowest=min(self.lowest, loss), epochs=self.epochs + 1)
+        if loss < self.reference and self.reference - loss >= config.min_delta:
+            return replace(moved, reference=loss, waited=0)
+        return replace(moved, waited=self.waited + 1)
+
+    @property
+    def counted(self) -> bool:
+        """Whether the loss of the last epoch fell enough to count."""
+        return self.epochs > 0 and self.waited == 0
+
+    def improved_on(self, before: "Stopper") -> bool:
+        """Whether the last epoch has the lowest loss of its phase; a tie keeps the earlier epoch."""
+        return self.lowest < before.lowest
+
+    def done(self, config: StoppingConfig) -> bool:
+        """Whether the phase ends here: patience used up, or as many epochs as allowed."""
+        return self.waited >= config.patience or self.epochs >= config.max_epochs

@@ -1,0 +1,125 @@
+"""The reader's terms for the record's codes, and how numbers are written."""
+
+import math
+
+DASH = "–"
+MINUS = "−"
+
+BACKBONES = {
+    "vgg11_bn": "VGG11 with batch norm",
+    "vgg16": "VGG16",
+    "vgg19": "VGG19",
+    "resnet18": "ResNet18",
+    "resnet34": "ResNet34",
+    "resnet50": "ResNet50",
+    "efficientnet_b0": "EfficientNet-B0",
+}
+STRATEGIES = {"gradual": "gradual unfreezing", "simultaneous": "simultaneous training"}
+STRATEGY_NUMBERS = {"gradual": "Strategy 1", "simultaneous": "Strategy 2"}
+METHODS = {
+    "grad_cam": "Grad-CAM",
+    "grad_cam_pp": "Grad-CAM++",
+    "hires_cam": "HiResCAM",
+    "layer_cam": "Layer-CAM",
+    "eigen_cam": "Eigen-CAM",
+    "score_cam": "Score-CAM",
+    "ablation_cam": "Ablation-CAM",
+    "whole_patch": "whole patch",
+    "centred_disc": "centred disc",
+    "mean_mask": "mean training mask",
+    "random_weights": "random weights",
+}
+TARGETS = {"predicted": "predicted class", "true": "true class", "none": "no class"}
+POLICIES = {
+    "fixed": "one fixed threshold",
+    "otsu": "Otsu's threshold for each map",
+    "validation": "threshold tuned on the validation split",
+    "area": "area of the annotation (diagnostic: uses the truth)",
+    "mask": "the baseline's own region",
+}
+NORMALISATIONS = {
+    "per_class": "statistics of the patch's own class",
+    "train": "statistics of the training split",
+    "imagenet": "ImageNet statistics",
+    "per_patch": "statistics of each patch",
+}
+SPLITS = {
+    "paper": "as published: training patches moved to test",
+    "official": "the data set's own splits",
+    "sound": "official splits; patients in both go to test",
+}
+STATUSES = {"pending": "not started", "running": "running", "finished": "finished", "failed": "failed"}
+PARTS = {"train": "training", "validation": "validation", "test": "test"}
+UNITS = {"patient": "patients", "image": "images", "lesion": "lesions"}
+REASONS = {
+    "background": "background has no annotation",
+    "empty_mask": "the annotation is empty",
+    "blank_map": "the map has no positive value",
+}
+
+
+def plain(code: object, terms: dict[str, str]) -> str:
+    """The reader's term for a code; an unknown code is shown with its underscores as spaces."""
+    text = str(code)
+    return terms.get(text, text.replace("_", " "))
+
+
+def number(value: float | None, digits: int = 2, signed: bool = False) -> str:
+    """Fixed digits with a true minus sign; a dash for None and for what is not finite."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.replace("-", "").replace("+", "")
+    return text.replace("-", MINUS)
+
+
+def interval(low: float | None, high: float | None, digits: int = 2) -> str:
+    """`0.72–0.83`, or nothing where a bound is missing. Bounds below zero are joined by `to`."""
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    joint = " to " if low < 0 or high < 0 else DASH
+    return f"{number(low, digits)}{joint}{number(high, digits)}"
+
+
+def spoken(value: float | None, low: float | None, high: float | None) -> str:
+    """`0.78 (0.72 to 0.83)` for prose; without brackets where there is no interval."""
+    if low is None or high is None:
+        return number(value)
+    return f"{number(value)} ({number(low)} to {number(high)})"
+
+
+def count(value: int | float | None) -> str:
+    """Whole number with thin spaces between thousands; a dash for None."""
+    return DASH if value is None else f"{int(value):,}".replace(",", "\u202f")
+
+
+def counted(value: int, one: str, many: str) -> str:
+    """`1 patient`, `31 patients`."""
+    return f"{count(value)} {one if value == 1 else many}"
+
+
+def duration(seconds: float | None) -> str:
+    """`42 s`, `3 min 20 s`, `2 h 5 min`; a dash for None."""
+    if seconds is None or not math.isfinite(seconds):
+        return DASH
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s" if whole >= 10 else f"{seconds:.1f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def joined(parts: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def p_value(p: float | None) -> str:
+    """`p = 0.03`, `p < 0.001`; empty for None."""
+    if p is None:
+        return ""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.01 else f"p = {p:.2f}"

@@ -1,0 +1,145 @@
+"""Are two evaluations different? Paired differences on the same samples, by patient, with Holm's correction."""
+
+from collections.abc import Collection
+from itertools import combinations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from polars import DataType
+from scipy.stats import binom, ttest_1samp
+
+from lesionlens.config import EvaluationConfig
+from lesionlens.scoring.bootstrap import Clusters, draw, interval, ratios
+
+COMPARISONS: dict[str, DataType | type[DataType]] = {
+    "evaluation_a": pl.Int64,
+    "evaluation_b": pl.Int64,
+    "score": pl.String,
+    "value_a": pl.Float64,
+    "value_b": pl.Float64,
+    "difference": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "p": pl.Float64,
+    "p_holm": pl.Float64,
+    "n": pl.Int64,
+}
+ROUNDING = 1e-12  # what sums of IoU differences may be off by, many times over
+
+
+def compare(samples: pl.DataFrame, selected: Collection[int], evaluation: EvaluationConfig, seed: int) -> pl.DataFrame:
+    """Every two evaluations, by accuracy and by LL, on the patches that both evaluated.
+
+    samples: evaluation_id, sample_id, patient, is_lesion, correct, iou (null where there is none). Result columns:
+    evaluation_a < evaluation_b, score ('accuracy' or 'll'), value_a, value_b, difference (a - b), low, high, p,
+    p_holm, n. accuracy: all patches, p by `mcnemar`. ll: mean IoU over the lesions that both classified correctly,
+    since means over different samples can't be compared; p by `t_test`. Both take patients as independent, not their
+    patches, as the interval does. Holm's correction runs, for each score, over the pairs of `selected` evaluations,
+    which must not be chosen by what they say of these patches; of any other pair, over all pairs. Pairs whose common
+    samples are of fewer than two patients are left out: nothing can be said of their difference.
+    """
+    rows = []
+    drawn: dict[bytes, Clusters] = {}  # evaluations of one sample set share their patients, and so their resamples
+    identities = sorted(samples["evaluation_id"].unique().to_list())
+    frames = {i: samples.filter(pl.col("evaluation_id") == i).drop("evaluation_id") for i in identities}
+    for a, b in combinations(identities, 2):
+        both = frames[a].join(frames[b], on="sample_id", suffix="_b").sort("sample_id")
+        if both["patient"].n_unique() < 2:
+            continue
+        patients = both["patient"].to_numpy().astype(np.str_)
+        key = patients.tobytes()
+        if key not in drawn:
+            drawn = {key: draw(patients, evaluation.resamples, np.random.default_rng(seed))}
+        clusters = drawn[key]
+        rows.append({"evaluation_a": a, "evaluation_b": b} | _accuracy(both, clusters, evaluation.confidence))
+        located = _localisation(both, clusters, evaluation.confidence)
+        if located:
+            rows.append({"evaluation_a": a, "evaluation_b": b} | located)
+    frame = pl.DataFrame(rows, schema={name: kind for name, kind in COMPARISONS.items() if name != "p_holm"})
+    corrected = [_corrected(part, selected) for part in frame.partition_by("score", maintain_order=True)]
+    return pl.concat([pl.DataFrame(schema=COMPARISONS), *(part.select(list(COMPARISONS)) for part in corrected)])
+
+
+def _corrected(pairs: pl.DataFrame, selected: Collection[int]) -> pl.DataFrame:
+    p = pairs["p"].to_numpy()
+    chosen = np.isin(pairs.select("evaluation_a", "evaluation_b").to_numpy(), list(selected)).all(axis=1)
+    p_holm = holm(p)
+    p_holm[chosen] = holm(p[chosen])
+    return pairs.with_columns(p_holm=pl.Series(p_holm, dtype=pl.Float64))
+
+
+def _accuracy(both: pl.DataFrame, clusters: Clusters, confidence: float) -> dict[str, object]:
+    right = both.select("correct", "correct_b").cast(pl.Float64).to_numpy()
+    used = np.ones(both.height, dtype=np.bool_)
+    surplus = np.bincount(clusters.member, weights=right[:, 0] - right[:, 1]).astype(np.int64)
+    return {"score": "accuracy", "p": mcnemar(surplus)} | _difference(right, used, clusters, confidence)
+
+
+def _localisation(both: pl.DataFrame, clusters: Clusters, confidence: float) -> dict[str, object]:
+    used = both.select(
+        (pl.col("is_lesion") & pl.col("correct") & pl.col("correct_b")).fill_null(False)
+        & pl.col("iou").is_not_null()
+        & pl.col("iou_b").is_not_null()
+    )
+    chosen = used.to_series().to_numpy()
+    members = np.unique(clusters.member[chosen])
+    if len(members) < 2:
+        return {}
+    values = both.select("iou", "iou_b").fill_null(0.0).to_numpy()
+    gap = np.where(chosen, values[:, 0] - values[:, 1], 0.0)
+    sums = np.bincount(clusters.member, weights=gap)[members]
+    return {"score": "ll", "p": t_test(sums)} | _difference(values, chosen, clusters, confidence)
+
+
+def _difference(
+    values: NDArray[np.float64], used: NDArray[np.bool_], clusters: Clusters, confidence: float
+) -> dict[str, object]:
+    """Means of two columns [n, 2] over the samples used, their difference and its interval."""
+    first, second = values[used].mean(axis=0)
+    gap = (values[:, 0] - values[:, 1])[:, None]
+    resampled = ratios(gap, used[:, None], clusters)
+    low, high = interval(resampled, confidence, clusters.patients(used[:, None]))
+    found = {"value_a": first, "value_b": second, "difference": first - second, "low": low[0], "high": high[0]}
+    return {"n": int(used.sum())} | {name: float(value) for name, value in found.items()}
+
+
+def mcnemar(surplus: NDArray[np.int64]) -> float:
+    """Exact two-sided McNemar test that two classifiers err equally often, exchanged by patient.
+
+    surplus int64 [patients]: patches of each that only the first got right, minus those that only the second did. Of
+    equal classifiers either could have given either answers to a patient's patches, all of them together: every
+    surplus is as likely with the other sign. p is the share of all choices of signs whose sum is at least as far from
+    0. With one patch per patient this is the exact binomial test of McNemar (1947); with more, that test would take
+    patches of one patient for independent, and reject too often.
+    """
+    shares = np.ones(1)  # of the sums 0, 1, ... of the surpluses that are positive
+    for size, patients in zip(*np.unique(np.abs(surplus[surplus != 0]), return_counts=True), strict=True):
+        step = np.zeros(size * patients + 1)
+        step[::size] = binom.pmf(np.arange(patients + 1), patients, 0.5)
+        shares = np.convolve(shares, step)
+    sums = 2 * np.arange(len(shares)) - np.abs(surplus).sum()
+    return min(1.0, float(shares[np.abs(sums) >= abs(surplus.sum())].sum()))
+
+
+def t_test(sums: NDArray[np.float64]) -> float:
+    """Two-sided p of a mean difference of 0, by a one-sample t test of the differences summed by patient.
+
+    sums float64 [patients]: at least two, patients without a sample left out. The mean over samples is 0 exactly where
+    the mean of these sums is, and unlike samples, patients are independent. With few patients a t test can say more
+    than their number allows: p is no lower than 2 ** (1 - patients), which exchanging the two models by patient gives
+    where all sums have one sign. 1 where no sum differs from 0, or all sums do so by rounding alone.
+    """
+    if np.abs(sums).max() <= ROUNDING:
+        return 1.0
+    least = 2.0 ** (1 - len(sums))
+    return least if np.ptp(sums) <= ROUNDING else max(least, float(ttest_1samp(sums, 0.0).pvalue))
+
+
+def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Holm's step-down correction (1979): adjusted p float64 [n], in the order given."""
+    order = np.argsort(p, kind="stable")
+    steps = p[order] * (len(p) - np.arange(len(p)))
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted

@@ -1,0 +1,81 @@
+"""Configuration: frozen, strict, and its grid."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, HyperSet, StudyConfig
+from lesionlens.presets import PRESETS, demo, paper, preset, sound
+
+
+def test_unknown_field_is_refused_by_name() -> None:
+    with pytest.raises(ValidationError, match="batchsize"):
+        HyperSet.model_validate({"batchsize": 8})
+
+
+def test_configuration_is_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        demo().seed = 1  # type: ignore[misc]
+
+
+def test_a_data_set_needs_its_folder() -> None:
+    with pytest.raises(ValidationError, match="name the folder of the data set"):
+        DataConfig(source="cbis_kaggle")
+
+
+def test_the_papers_grid_is_four_by_two_by_six() -> None:
+    runs = paper(Path("data")).grid.runs()
+    assert len(runs) == len(set(runs)) == 4 * 2 * 6
+    assert {(r.batch_size, r.unit1_rate) for r in runs} == {(b, u) for b in (8, 16, 32) for u in (3e-5, 3e-4)}
+    assert {r.head_rate for r in runs} == {1e-4}
+
+
+def test_a_run_given_twice_is_refused() -> None:
+    with pytest.raises(ValidationError, match="the same run appears twice"):
+        GridConfig(backbones=("resnet18", "resnet18"))
+
+
+def test_a_method_given_twice_is_refused() -> None:
+    with pytest.raises(ValidationError, match="names a method twice"):
+        EvaluationConfig(methods=("grad_cam", "eigen_cam", "grad_cam"))
+
+
+def test_the_form_says_of_every_option_what_it_is() -> None:
+    schema = StudyConfig.model_json_schema()
+    parts = {"StudyConfig": schema, **schema["$defs"]}
+    silent = [
+        f"{part}.{option}"
+        for part, described in parts.items()
+        for option, shown in described["properties"].items()
+        if not shown.get("description") and "$ref" not in shown  # a part of its own has its description there
+    ]
+    assert silent == [] and all(part["description"] for part in parts.values())
+
+
+def test_every_preset_survives_json() -> None:
+    for name in PRESETS:
+        config = preset(name, Path("data"))
+        assert StudyConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_presets_take_the_protocols_side() -> None:
+    study, ours = paper(Path("data")), sound(Path("data"))
+    assert (study.patches.context, study.patches.per, study.patches.jitter) == (3.0, "image", 0.0)
+    assert (study.training.normalise, study.evaluation.scaling, study.evaluation.layer) == (
+        "per_class",
+        "minmax",
+        "conv",
+    )
+    assert (ours.training.normalise, ours.split.group, ours.evaluation.policy) == ("train", "patient", "validation")
+    assert demo().training.weights == "none"
+
+
+def test_an_unknown_preset_names_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="demo, paper, sound"):
+        preset("fast")
+
+
+def test_a_preset_without_data_says_how_to_name_it() -> None:
+    with pytest.raises(ValueError, match="make study DATA="):
+        preset("sound")
