@@ -6,7 +6,6 @@ from typing import Any, LiteralString
 
 import numpy as np
 import polars as pl
-from lesionlens.samples.normalise import pack_mask, pack_pixels, unpack_mask, unpack_pixels
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 from psycopg import sql
@@ -38,6 +37,7 @@ from lesionlens.records import (
     SampleArrays,
     Statistics,
 )
+from lesionlens.samples.normalise import pack_mask, pack_pixels, unpack_mask, unpack_pixels
 
 SAMPLE = (
     "sample_set_id", "key", "label_id", "image_id", "lesion_id", "split", *WINDOW, *LESION_BOX,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
 
-from sqlalchemy import Connection, Row, delete, exists, func, select, text, update
+from sqlalchemy import Connection, delete, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from db.bulk import enter, finite
@@ -167,12 +167,12 @@ def study_config(connection: Connection, study_id: int) -> dict[str, Any]:
     return config
 
 
-def _study(connection: Connection, study_id: int, *columns: str) -> Row[Any]:
+def _study(connection: Connection, study_id: int, *columns: str) -> tuple[Any, ...]:
     found = connection.execute(select(*(study.c[name] for name in columns)).where(study.c.id == study_id))
     row = found.one_or_none()
     if row is None:
         raise ValueError(f"the record holds no study {study_id}")
-    return row
+    return tuple(row)
 
 
 def find_study(connection: Connection, name: str) -> int:
@@ -221,7 +221,7 @@ def failed_runs(connection: Connection, study_id: int) -> list[tuple[str, str]]:
     return [(row.title, row.reason) for row in _runs(connection, study_id, run.c.status == "failed")]
 
 
-def _runs(connection: Connection, study_id: int, condition: Any) -> Sequence[Row[Any]]:
+def _runs(connection: Connection, study_id: int, condition: Any) -> Sequence[Any]:
     found = (
         select(run.c.id, study_run.c.title, run.c.reason)
         .join(study_run, study_run.c.run_id == run.c.id)

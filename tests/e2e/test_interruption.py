@@ -80,7 +80,7 @@ def begin(new_home: Any, kill_group: Any) -> Iterator[Callable[[int], tuple[Any,
 
 def running(home: Any) -> int:
     """How many runs have an epoch; 0 while the record is not there yet."""
-    done = home.run("db.psql", "--csv", "-c", "SELECT count(DISTINCT run_id) FROM epoch")
+    done = home.run("db.cli", "psql", "--csv", "-c", "SELECT count(DISTINCT run_id) FROM epoch")
     return int(done.stdout.split()[-1]) if done.returncode == 0 and done.stdout else 0
 
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from lesionlens.frames import FRAMES
 from sqlalchemy import Connection
 
 from db import datasets, evaluations, studies
 from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, HyperSet, StudyConfig, TrainingConfig
+from lesionlens.frames import FRAMES
 from lesionlens.identity import digest
 from lesionlens.records import (
-    PARTS,
+    SPLITS,
     Box,
     Checkpoint,
     DatasetIndex,
@@ -81,10 +81,10 @@ def make_patches(patients: int = 12) -> list[Patch]:
         pixels = random.integers(0, 256, (SIZE, SIZE), dtype=np.uint8)
         lesion = (f"lesion {n}", Box(30, 40, 60, 70), 0.0625, mask) if n % 3 else (None, None, None, None)
         key, box, fraction, marked = lesion
-        part = PARTS[n // 3 % 3] if n < 9 else "test"
+        split = SPLITS[n // 3 % 3] if n < 9 else "test"
         window = Box(10, 20, 110, 120)
         patches.append(
-            Patch(f"sample {n}", LABELS[n % 3].code, f"image {n}", key, f"P_{n:05d}", part, window, box, fraction,
+            Patch(f"sample {n}", LABELS[n % 3].code, f"image {n}", key, f"P_{n:05d}", split, window, box, fraction,
                   pixels, marked)
         )  # fmt: skip
     return patches

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from lesionlens.frames import FRAMES
 from sklearn.metrics import confusion_matrix, roc_curve
 from sqlalchemy import Connection, delete
 
@@ -14,6 +13,7 @@ from db.bulk import frame
 from db.reports import VIEWS, report_data
 from db.tables.scores import confusion_interval, study_score
 from lesionlens.config import EvaluationConfig
+from lesionlens.frames import FRAMES
 from lesionlens.records import Evaluation
 from tests.record.makers import Filled, make_evaluation
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine
 
-from db import write
+from db import studies
 from lesionlens.config import (
     DataConfig,
     EvaluationConfig,
@@ -21,6 +21,7 @@ from lesionlens.config import (
 from lesionlens.identity import digest
 from lesionlens.records import Box, DatasetIndex, Image, Label, Lesion, Patch, Statistics
 from tasks.patches import patches_of
+from tests.record.makers import save_samples
 
 LABELS = (
     Label("B", "background", "background", 0, False),
@@ -75,11 +76,12 @@ def planned(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     )
     index = DatasetIndex("noise", "phantom", digest("noise"), LABELS, images, lesions)
     with engine.begin() as connection:
-        dataset = write.save_dataset(connection, index, "/data")
         grey = [Statistics(None, 0.3, 0.2)]
-        sample_set = write.save_sample_set(connection, dataset, digest("noise patches"), {}, 64, made, [], [], grey)
+        sample_set = save_samples(connection, index, digest("noise patches"), 64, made, statistics=grey)
         kept = STUDY.model_dump(mode="json")
-        study = write.save_study(connection, digest("study"), STUDY.name, kept, digest("e"), sample_set, {})
+        study = studies.save_study(connection, digest("study"), STUDY.name, kept, digest("e"), sample_set, {})
         (run,) = STUDY.grid.runs()
-        number = write.save_run(connection, study, digest(run, STUDY.training), sample_set, run, STUDY.training)
+        number = studies.save_run(
+            connection, study, digest(run, STUDY.training), sample_set, run, STUDY.training, STUDY.grid.title(run)
+        )
     return STUDY, study, number

@@ -61,7 +61,7 @@ FRAMES = {
     "reliability_curve": ("run_id", "confidence", "accuracy", "low", "high", "n"),
     "calibration": ("run_id", "calibration_error", "low", "high"),
     "binary_scores": ("run_id", "side", "score", "value", "low", "high", "n"),
-    "quadrants": ("run_id", "code", "correct", "located", "n", "lesions", "share"),
+    "quadrants": ("run_id", "code", "correct", "located", "n", "lesions", "proportion"),
     "occlusion_test": ("run_id", "population", "group_name", "n", "lesion_drop", "control_drop", "difference"),
     "weight_randomisation": ("run_id", "step", "layer", "ssim", "ssim_chance", "rank_correlation"),
     "shortcut_audit": ("features", "accuracy", "low", "high", "n"),
