@@ -21,7 +21,7 @@ def test_samples_come_back_bit_for_bit(empty: Connection) -> None:
     assert found.labels.tolist() == [n % 3 for n in range(12)]
     for n, patch in enumerate(given):
         assert (found.pixels[n] == patch.pixels).all()
-        assert found.parts[n] == patch.split
+        assert found.splits[n] == patch.split
         assert found.patients[n] == patch.patient
         assert found.has_mask[n] == (patch.mask is not None)
         assert (found.masks[n] == (patch.mask if patch.mask is not None else False)).all()

@@ -44,7 +44,7 @@ FRAMES = {
     "class_scores": ("run_id", "ordinal", "precision", "precision_low", "recall", "f1", "f1_high", "support"),
     "run_scores": ("run_id", "name", "method", "policy", "population", "group_name", "value", "low", "high", "n"),
     "epochs": ("run_id", "epoch", "phase", "train_loss", "validation_loss", "validation_accuracy", "seconds"),
-    "sample_results": ("run_id", "sample_id", "patch_key", "true_code", "predicted_code", "correct", "iou"),
+    "sample_results": ("run_id", "sample_id", "sample_key", "true_code", "predicted_code", "correct", "iou"),
     "gallery": ("sample_id", "pixels", "mask"),
     "maps": ("run_id", "sample_id", "method", "target", "rows", "cols", "grid"),
     "exclusion_reasons": ("reason", "lesions"),
