@@ -30,7 +30,7 @@ from db.postgres import server
 from db.tables import metadata
 from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, HyperSet, StudyConfig
 from lesionlens.frames import FRAMES
-from lesionlens.records import Box, DatasetIndex, Evaluation, Image, Label, Lesion, Patch, Split, Statistics
+from lesionlens.records import Box, DatasetIndex, Evaluation, Image, Label, Lesion, Sample, Split, Statistics
 from tests.record.makers import save_samples
 
 LABELS = tuple(Label(code, code, "mass" if n else "background", n, n > 0) for n, code in enumerate("BCDEF"))
@@ -61,7 +61,7 @@ def prepare(engine: Engine, train: int, test: int, size: int) -> Setting:
     mask = np.zeros((size, size), dtype=np.bool_)
     mask[size // 4 : size // 2, size // 4 : size // 2] = True
     patches = [
-        Patch(
+        Sample(
             f"p{n}", LABELS[n % 5].code, f"i{n}", f"l{n}", f"P{n:05d}", _part(n / train),
             Box(0, 0, size, size), Box(1, 1, size // 2, size // 2), 0.06,
             random.integers(0, 256, (size, size), dtype=np.uint8), mask,

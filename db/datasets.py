@@ -33,13 +33,13 @@ from lesionlens.records import (
     ImageSize,
     LeakCheck,
     Overview,
-    Patch,
+    Sample,
     SampleArrays,
     Statistics,
 )
 from lesionlens.samples.normalise import pack_mask, pack_pixels, unpack_mask, unpack_pixels
 
-SAMPLE = (
+COLUMNS = (
     "sample_set_id", "key", "label_id", "image_id", "lesion_id", "split", *WINDOW, *LESION_BOX,
     "mask_fraction", "pixels", "mask",
 )  # fmt: skip
@@ -128,14 +128,14 @@ class SampleWriter:
         self.images = _ids(connection, image, "key", dataset_id)
         self.lesions = _ids(connection, lesion, "key", dataset_id)
 
-    def add(self, connection: Connection, items: Sequence[Patch | Exclusion | ImageSize | Overview]) -> None:
+    def add(self, connection: Connection, items: Sequence[Sample | Exclusion | ImageSize | Overview]) -> None:
         """Store a batch in its order, sizes of images first: the record refuses a box that leaves its image.
 
         Raises ValueError where a sample's arrays are not `size` x `size`, KeyError where an item names an image,
         lesion or label that the data set lacks.
         """
         self._sizes(connection, [item for item in items if isinstance(item, ImageSize)])
-        copy_rows(connection, sample, SAMPLE, (self._row(item) for item in items if isinstance(item, Patch)))
+        copy_rows(connection, sample, COLUMNS, (self._row(item) for item in items if isinstance(item, Sample)))
         excluded = (
             (self.sample_set_id, self.images[x.image_key], _id(self.lesions, x.lesion_key), x.reason, x.detail)
             for x in items
@@ -154,7 +154,7 @@ class SampleWriter:
             connection,
             split_check,
             ("sample_set_id", "unit", "split_a", "split_b", "shared", "examples"),
-            ((self.sample_set_id, x.unit, x.split_a, x.split_b, x.shared, list(x.examples)) for x in checks),
+            ((self.sample_set_id, x.entity, x.split_a, x.split_b, x.shared, list(x.examples)) for x in checks),
         )
         grey = (
             (self.sample_set_id, _id(self.labels, x.label), finite("normalisation.mean", x.mean),
@@ -172,20 +172,20 @@ class SampleWriter:
             values = unknown.values(width=bindparam("columns"), height=bindparam("rows"))
             connection.execute(values, sorted(found, key=lambda row: row["number"]))
 
-    def _row(self, patch: Patch) -> tuple[Any, ...]:
-        """The columns of SAMPLE."""
-        for name, array in (("pixels", patch.pixels), ("mask", patch.mask)):
+    def _row(self, item: Sample) -> tuple[Any, ...]:
+        """The values of COLUMNS."""
+        for name, array in (("pixels", item.pixels), ("mask", item.mask)):
             if array is not None and array.shape != (self.size, self.size):
                 raise ValueError(
-                    f"sample {patch.key}: {name} is {array.shape}, the set's size is {self.size} x {self.size}"
+                    f"sample {item.key}: {name} is {array.shape}, the set's size is {self.size} x {self.size}"
                 )
-        window, box, fraction = patch.window, patch.lesion_box, patch.mask_fraction
+        window, box, fraction = item.window, item.lesion_box, item.mask_fraction
         return (
-            self.sample_set_id, patch.key, self.labels[patch.label], self.images[patch.image_key],
-            _id(self.lesions, patch.lesion_key), patch.split, window.x0, window.y0, window.x1, window.y1,
+            self.sample_set_id, item.key, self.labels[item.label], self.images[item.image_key],
+            _id(self.lesions, item.lesion_key), item.split, window.x0, window.y0, window.x1, window.y1,
             *((box.x0, box.y0, box.x1, box.y1) if box else (None,) * 4),
-            None if fraction is None else finite("sample.mask_fraction", fraction), pack_pixels(patch.pixels),
-            None if patch.mask is None else pack_mask(patch.mask),
+            None if fraction is None else finite("sample.mask_fraction", fraction), pack_pixels(item.pixels),
+            None if item.mask is None else pack_mask(item.mask),
         )  # fmt: skip
 
 

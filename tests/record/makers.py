@@ -26,7 +26,7 @@ from lesionlens.records import (
     LeakCheck,
     Lesion,
     Overview,
-    Patch,
+    Sample,
     Statistics,
 )
 
@@ -72,7 +72,7 @@ def make_index(patients: int = 12) -> DatasetIndex:
     return DatasetIndex("tiny", "phantom", digest("tiny", patients), LABELS, images, (*lesions, lost))
 
 
-def make_patches(patients: int = 12) -> list[Patch]:
+def make_patches(patients: int = 12) -> list[Sample]:
     random = np.random.default_rng(0)
     mask = np.zeros((SIZE, SIZE), dtype=np.bool_)
     mask[4:10, 5:12] = True
@@ -84,7 +84,7 @@ def make_patches(patients: int = 12) -> list[Patch]:
         split = SPLITS[n // 3 % 3] if n < 9 else "test"
         window = Box(10, 20, 110, 120)
         patches.append(
-            Patch(f"sample {n}", LABELS[n % 3].code, f"image {n}", key, f"P_{n:05d}", split, window, box, fraction,
+            Sample(f"sample {n}", LABELS[n % 3].code, f"image {n}", key, f"P_{n:05d}", split, window, box, fraction,
                   pixels, marked)
         )  # fmt: skip
     return patches
@@ -95,7 +95,7 @@ def save_samples(
     index: DatasetIndex,
     digest: str,
     size: int,
-    items: Sequence[Patch | Exclusion | ImageSize | Overview],
+    items: Sequence[Sample | Exclusion | ImageSize | Overview],
     checks: Sequence[LeakCheck] = (),
     statistics: Sequence[Statistics] = (),
 ) -> int:
