@@ -14,7 +14,7 @@ from PIL import Image
 from prefect.logging import disable_run_logger
 from sqlalchemy import Engine, text
 
-from db import datasets, studies
+from db import studies
 from lesionlens.config import (
     BackgroundConfig,
     DataConfig,
