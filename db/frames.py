@@ -3,6 +3,7 @@
 from typing import Any, LiteralString
 
 import polars as pl
+from psycopg.sql import Composed
 from sqlalchemy import Connection
 
 from db.copy import driver
@@ -23,10 +24,10 @@ TYPES: dict[int, pl.DataType | type[pl.DataType]] = {
 }
 
 
-def frame(connection: Connection, query: LiteralString, **values: Any) -> pl.DataFrame:
+def frame(connection: Connection, query: LiteralString | Composed, **values: Any) -> pl.DataFrame:
     """The result of a query with named placeholders `%(name)s`, read in binary."""
     with driver(connection).cursor(binary=True) as cursor:
-        cursor.execute(query, values)
+        cursor.execute(query, values or None)
         kinds = [(column.name, TYPES.get(column.type_code)) for column in cursor.description or ()]
         rows = cursor.fetchall()
     # Column by column: polars takes rows in several times as slowly.

@@ -9,7 +9,7 @@ from db.read_evaluations import (
     study_patch_set,
 )
 from db.read_patches import find_patch_set, load_patches, patch_set_digest
-from db.read_report import comparison_page, comparison_samples, find_report, newest_report, report_data, report_inputs
+from db.read_report import comparison_page, comparison_samples, find_report, newest_report, report_inputs
 from db.read_runs import (
     RunRow,
     StudyRow,
@@ -27,6 +27,7 @@ from db.read_runs import (
     study_progress,
     study_row,
 )
+from db.report_frames import report_data
 
 __all__ = [
     "RunRow",

@@ -175,7 +175,7 @@ def test_auc_without_any_class_to_compare_is_nan() -> None:
 
 
 def published() -> list[dict]:
-    text = files("lesionlens.reporting").joinpath("published.json").read_text()
+    text = files("lesionlens.reporting.tables").joinpath("published.json").read_text()
     return json.loads(text)
 
 

@@ -7,7 +7,7 @@ from lesionlens.records import ReportData
 from lesionlens.reporting.axes import Scale, path, spread
 from lesionlens.reporting.data import Model, Row, frame, rows, shown
 from lesionlens.reporting.figures import Chart, Dot, Line
-from lesionlens.reporting.formatting import count, number, spoken
+from lesionlens.reporting.formatting import count, number, with_interval
 
 SIZE = (300, 238)
 LARGEST = 7.0
@@ -48,7 +48,7 @@ def _roc(data: ReportData, model: Model, names: dict[str, str]) -> Chart | None:
         lines.append(
             Line(corners, n, "curve thin", f"{code} {number(_area(areas, code)[0])}", x.end + 12, places[n] + 4)
         )
-    words = "; ".join(f"{names.get(code, code)} {spoken(*_area(areas, code))}" for code in drawn)
+    words = "; ".join(f"{names.get(code, code)} {with_interval(*_area(areas, code))}" for code in drawn)
     return Chart(
         f"roc-{model.run_id}", model.title, f"Area under the curve: {words}.", SIZE, x, y,
         x_label="false positive rate", y_label="true positive rate", lines=tuple(lines),
@@ -89,7 +89,7 @@ def _reliability(data: ReportData, model: Model) -> Chart | None:
         at = x(row["confidence"])
         if row["low"] is not None and row["high"] is not None:
             lines.append(Line(path([(at, y(row["low"])), (at, y(row["high"]))]), model.series, "baseline"))
-        right = spoken(row["accuracy"], row["low"], row["high"])
+        right = with_interval(row["accuracy"], row["low"], row["high"])
         title = f"mean probability {number(row['confidence'])}: {right} correct, {count(row['n'])} samples"
         radius = round(max(2.0, LARGEST * (row["n"] / most) ** 0.5), 1)
         dots.append(Dot(at, y(row["accuracy"]), model.series, "own", title, radius))
@@ -105,5 +105,5 @@ def _error(data: ReportData, model: Model) -> str:
     if not found or confidences.is_empty():
         return ""
     own, chance = found[0], number(error_by_chance(confidences.to_numpy()))
-    error = spoken(own["calibration_error"], own["low"], own["high"])
+    error = with_interval(own["calibration_error"], own["low"], own["high"])
     return f"Expected calibration error {error}; chance alone gives a perfectly calibrated model {chance} here."

@@ -8,7 +8,7 @@ from lesionlens.records import ReportData
 from lesionlens.reporting.axes import Scale, path, spread
 from lesionlens.reporting.data import Model, Row, frame, rows, shown
 from lesionlens.reporting.figures import Chart, Dot, Line, Text
-from lesionlens.reporting.formatting import METHODS, MINUS, count, counted, number, plain, spoken
+from lesionlens.reporting.formatting import METHODS, MINUS, count, counted, number, term, with_interval
 
 ROW = 44
 
@@ -55,7 +55,7 @@ _WORDS = {"lesion_drop": "lesion erased", "control_drop": "tissue erased"}
 
 
 def _said(row: Row, name: str) -> str:
-    return spoken(row[name], row[f"{name}_low"], row[f"{name}_high"])
+    return with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,8 @@ class Measure:
     kind: str
     chance_kind: str
 
-    def spoken(self, row: Row) -> str:
-        return spoken(row[self.value], row[self.low], row[self.high])
+    def text(self, row: Row) -> str:
+        return with_interval(row[self.value], row[self.low], row[self.high])
 
 
 MEASURES = (
@@ -102,7 +102,7 @@ def _randomised(data: ReportData, model: Model) -> Chart | None:
             if row[measure.low] is not None:
                 ends = [(at, y(row[measure.low])), (at, y(row[measure.high]))]
                 whiskers.append(Line(path(ends), model.series, "baseline"))
-            words = f"{row['layer'] or 'intact'}: {measure.name} {measure.spoken(row)}, {count(row['n'])} lesions"
+            words = f"{row['layer'] or 'intact'}: {measure.name} {measure.text(row)}, {count(row['n'])} lesions"
             dots.append(Dot(at, y(row[measure.value]), model.series, "own", words, 3.2))
         if known:
             points = [(x(row["step"]), y(row[measure.value])) for row in known]
@@ -124,7 +124,7 @@ def _fallen(last: Row) -> str:
     """Whether the maps have fallen to chance once every layer is random, by either measure."""
     if not last["n"]:
         return "With every layer random, no lesion has a map that is not blank."
-    said = "; ".join(f"{measure.name} {measure.spoken(last)}, {_beside(last, measure)}" for measure in MEASURES)
+    said = "; ".join(f"{measure.name} {measure.text(last)}, {_beside(last, measure)}" for measure in MEASURES)
     return f"With every layer random, over {counted(last['n'], 'lesion', 'lesions')}: {said}."
 
 
@@ -153,20 +153,19 @@ def _fractions(data: ReportData, model: Model) -> Chart | None:
         at = x(n + 0.5)
         if row["low"] is not None:
             lines.append(Line(path([(at, y(row["low"])), (at, y(row["high"]))]), model.series, "interval"))
-        title = (
-            f"{row['level']} of the patch: {spoken(row['value'], row['low'], row['high'])}, {count(row['n'])} lesions"
-        )
+        estimate = with_interval(row["value"], row["low"], row["high"])
+        title = f"{row['level']} of the patch: {estimate}, {count(row['n'])} lesions"
         dots.append(Dot(at, y(row["value"]), model.series, "own", title, 5))
         for name, kind in (("whole_patch", "square"), ("centred_disc", "ring")):
             value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
             if value is not None:
-                words = f"{plain(name, METHODS)}: {spoken(value, low, high)}"
+                words = f"{term(name, METHODS)}: {with_interval(value, low, high)}"
                 dots.append(Dot(at + 9, y(value), None, kind, words, 3.2))
             if low is not None:
                 lines.append(Line(path([(at + 9, y(low)), (at + 9, y(high))]), None, "baseline"))
         least, _, most = row["level"].partition(" to ")
         texts.append(Text(at, 215, f"{_percent(least)}–{_percent(most)}", "tick", "middle"))
-    said = "; ".join(f"{row['level']}: {spoken(row['value'], row['low'], row['high'])}" for row in bands)
+    said = "; ".join(f"{row['level']}: {with_interval(row['value'], row['low'], row['high'])}" for row in bands)
     return Chart(
         f"fractions-{model.run_id}", model.title, f"LL by the annotation’s share of the patch: {said}.", (240, 238), x,
         y, x_label="annotation’s share of the patch, %", y_label="LL", lines=tuple(lines), dots=tuple(dots),

@@ -12,7 +12,7 @@ from lesionlens.records import ReportData
 from lesionlens.reporting.axes import Scale, path, spread
 from lesionlens.reporting.data import Model, Row, frame, lookup, shown
 from lesionlens.reporting.figures import Chart, Dot, Line, Text
-from lesionlens.reporting.formatting import METHODS, count, counted, number, plain, spoken
+from lesionlens.reporting.formatting import METHODS, count, counted, number, term, with_interval
 from lesionlens.reporting.verdict import BASELINES, Score, headline, score
 
 ROW = 52
@@ -57,17 +57,17 @@ def forest_of(entries: Sequence[Entry]) -> Chart | None:
         y = top + ROW * index + 22
         texts += [Text(176, y + 2, entry.first, "row", "end"), Text(176, y + 18, entry.second, "small", "end")]
         lines += _whisker(x, own, y, entry.series, "interval")
-        dots.append(Dot(x(own.value or 0), y, entry.series, "own", f"{entry.title}: {own.spoken}", 6))
+        dots.append(Dot(x(own.value or 0), y, entry.series, "own", f"{entry.title}: {own.text}", 6))
         texts.append(Text(x(own.value or 0), y - 11, number(own.value), f"value s{entry.series % 8}", "middle"))
         for name, other in others.items():
             if other.value is not None:
                 lines += _whisker(x, other, y + 14, None, "baseline")
-                words = f"{plain(name, METHODS)}: {other.spoken}"
+                words = f"{term(name, METHODS)}: {other.text}"
                 dots.append(Dot(x(other.value), y + 14, None, GLYPHS[name], words, 4))
     bottom = top + ROW * len(scores)
     return Chart(
         "forest", "Localisation score of every model beside its baselines",
-        "; ".join(f"{entry.title}: {own.spoken}" for entry, own, _ in scores), (740, bottom + 40), x, None,
+        "; ".join(f"{entry.title}: {own.text}" for entry, own, _ in scores), (740, bottom + 40), x, None,
         (top, bottom), "mean IoU of the marked region with the annotation", "", tuple(lines), tuple(dots), tuple(texts),
     )  # fmt: skip
 
@@ -111,7 +111,7 @@ def _thresholds(model: Model, row: Row, own: pl.DataFrame, random: pl.DataFrame,
     for (_, words, line, _), place in zip(beside, spread([b[0] for b in beside], 15, y.end, y.start), strict=True):
         lines.append(replace(line, kind=line.kind or "constant", label=words, label_x=x.end + 8, label_y=place + 4))
     best = max(own.to_dicts(), key=lambda point: float(point["iou"]))
-    said = spoken(best["iou"], best["low"], best["high"])
+    said = with_interval(best["iou"], best["low"], best["high"])
     summary = [f"Highest mean IoU {said}, at {number(best['threshold'])}."]
     summary += [f"Baselines: {'; '.join(words for *_, words in beside)}."] if beside else []
     return Chart(
@@ -128,12 +128,12 @@ def _baselines(row: Row, random: pl.DataFrame, x: Scale, y: Scale) -> list[tuple
         other = score(row, name)
         if other.value is not None:
             level = Line(path([(x.start, y(other.value)), (x.end, y(other.value))]), None)
-            said = f"{plain(name, METHODS)} {other.spoken}"
+            said = f"{term(name, METHODS)} {other.text}"
             beside.append((y(other.value), f"{words} {number(other.value)}", level, said))
     if random.height:
         points = random.select("threshold", "iou").rows()
         top = max(random.to_dicts(), key=lambda point: float(point["iou"]))
-        said = f"random weights at most {spoken(top['iou'], top['low'], top['high'])}"
+        said = f"random weights at most {with_interval(top['iou'], top['low'], top['high'])}"
         curve = Line(path((x(t), y(v)) for t, v in points), None, "random")
         beside.append((y(points[-1][1]), f"random {number(top['iou'])}", curve, said))
     return beside
@@ -167,7 +167,7 @@ def _right(data: ReportData, model: Model) -> str:
     own = score(row) if row else None
     if own is None or own.value is None:
         return "No class is right"
-    return f"Mean IoU {own.spoken} over the {counted(own.n, 'lesion', 'lesions')} whose class is right"
+    return f"Mean IoU {own.text} over the {counted(own.n, 'lesion', 'lesions')} whose class is right"
 
 
 def _wrong(data: ReportData, samples: pl.DataFrame) -> str:
@@ -180,5 +180,5 @@ def _wrong(data: ReportData, samples: pl.DataFrame) -> str:
     wanted = [Mean({}, iou, np.ones(len(iou), dtype=np.bool_))]
     found = means(wanted, clusters, lookup(config, "evaluation.confidence"))
     low, high = (None if np.isnan(end[0]) else float(end[0]) for end in (found.low, found.high))
-    said = spoken(float(found.value[0]), low, high)
+    said = with_interval(float(found.value[0]), low, high)
     return f"over the {count(samples.height)} whose class is wrong it is {said}"
