@@ -13,10 +13,10 @@ from db.report_frames import report_data
 OF_STUDY: LiteralString = "FROM study_evaluations AS e "
 STUDY: LiteralString = "e.study_id = %(study_id)s"
 SAMPLES: LiteralString = (
-    "SELECT s.evaluation_id, s.patch_id, s.patient, l.is_lesion, s.correct, s.iou"
+    "SELECT s.evaluation_id, s.sample_id, s.patient, l.is_lesion, s.correct, s.iou"
     f" {OF_STUDY} JOIN sample_results AS s ON s.evaluation_id = e.evaluation_id"
-    " JOIN patch AS p ON p.id = s.patch_id JOIN label AS l ON l.id = p.label_id"
-    f" WHERE {STUDY} ORDER BY s.evaluation_id, s.patch_id"
+    " JOIN sample AS p ON p.id = s.sample_id JOIN label AS l ON l.id = p.label_id"
+    f" WHERE {STUDY} ORDER BY s.evaluation_id, s.sample_id"
 )
 SELECTED: LiteralString = (
     f"SELECT e.evaluation_id {OF_STUDY} JOIN selected_runs AS c ON c.study_id = e.study_id AND c.run_id = e.run_id"
@@ -27,7 +27,7 @@ SELECTED: LiteralString = (
 def comparison_samples(connection: Connection, study_id: int) -> tuple[pl.DataFrame, list[int]]:
     """What comparisons need of a study's evaluations.
 
-    First: evaluation_id, patch_id, patient, is_lesion, correct, iou; second: the evaluations of selected runs.
+    First: evaluation_id, sample_id, patient, is_lesion, correct, iou; second: the evaluations of selected runs.
     """
     selected: list[int] = frame(connection, SELECTED, study_id=study_id)["evaluation_id"].to_list()
     return frame(connection, SAMPLES, study_id=study_id), selected

@@ -17,7 +17,7 @@ whole_patch, whole_patch_low, whole_patch_high, centred_disc, centred_disc_low, 
 
 STUDY: LiteralString = """\
 SELECT study_id AS id, study AS name, digest, config, versions, created_at,
-       dataset AS dataset_name, dataset_kind, dataset_digest, patch_set_digest
+       dataset AS dataset_name, dataset_kind, dataset_digest, sample_set_digest
 FROM studies WHERE study_id = {study}"""
 
 # by name of the frame: of views alone, so that the role lesionlens_reader can run what the page shows
@@ -28,7 +28,7 @@ SELECT code, name, group_name, ordinal, is_lesion FROM classes WHERE study_id = 
 SELECT ordinal, code, label, train, validation, train_and_validation, test
 FROM table_1_patches WHERE study_id = {study} ORDER BY ordinal""",
     "table_2_accuracy": """\
-SELECT run_id, backbone, strategy, batch_size, unit_rate, seed, accuracy, low, high, n,
+SELECT run_id, backbone, strategy, batch_size, unit1_rate, seed, accuracy, low, high, n,
        best_epoch, epochs, validation_loss
 FROM table_2_accuracy WHERE study_id = {study} ORDER BY run_id""",
     "table_3_auc": """\
@@ -72,16 +72,16 @@ FROM binary_scores WHERE study_id = {study} ORDER BY run_id, side, score""",
 SELECT run_a, run_b, score, difference, low, high, p_holm, n
 FROM model_comparisons WHERE study_id = {study} ORDER BY score, run_a, run_b""",
     "seed_spread": """\
-SELECT backbone, strategy, batch_size, head_rate, unit_rate, name, method, policy, seeds, mean, lowest, highest
+SELECT backbone, strategy, batch_size, head_rate, unit1_rate, name, method, policy, seeds, mean, lowest, highest
 FROM seed_spread
 WHERE study_id = {study} AND seeds > 1 AND group_name = 'all'
   AND (name = 'accuracy' AND population = 'all'
        OR name = 'll' AND population = 'correct_lesions' AND target = 'predicted')
-ORDER BY backbone, strategy, batch_size, head_rate, unit_rate, name, method, policy""",
+ORDER BY backbone, strategy, batch_size, head_rate, unit1_rate, name, method, policy""",
     "selected_runs": """\
 SELECT run_id, validation_loss FROM selected_runs WHERE study_id = {study} ORDER BY run_id""",
     "runs": """\
-SELECT run_id, evaluation_id, backbone, strategy, batch_size, unit_rate, seed, status, reason, device, epochs,
+SELECT run_id, evaluation_id, backbone, strategy, batch_size, unit1_rate, seed, status, reason, device, epochs,
        extract(epoch FROM finished_at - started_at)::double precision AS seconds, evaluation_seconds, digest
 FROM runs WHERE study_id = {study} ORDER BY run_id""",
     "epochs": """\
@@ -100,62 +100,62 @@ FROM reliability_curve WHERE study_id = {study} ORDER BY run_id, bin""",
     "calibration": """\
 SELECT run_id, calibration_error, low, high FROM calibration WHERE study_id = {study} ORDER BY run_id""",
     "quadrants": """\
-SELECT run_id, ordinal, code, correct, located, n, lesions, share, low, high, patch_ids
+SELECT run_id, ordinal, code, correct, located, n, lesions, share, low, high, sample_ids
 FROM quadrants WHERE study_id = {study} ORDER BY run_id, ordinal, correct DESC, located DESC""",
-    "erase_test": """\
+    "occlusion_test": """\
 SELECT run_id, population, group_name, n, lesion_drop, lesion_drop_low, lesion_drop_high,
        control_drop, control_drop_low, control_drop_high, difference, difference_low, difference_high
-FROM erase_test WHERE study_id = {study} AND population = 'correct_lesions' ORDER BY run_id, group_name""",
+FROM occlusion_test WHERE study_id = {study} AND population = 'correct_lesions' ORDER BY run_id, group_name""",
     "weight_randomisation": """\
 SELECT run_id, step, layer, ssim, ssim_low, ssim_high, ssim_chance,
        rank_correlation, rank_low, rank_high, rank_chance, n
 FROM weight_randomisation WHERE study_id = {study} ORDER BY run_id, step""",
     "shortcut_audit": """\
 SELECT features, accuracy, low, high, n FROM shortcut_audit WHERE study_id = {study} ORDER BY accuracy, features""",
-    "stratum_scores": """\
-SELECT run_id, stratum, level, name, population, value, low, high, n,
+    "subgroup_scores": """\
+SELECT run_id, subgroup, level, name, population, value, low, high, n,
        {baselines}
-FROM stratum_scores WHERE study_id = {study} AND population IN ('all', 'correct_lesions')
-ORDER BY run_id, stratum, level, name, population""",
+FROM subgroup_scores WHERE study_id = {study} AND population IN ('all', 'correct_lesions')
+ORDER BY run_id, subgroup, level, name, population""",
     "exclusion_reasons": """\
 SELECT reason, lesions FROM exclusion_reasons WHERE study_id = {study} ORDER BY lesions DESC, reason""",
     "exclusions": """\
 SELECT image_key, lesion_key, reason, detail
 FROM exclusions WHERE study_id = {study} ORDER BY reason, image_key, lesion_key""",
     "split_check": """\
-SELECT unit, part_a, part_b, shared
-FROM leak_checks WHERE study_id = {study} ORDER BY unit DESC, part_a, part_b DESC""",
+SELECT unit, split_a, split_b, shared
+FROM leak_checks WHERE study_id = {study} ORDER BY unit DESC, split_a, split_b DESC""",
     "official_overlap": """\
 SELECT unit, shared FROM official_overlap WHERE study_id = {study} ORDER BY unit DESC""",
     "normalisation": """\
 SELECT code, mean, std FROM input_statistics WHERE study_id = {study} ORDER BY code NULLS FIRST""",
     "sample_results": """\
-SELECT run_id, patch_id, patch_key, image_key, patient, laterality, view, lesion_key, breast_density, subtlety,
+SELECT run_id, sample_id, patch_key, image_key, patient, laterality, view, lesion_key, breast_density, subtlety,
        true_code, predicted_code, correct, confidence, mask_fraction,
        method, threshold, iou, blank, hit, whole_patch_iou
 FROM study_evaluations JOIN sample_results USING (run_id, evaluation_id)
-WHERE study_id = {study} ORDER BY run_id, patch_id""",
+WHERE study_id = {study} ORDER BY run_id, sample_id""",
 }
 
 # pixels, masks and maps of the gallery and the contact sheet
 PICTURES: dict[str, LiteralString] = {
     "gallery": """\
-SELECT p.id AS patch_id, p.pixels, p.mask
-FROM study AS s JOIN patch AS p ON p.patch_set_id = s.patch_set_id AND p.part = 'test'
+SELECT p.id AS sample_id, p.pixels, p.mask
+FROM study AS s JOIN sample AS p ON p.sample_set_id = s.sample_set_id AND p.split = 'test'
 WHERE s.id = {study} ORDER BY p.id""",
     "maps": """\
-SELECT e.run_id, x.patch_id, x.method, x.target, x.rows, x.cols, x.grid
+SELECT e.run_id, x.sample_id, x.method, x.target, x.rows, x.cols, x.grid
 FROM study_evaluations AS e JOIN evaluation AS v ON v.id = e.evaluation_id
-JOIN explanation AS x ON x.evaluation_id = e.evaluation_id AND x.method = v.config #>> '{{methods,0}}'
-WHERE e.study_id = {study} AND x.target = 'predicted' ORDER BY e.run_id, x.patch_id""",
+JOIN activation_map AS x ON x.evaluation_id = e.evaluation_id AND x.method = v.config #>> '{{methods,0}}'
+WHERE e.study_id = {study} AND x.target = 'predicted' ORDER BY e.run_id, x.sample_id""",
     "contact_sheet": """\
-SELECT l.code, l.name, i.patient, i.laterality, i.view, x.part, x.window_x0, x.window_y0, x.window_x1, x.window_y1,
+SELECT l.code, l.name, i.patient, i.laterality, i.view, x.split, x.window_x0, x.window_y0, x.window_x1, x.window_y1,
        x.pixels, x.mask, i.width, i.height, o.pixels AS overview
 FROM (
     SELECT p.*, row_number() OVER (PARTITION BY p.label_id ORDER BY p.id) AS place
     FROM (
         SELECT DISTINCT ON (patch.label_id, patch.image_id) patch.*
-        FROM study JOIN patch USING (patch_set_id) JOIN overview ON overview.image_id = patch.image_id
+        FROM study JOIN sample USING (sample_set_id) JOIN overview ON overview.image_id = patch.image_id
         WHERE study.id = {study} ORDER BY patch.label_id, patch.image_id, patch.id
     ) AS p
 ) AS x

@@ -14,7 +14,7 @@ BY_DEFAULT = ExecutionConfig()
 
 @flow(name="evaluate", flow_run_name="evaluate study {study_id}", on_cancellation=[confirm])
 def evaluate(study_id: int, execution: ExecutionConfig = BY_DEFAULT) -> int:
-    """Audit the patch set, evaluate what the record lacks, compare the runs. Returns how many were missing."""
+    """Audit the sample set, evaluate what the record lacks, compare the runs. Returns how many were missing."""
     config = study_config(study_id)
     plan_evaluations(study_id, config)
     audit_shortcuts(study_id, config)

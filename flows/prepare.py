@@ -11,7 +11,7 @@ from tasks.publish import publish_patches
 def prepare(config: StudyConfig) -> int:
     """Index the data set, cut, split and check patches, plan the grid. Returns the study id."""
     config, root = locate_data(config)
-    patch_set_id = prepare_patches(config, root)
-    study_id = plan_study(config, patch_set_id)
+    sample_set_id = prepare_patches(config, root)
+    study_id = plan_study(config, sample_set_id)
     publish_patches(study_id)
     return study_id

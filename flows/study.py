@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lesionlens.errors import TrainingError
 from prefect import flow, get_run_logger
 
 from flows.evaluate import evaluate
@@ -9,7 +10,6 @@ from flows.prepare import prepare
 from flows.report import report
 from flows.train import train
 from lesionlens.config import StudyConfig
-from lesionlens.training.errors import TrainingError
 from tasks.cancellation import confirm
 from tasks.publish import publish_results
 from tasks.study import failed_runs

@@ -1,20 +1,19 @@
-"""Evaluate: scores and maps of one finished run, comparisons between runs, the shortcut audit of a patch set."""
+"""Evaluate: scores and maps of one finished run, comparisons between runs, the shortcut audit of a sample set."""
 
 import time
 
 import polars as pl
+from lesionlens.audits.shortcuts import shortcut_audit
+from lesionlens.evaluate import evaluate, evaluation_digest
+from lesionlens.scoring.comparison import compare
+from lesionlens.scoring.localization import common_scores
+from lesionlens.settings import home
 
 from db import read, write
 from db.engine import make_engine
 from db.lease import free_lease, lease
 from lesionlens.config import ExecutionConfig, StudyConfig
-from lesionlens.evaluation.common_lesions import common_scores
-from lesionlens.evaluation.evaluate import evaluate
-from lesionlens.evaluation.revision import evaluation_digest
-from lesionlens.evaluation.shortcuts import shortcut_audit
-from lesionlens.evaluation.stats import compare
-from lesionlens.home import home
-from lesionlens.training.predict import load_model
+from lesionlens.training.checkpoints import load_model
 from tasks.device import device_slot
 from tasks.patches import patches_of
 from tasks.progress import stage
@@ -44,8 +43,8 @@ def evaluate_run(
                 return "finished"
             run = read.run_row(connection, run_id)
             checkpoint = next(c for c in read.checkpoints(connection, run_id) if c.role == "best")
-            attributes = read.patch_attributes(connection, run.patch_set_id)
-        patches = patches_of(run.patch_set_id)
+            attributes = read.sample_attributes(connection, run.sample_set_id)
+        patches = patches_of(run.sample_set_id)
         with device_slot(engine, execution) as device:
             paths = home().ensure()
             started = time.monotonic()
@@ -94,18 +93,18 @@ def compare_runs(study_id: int, config: StudyConfig) -> int:
 
 @recorded("audit shortcuts")
 def audit_shortcuts(study_id: int, config: StudyConfig) -> bool:
-    """What a few numbers of every patch say about its class, once per patch set; False where that is known."""
+    """What a few numbers of every patch say about its class, once per sample set; False where that is known."""
     identity = evaluation_digest(config)
     engine = make_engine()
     with engine.connect() as connection:
-        patch_set_id = read.study_patch_set(connection, study_id)
-    with lease(engine, f"shortcuts of patch set {patch_set_id}"):
+        sample_set_id = read.study_sample_set(connection, study_id)
+    with lease(engine, f"shortcuts of sample set {sample_set_id}"):
         with engine.connect() as connection:
-            if read.has_shortcuts(connection, patch_set_id, identity):
+            if read.has_shortcuts(connection, sample_set_id, identity):
                 return False
-            attributes = read.patch_attributes(connection, patch_set_id)
+            attributes = read.sample_attributes(connection, sample_set_id)
         windows = attributes.select("window_width", "window_height").cast(pl.Float64).to_numpy()
-        found = shortcut_audit(patches_of(patch_set_id), windows, config.evaluation, config.seed)
+        found = shortcut_audit(patches_of(sample_set_id), windows, config.evaluation, config.seed)
         with engine.begin() as connection:
-            write.save_shortcuts(connection, patch_set_id, identity, found)
+            write.save_shortcuts(connection, sample_set_id, identity, found)
     return True

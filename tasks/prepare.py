@@ -6,6 +6,13 @@ from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 
+from lesionlens.datasets.registry import read_index, recognised
+from lesionlens.evaluate import evaluation_digest
+from lesionlens.phantom.dataset import write_phantom
+from lesionlens.samples.normalise import GreyStatistics
+from lesionlens.samples.sample_set import build_samples
+from lesionlens.samples.splits import Shared, check_splits, official_overlap
+from lesionlens.settings import home
 from prefect import get_run_logger
 from sqlalchemy import Engine
 
@@ -13,15 +20,8 @@ from db import read, write
 from db.engine import make_engine
 from db.lease import lease
 from lesionlens.config import StudyConfig
-from lesionlens.data.normalise import GreyStatistics
-from lesionlens.data.patch_set import build_patches
-from lesionlens.data.phantom import write_phantom
-from lesionlens.data.readers import read_index, recognised
-from lesionlens.data.splits import Shared, check_parts, official_overlap
-from lesionlens.evaluation.revision import evaluation_digest
-from lesionlens.home import home
 from lesionlens.identity import digest
-from lesionlens.records import DatasetIndex, Exclusion, Part, Patch
+from lesionlens.records import DatasetIndex, Exclusion, Patch, Split
 from tasks.progress import stage
 from tasks.recorded import recorded
 
@@ -46,65 +46,65 @@ def locate_data(config: StudyConfig) -> tuple[StudyConfig, Path]:
 
 @recorded("prepare patches", "prepare patches of {config.name}")
 def prepare_patches(config: StudyConfig, root: Path) -> int:
-    """Cut, split and check patches unless the record holds this very set; returns its patch_set id."""
+    """Cut, split and check patches unless the record holds this very set; returns its sample_set id."""
     index = read_index(config.data, root)
     identity = digest(index.digest, config.patches, config.background, config.split, config.seed)
     engine = make_engine()
-    with lease(engine, f"patch set {identity}"):
+    with lease(engine, f"sample set {identity}"):
         with engine.begin() as connection:
-            known = read.find_patch_set(connection, identity)
+            known = read.find_sample_set(connection, identity)
             if known is not None:
-                get_run_logger().info("Patches are in the record already (patch set %s): nothing to do", known)
+                get_run_logger().info("Patches are in the record already (sample set %s): nothing to do", known)
                 return known
             _tell_overlap(index, config)
             dataset_id = write.save_dataset(connection, index, str(root))
             settings = config.model_dump(mode="json", include={"patches", "background", "split", "seed"})
-            patch_set_id = write.open_patch_set(connection, dataset_id, identity, settings, config.patches.size)
-            writer = write.PatchWriter(connection, dataset_id, patch_set_id, config.patches.size)
+            sample_set_id = write.open_sample_set(connection, dataset_id, identity, settings, config.patches.size)
+            writer = write.SampleWriter(connection, dataset_id, sample_set_id, config.patches.size)
         _cut(engine, writer, index, root, config)
-    return patch_set_id
+    return sample_set_id
 
 
 def _tell_overlap(index: DatasetIndex, config: StudyConfig) -> None:
-    """Whether the data set's own parts leak, whatever becomes of it: the record's leak check is about patches."""
+    """Whether the data set's own splits leak, whatever becomes of it: the record's leak check is about patches."""
     patients, images = official_overlap(index)
     if patients:
         sound = config.split.rule == "sound"
         get_run_logger().warning(
-            "The data set's own parts share %d patients, with %d images of the same side and view; %s",
+            "The data set's own splits share %d patients, with %d images of the same side and view; %s",
             patients,
             images,
             "they go wholly to test" if sound else f"split.rule {config.split.rule} keeps it so, sound does not",
         )
 
 
-def _cut(engine: Engine, writer: write.PatchWriter, index: DatasetIndex, root: Path, config: StudyConfig) -> None:
+def _cut(engine: Engine, writer: write.SampleWriter, index: DatasetIndex, root: Path, config: StudyConfig) -> None:
     """Patches into the record batch by batch, so that memory and transactions stay small however large the set."""
     shared, grey = Shared(index.images), GreyStatistics()
-    counts: Counter[tuple[Part, str]] = Counter()
+    counts: Counter[tuple[Split, str]] = Counter()
     notes = 0
     with stage("cut patches", unit="images") as advance:
-        items = build_patches(index, root, config, advance)
+        items = build_samples(index, root, config, advance)
         while batch := list(islice(items, BATCH)):
             for item in batch:
                 notes += isinstance(item, Exclusion)
                 if isinstance(item, Patch):
-                    counts[item.part, item.label] += 1
+                    counts[item.split, item.label] += 1
                     shared.add(item)
                     grey.add(item)
             with engine.begin() as connection:
                 writer.add(connection, batch)
-    check_parts(counts)
+    check_splits(counts)
     with engine.begin() as connection:
         writer.close(connection, shared.checks(), grey.rows())
     get_run_logger().info("%d patches cut, %d lesions left out or noted, each with a reason", counts.total(), notes)
 
 
 @recorded("plan study", "plan study {config.name}")
-def plan_study(config: StudyConfig, patch_set_id: int) -> int:
+def plan_study(config: StudyConfig, sample_set_id: int) -> int:
     """Enter the study and every run of its grid; returns the study id, the same for the same content."""
     with make_engine().begin() as connection:
-        patches = read.patch_set_digest(connection, patch_set_id)
+        patches = read.sample_set_digest(connection, sample_set_id)
         content = config.model_dump(mode="json", exclude={"execution", "data", "patches", "background", "split"})
         study_id = write.save_study(
             connection,
@@ -112,12 +112,12 @@ def plan_study(config: StudyConfig, patch_set_id: int) -> int:
             config.name,
             config.model_dump(mode="json"),
             evaluation_digest(config),
-            patch_set_id,
+            sample_set_id,
             versions(),
         )
         for run in config.grid.runs():
             write.save_run(
-                connection, study_id, digest(run, config.training, patches), patch_set_id, run, config.training
+                connection, study_id, digest(run, config.training, patches), sample_set_id, run, config.training
             )
     return study_id
 

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
+from lesionlens.evaluate import evaluation_digest
 from pydantic import ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
@@ -11,7 +12,6 @@ from db import read
 from db.engine import make_engine
 from db.lease import held
 from lesionlens.config import StudyConfig
-from lesionlens.evaluation.revision import evaluation_digest
 from tasks import evaluate, train
 from tasks.recorded import passing, recorded
 

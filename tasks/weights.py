@@ -1,8 +1,9 @@
 """The networks' first weights, on this machine before the first run of a grid."""
 
+from lesionlens.models.backbones import BACKBONES
+from lesionlens.models.weights import fetch_imagenet
+
 from lesionlens.config import StudyConfig
-from lesionlens.training.backbones import BACKBONES
-from lesionlens.training.weights import fetch_imagenet
 from tasks.recorded import recorded
 
 

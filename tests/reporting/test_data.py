@@ -4,9 +4,9 @@ import dataclasses
 
 import polars as pl
 import pytest
+from lesionlens.reporting.tables.comparisons import comparisons
 
 from lesionlens.reporting.data import models, shown
-from lesionlens.reporting.tables.comparisons import comparisons
 from lesionlens.reporting.warnings import warnings
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 
 import polars as pl
-
 from lesionlens.reporting.tables.selection import selection
 
 

@@ -130,7 +130,7 @@ def _models(parts: Sequence[Part]) -> TableSpec:
         "Every score is that of the model's own study: over its own test split, at its own threshold. Paired "
         "differences on the same samples are in the report of each study."
     )
-    query = _sql(parts, "table_2_accuracy", "table_4_localization", "erase_test")
+    query = _sql(parts, "table_2_accuracy", "table_4_localization", "occlusion_test")
     return TableSpec("models", "Models", "of all studies", columns, table, (note,), query)
 
 
@@ -147,7 +147,7 @@ def _scores(data: ReportData, study: str, models: Sequence[Model]) -> pl.DataFra
     )
     ll = frame(data, "table_4_localization").filter("headline")
     ll = ll.select("run_id", "ll", *(f"{b}{end}" for b in BASELINES for end in ends), ll_low="low", ll_high="high")
-    occluded = frame(data, "erase_test").filter(group_name="all")
+    occluded = frame(data, "occlusion_test").filter(group_name="all")
     occluded = occluded.select("run_id", **{f"occlusion{end}": f"difference{end}" for end in ends})
     for scores in (accuracy, ll, occluded):
         named = named.join(scores, on="run_id", how="left", maintain_order="left")
@@ -185,7 +185,7 @@ def _patches(parts: Sequence[Part]) -> TableSpec:
                 **frame(data, "table_1_patches").select(pl.col("train", "validation", "test").sum()).row(0, named=True),
                 "shared": sum(row["shared"] for row in rows(data, "split_check", unit="patient")),
                 "excluded": frame(data, "exclusion_reasons")["lesions"].sum(),
-                "patch_set": data.study["patch_set_digest"],
+                "sample_set": data.study["sample_set_digest"],
             }
             for data, name, _ in parts
         ]
@@ -198,9 +198,9 @@ def _patches(parts: Sequence[Part]) -> TableSpec:
         whole("Test", "test"),
         whole("Patients in several splits", "shared", mark="alarm", where="leak"),
         whole("Lesions excluded", "excluded"),
-        _digest("Patch set", "patch_set"),
+        _digest("Sample set", "sample_set"),
     )
-    note = "Studies with the same patch set were trained and tested on the same patches."
+    note = "Studies with the same sample set were trained and tested on the same patches."
     query = _sql(parts, "labels", "table_1_patches", "split_check", "exclusion_reasons")
     return TableSpec("patches", "Patches", "of each study", columns, table, (note,), query)
 

@@ -24,7 +24,7 @@ class Model:
     backbone: str
     strategy: str
     batch_size: int
-    unit_rate: float
+    unit1_rate: float
     seed: int
     status: str
     series: int
@@ -89,7 +89,7 @@ def models(data: ReportData) -> tuple[Model, ...]:
     runs = frame(data, "runs").unique(subset="run_id", keep="first", maintain_order=True).to_dicts()
     chosen = set(frame(data, "selected_runs")["run_id"]) if "selected_runs" in data.frames else set()
     chosen = chosen or {run["run_id"] for run in runs}
-    differing = [name for name in ("batch_size", "unit_rate", "seed") if len({run[name] for run in runs}) > 1]
+    differing = [name for name in ("batch_size", "unit1_rate", "seed") if len({run[name] for run in runs}) > 1]
     selected = Counter((run["backbone"], run["strategy"]) for run in runs if run["run_id"] in chosen)
     order = sorted((run["run_id"] not in chosen, place) for place, run in enumerate(runs))
     series = {place: number for number, (_, place) in enumerate(order)}
@@ -101,7 +101,7 @@ def models(data: ReportData) -> tuple[Model, ...]:
         needed = [] if alone else every
         found.append(
             Model(
-                **{name: run[name] for name in ("run_id", "backbone", "strategy", "batch_size", "unit_rate")},
+                **{name: run[name] for name in ("run_id", "backbone", "strategy", "batch_size", "unit1_rate")},
                 seed=run["seed"],
                 status=run["status"],
                 series=series[place],
@@ -117,7 +117,7 @@ def models(data: ReportData) -> tuple[Model, ...]:
 def _hyper_parameters(run: Row, names: list[str]) -> list[str]:
     words = {
         "batch_size": f"batch {run['batch_size']}",
-        "unit_rate": f"rate {run['unit_rate']:g}",
+        "unit1_rate": f"rate {run['unit1_rate']:g}",
         "seed": f"seed {run['seed']}",
     }
     return [words[name] for name in names]

@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lesionlens.data.stored import unpack_mask, unpack_pixels
 from lesionlens.records import ReportData
 from lesionlens.reporting.data import Model, frame, lookup, rows
 from lesionlens.reporting.tables.evidence import QUADRANTS
 from lesionlens.reporting.thumbnails import outline, pictures
+from lesionlens.samples.normalise import unpack_mask, unpack_pixels
 
 BYTES = 12_000_000
 """What a gallery may take of a page of 15 MB: charts, tables and contact sheets need well under 3."""
@@ -33,11 +33,11 @@ def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
     names = dict(labels.select("code", "name").rows())
     known = {model.run_id: model for model in models}
     results = frame(data, "sample_results").filter(pl.col("run_id").is_in(list(known)))
-    by_patch = results.partition_by("patch_id", as_dict=True, maintain_order=True)
+    by_patch = results.partition_by("sample_id", as_dict=True, maintain_order=True)
     maps = _maps(data)
     samples, patches = [], []
     for row in frame(data, "gallery").iter_rows(named=True):
-        found = by_patch.get((row["patch_id"],))
+        found = by_patch.get((row["sample_id"],))
         if found is not None:
             patches.append(unpack_pixels(row["pixels"]))
             samples.append(_sample(row, len(patches[-1]), found.to_dicts(), names, maps))
@@ -79,7 +79,7 @@ def _sample(
                 "threshold": _rounded(result["threshold"]),
                 "whole": _rounded(result["whole_patch_iou"]),
                 "hit": result["hit"],
-                "map": maps.get((result["run_id"], row["patch_id"])),
+                "map": maps.get((result["run_id"], row["sample_id"])),
             }
             for result in results
         },
@@ -110,7 +110,7 @@ def _maps(data: ReportData) -> dict[tuple[int, int], dict[str, Any]]:
     for row in frame(data, "maps").drop_nulls("grid").iter_rows(named=True):
         grid = np.asarray(row["grid"], dtype=np.float64).reshape(row["rows"], row["cols"])
         values = base64.b64encode(quantised(grid, scaling).tobytes()).decode()
-        found[row["run_id"], row["patch_id"]] = {"rows": row["rows"], "cols": row["cols"], "values": values}
+        found[row["run_id"], row["sample_id"]] = {"rows": row["rows"], "cols": row["cols"], "values": values}
     return found
 
 
@@ -137,10 +137,10 @@ Part = tuple[ReportData, str, Sequence[Model]]
 def merged_gallery(parts: Sequence[Part]) -> dict[str, Any]:
     """As `gallery`: a patch that several studies tested stands once, with the results of all their models.
 
-    Studies share patches where they share the patch set. Where they do not, a patch's key begins with its study's
+    Studies share patches where they share the sample set. Where they do not, a patch's key begins with its study's
     name, so that a link to it lasts. Runs are known by study and number: one run may be evaluated in two ways.
     """
-    sets = {str(data.study["patch_set_digest"]) for data, _, _ in parts}
+    sets = {str(data.study["sample_set_digest"]) for data, _, _ in parts}
     runs: list[dict[str, Any]] = []
     classes: dict[str, dict[str, str]] = {}
     samples: dict[tuple[str, str], dict[str, Any]] = {}
@@ -154,7 +154,7 @@ def merged_gallery(parts: Sequence[Part]) -> dict[str, Any]:
         classes |= {each["code"]: each for each in found["classes"]}
         for sample in found["samples"]:
             key = sample["key"] if len(sets) == 1 else f"{name}: {sample['key']}"
-            kept = samples.setdefault((str(data.study["patch_set_digest"]), key), sample | {"key": key, "results": {}})
+            kept = samples.setdefault((str(data.study["sample_set_digest"]), key), sample | {"key": key, "results": {}})
             kept["results"] |= {f"{number}.{run}": result for run, result in sample["results"].items()}
     return {"runs": runs, "classes": list(classes.values()), "samples": list(samples.values()), "reduced": reduced}
 
@@ -170,10 +170,10 @@ def examples(data: ReportData, models: Sequence[Model]) -> dict[str, list[list[s
         if not found:
             continue
         sure = frame(data, "sample_results").filter(run_id=model.run_id)
-        sure = sure.sort("confidence", "patch_id", descending=[True, False], nulls_last=True)
-        members = {(row["correct"], row["located"]): row["patch_ids"] for row in found}
+        sure = sure.sort("confidence", "sample_id", descending=[True, False], nulls_last=True)
+        members = {(row["correct"], row["located"]): row["sample_ids"] for row in found}
         result[str(model.run_id)] = [
-            sure.filter(sure["patch_id"].is_in(members.get(key, [])))["patch_key"].head(SHOWN).to_list()
+            sure.filter(sure["sample_id"].is_in(members.get(key, [])))["patch_key"].head(SHOWN).to_list()
             for key in QUADRANTS
         ]
     return result

@@ -109,7 +109,7 @@ def context(data: ReportData) -> dict[str, Any]:
         "confidence_iou": figures_localization.confidence_iou(data),
         "roc": figures_classification.roc_curves(data),
         "reliability": figures_classification.reliability(data),
-        "occlusion_chart": figures_evidence.erase_chart(data),
+        "occlusion_chart": figures_evidence.occlusion_chart(data),
         "randomisation": figures_evidence.randomisation(data),
         "fractions": figures_evidence.by_mask_fraction(data),
         "table_1": study.table_1(data, known),

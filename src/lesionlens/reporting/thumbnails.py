@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.measure import approximate_polygon, find_contours
 
-from lesionlens.data.stored import unpack_mask, unpack_pixels
 from lesionlens.records import ReportData
 from lesionlens.reporting.data import Row, frame
 from lesionlens.reporting.formatting import SPLITS, count, term
+from lesionlens.samples.normalise import unpack_mask, unpack_pixels
 
 QUALITY = 72
 LEVELS = ((QUALITY, 1), (50, 1), (30, 1), (30, 2), (20, 4))
@@ -88,5 +88,5 @@ def _sample(row: Row) -> dict[str, Any]:
         "size": size,
         "title": row["patient"],
         "where": where,
-        "facts": f"{term(row['part'], SPLITS)}, window {count(width)} × {count(height)} pixels",
+        "facts": f"{term(row['split'], SPLITS)}, window {count(width)} × {count(height)} pixels",
     }

@@ -211,7 +211,7 @@ def _against(placed: Sequence[Standing]) -> str:
 
 
 def _occlusion(data: ReportData, best: Model) -> Score | None:
-    found = rows(data, "erase_test", run_id=best.run_id, group_name="all")
+    found = rows(data, "occlusion_test", run_id=best.run_id, group_name="all")
     return Score(*(found[0][key] for key in ("difference", "difference_low", "difference_high"))) if found else None
 
 

@@ -58,12 +58,12 @@ def _configuration(data: ReportData) -> Iterator[Warning]:
 def _leaks(data: ReportData) -> Iterator[Warning]:
     found = frame(data, "split_check").filter(pl.col("shared") > 0)
     parts = [
-        f"{count(row['shared'])} {term(row['unit'], UNITS)} in both {term(row['part_a'], SPLITS)} "
-        f"and {term(row['part_b'], SPLITS)}"
+        f"{count(row['shared'])} {term(row['unit'], UNITS)} in both {term(row['split_a'], SPLITS)} "
+        f"and {term(row['split_b'], SPLITS)}"
         for row in found.to_dicts()
     ]
     if parts:
-        grave = "test" in [*found["part_a"], *found["part_b"]]
+        grave = "test" in [*found["split_a"], *found["split_b"]]
         text = f"The splits are not independent: {joined(parts)}. Scores on shared patients are too high."
         yield Warning("Patients shared between splits", text, grave)
 

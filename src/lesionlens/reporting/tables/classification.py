@@ -144,14 +144,14 @@ def seeds(data: ReportData) -> TableSpec:
     headline = frame(data, "table_4_localization").filter("headline").select("method", "policy").unique()
     found = frame(data, "seed_spread")
     found = pl.concat([found.filter(name="accuracy"), found.filter(name="ll").join(headline, on=["method", "policy"])])
-    index = ["backbone", "strategy", "batch_size", "head_rate", "unit_rate"]
+    index = ["backbone", "strategy", "batch_size", "head_rate", "unit1_rate"]
     table = wide(found, index, "name", scores, {"mean": "", "lowest": "_low", "highest": "_high"})
     table = table.join(found.group_by(index).agg(pl.col("seeds").max()), on=index, maintain_order="left")
     columns = (
         text("Base model", "backbone", terms=BACKBONES),
         text("Training strategy", "strategy", terms=STRATEGIES),
         whole("Batch size", "batch_size"),
-        Column("Learning rate", ("unit_rate",), _rate, "unit1"),
+        Column("Learning rate", ("unit1_rate",), _rate, "unit1"),
         whole("Seeds", "seeds"),
         *(estimate(head, name, small="mean, lowest to highest") for name, head in scores.items()),
     )
@@ -183,7 +183,7 @@ def selection(data: ReportData) -> TableSpec:
         text("Base model", "backbone", terms=BACKBONES),
         text("Training strategy", "strategy", terms=STRATEGIES),
         whole("Batch size", "batch_size"),
-        Column("Learning rate", ("unit_rate",), _rate, "unit1"),
+        Column("Learning rate", ("unit1_rate",), _rate, "unit1"),
         whole("Seed", "seed"),
         decimal("Validation loss", "validation_loss", 3, **marked),
         estimate("Accuracy", "accuracy", ("low", "high"), small=confidence(data), **marked),

@@ -23,7 +23,7 @@ BY_RULE = {
     "no_target_class": "belongs to no target class (benign without callback)",
     "class_of_first_row": "the breast's first finding belongs to no target class",
     "overwritten": "a later lesion of the same image and class took its place",
-    "part_left_out": "official test split that the published study did not use",
+    "split_left_out": "official test split that the published study did not use",
 }
 NOTES = {
     "mask_resized": "note: the mask was resized to its image",
@@ -108,11 +108,11 @@ def normalisation(data: ReportData) -> TableSpec:
 
 def leaks(data: ReportData) -> TableSpec:
     """Patients, images and lesions that two splits share."""
-    index = ["part_a", "part_b"]
+    index = ["split_a", "split_b"]
     table = wide(frame(data, "split_check"), index, "unit", UNITS, {"shared": ""})
     table = table.with_columns((pl.col(unit) > 0).alias(f"{unit}_shared") for unit in UNITS)
     columns = (
-        Column("Between", ("part_a", "part_b"), _between, numeric=False),
+        Column("Between", ("split_a", "split_b"), _between, numeric=False),
         *(whole(f"Shared {words}", unit, mark="alarm", where=f"{unit}_shared") for unit, words in UNITS.items()),
     )
     shared = dict(frame(data, "official_overlap").select("unit", "shared").rows())
@@ -183,7 +183,7 @@ def facts(data: ReportData) -> tuple[tuple[str, str], ...]:
         ("Intervals", f"bootstrap over patients, {count(lookup(config, 'evaluation.resamples'))} resamples"),
         ("Seed", str(lookup(config, "seed"))),
         ("Data set digest", str(data.study["dataset_digest"])),
-        ("Patch set digest", str(data.study["patch_set_digest"])),
+        ("Sample set digest", str(data.study["sample_set_digest"])),
     )
 
 

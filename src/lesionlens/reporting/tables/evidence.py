@@ -98,7 +98,7 @@ def _lesions(n: int | None, *rates: float | None) -> Cell:
 
 def occlusion(data: ReportData) -> TableSpec:
     """Per model: fall of the predicted class's probability with the lesion occluded, and with a control region."""
-    found = frame(data, "erase_test")
+    found = frame(data, "occlusion_test")
     pooled = (pl.col("group_name") == "all") & (pl.len().over("run_id") > 1)
     found = found.with_columns(mark=pl.when(pooled).then(pl.lit("total")))
     difference = ("difference", "difference_low", "difference_high")
@@ -122,7 +122,7 @@ def occlusion(data: ReportData) -> TableSpec:
         columns,
         by_model(data, found),
         (note,),
-        sql(data, ["erase_test", "selected_runs"]),
+        sql(data, ["occlusion_test", "selected_runs"]),
     )
 
 
@@ -168,9 +168,9 @@ def shortcuts(data: ReportData) -> TableSpec:
 
 def subgroups(data: ReportData) -> tuple[TableSpec, ...]:
     """One table for each attribute: accuracy and LL of every model by its values."""
-    found = frame(data, "stratum_scores")
-    present = set(found["stratum"])
-    return tuple(_subgroup(data, found.filter(stratum=name), name) for name in SUBGROUPS if name in present)
+    found = frame(data, "subgroup_scores")
+    present = set(found["subgroup"])
+    return tuple(_subgroup(data, found.filter(subgroup=name), name) for name in SUBGROUPS if name in present)
 
 
 def _subgroup(data: ReportData, found: pl.DataFrame, name: str) -> TableSpec:
@@ -194,5 +194,5 @@ def _subgroup(data: ReportData, found: pl.DataFrame, name: str) -> TableSpec:
         SUBGROUPS[name][0].lower() + SUBGROUPS[name][1:],
         columns,
         by_model(data, table),
-        sql=sql(data, ["stratum_scores", "selected_runs"]),
+        sql=sql(data, ["subgroup_scores", "selected_runs"]),
     )
