@@ -28,7 +28,7 @@ study: $(READY) ## the study on CBIS-DDSM or own images (docs/data.md): make stu
 fetch: $(READY) ## obtain CBIS-DDSM: make fetch DATA=/path/to/cbis-ddsm EDITION=kaggle|idc
 	@test -n "$(DATA)" || { echo "Name the folder: make fetch DATA=/path/to/cbis-ddsm"; exit 2; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[fetch]'
-	@$(BIN)/python -m lesionlens.data.fetch $(EDITION) "$(DATA)" $(if $(YES),--yes)
+	@$(BIN)/python -m lesionlens.datasets.download $(EDITION) "$(DATA)" $(if $(YES),--yes)
 
 compare: $(READY) ## several studies on one page: make compare STUDIES="demo 2", or runs of any: RUNS="3 7"
 	@test -n "$(STUDIES)$(RUNS)" || { echo 'Name studies by number or name, or runs: make compare STUDIES="demo 2", or RUNS="3 7"'; exit 2; }

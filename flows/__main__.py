@@ -9,9 +9,6 @@ import signal
 import sys
 from pathlib import Path
 
-from lesionlens.datasets.registry import recognised
-from lesionlens.errors import TrainingError
-from lesionlens.settings import home
 from pydantic import ValidationError
 
 from db.command import FAULTS, said
@@ -19,7 +16,10 @@ from db.engine import make_engine
 from flows import server
 from flows.processes import ServerError
 from lesionlens.config import StudyConfig
+from lesionlens.datasets.registry import recognised
+from lesionlens.errors import TrainingError
 from lesionlens.presets import PRESETS, preset
+from lesionlens.settings import home
 
 
 def main(arguments: list[str] | None = None) -> int:

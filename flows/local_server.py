@@ -19,10 +19,10 @@ from typing import Any
 from urllib.error import HTTPError
 
 import psutil
-from lesionlens.settings import Home
 
 from flows import automations, processes
 from flows.processes import ServerError
+from lesionlens.settings import Home
 
 ROOT = Path(__file__).resolve().parents[1]
 """Folder that holds prefect.yaml; deployed flows run in it."""

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-from lesionlens.settings import Home
 
 from flows import local_server, processes
 from flows.automations import HEARTBEAT_SECONDS
 from flows.local_server import running_server
 from flows.processes import ServerError
+from lesionlens.settings import Home
 
 __all__ = ["running_server", "serve", "stop", "work"]
 

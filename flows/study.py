@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from lesionlens.errors import TrainingError
 from prefect import flow, get_run_logger
 
 from flows.evaluate import evaluate
@@ -10,6 +9,7 @@ from flows.prepare import prepare
 from flows.report import report
 from flows.train import train
 from lesionlens.config import StudyConfig
+from lesionlens.errors import TrainingError
 from tasks.cancellation import confirm
 from tasks.publish import publish_results
 from tasks.study import failed_runs

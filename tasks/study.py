@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Literal
 
-from lesionlens.evaluate import evaluation_digest
 from pydantic import ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
@@ -12,6 +11,7 @@ from db import read
 from db.engine import make_engine
 from db.lease import held
 from lesionlens.config import StudyConfig
+from lesionlens.evaluate import evaluation_digest
 from tasks import evaluate, train
 from tasks.recorded import passing, recorded
 

@@ -1,9 +1,8 @@
 """The networks' first weights, on this machine before the first run of a grid."""
 
+from lesionlens.config import StudyConfig
 from lesionlens.models.backbones import BACKBONES
 from lesionlens.models.weights import fetch_imagenet
-
-from lesionlens.config import StudyConfig
 from tasks.recorded import recorded
 
 

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from lesionlens.samples.normalise import pack_mask, pack_pixels
 from PIL import Image
 from playwright.sync_api import sync_playwright
 from scipy.ndimage import gaussian_filter, zoom
 
 from lesionlens.presets import demo
 from lesionlens.records import ReportData
+from lesionlens.samples.normalise import pack_mask, pack_pixels
 
 from .evidence import EVIDENCE, add_evidence, add_shortcuts
 

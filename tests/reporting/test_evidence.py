@@ -6,7 +6,6 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from lesionlens.scoring.bootstrap import draw, interval, ratios
 
 from lesionlens.reporting import (
     figures_classification,
@@ -14,6 +13,7 @@ from lesionlens.reporting import (
     figures_localization,
 )
 from lesionlens.reporting.tables import binary, evidence
+from lesionlens.scoring.bootstrap import draw, interval, ratios
 
 
 def replaced(data, **frames):

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from lesionlens.attribution.scaling import activation_maps
 
+from lesionlens.attribution.scaling import activation_maps
 from lesionlens.reporting.page import render
 from tests.reporting.conftest import watched
 

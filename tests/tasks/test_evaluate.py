@@ -5,7 +5,6 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from lesionlens.localization.metrics import score_grids
 from prefect.logging import disable_run_logger
 from sqlalchemy import Engine, select
 
@@ -13,6 +12,7 @@ from db import read, tables
 from db.frames import frame
 from lesionlens import evaluate as revision
 from lesionlens.config import ExecutionConfig, Method, StudyConfig
+from lesionlens.localization.metrics import score_grids
 from tasks.evaluate import audit_shortcuts, compare_runs, evaluate_run, plan_evaluations
 from tasks.patches import patches_of
 from tasks.study import missing_runs
