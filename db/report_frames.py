@@ -47,7 +47,7 @@ FROM localization_scores WHERE study_id = {study} AND headline ORDER BY run_id, 
 SELECT run_id, group_name, baseline, difference, low, high, n
 FROM baseline_differences WHERE study_id = {study} AND headline AND population = 'correct_lesions'
 ORDER BY run_id, group_name, baseline""",
-    "map_scores": """\
+    "threshold_free_scores": """\
 SELECT run_id, method, target, population, score, value, low, high, n
 FROM run_scores
 WHERE study_id = {study} AND score IN ('hit_rate', 'energy', 'rank_accuracy', 'pixel_ap')
@@ -154,9 +154,9 @@ SELECT l.code, l.name, i.patient, i.laterality, i.view, x.split, x.window_x0, x.
 FROM (
     SELECT p.*, row_number() OVER (PARTITION BY p.label_id ORDER BY p.id) AS place
     FROM (
-        SELECT DISTINCT ON (patch.label_id, patch.image_id) patch.*
-        FROM study JOIN sample USING (sample_set_id) JOIN overview ON overview.image_id = patch.image_id
-        WHERE study.id = {study} ORDER BY patch.label_id, patch.image_id, patch.id
+        SELECT DISTINCT ON (sample.label_id, sample.image_id) sample.*
+        FROM study JOIN sample USING (sample_set_id) JOIN overview ON overview.image_id = sample.image_id
+        WHERE study.id = {study} ORDER BY sample.label_id, sample.image_id, sample.id
     ) AS p
 ) AS x
 JOIN overview AS o ON o.image_id = x.image_id JOIN image AS i ON i.id = x.image_id JOIN label AS l ON l.id = x.label_id

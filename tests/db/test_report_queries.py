@@ -1,27 +1,27 @@
-"""The queries that a report shows to be copied, on the record that the report is made from."""
+"""The queries of a report: the SQL that a page shows gives the frame that the page was made from."""
 
+import re
 from typing import Any
 
 import polars as pl
 import pytest
-from lesionlens.reporting.queries import COMPARED, QUERIES, compared, query
+from polars.testing import assert_frame_equal
 from sqlalchemy import Connection, Engine, insert
 
 from db import read, tables
-from db.read_report import report_data
-from lesionlens.config import EvaluationConfig
-from lesionlens.records import ReportData
+from db.frames import frame
+from db.report_frames import SHOWN, report_data
+from tests.report_data import build
 
 
 def further_scores(connection: Connection, evaluation: int) -> None:
-    """Scores that the filled record lacks: of one group, without threshold, averages, of the erase test."""
+    """Scores that the filled record lacks: of one group, without threshold, averages, of the occlusion test."""
     mapped = {"method": "grad_cam", "target": "predicted", "population": "correct_lesions", "group_name": "all"}
     plain = {"population": "all", "group_name": "all"}
     scores = [
-        mapped | {"name": "ll", "policy": EvaluationConfig().policy, "group_name": "mass", "value": 0.3},
+        mapped | {"name": "ll", "policy": "validation", "group_name": "mass", "value": 0.3},
         mapped | {"name": "hit_rate", "value": 0.6},
         plain | {"name": "macro_f1", "value": 0.25},
-        plain | {"name": "weighted_f1", "value": 0.75},
         plain | {"name": "erase_lesion_drop", "population": "correct_lesions", "value": 0.5},
     ]
     for score in scores:
@@ -29,91 +29,54 @@ def further_scores(connection: Connection, evaluation: int) -> None:
 
 
 @pytest.fixture
-def report(engine: Engine, filled: Any) -> Any:
-    """The connection, and what a report is rendered from."""
+def connection(engine: Engine, filled: Any) -> Any:
     with engine.connect() as connection:
         further_scores(connection, filled.evaluations[0])
-        data = report_data(connection, filled.study)
-        connection.exec_driver_sql("SET LOCAL ROLE lesionlens_reader")  # who copies a query may be no more than that
-        yield connection, data
+        yield connection
 
 
-def asked(connection: Connection, name: str, data: ReportData) -> list[dict[str, Any]]:
-    """The rows of a shown query, run as a reader would."""
-    return [dict(row._mapping) for row in connection.exec_driver_sql(query(name, data))]
+def test_what_is_shown_gives_what_was_read_to_a_reader_of_views(connection: Connection, filled: Any) -> None:
+    data = report_data(connection, filled.study)
+    connection.exec_driver_sql("SET LOCAL ROLE lesionlens_reader")
+    for name in SHOWN:
+        assert_frame_equal(frame(connection, data.sql[name]), data.frames[name])  # type: ignore[arg-type]
+    # one seed in every cell of the grid
+    assert [name for name, found in data.frames.items() if found.is_empty()] == ["seed_spread"]
 
 
-def test_every_query_runs_and_finds_rows_of_this_study_alone(report: Any) -> None:
-    connection, data = report
-    other = ReportData(data.study | {"id": data.study["id"] + 1}, data.frames)
-    # One seed per cell of the grid: a spread over seeds has no row here.
-    empty = {name for name in QUERIES if not asked(connection, name, data)}
-    assert empty == {"seeds"}
-    assert not [name for name in QUERIES if asked(connection, name, other)]
+def test_a_query_finds_rows_of_its_study_alone(connection: Connection, filled: Any) -> None:
+    data = report_data(connection, filled.study)
+    number = re.compile(r"(study_id|study\.id|s\.id) = \d+")
+    for name, text in data.sql.items():
+        assert number.search(text), name
+        assert frame(connection, number.sub(rf"\1 = {filled.study + 1}", text)).is_empty(), name
 
 
-@pytest.mark.parametrize(
-    ("name", "frame", "columns"),
-    [
-        ("table_1", "table_1_patches", ("label", "train", "test")),
-        ("table_2", "table_2_accuracy", ("accuracy", "low", "high", "n")),
-        ("table_3", "table_3_auc", ("code", "auc", "auc_hard")),
-        ("variants", "table_4_localization", ("method", "policy", "ll", "low", "high", "n")),
-        ("comparisons", "comparison", ("score", "difference", "low", "high", "p_holm", "n")),
-        ("exclusions", "exclusion_reasons", ("reason", "lesions")),
-        ("exclusion_list", "exclusions", ("reason", "detail")),
-        ("normalisation", "normalisation", ("mean", "std")),
-        ("leaks", "split_check", ("unit", "split_a", "split_b", "shared")),
-        ("runs", "runs", ("seed", "status", "digest", "evaluation_seconds")),
-        ("shortcuts", "shortcut_audit", ("features", "accuracy")),
-    ],
-)
-def test_a_shown_query_gives_what_the_table_was_made_of(report: Any, name: str, frame: str, columns: tuple) -> None:
-    connection, data = report
-    found = asked(connection, name, data)
-    expected = data.frames[frame].to_dicts()
-    shown, meant = ([{key: row[key] for key in columns} for row in rows] for rows in (found, expected))
-    assert sorted(shown, key=repr) == sorted(meant, key=repr)
+def test_only_the_frames_named_are_read(connection: Connection, filled: Any) -> None:
+    data = report_data(connection, filled.study, ("labels", "runs"))
+    assert set(data.frames) == {"labels", "runs"} and set(data.sql) == {"labels", "runs", "studies"}
+    assert data.study["id"] == filled.study and data.study["config"]["name"] == data.study["name"]
 
 
-def test_shortcuts_stand_beside_the_selected_networks(report: Any) -> None:
-    connection, data = report
-    chosen = data.frames["selected_runs"]["run_id"].to_list()
-    accuracies = data.frames["table_2_accuracy"].filter(pl.col("run_id").is_in(chosen))["accuracy"]
-    ends = {(row["weakest_network"], row["strongest_network"]) for row in asked(connection, "shortcuts", data)}
-    assert ends == {(accuracies.min(), accuracies.max())} and accuracies.len()
+def test_the_frames_of_the_tests_of_reports_have_the_columns_of_the_record(connection: Connection, filled: Any) -> None:
+    data = report_data(connection, filled.study)
+    made = build(per_class=1).frames
+    assert set(made) == set(data.frames)
+    differing = {name: set(found.columns) ^ set(data.frames[name].columns) for name, found in made.items()}
+    assert {name: columns for name, columns in differing.items() if columns} == {}
 
 
-def test_headline_groups_and_scores_without_threshold(report: Any) -> None:
-    connection, data = report
-    headline = data.frames["table_4_localization"].filter(pl.col("headline"))
-    beside = asked(connection, "baselines", data)
-    assert [row["ll"] for row in beside] == [ll for ll in headline["ll"] for _ in range(4)]
-    values = {row["baseline"]: row["of_baseline"] for row in beside}
-    assert values == {name: headline[name][0] for name in values} and len(values) == 4
-    assert [row["difference"] for row in beside] == pytest.approx([0.3] * 4 + [0.2] * 4)
-    assert [(row["group_name"], row["ll"]) for row in asked(connection, "groups", data)] == [("mass", 0.3)]
-    assert [(row["score"], row["value"]) for row in asked(connection, "other_scores", data)] == [("hit_rate", 0.6)]
-
-
-def test_classification_reports_end_in_their_averages(report: Any) -> None:
-    connection, data = report
-    found = asked(connection, "classes", data)
-    assert sorted(row["f1"] for row in found if row["support"] is not None) == sorted(data.frames["class_scores"]["f1"])
-    averages = [(row["code"], row["f1"]) for row in found if row["f1"] is not None and row["support"] is None]
-    assert averages == [("macro average", 0.25), ("weighted average", 0.75)]
-
-
-def test_queries_over_several_studies_are_read_as_shown(report: Any) -> None:
-    connection, data = report
-    found = {name: list(connection.exec_driver_sql(compared(name, [data, data])).mappings()) for name in COMPARED}
-    accuracy = data.frames["table_2_accuracy"]
-    headline = data.frames["table_4_localization"].filter(pl.col("headline"))
-    assert [row["accuracy"] for row in found["models"]] == accuracy["accuracy"].to_list()
-    assert [row["ll"] for row in found["models"]] == headline["ll"].to_list()
-    assert len(found["samples"]) == data.frames["sample_results"].height
-    assert found["patches"][0]["test"] == data.frames["table_1_patches"]["test"].sum()
-    assert len(found["origins"]) == len(found["options"]) == 1
+def test_scores_of_lesions_classified_by_threshold_and_average(connection: Connection, filled: Any) -> None:
+    frames = report_data(connection, filled.study).frames
+    assert frames["threshold_free_scores"].select("score", "value").rows() == [("hit_rate", 0.6)]
+    assert frames["average_scores"].select("average", "score", "value").rows() == [("macro", "f1", 0.25)]
+    headline = frames["table_4_localization"].filter("headline")
+    of_all = frames["localization_scores"].filter(population="correct_lesions", group_name="all")
+    assert of_all.select("run_id", "ll", "whole_patch").equals(headline.select("run_id", "ll", "whole_patch"))
+    assert frames["baseline_differences"].filter(group_name="all")["difference"].to_list() == pytest.approx(
+        [0.3] * 4 + [0.2] * 4
+    )
+    assert frames["localization_scores"].filter(pl.col("group_name") == "mass")["ll"].to_list() == [0.3]
 
 
 def test_runs_are_found_in_the_newest_study_that_evaluated_them(engine: Engine, filled: Any) -> None:

@@ -77,13 +77,13 @@ def quadrants(data: ReportData) -> TableSpec:
         columns,
         by_model(data, table),
         notes,
-        sql(data, ["quadrants", "map_scores", "selected_runs"]),
+        sql(data, ["quadrants", "threshold_free_scores", "selected_runs"]),
     )
 
 
 def _hit_rates(data: ReportData) -> pl.DataFrame:
     """Hit rates over all lesions by run: of the headline method (`map_hit_rate`) and of random weights."""
-    found = frame(data, "map_scores").filter(score="hit_rate", population="lesions", target="predicted")
+    found = frame(data, "threshold_free_scores").filter(score="hit_rate", population="lesions", target="predicted")
     headline = frame(data, "table_4_localization").filter("headline").select("run_id", "method")
     own = found.join(headline, on=["run_id", "method"]).with_columns(of=pl.lit("map"))
     random = found.filter(method="random_weights").with_columns(of=pl.lit("random"))
@@ -141,7 +141,7 @@ def shortcuts(data: ReportData) -> TableSpec:
     found = frame(data, "shortcut_audit")
     table = found.with_columns(
         **{name: pl.lit(value, pl.Float64) for name, value in ends.items()},
-        close=pl.col("high") >= ends["strongest"],
+        close=pl.col("high") >= pl.lit(ends["strongest"], pl.Float64),
         mark=pl.when(pl.col("features") == "all").then(pl.lit("total")),
     )
     columns = (

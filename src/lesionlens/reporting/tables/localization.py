@@ -156,7 +156,7 @@ def variants(data: ReportData) -> TableSpec:
 def other_scores(data: ReportData) -> TableSpec:
     """Localisation scores that need no threshold, over correctly classified lesions, beside those of baselines."""
     headline = frame(data, "table_4_localization").filter("headline")
-    found = frame(data, "map_scores").filter(population="correct_lesions")
+    found = frame(data, "threshold_free_scores").filter(population="correct_lesions")
     shown_maps = pl.concat(
         [
             headline.select("run_id", "method", "target"),
@@ -185,5 +185,5 @@ def other_scores(data: ReportData) -> TableSpec:
         columns,
         by_model(data, table),
         (note,),
-        sql(data, ["map_scores", "table_4_localization", "selected_runs"]),
+        sql(data, ["threshold_free_scores", "table_4_localization", "selected_runs"]),
     )
