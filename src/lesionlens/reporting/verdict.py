@@ -86,7 +86,8 @@ def headline(data: ReportData, model: Model) -> Row | None:
 def score(row: Row, name: str = "") -> Score:
     """A score of a Table IV row: LL itself, or that of a baseline."""
     keys = (name, f"{name}_low", f"{name}_high") if name else ("ll", "low", "high")
-    return Score(*(row.get(key) for key in keys), n=row["n"] or 0)
+    value, low, high = (row.get(key) for key in keys)
+    return Score(value, low, high, row["n"] or 0)
 
 
 def standings(data: ReportData, model: Model) -> tuple[Standing, ...]:

@@ -1,5 +1,7 @@
 """Classification: two-class questions, comparisons of models, confusion matrices, reports, seeds, selection of runs."""
 
+from typing import Any
+
 import polars as pl
 
 from lesionlens.records import ReportData
@@ -178,7 +180,7 @@ def selection(data: ReportData) -> TableSpec:
     table = table.join(cells, on=list(CELL)).sort("place", "validation_loss", nulls_last=True)
     series = {m.run_id: m.series for m in found if m.selected}
     table = table.with_columns(series=pl.col("run_id").replace_strict(series, default=None, return_dtype=pl.Int64))
-    marked = {"mark": "strong", "where": "selected"}
+    marked: dict[str, Any] = {"mark": "strong", "where": "selected"}
     columns = (
         text("Base model", "backbone", terms=BACKBONES),
         text("Training strategy", "strategy", terms=STRATEGIES),

@@ -134,7 +134,7 @@ def _difference(value: float | None, low: float | None, high: float | None) -> C
 def shortcuts(data: ReportData) -> TableSpec:
     """Accuracy of a logistic regression on features that do not describe the lesion, beside that of the networks."""
     networks = by_model(data, frame(data, "table_2_accuracy")).drop_nulls("accuracy").sort("accuracy")
-    ends = {}
+    ends: dict[str, float | None] = {}
     for name, row in (("weakest", networks.head(1)), ("strongest", networks.tail(1))):
         values = row.select("accuracy", "low", "high").row(0) if row.height else (None, None, None)
         ends |= dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))

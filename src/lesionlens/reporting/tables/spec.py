@@ -140,7 +140,7 @@ def whole(head: str, name: str, small: str = "", signed: bool = False, **options
 
     def write(value: int | None) -> Cell:
         sign = "" if not signed or not value else "+" if value > 0 else MINUS
-        return Cell(sign + count(abs(value) if sign else value))
+        return Cell(sign + count(None if value is None else abs(value) if signed else value))
 
     return Column(head, (name,), write, small, **options)
 
