@@ -36,7 +36,7 @@ def around(
     """A value with its interval, in columns `name`, and `low` and `high` behind `ends`, or behind the name."""
     ends = ends or f"{name}_"
     bounds = {f"{ends}low": -down, f"{ends}high": down if up is None else up}
-    return {name: value} | {end: None if value is None else value + by for end, by in bounds.items()}
+    return {name: value} | {end: None if value is None else round(value + by, 9) for end, by in bounds.items()}
 
 
 def scored(value: float | None, down: float = 0.05, name: str = "value", up: float | None = None) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class Samples:
         if len(self.sheet) < 2 * len(self.labels):
             self.sheet.append({"code": code, "name": name} | _window(len(self.sheet), sample_id) | stored)
         patch = {
-            "sample_id": sample_id, "patch_key": f"case_{sample_id}:{code}", "image_key": f"case_{sample_id}",
+            "sample_id": sample_id, "sample_key": f"case_{sample_id}:{code}", "image_key": f"case_{sample_id}",
             "patient": f"P_{sample_id:05d}", "laterality": "LEFT", "view": "CC", "breast_density": 2, "subtlety": 4,
             "lesion_key": f"lesion_{sample_id}" if is_lesion else None, "true_code": code,
             "mask_fraction": float(mask.mean()) if is_lesion else None,
@@ -226,10 +226,11 @@ def _audits(frames: dict[str, Rows], samples: Samples, run: dict) -> None:
         frames["quadrants"].append(
             key | {"ordinal": ordinal, "code": code, "correct": correct, "located": located, "n": len(inside),
                    "lesions": len(of_class), "sample_ids": inside}
-            | scored(len(inside) / len(of_class) if of_class else None, 0.0, "share")
+            | scored(len(inside) / len(of_class) if of_class else None, 0.0, "proportion")
         )  # fmt: skip
     for group in ("all", *dict.fromkeys(label[2] for label in samples.labels if label[3])):
-        drops = around("lesion_drop", 0.31, 0.09) | around("control_drop", 0.02) | around("difference", 0.29, 0.08)
+        drops = around("lesion_drop", 0.31, 0.09) | around("control_drop", 0.02, up=0.04)
+        drops |= around("difference", 0.29, 0.08)
         at = {"population": "correct_lesions", "group_name": group, "n": len(lesions)}
         frames["occlusion_test"].append(key | at | drops)
     for step, layer in enumerate((None, "head", "unit1", "unit2", "stem")):

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 
 from lesionlens.records import ReportData
+from lesionlens.reporting.charts.evidence import Entry, forest_of
 from lesionlens.reporting.data import ESTIMATE, Model, Row, evaluated, frame, lookup, rows, shown, sql
-from lesionlens.reporting.figures_localization import Entry, forest_of
 from lesionlens.reporting.formatting import DASH, METHODS, counted
 from lesionlens.reporting.gallery import Part, merged_gallery
 from lesionlens.reporting.page import SELECTED, Rendered, heat, written

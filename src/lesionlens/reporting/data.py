@@ -52,7 +52,7 @@ def sql(data: ReportData, names: Iterable[str]) -> str:
     return "\n\n".join(f"{data.sql[name]};" for name in names if name in data.sql)
 
 
-def by_model(data: ReportData, found: pl.DataFrame, models: Sequence[Model] | None = None) -> pl.DataFrame:
+def with_models(data: ReportData, found: pl.DataFrame, models: Sequence[Model] | None = None) -> pl.DataFrame:
     """The rows of the models shown (or of `models`), in their order, each with its model's title and series."""
     titles = [(model.run_id, model.title, model.series) for model in (shown(data) if models is None else models)]
     schema = {"run_id": pl.Int64, "model": pl.String, "series": pl.Int64}
@@ -132,6 +132,12 @@ def evaluated(data: ReportData) -> tuple[Model, ...]:
 def shown(data: ReportData) -> tuple[Model, ...]:
     """The evaluated models that validation loss selected, one for each backbone and strategy."""
     return tuple(model for model in evaluated(data) if model.selected)
+
+
+def by_model(data: ReportData, found: pl.DataFrame) -> list[tuple[Model, pl.DataFrame]]:
+    """Each model shown with its rows of a frame that has a run_id; models without a row are left out."""
+    rows_of = [(model, found.filter(run_id=model.run_id)) for model in shown(data)]
+    return [(model, of_model) for model, of_model in rows_of if of_model.height]
 
 
 def lookup(config: object, path: str) -> Any:

@@ -7,16 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib import colormaps
 
 from lesionlens import __version__
 from lesionlens.records import ReportData
-from lesionlens.reporting import figures_classification, figures_evidence, figures_localization
-from lesionlens.reporting.data import confidence, evaluated, shown, sql
-from lesionlens.reporting.figures import Chart, as_svg, stylesheet
-from lesionlens.reporting.figures_training import learning_curves
+from lesionlens.reporting.charts.curves import learning_curves, reliability, roc_curves, threshold_curves
+from lesionlens.reporting.charts.evidence import (
+    by_mask_fraction,
+    confidence_iou,
+    forest,
+    occlusion_chart,
+    randomisation,
+)
+from lesionlens.reporting.charts.style import Chart
+from lesionlens.reporting.data import confidence, evaluated, frame, lookup, shown, sql
 from lesionlens.reporting.gallery import examples, gallery
 from lesionlens.reporting.tables import classification, evidence, localization, study
 from lesionlens.reporting.tables import data as provenance
@@ -25,6 +32,7 @@ from lesionlens.reporting.tables.spec import TableSpec
 from lesionlens.reporting.thumbnails import contact_sheet
 from lesionlens.reporting.verdict import answer, ranked, subtitle
 from lesionlens.reporting.warnings import warnings
+from lesionlens.scoring.localization import wrong_class_scores
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
 HEAT = "inferno"
@@ -75,12 +83,12 @@ def written(template: str, shown: dict[str, Any]) -> Rendered:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = environment.get_template(template)
     html = page.render(script=Markup(script), script_digest=digest, version=__version__, **shown)
-    items, style = list(_walk(shown.values())), stylesheet(environment)
+    items = list(_walk(shown.values()))
     tables = [item for item in items if isinstance(item, TableSpec)]
     files = {f"tables/{table.name}.csv": table.csv() for table in tables if len(table)}
     files |= {f"tables/{table.name}.tex": table.latex() for table in tables if table.name in LATEX}
     charts = (item for item in items if isinstance(item, Chart))
-    return Rendered(html, files | {f"figures/{chart.name}.svg": as_svg(chart, style, environment) for chart in charts})
+    return Rendered(html, files | {f"figures/{chart.name}.svg": chart.alone for chart in charts})
 
 
 def _walk(values: Iterable[Any]) -> Iterator[Any]:
@@ -103,15 +111,15 @@ def context(data: ReportData) -> dict[str, Any]:
         "warnings": warnings(data),
         "confidence": confidence(data),
         "published": known if known.same_classes(data) else None,
-        "forest": figures_localization.forest(data),
-        "thresholds": figures_localization.threshold_curves(data),
+        "forest": forest(data),
+        "thresholds": threshold_curves(data),
         "learning": learning_curves(data),
-        "confidence_iou": figures_localization.confidence_iou(data),
-        "roc": figures_classification.roc_curves(data),
-        "reliability": figures_classification.reliability(data),
-        "occlusion_chart": figures_evidence.occlusion_chart(data),
-        "randomisation": figures_evidence.randomisation(data),
-        "fractions": figures_evidence.by_mask_fraction(data),
+        "confidence_iou": confidence_iou(data, wrong_classes(data)),
+        "roc": roc_curves(data),
+        "reliability": reliability(data),
+        "occlusion_chart": occlusion_chart(data),
+        "randomisation": randomisation(data),
+        "fractions": by_mask_fraction(data),
         "table_1": study.table_1(data, known),
         "table_2": study.table_2(data, known),
         "table_3": study.table_3(data, known),
@@ -148,6 +156,13 @@ def context(data: ReportData) -> dict[str, Any]:
         "sql_classes": sql(data, ["class_scores", "average_scores"]),
         "sql_samples": sql(data, ["sample_results"]),
     }
+
+
+def wrong_classes(data: ReportData) -> pl.DataFrame:
+    """Mean IoU of the lesions whose class is wrong, by run, resampled as the study's other scores."""
+    config = data.study.get("config")
+    options = (lookup(config, name) for name in ("evaluation.resamples", "evaluation.confidence", "seed"))
+    return wrong_class_scores(frame(data, "sample_results"), *options)
 
 
 def heat() -> str:

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from lesionlens.reporting.data import by_model, confidence, frame, models, shown, sql, wide
+from lesionlens.reporting.data import confidence, frame, models, shown, sql, wide, with_models
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def test_selected_runs_are_called_by_their_cell_and_lead_the_colours(grid):
 
 
 def test_rows_of_the_models_shown_stand_in_their_order(grid):
-    found = by_model(grid, pl.DataFrame({"run_id": [6, 2, 5, 6], "value": [1, 2, 3, 4]}))
+    found = with_models(grid, pl.DataFrame({"run_id": [6, 2, 5, 6], "value": [1, 2, 3, 4]}))
     assert found.select("run_id", "series", "value").rows() == [(5, 0, 3), (6, 1, 1), (6, 1, 4)]
 
 

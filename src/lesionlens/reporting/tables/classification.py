@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.data import ESTIMATE, Model, by_model, confidence, evaluated, frame, shown, sql, wide
+from lesionlens.reporting.data import ESTIMATE, Model, confidence, evaluated, frame, shown, sql, wide, with_models
 from lesionlens.reporting.formatting import BACKBONES, DASH, STRATEGIES, count, interval, number, p_value
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, decimal, estimate, model, text, whole
 
@@ -40,7 +40,7 @@ def binary(data: ReportData) -> TableSpec:
         "Two classes",
         "Lesion or background, malignant or benign",
         columns,
-        by_model(data, table),
+        with_models(data, table),
         notes,
         sql(data, ["binary_scores", "selected_runs"]),
     )

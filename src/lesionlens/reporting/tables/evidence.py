@@ -3,7 +3,7 @@
 import polars as pl
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.data import ESTIMATE, by_model, confidence, frame, sql, wide
+from lesionlens.reporting.data import ESTIMATE, confidence, frame, sql, wide, with_models
 from lesionlens.reporting.formatting import METHODS, count, interval, number, proportion
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, counts, estimate, model, text, whole
 from lesionlens.reporting.verdict import BASELINES
@@ -47,7 +47,7 @@ def quadrants(data: ReportData) -> TableSpec:
             pl.when("located").then(pl.lit("_inside")).otherwise(pl.lit("_elsewhere")),
         )
     )
-    fields = {"n": "_n", "share": "", "low": "_low", "high": "_high"}
+    fields = {"n": "_n", "proportion": "", "low": "_low", "high": "_high"}
     table = wide(found, ["run_id", "code", "lesions"], "quadrant", CELLS.values(), fields)
     table = table.join(_hit_rates(data), on="run_id", how="left", maintain_order="left")
     rates = [f"{name}_hit_rate{end}" for name in ("map", "random") for end in ESTIMATE.values()]
@@ -75,7 +75,7 @@ def quadrants(data: ReportData) -> TableSpec:
         "Quadrants",
         "Correct class against map on the lesion",
         columns,
-        by_model(data, table),
+        with_models(data, table),
         notes,
         sql(data, ["quadrants", "threshold_free_scores", "selected_runs"]),
     )
@@ -120,7 +120,7 @@ def occlusion(data: ReportData) -> TableSpec:
         "Occlusion test",
         "Does the decision need the lesion?",
         columns,
-        by_model(data, found),
+        with_models(data, found),
         (note,),
         sql(data, ["occlusion_test", "selected_runs"]),
     )
@@ -133,7 +133,7 @@ def _difference(value: float | None, low: float | None, high: float | None) -> C
 
 def shortcuts(data: ReportData) -> TableSpec:
     """Accuracy of a logistic regression on features that do not describe the lesion, beside that of the networks."""
-    networks = by_model(data, frame(data, "table_2_accuracy")).drop_nulls("accuracy").sort("accuracy")
+    networks = with_models(data, frame(data, "table_2_accuracy")).drop_nulls("accuracy").sort("accuracy")
     ends: dict[str, float | None] = {}
     for name, row in (("weakest", networks.head(1)), ("strongest", networks.tail(1))):
         values = row.select("accuracy", "low", "high").row(0) if row.height else (None, None, None)
@@ -193,6 +193,6 @@ def _subgroup(data: ReportData, found: pl.DataFrame, name: str) -> TableSpec:
         "By",
         SUBGROUPS[name][0].lower() + SUBGROUPS[name][1:],
         columns,
-        by_model(data, table),
+        with_models(data, table),
         sql=sql(data, ["subgroup_scores", "selected_runs"]),
     )

@@ -3,7 +3,7 @@
 import polars as pl
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.data import ESTIMATE, by_model, confidence, frame, sql, wide
+from lesionlens.reporting.data import ESTIMATE, confidence, frame, sql, wide, with_models
 from lesionlens.reporting.formatting import METHODS, POLICIES, TARGETS, interval, number
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, estimate, model, text, whole
 from lesionlens.reporting.verdict import BASELINES, sign
@@ -38,7 +38,7 @@ def baselines(data: ReportData) -> TableSpec:
         "Baselines",
         "LL of each model against baselines",
         (model(), estimate("LL score", "ll", ("low", "high"), small=ci, mark="strong"), *_baseline_columns()),
-        by_model(data, _with_differences(data).filter(group_name="all")),
+        with_models(data, _with_differences(data).filter(group_name="all")),
         notes,
         sql(data, ["localization_scores", "baseline_differences", "selected_runs"]),
     )
@@ -65,7 +65,7 @@ def groups(data: ReportData) -> TableSpec:
         "By kind of lesion",
         "Localisation of each kind of lesion",
         columns,
-        by_model(data, found),
+        with_models(data, found),
         tuple(notes),
         sql(data, ["localization_scores", "baseline_differences", "selected_runs"]),
     )
@@ -125,7 +125,7 @@ def populations(data: ReportData) -> TableSpec:
         "Over which lesions",
         "LL over the same lesions for every model",
         tuple(columns),
-        by_model(data, wide(found, ["run_id"], "population", POPULATIONS, fields, "ll_")),
+        with_models(data, wide(found, ["run_id"], "population", POPULATIONS, fields, "ll_")),
         (note,),
         sql(data, ["localization_scores", "selected_runs"]),
     )
@@ -148,7 +148,7 @@ def variants(data: ReportData) -> TableSpec:
         "Other definitions",
         "The score under other definitions",
         columns,
-        by_model(data, found),
+        with_models(data, found),
         sql=sql(data, ["table_4_localization", "selected_runs"]),
     )
 
@@ -183,7 +183,7 @@ def other_scores(data: ReportData) -> TableSpec:
         "Without a threshold",
         "Scores that need no threshold",
         columns,
-        by_model(data, table),
+        with_models(data, table),
         (note,),
         sql(data, ["threshold_free_scores", "table_4_localization", "selected_runs"]),
     )

@@ -3,7 +3,7 @@
 import polars as pl
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.data import ESTIMATE, by_model, confidence, frame, shown, sql, wide
+from lesionlens.reporting.data import ESTIMATE, confidence, frame, shown, sql, wide, with_models
 from lesionlens.reporting.formatting import BACKBONES, DASH, STRATEGIES, STRATEGY_NUMBERS, interval, number, term
 from lesionlens.reporting.tables.published import MODEL, Published
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, decimal, estimate, model, text, whole
@@ -58,7 +58,7 @@ def table_2(data: ReportData, known: Published) -> TableSpec:
     ci, found = confidence(data), shown(data)
     others = {m.run_id: [part for part in m.full.split(", ")[2:] if not part.startswith("batch")] for m in found}
     below = {run: ", ".join(parts) for run, parts in others.items()}
-    table = by_model(data, frame(data, "table_2_accuracy")).with_columns(
+    table = with_models(data, frame(data, "table_2_accuracy")).with_columns(
         below=pl.col("run_id").replace_strict(below, default="", return_dtype=pl.String)
     )
     columns = [
@@ -124,7 +124,7 @@ def table_3(data: ReportData, known: Published) -> TableSpec:
     """One-vs-rest AUC per class, from probabilities and from hard predictions, beside the published values."""
     labels = frame(data, "labels").sort("ordinal").to_dicts()
     codes = ["mean", *(label["code"] for label in labels)]
-    areas, beside = by_model(data, frame(data, "table_3_auc")), known.same_classes(data)
+    areas, beside = with_models(data, frame(data, "table_3_auc")), known.same_classes(data)
     kinds = [_areas(areas, "from probabilities", "auc"), _areas(areas, HARD, "auc_hard")]
     if beside:
         theirs = areas.join(known.auc, on=[*MODEL, "code"], maintain_order="left")
@@ -132,7 +132,7 @@ def table_3(data: ReportData, known: Published) -> TableSpec:
         kinds.append(theirs.select("run_id", "code", "value", source=pl.lit(PUBLISHED)))
         kinds.append(_areas(theirs.with_columns(pl.col(*names) - pl.col("value")), DIFFERENCE, "auc_hard"))
     long = pl.concat(kinds, how="diagonal_relaxed")
-    table = by_model(data, wide(long, ["run_id", "source"], "code", codes, ESTIMATE, "auc_"))
+    table = with_models(data, wide(long, ["run_id", "source"], "code", codes, ESTIMATE, "auc_"))
     if beside:
         others = known.auc.join(areas, on=MODEL, how="anti", maintain_order="left")
         others = others.with_columns(source=pl.lit(PUBLISHED), low=None, high=None)
@@ -180,7 +180,7 @@ def _area(name: str, head: str, small: str) -> Column:
 def table_4(data: ReportData, known: Published) -> TableSpec:
     """LL, accuracy and their product in the published layout, with the published values of the same model."""
     ci, found = confidence(data), shown(data)
-    table = by_model(data, frame(data, "table_4_localization").filter("headline"))
+    table = with_models(data, frame(data, "table_4_localization").filter("headline"))
     columns = [
         model(),
         estimate("LL score", "ll", ("low", "high"), small=ci, mark="strong"),

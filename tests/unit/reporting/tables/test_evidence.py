@@ -12,7 +12,7 @@ def test_quadrants_of_a_row_add_up_to_its_lesions(data):
     assert table.frame.select(pl.sum_horizontal(counts)).to_series().to_list() == table.frame["lesions"].to_list()
     (row,) = data.frames["quadrants"].filter(run_id=2, code="MM", correct=False, located=True).to_dicts()
     found = table.frame.filter(run_id=2, code="MM").row(0, named=True)
-    assert (found["wrong_inside_n"], found["wrong_inside"]) == (row["n"], row["share"])
+    assert (found["wrong_inside_n"], found["wrong_inside"]) == (row["n"], row["proportion"])
 
 
 def test_correct_with_the_map_elsewhere_is_marked_where_it_happens(data, changed):
