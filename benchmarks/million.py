@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from lesionlens.evaluate import evaluate
 from sqlalchemy import (
     Connection,
     Engine,
@@ -39,7 +40,6 @@ from sqlalchemy import (
 from benchmarks.record import Setting, prepare
 from db import embedded, migrate, read, tables, write
 from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, StudyConfig
-from lesionlens.evaluation.evaluate import evaluate
 from lesionlens.records import Checkpoint, EpochResult
 from lesionlens.reporting.render import render
 from lesionlens.training.fit import first_model
@@ -48,9 +48,9 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "record.md"
 EPOCHS = 45
 GRID = 7
 OF_EVALUATION = (
-    tables.prediction, tables.explanation, tables.localization, tables.class_score, tables.run_score,
-    tables.confusion_interval, tables.baseline_difference, tables.stratum_score, tables.iou_curve, tables.quadrant,
-    tables.reliability, tables.erasure, tables.randomisation,
+    tables.prediction, tables.activation_map, tables.localization, tables.class_score, tables.run_score,
+    tables.confusion_interval, tables.baseline_difference, tables.subgroup_score, tables.iou_curve, tables.quadrant,
+    tables.reliability, tables.occlusion, tables.randomisation,
 )  # fmt: skip
 OF_RUN = (tables.epoch, tables.checkpoint)
 SIZES = text(
@@ -67,9 +67,9 @@ def plan(engine: Engine, setting: Setting, studies: int) -> list[tuple[int, list
             config = StudyConfig(name=f"study {seed}", data=DataConfig(source="phantom"), seed=seed,
                                  grid=GridConfig(seeds=(seed,)))  # fmt: skip
             document = config.model_dump(mode="json")
-            study = write.save_study(connection, f"study {seed}", config.name, document, "e", setting.patch_set, {})
+            study = write.save_study(connection, f"study {seed}", config.name, document, "e", setting.sample_set, {})
             runs = [
-                write.save_run(connection, study, f"{seed} {n}", setting.patch_set, run, config.training)
+                write.save_run(connection, study, f"{seed} {n}", setting.sample_set, run, config.training)
                 for n, run in enumerate(config.grid.runs())
             ]
             planned.append((study, runs))
@@ -81,8 +81,8 @@ def first_evaluation(engine: Engine, setting: Setting, run: int) -> int:
     config = StudyConfig(data=DataConfig(source="phantom"), training={"weights": "none"})
     small = config.grid.runs()[0].model_copy(update={"backbone": "resnet18"})
     with engine.connect() as connection:
-        patches = read.load_patches(connection, setting.patch_set)
-        attributes = read.patch_attributes(connection, setting.patch_set)
+        patches = read.load_samples(connection, setting.sample_set)
+        attributes = read.sample_attributes(connection, setting.sample_set)
     model = first_model(small, config.training, patches)
     found = evaluate(model, small, config.training, config.evaluation, patches, attributes, 0, "cpu")
     has_grid, grid = pl.col("grid").is_not_null(), np.random.default_rng(0).normal(size=GRID * GRID)
@@ -112,7 +112,7 @@ def fill(engine: Engine, setting: Setting, planned: list[tuple[int, list[int]]])
         for _, runs in planned:
             for number in runs:
                 made[number] = made.get(number) or copy_run(connection, run, evaluation, number)
-        _of_patch_set(connection, setting)
+        _of_sample_set(connection, setting)
         for study, runs in planned:
             _of_study(connection, study, [made[number] for number in runs])
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -139,15 +139,15 @@ def _copy_rows(connection: Connection, table: Table, key: str, old: int, new: in
     connection.execute(insert(table).from_select([key, *(column.name for column in rest)], rows))
 
 
-def _of_patch_set(connection: Connection, setting: Setting) -> None:
-    number = literal(setting.patch_set)
+def _of_sample_set(connection: Connection, setting: Setting) -> None:
+    number = literal(setting.sample_set)
     lesions = select(number, tables.lesion.c.image_id, tables.lesion.c.id, literal("mask_missing"), literal("none"))
-    names = ["patch_set_id", "image_id", "lesion_id", "reason", "detail"]
+    names = ["sample_set_id", "image_id", "lesion_id", "reason", "detail"]
     connection.execute(insert(tables.exclusion).from_select(names, lesions.limit(200)))
-    check = {"patch_set_id": setting.patch_set, "unit": "patient", "part_a": "train", "part_b": "test", "shared": 0}
+    check = {"sample_set_id": setting.sample_set, "unit": "patient", "split_a": "train", "split_b": "test", "shared": 0}
     connection.execute(insert(tables.split_check).values(check | {"examples": []}))
     found = {"features": ["size"], "accuracy": [0.3], "low": [0.2], "high": [0.4], "n": [860]}
-    write.save_shortcuts(connection, setting.patch_set, "e", pl.DataFrame(found))
+    write.save_shortcuts(connection, setting.sample_set, "e", pl.DataFrame(found))
 
 
 def _of_study(connection: Connection, study: int, evaluations: list[int]) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from db.read_samples import PATCHES
 from psycopg import sql
 from sqlalchemy import Connection, Engine, Table, create_engine, insert, select, text
 
@@ -26,24 +27,23 @@ from benchmarks.interleaved import interleaved, ratios, spread
 from db import embedded, migrate, read, tables, write
 from db.copy import driver, type_name
 from db.frames import frame
-from db.read_patches import PATCHES
 from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, HyperSet, StudyConfig
-from lesionlens.records import Box, DatasetIndex, Evaluation, Image, Label, Lesion, Part, Patch, Statistics
+from lesionlens.records import Box, DatasetIndex, Evaluation, Image, Label, Lesion, Patch, Statistics
 
 LABELS = tuple(Label(code, code, "mass" if n else "background", n, n > 0) for n, code in enumerate("BCDEF"))
 POLICIES = ("fixed", "otsu", "validation", "area")
 BASELINES = ("whole_patch", "centred_disc", "mean_mask")
-WRITTEN = (tables.prediction, tables.explanation, tables.localization)
+WRITTEN = (tables.prediction, tables.activation_map, tables.localization)
 GOAL = 1.5
-SAMPLES = "SELECT * FROM sample_results WHERE run_id = %(run_id)s ORDER BY patch_id"
+SAMPLES = "SELECT * FROM sample_results WHERE run_id = %(run_id)s ORDER BY sample_id"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A record with one patch set and one planned run."""
+    """A record with one sample set and one planned run."""
 
     engine: Engine
-    patch_set: int
+    sample_set: int
     run: int
     tests: tuple[int, ...]
 
@@ -70,14 +70,14 @@ def prepare(engine: Engine, train: int, test: int, size: int) -> Setting:
     )
     with engine.begin() as connection:
         dataset = write.save_dataset(connection, DatasetIndex("b", "phantom", "d", LABELS, images, lesions), "/")
-        patch_set = write.save_patch_set(
+        sample_set = write.save_sample_set(
             connection, dataset, "p", {}, size, patches, [], [], [Statistics(None, 0.5, 0.29)]
         )
-        study = write.save_study(connection, "s", "s", config.model_dump(mode="json"), "e", patch_set, {})
-        run = write.save_run(connection, study, "r", patch_set, config.grid.runs()[0], config.training)
-        query = select(tables.patch.c.id).where(tables.patch.c.part == "test").order_by(tables.patch.c.id)
+        study = write.save_study(connection, "s", "s", config.model_dump(mode="json"), "e", sample_set, {})
+        run = write.save_run(connection, study, "r", sample_set, config.grid.runs()[0], config.training)
+        query = select(tables.sample.c.id).where(tables.sample.c.split == "test").order_by(tables.sample.c.id)
         tests = tuple(connection.scalars(query))
-    return Setting(engine, patch_set, run, tests)
+    return Setting(engine, sample_set, run, tests)
 
 
 def _part(share: float) -> Part:
@@ -93,7 +93,7 @@ def evaluation_of(tests: Sequence[int]) -> Evaluation:
     kinds = [("grad_cam", "predicted"), ("grad_cam", "true"), ("random_weights", "predicted")]
     for method, target in [*kinds, *((name, "none") for name in BASELINES)]:
         constant = target == "none"
-        base = {"patch_id": list(tests), "method": [method] * count, "target": [target] * count}
+        base = {"sample_id": list(tests), "method": [method] * count, "target": [target] * count}
         scores = {name: random.random(count) for name in ("energy", "rank_accuracy", "pixel_ap")}
         explanations.append(pl.DataFrame(base | scores | {
             "layer": ["none" if constant else "block"] * count, "label": [None if constant else 1] * count,
@@ -111,7 +111,7 @@ def evaluation_of(tests: Sequence[int]) -> Evaluation:
                 "reason": [None] * count,
             }, schema_overrides={"reason": pl.String}))  # fmt: skip
     predictions = pl.DataFrame(
-        {"patch_id": list(tests), "predicted": probabilities.argmax(axis=1), "probabilities": probabilities.tolist()},
+        {"sample_id": list(tests), "predicted": probabilities.argmax(axis=1), "probabilities": probabilities.tolist()},
         schema_overrides={"probabilities": pl.List(pl.Float32)},
     )
     none = pl.DataFrame(schema={"label": pl.Int64})
@@ -220,7 +220,7 @@ def measure_reading(setting: Setting, rounds: int) -> None:
             return pl.read_database(query, connection, execute_options={"parameters": {"run_id": setting.run}})
 
         assert ours().rows() == bare()
-        assert polars()["patch_id"].to_list() == ours()["patch_id"].to_list()
+        assert polars()["sample_id"].to_list() == ours()["sample_id"].to_list()
         sides = {"lesionlens": ours, "bare binary cursor": bare, "polars.read_database": polars}
         seconds = interleaved(sides, rounds, time.perf_counter)
     print(f"\nReading the {len(setting.tests)} sample_results of a run, {rounds} rounds, seconds")
@@ -228,20 +228,20 @@ def measure_reading(setting: Setting, rounds: int) -> None:
 
 
 def measure_patches(setting: Setting, rounds: int) -> None:
-    """Print seconds and ratios of loading the patch set for training."""
+    """Print seconds and ratios of loading the sample set for training."""
     with setting.engine.connect() as connection:
-        query = sql.SQL(PATCHES).format(patch_set_id=sql.Literal(setting.patch_set))
+        query = sql.SQL(PATCHES).format(sample_set_id=sql.Literal(setting.sample_set))
 
         def bare() -> list[tuple[Any, ...]]:
             with driver(connection).cursor() as cursor, cursor.copy(query) as copy:
                 copy.set_types(["int8", "int8", "text", "text", "bytea", "bytea"])
                 return list(copy.rows())
 
-        known = read.load_patches(connection, setting.patch_set)
+        known = read.load_samples(connection, setting.sample_set)
         rows = bare()
         assert known.pixels.tobytes() == b"".join(row[4] for row in rows)
         size = sum(len(row[4]) + len(row[5]) for row in rows) / 1e6
-        sides = {"lesionlens": lambda: read.load_patches(connection, setting.patch_set), "bare COPY out": bare}
+        sides = {"lesionlens": lambda: read.load_samples(connection, setting.sample_set), "bare COPY out": bare}
         seconds = interleaved(sides, rounds, time.perf_counter)
     print(f"\nLoading {len(rows):,} patches, {size:.0f} MB, {rounds} rounds, seconds")
     _show(seconds, "bare COPY out")

@@ -41,7 +41,7 @@ def full(copies: int, per_class: int) -> ReportData:
     for name in ("runs", "table_2_accuracy"):
         frames[name] = frames[name].with_columns(
             batch_size=cell.replace_strict(dict(enumerate(batch for batch, _ in SETS))),
-            unit_rate=cell.replace_strict(dict(enumerate(rate for _, rate in SETS))),
+            unit1_rate=cell.replace_strict(dict(enumerate(rate for _, rate in SETS))),
         )
     frames["maps"] = _as_large_as_vgg(frames["maps"])
     pairs = [{"evaluation_a": a, "evaluation_b": b} for a, b in combinations(frames["runs"]["evaluation_id"], 2)]

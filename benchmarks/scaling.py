@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lesionlens.settings import Home
 
 from flows import server
 from lesionlens.config import DataConfig, ExecutionConfig, GridConfig, HyperSet, PhantomConfig, StudyConfig
-from lesionlens.home import Home
 from lesionlens.identity import digest
 from lesionlens.records import Box, DatasetIndex, Image, Label, Lesion, Patch, Statistics
 
@@ -127,7 +127,7 @@ def _config(runs: int, first: int, machines: int) -> StudyConfig:
 
 
 def _plan(config: StudyConfig) -> int:
-    """Enter a patch set of noise and the study's runs."""
+    """Enter a sample set of noise and the study's runs."""
     from db import write
     from db.engine import make_engine
 
@@ -140,13 +140,13 @@ def _plan(config: StudyConfig) -> int:
     with make_engine().begin() as connection:
         dataset = write.save_dataset(connection, index, "/noise")
         identity = digest("noise patches")
-        patch_set = write.save_patch_set(
+        sample_set = write.save_sample_set(
             connection, dataset, identity, {}, 32, patches, [], [], [Statistics(None, 0.5, 0.3)]
         )
         entered = config.model_dump(mode="json")
-        study = write.save_study(connection, digest(entered), config.name, entered, digest("e"), patch_set, {})
+        study = write.save_study(connection, digest(entered), config.name, entered, digest("e"), sample_set, {})
         for run in config.grid.runs():
-            write.save_run(connection, study, digest(run), patch_set, run, config.training)
+            write.save_run(connection, study, digest(run), sample_set, run, config.training)
     return study
 
 

@@ -9,7 +9,7 @@ process (all threads, reading and writing included); on a GPU, wall time. lesion
 pipeline's tasks do; the peer has the C library's defaults.
 
 Whole runs at 224 would take days on one thread, so they are composed from what was measured: epochs x (steps of an
-epoch x seconds of a step + batches of the validation part x seconds of a batch + seconds of a checkpoint), and on
+epoch x seconds of a step + batches of the validation split x seconds of a batch + seconds of a checkpoint), and on
 lesionlens' side once the building of the cache and once its digests per run. The last table shows how far such a sum
 is from whole grids that really ran, at a size where that takes minutes.
 """
@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from lesionlens.models.backbones import Classifier
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -44,8 +45,7 @@ from benchmarks.train_peer import Files, fit_phase, in_memory
 from benchmarks.train_peer import fit_run as fit_peer
 from lesionlens.config import HyperSet, RunConfig, StoppingConfig, TrainingConfig
 from lesionlens.training.allocator import keep_freed_memory
-from lesionlens.training.backbones import Classifier
-from lesionlens.training.predict import load_model
+from lesionlens.training.checkpoints import load_model
 from lesionlens.training.strategies import HEAD, HEAD_1, HEAD_1_2
 
 PHASES = {"phase 1": HEAD, "phase 2": HEAD_1, "phase 3": HEAD_1_2}
@@ -80,7 +80,7 @@ class Measured:
 
 
 def measure(bench: Bench, rounds: int, clock: Callable[[], float], workers: int) -> Measured:
-    """All phases, `rounds` times. A phase takes as many steps as the training part has batches; the first of them
+    """All phases, `rounds` times. A phase takes as many steps as the training split has batches; the first of them
     warms up and is not counted.
     """
     found = Measured()
@@ -223,7 +223,7 @@ def whole_grid(folder: Path, rounds: int, clock: Callable[[], float]) -> None:
     bench = bench_of("resnet18", 96, 16, 128, 32, folder / "steps")
     found = measure(bench, rounds, clock, 0)
     rates = [(head, unit) for head in (1e-4, 1e-3) for unit in (1e-5, 3e-5, 3e-4)]
-    sets = [HyperSet(batch_size=16, head_rate=head, unit_rate=unit) for head, unit in rates]
+    sets = [HyperSet(batch_size=16, head_rate=head, unit1_rate=unit) for head, unit in rates]
     seconds = {("peer", "S1"): 0.0, ("peer", "S2"): 0.0, ("ours", "S1"): 0.0, ("ours", "S2"): 0.0}
     losses, same = [], []
     memory = in_memory(bench.inputs)

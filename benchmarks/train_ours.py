@@ -11,40 +11,38 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from lesionlens.models.backbones import Classifier
+from lesionlens.training.feature_cache import FeatureCache
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lesionlens.config import RunConfig, StoppingConfig, TrainingConfig
-from lesionlens.records import Checkpoint, PatchArrays, Statistics
+from lesionlens.records import Checkpoint, SampleArrays, Statistics
 from lesionlens.training.adam import make_adam
-from lesionlens.training.backbones import Classifier
 from lesionlens.training.checkpoints import Position, Saved, optimizer_tensors, write_checkpoint
-from lesionlens.training.epochs import batches, validate
-from lesionlens.training.features import FeatureCache
+from lesionlens.training.epochs import Graphed, Source, Step, batches, eager, precision, validate
 from lesionlens.training.fit import first_model, fit
 from lesionlens.training.inputs import Inputs
 from lesionlens.training.sources import stored
-from lesionlens.training.steps import Graphed, Source, Step, eager, precision
-from lesionlens.training.stopping import Stopper
-from lesionlens.training.strategies import Phase, parameter_groups, rule_of, set_modes
+from lesionlens.training.strategies import Phase, Stopper, parameter_groups, rule_of, set_modes
 
 CLASSES = ("B", "BC", "BM", "MC", "MM")
 
 
-def patches_of(train: int, validation: int, size: int, seed: int = 0) -> PatchArrays:
+def patches_of(train: int, validation: int, size: int, seed: int = 0) -> SampleArrays:
     """Stripes whose width is the class, in noise: something to learn, of any size."""
     count = train + validation
     labels = (np.arange(count) % 5).astype(np.int64)
     stripes = np.sin(np.arange(size)[None, :, None] * (labels[:, None, None] + 1) / 3) * 60 + 110
     pixels = (stripes + np.random.default_rng(seed).normal(0, 90, (count, size, size))).clip(0, 255).astype(np.uint8)
-    return PatchArrays(
+    return SampleArrays(
         digest=f"{seed:064d}",
         classes=CLASSES,
         ids=np.arange(1, count + 1),
         pixels=pixels,
         masks=np.zeros(pixels.shape, bool),
         labels=labels,
-        parts=np.array(["train"] * train + ["validation"] * validation),
+        splits=np.array(["train"] * train + ["validation"] * validation),
         patients=np.array([f"P_{i:05d}" for i in range(count)]),
         has_mask=labels > 0,
         groups=("background", "calcification", "mass", "calcification", "mass"),
@@ -54,11 +52,11 @@ def patches_of(train: int, validation: int, size: int, seed: int = 0) -> PatchAr
 
 @dataclass(frozen=True)
 class Bench:
-    """One backbone on one patch set."""
+    """One backbone on one sample set."""
 
     run: RunConfig
     training: TrainingConfig
-    patches: PatchArrays
+    patches: SampleArrays
     first: Classifier
     inputs: Inputs
     folder: Path
@@ -98,7 +96,7 @@ def build_cache(bench: Bench, clock: Callable[[], float]) -> tuple[float, float]
 
 @dataclass(frozen=True)
 class Trained:
-    """steps: seconds of each step; seconds of one pass over the validation part; its loss, the network after all."""
+    """steps: seconds of each step; seconds of one pass over the validation split; its loss, the network after all."""
 
     steps: list[float]
     validation: float
@@ -158,7 +156,7 @@ def checkpoint_seconds(bench: Bench, phase: Phase, clock: Callable[[], float]) -
 
 
 def fit_run(
-    first: Classifier, run: RunConfig, training: TrainingConfig, patches: PatchArrays, folder: Path, cache: Path
+    first: Classifier, run: RunConfig, training: TrainingConfig, patches: SampleArrays, folder: Path, cache: Path
 ) -> tuple[float, Checkpoint]:
     """A whole run as `fit` does it, from given weights: lowest loss of its last phase, and its best checkpoint."""
     with patch("lesionlens.training.fit.first_model", lambda *_: copy.deepcopy(first)):

@@ -1,4 +1,4 @@
-"""Tables of the evaluate stage beyond scores: confusions, differences, curves, strata, quadrants, and the audits."""
+"""Tables of the evaluate stage beyond scores: confusions, differences, curves, subgroups, quadrants, and the audits."""
 
 from sqlalchemy import (
     BigInteger,
@@ -65,12 +65,12 @@ baseline_difference = Table(
     comment="Paired difference between a map's LL and a baseline's, over the same lesions",
 )
 
-stratum_score = Table(
-    "stratum_score",
+subgroup_score = Table(
+    "subgroup_score",
     metadata,
     identity("Number of the score"),
     reference("evaluation", "Evaluation it belongs to"),
-    text("stratum", "Attribute: lesion_type, pathology, mask_fraction, subtlety, breast_density, view"),
+    text("subgroup", "Attribute: lesion_type, pathology, mask_fraction, subtlety, breast_density, view"),
     text("level", "Value of the attribute; unknown where the data set gives none"),
     text("name", "Which score: accuracy or ll"),
     text("method", "Headline map method, or baseline; NULL for accuracy", nullable=True),
@@ -80,8 +80,8 @@ stratum_score = Table(
     *count("n", "Samples counted"),
     text("reason", "Why the value is NULL", nullable=True),
     UniqueConstraint(
-        "evaluation_id", "stratum", "level", "name", "method", "population",
-        name="uq_stratum_score_identity", postgresql_nulls_not_distinct=True,
+        "evaluation_id", "subgroup", "level", "name", "method", "population",
+        name="uq_subgroup_score_identity", postgresql_nulls_not_distinct=True,
     ),
     CheckConstraint("value IS NOT NULL OR reason IS NOT NULL", name="null_has_reason"),
     comment="Scores of the samples that share one value of an attribute, with intervals",
@@ -123,7 +123,7 @@ quadrant = Table(
         "evaluation_id", "label_id", "correct", "located",
         name="uq_quadrant_identity", postgresql_nulls_not_distinct=True,
     ),
-    CheckConstraint("n <= lesions", name="part"),
+    CheckConstraint("n <= lesions", name="split"),
     comment="Correct or not, located or not: lesions of one class, with intervals",
 )  # fmt: skip
 
@@ -144,16 +144,16 @@ reliability = Table(
     comment="Reliability curve: what the predicted class's probability means",
 )
 
-erasure = Table(
-    "erasure",
+occlusion = Table(
+    "occlusion",
     metadata,
     reference("evaluation", "Evaluation it belongs to"),
-    reference("patch", "Lesion patch of the test part", index=True),
+    reference("sample", "Lesion patch of the test split", index=True),
     Column("probability", Double, nullable=False, comment="Probability of the predicted class, whole patch"),
     Column("lesion_erased", Double, nullable=False, comment="Its probability with the lesion inpainted"),
     *share("control_erased", "Its probability with the same shape inpainted beside the lesion"),
     text("reason", "Why control_erased is NULL: no_room", nullable=True),
-    PrimaryKeyConstraint("evaluation_id", "patch_id"),
+    PrimaryKeyConstraint("evaluation_id", "sample_id"),
     CheckConstraint("probability BETWEEN 0 AND 1 AND lesion_erased BETWEEN 0 AND 1", name="range"),
     CheckConstraint("control_erased IS NOT NULL OR reason IS NOT NULL", name="null_has_reason"),
     comment="Erase test: what the prediction loses without the lesion, and without as much background",
@@ -181,14 +181,14 @@ randomisation = Table(
 shortcut_score = Table(
     "shortcut_score",
     metadata,
-    reference("patch_set", "Patch set that was audited"),
+    reference("sample_set", "Sample set that was audited"),
     text("digest", "Identity of the evaluation options and seed, as in study"),
     text("features", "What the logistic regression sees: majority, size, intensity, sharpness, all"),
-    Column("accuracy", Double, nullable=False, comment="Its accuracy on the test part"),
+    Column("accuracy", Double, nullable=False, comment="Its accuracy on the test split"),
     CheckConstraint("accuracy BETWEEN 0 AND 1", name="accuracy"),
     *interval(),
-    *count("n", "Samples of the test part"),
-    PrimaryKeyConstraint("patch_set_id", "digest", "features"),
+    *count("n", "Samples of the test split"),
+    PrimaryKeyConstraint("sample_set_id", "digest", "features"),
     comment="Shortcut audit: how well a few numbers of every patch predict its class",
 )
 

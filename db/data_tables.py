@@ -1,4 +1,4 @@
-"""Tables of the prepare stage: data set, labels, images, lesions, patch sets, patches."""
+"""Tables of the prepare stage: data set, labels, images, lesions, sample sets, patches."""
 
 from sqlalchemy import (
     ARRAY,
@@ -56,11 +56,11 @@ image = Table(
     text("view", "Projection: CC or MLO", nullable=True),
     text("path", "File, relative to the data set's root"),
     Column("breast_density", SmallInteger, comment="BI-RADS breast density category"),
-    text("official_part", "Part that the data set's makers put the image in", nullable=True),
+    text("official_split", "Split that the data set's makers put the image in", nullable=True),
     Column("width", Integer, comment="Width in pixels; NULL until it was first decoded"),
     Column("height", Integer, comment="Height in pixels; NULL until it was first decoded"),
     UniqueConstraint("dataset_id", "key"),
-    CheckConstraint("official_part IN ('train', 'validation', 'test')", name="official_part"),
+    CheckConstraint("official_split IN ('train', 'validation', 'test')", name="official_split"),
     CheckConstraint("width > 0 AND height > 0", name="size"),
     CheckConstraint("num_nulls(width, height) IN (0, 2)", name="whole_size"),
     Index(None, "dataset_id", "patient"),
@@ -81,9 +81,9 @@ lesion = Table(
     Column("subtlety", SmallInteger, comment="Radiologist's rating, 1 subtle to 5 obvious"),
     Column("assessment", SmallInteger, comment="BI-RADS assessment, 0 to 5"),
     text("mask_path", "Mask file, relative to the data set's root; NULL where none was found", nullable=True),
-    text("official_part", "Part that the data set's makers put the lesion in", nullable=True),
+    text("official_split", "Split that the data set's makers put the lesion in", nullable=True),
     UniqueConstraint("dataset_id", "key"),
-    CheckConstraint("official_part IN ('train', 'validation', 'test')", name="official_part"),
+    CheckConstraint("official_split IN ('train', 'validation', 'test')", name="official_split"),
     comment="One outlined finding (ROI) of an image",
 )
 
@@ -96,10 +96,10 @@ overview = Table(
     comment="Some images small and whole, so that a person can look at where windows lie",
 )
 
-patch_set = Table(
-    "patch_set",
+sample_set = Table(
+    "sample_set",
     metadata,
-    identity("Number of the patch set"),
+    identity("Number of the sample set"),
     reference("dataset", "Data set the patches were cut from", index=True),
     text("digest", "Identity by content: data set, options and seed", unique=True),
     Column("size", Integer, nullable=False, comment="Side of a stored patch in pixels"),
@@ -114,7 +114,7 @@ exclusion = Table(
     "exclusion",
     metadata,
     identity("Number of the exclusion"),
-    reference("patch_set", "Patch set that lacks it", index=True),
+    reference("sample_set", "Sample set that lacks it", index=True),
     reference("image", "Image concerned", index=True),
     reference("lesion", "Lesion concerned; NULL where the whole image is", nullable=True, index=True),
     text("reason", "Fixed short code"),
@@ -126,48 +126,48 @@ normalisation = Table(
     "normalisation",
     metadata,
     identity("Number of the row"),
-    reference("patch_set", "Patch set whose training part was measured"),
+    reference("sample_set", "Sample set whose training split was measured"),
     reference("label", "Class measured alone; NULL for all classes together", nullable=True, index=True),
     Column("mean", Double, nullable=False, comment="Mean grey value, 0 to 1"),
     Column("std", Double, nullable=False, comment="Standard deviation of grey values, 0 to 1"),
-    UniqueConstraint("patch_set_id", "label_id", postgresql_nulls_not_distinct=True),
+    UniqueConstraint("sample_set_id", "label_id", postgresql_nulls_not_distinct=True),
     CheckConstraint("mean BETWEEN 0 AND 1 AND std BETWEEN 0 AND 1", name="range"),
-    comment="Grey value statistics of a training part",
+    comment="Grey value statistics of a training split",
 )
 
 split_check = Table(
     "split_check",
     metadata,
     identity("Number of the check"),
-    reference("patch_set", "Patch set that was checked"),
+    reference("sample_set", "Sample set that was checked"),
     text("unit", "What must not be shared: patient, image or lesion"),
-    text("part_a", "One part"),
-    text("part_b", "The other part"),
-    Column("shared", Integer, nullable=False, comment="How many units both parts hold; 0 is a pass"),
+    text("split_a", "One split"),
+    text("split_b", "The other split"),
+    Column("shared", Integer, nullable=False, comment="How many units both splits hold; 0 is a pass"),
     Column("examples", ARRAY(Text), nullable=False, comment="At most ten of the shared units"),
-    UniqueConstraint("patch_set_id", "unit", "part_a", "part_b"),
+    UniqueConstraint("sample_set_id", "unit", "split_a", "split_b"),
     CheckConstraint("unit IN ('patient', 'image', 'lesion')", name="unit"),
     CheckConstraint(
-        "part_a IN ('train', 'validation', 'test') AND part_b IN ('train', 'validation', 'test') AND part_a <> part_b",
-        name="parts",
+        "split_a IN ('train', 'validation', 'test') AND split_b IN ('train', 'validation', 'test') AND split_a <> split_b",
+        name="splits",
     ),
     CheckConstraint("shared >= 0", name="shared"),
-    comment="Leak check between two parts of a patch set",
+    comment="Leak check between two parts of a sample set",
 )
 
 WINDOW = "window_x0 >= 0 AND window_y0 >= 0 AND window_x1 > window_x0 AND window_y1 > window_y0"
 LESION_BOX = "lesion_x0 >= 0 AND lesion_y0 >= 0 AND lesion_x1 > lesion_x0 AND lesion_y1 > lesion_y0"
 
-patch = Table(
-    "patch",
+sample = Table(
+    "sample",
     metadata,
     identity("Number of the patch; ascending in the order of storing"),
-    reference("patch_set", "Patch set it belongs to"),
+    reference("sample_set", "Sample set it belongs to"),
     text("key", "Name of the patch, the same for the same content"),
     reference("label", "Class of the patch", index=True),
     reference("image", "Image it was cut from", index=True),
     reference("lesion", "Lesion it shows; NULL for background", nullable=True, index=True),
-    text("part", "train, validation or test"),
+    text("split", "train, validation or test"),
     Column("window_x0", Integer, nullable=False, comment="Left edge of the window in the full image, pixels"),
     Column("window_y0", Integer, nullable=False, comment="Upper edge of the window, pixels"),
     Column("window_x1", Integer, nullable=False, comment="Right edge of the window, exclusive"),
@@ -183,13 +183,13 @@ patch = Table(
         LargeBinary,
         comment="Lesion mask, one bit a pixel, row by row, the first in the highest bit; NULL for background",
     ),
-    UniqueConstraint("patch_set_id", "key"),
-    CheckConstraint("part IN ('train', 'validation', 'test')", name="part"),
+    UniqueConstraint("sample_set_id", "key"),
+    CheckConstraint("split IN ('train', 'validation', 'test')", name="split"),
     CheckConstraint(WINDOW, name="window"),
     CheckConstraint(f"num_nulls(lesion_x0, lesion_y0, lesion_x1, lesion_y1) = 4 OR ({LESION_BOX})", name="lesion_box"),
     CheckConstraint("num_nulls(lesion_x0, lesion_y0, lesion_x1, lesion_y1) IN (0, 4)", name="whole_box"),
     CheckConstraint("mask_fraction BETWEEN 0 AND 1", name="mask_fraction"),
     CheckConstraint("lesion_id IS NULL OR num_nulls(mask, mask_fraction, lesion_x0) = 0", name="lesion_has_mask"),
-    Index(None, "patch_set_id", "part"),
+    Index(None, "sample_set_id", "split"),
     comment="A window of an image, resized, with its mask",
 )

@@ -43,17 +43,17 @@ evaluation = Table(
     moment("created_at", "When it was stored"),
     UniqueConstraint("run_id", "digest"),
     CheckConstraint("seconds >= 0 AND seconds < 'infinity'", name="seconds"),
-    comment="All scores and maps of one run on the test part",
+    comment="All scores and maps of one run on the test split",
 )
 
 prediction = Table(
     "prediction",
     metadata,
     reference("evaluation", "Evaluation it belongs to"),
-    reference("patch", "Patch of the test part", index=True),
+    reference("sample", "Patch of the test split", index=True),
     reference("label", "Most probable class", name="predicted_label_id", index=True),
     Column("probabilities", ARRAY(REAL), nullable=False, comment="Softmax of the logits, by label ordinal"),
-    PrimaryKeyConstraint("evaluation_id", "patch_id"),
+    PrimaryKeyConstraint("evaluation_id", "sample_id"),
     CheckConstraint(
         f"0 <= ALL (probabilities) AND 1 >= ALL (probabilities) AND {whole('probabilities')}", name="range"
     ),
@@ -69,7 +69,7 @@ class_score = Table(
     *share("precision", "Correct among predicted; 0 where nothing was predicted"),
     *share("recall", "Correct among true"),
     *share("f1", "Harmonic mean of precision and recall"),
-    Column("support", BigInteger, nullable=False, comment="Samples of the class in the test part"),
+    Column("support", BigInteger, nullable=False, comment="Samples of the class in the test split"),
     *share("auc", "Area under the ROC curve from probabilities, one against rest"),
     *share("auc_hard", "(recall + specificity) / 2, only to compare with the published table"),
     text("reason", "Why a score is NULL", nullable=True),
@@ -119,12 +119,12 @@ run_score = Table(
     comment="Scores of a whole evaluation, with intervals",
 )  # fmt: skip
 
-explanation = Table(
-    "explanation",
+activation_map = Table(
+    "activation_map",
     metadata,
     identity("Number of the explanation"),
     reference("evaluation", "Evaluation it belongs to"),
-    reference("patch", "Patch explained", index=True),
+    reference("sample", "Patch explained", index=True),
     text("method", "Map method, or a baseline: whole_patch, centred_disc, mean_mask, random_weights"),
     text("target", "Class explained: predicted, true, or none for baselines without a model"),
     text("layer", "Layer the map was taken from"),
@@ -139,7 +139,7 @@ explanation = Table(
     *share("rank_accuracy", "Share of the strongest |mask| pixels that lie inside the mask"),
     *share("pixel_ap", "Average precision of the map as a pixel classifier of the mask"),
     text("reason", "Why scores are NULL (background, empty_mask) or zero (blank_map, not_finite_map)", nullable=True),
-    UniqueConstraint("evaluation_id", "patch_id", "method", "target"),
+    UniqueConstraint("evaluation_id", "sample_id", "method", "target"),
     CheckConstraint(TARGETS, name="target"),
     CheckConstraint("num_nulls(rows, cols) IN (0, 2) AND (grid IS NULL OR rows IS NOT NULL)", name="grid_has_shape"),
     CheckConstraint("grid IS NULL OR cardinality(grid) = rows * cols", name="grid_shape"),
@@ -156,7 +156,7 @@ localization = Table(
     "localization",
     metadata,
     Column("evaluation_id", BigInteger, nullable=False, comment="Evaluation it belongs to"),
-    Column("patch_id", BigInteger, nullable=False, comment="Patch scored"),
+    Column("sample_id", BigInteger, nullable=False, comment="Patch scored"),
     text("method", "As in explanation"),
     text("target", "As in explanation"),
     text("policy", "Threshold policy: fixed, otsu, validation, area; mask for baselines that are masks"),
@@ -167,10 +167,10 @@ localization = Table(
         "Why iou is NULL (background, empty_mask, no_validation_lesions) or zero (blank_map, not_finite_map)",
         nullable=True,
     ),
-    PrimaryKeyConstraint("evaluation_id", "patch_id", "method", "target", "policy"),
+    PrimaryKeyConstraint("evaluation_id", "sample_id", "method", "target", "policy"),
     ForeignKeyConstraint(
-        ["evaluation_id", "patch_id", "method", "target"],
-        ["explanation.evaluation_id", "explanation.patch_id", "explanation.method", "explanation.target"],
+        ["evaluation_id", "sample_id", "method", "target"],
+        ["explanation.evaluation_id", "explanation.sample_id", "explanation.method", "explanation.target"],
         ondelete="CASCADE",
     ),
     CheckConstraint("iou IS NOT NULL OR reason IS NOT NULL", name="null_has_reason"),

@@ -5,10 +5,9 @@ from db.read_evaluations import (
     evaluation_frame,
     has_shortcuts,
     is_compared,
-    patch_attributes,
-    study_patch_set,
+    sample_attributes,
+    study_sample_set,
 )
-from db.read_patches import find_patch_set, load_patches, patch_set_digest
 from db.read_report import comparison_page, comparison_samples, find_report, newest_report, report_data, report_inputs
 from db.read_runs import (
     RunRow,
@@ -27,6 +26,7 @@ from db.read_runs import (
     study_progress,
     study_row,
 )
+from db.read_samples import find_sample_set, load_samples, sample_set_digest
 
 __all__ = [
     "RunRow",
@@ -39,24 +39,24 @@ __all__ = [
     "evaluation_frame",
     "failed_runs",
     "find_evaluation",
-    "find_patch_set",
     "find_report",
+    "find_sample_set",
     "find_study",
     "has_shortcuts",
     "is_compared",
-    "load_patches",
+    "load_samples",
     "newest_report",
     "outcome",
-    "patch_attributes",
-    "patch_set_digest",
     "report_data",
     "report_inputs",
     "run_row",
     "runs_to_evaluate",
     "runs_to_train",
+    "sample_attributes",
+    "sample_set_digest",
     "studies_of_runs",
     "study_config",
-    "study_patch_set",
     "study_progress",
     "study_row",
+    "study_sample_set",
 ]

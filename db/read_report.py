@@ -18,7 +18,7 @@ RUN: LiteralString = "e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed"
 
 QUERIES: dict[str, LiteralString] = {
     "labels": "SELECT l.code, l.name, l.group_name, l.ordinal, l.is_lesion FROM label AS l"
-    " JOIN patch_set AS p ON p.dataset_id = l.dataset_id JOIN study AS s ON s.patch_set_id = p.id"
+    " JOIN sample_set AS p ON p.dataset_id = l.dataset_id JOIN study AS s ON s.sample_set_id = p.id"
     " WHERE s.id = %(study_id)s ORDER BY l.ordinal",
     "table_1_patches": "SELECT * FROM table_1_patches WHERE study_id = %(study_id)s ORDER BY ordinal",
     "table_2_accuracy": "SELECT * FROM table_2_accuracy WHERE study_id = %(study_id)s ORDER BY run_id",
@@ -35,39 +35,39 @@ QUERIES: dict[str, LiteralString] = {
     "run_scores": f"SELECT {RUN}, r.name, r.method, r.target, r.policy, r.population, r.group_name, r.value, r.low,"
     f" r.high, r.n, r.reason {OF_STUDY} JOIN run_score AS r ON r.evaluation_id = e.evaluation_id"
     f" WHERE {STUDY} ORDER BY e.run_id, r.id",
-    "epochs": "SELECT r.id AS run_id, r.backbone, r.strategy, r.batch_size, r.unit_rate, r.seed, p.epoch, p.phase,"
+    "epochs": "SELECT r.id AS run_id, r.backbone, r.strategy, r.batch_size, r.unit1_rate, r.seed, p.epoch, p.phase,"
     " p.train_loss, p.validation_loss, p.validation_accuracy, p.seconds, p.rates, p.improved FROM study_run AS s"
     " JOIN run AS r ON r.id = s.run_id JOIN epoch AS p ON p.run_id = r.id"
     " WHERE s.study_id = %(study_id)s ORDER BY r.id, p.epoch",
     "sample_results": f"SELECT s.* {OF_STUDY} JOIN sample_results AS s ON s.evaluation_id = e.evaluation_id"
-    f" WHERE {STUDY} ORDER BY s.run_id, s.patch_id",
-    "gallery": "SELECT p.id AS patch_id, l.code AS true_code, l.group_name AS group, p.pixels, p.mask"
-    " FROM study AS s JOIN patch AS p ON p.patch_set_id = s.patch_set_id AND p.part = 'test'"
+    f" WHERE {STUDY} ORDER BY s.run_id, s.sample_id",
+    "gallery": "SELECT p.id AS sample_id, l.code AS true_code, l.group_name AS group, p.pixels, p.mask"
+    " FROM study AS s JOIN sample AS p ON p.sample_set_id = s.sample_set_id AND p.split = 'test'"
     " JOIN label AS l ON l.id = p.label_id WHERE s.id = %(study_id)s ORDER BY p.id",
-    "maps": f"SELECT {RUN}, x.patch_id, x.method, x.target, x.rows, x.cols, x.grid {OF_STUDY}"
-    " JOIN evaluation AS v ON v.id = e.evaluation_id JOIN explanation AS x ON x.evaluation_id = e.evaluation_id"
-    f" AND x.method = v.config #>> '{{methods,0}}' WHERE {STUDY} ORDER BY e.run_id, x.patch_id, x.target",
-    "contact_sheet": "SELECT l.code, l.name, i.key AS image_key, i.patient, i.laterality, i.view, x.part, x.window_x0,"
+    "maps": f"SELECT {RUN}, x.sample_id, x.method, x.target, x.rows, x.cols, x.grid {OF_STUDY}"
+    " JOIN evaluation AS v ON v.id = e.evaluation_id JOIN activation_map AS x ON x.evaluation_id = e.evaluation_id"
+    f" AND x.method = v.config #>> '{{methods,0}}' WHERE {STUDY} ORDER BY e.run_id, x.sample_id, x.target",
+    "contact_sheet": "SELECT l.code, l.name, i.key AS image_key, i.patient, i.laterality, i.view, x.split, x.window_x0,"
     " x.window_y0, x.window_x1, x.window_y1, x.pixels, x.mask, i.width, i.height, o.pixels AS overview FROM ("
     "SELECT p.*, row_number() OVER (PARTITION BY p.label_id ORDER BY p.id) AS place FROM ("
-    "SELECT DISTINCT ON (patch.label_id, patch.image_id) patch.* FROM study JOIN patch USING (patch_set_id)"
-    " JOIN overview ON overview.image_id = patch.image_id WHERE study.id = %(study_id)s"
-    " ORDER BY patch.label_id, patch.image_id, patch.id) AS p) AS x"
+    "SELECT DISTINCT ON (sample.label_id, sample.image_id) sample.* FROM study JOIN sample USING (sample_set_id)"
+    " JOIN overview ON overview.image_id = sample.image_id WHERE study.id = %(study_id)s"
+    " ORDER BY sample.label_id, sample.image_id, sample.id) AS p) AS x"
     " JOIN overview AS o ON o.image_id = x.image_id JOIN image AS i ON i.id = x.image_id"
     " JOIN label AS l ON l.id = x.label_id WHERE x.place <= 4 ORDER BY l.ordinal, x.id",
     "exclusion_reasons": "SELECT * FROM exclusion_reasons WHERE study_id = %(study_id)s ORDER BY lesions DESC, reason",
     "exclusions": "SELECT i.key AS image_key, l.key AS lesion_key, x.reason, x.detail FROM study AS s"
-    " JOIN exclusion AS x ON x.patch_set_id = s.patch_set_id JOIN image AS i ON i.id = x.image_id"
+    " JOIN exclusion AS x ON x.sample_set_id = s.sample_set_id JOIN image AS i ON i.id = x.image_id"
     " LEFT JOIN lesion AS l ON l.id = x.lesion_id WHERE s.id = %(study_id)s ORDER BY x.id",
-    "split_check": "SELECT c.unit, c.part_a, c.part_b, c.shared, c.examples FROM study AS s"
-    " JOIN split_check AS c ON c.patch_set_id = s.patch_set_id WHERE s.id = %(study_id)s ORDER BY c.id",
+    "split_check": "SELECT c.unit, c.split_a, c.split_b, c.shared, c.examples FROM study AS s"
+    " JOIN split_check AS c ON c.sample_set_id = s.sample_set_id WHERE s.id = %(study_id)s ORDER BY c.id",
     "official_overlap": "SELECT unit, shared, examples FROM official_overlap WHERE study_id = %(study_id)s"
     " ORDER BY unit DESC",
     "normalisation": "SELECT l.code, n.mean, n.std FROM study AS s"
-    " JOIN normalisation AS n ON n.patch_set_id = s.patch_set_id LEFT JOIN label AS l ON l.id = n.label_id"
+    " JOIN normalisation AS n ON n.sample_set_id = s.sample_set_id LEFT JOIN label AS l ON l.id = n.label_id"
     " WHERE s.id = %(study_id)s ORDER BY l.ordinal NULLS FIRST",
     "runs": "SELECT r.id AS run_id, v.id AS evaluation_id, r.digest, r.backbone, r.strategy, r.batch_size, r.head_rate,"
-    " r.unit_rate, r.seed, r.normalise, r.weights, r.status, r.reason, r.device, r.started_at, r.finished_at,"
+    " r.unit1_rate, r.seed, r.normalise, r.weights, r.status, r.reason, r.device, r.started_at, r.finished_at,"
     " extract(epoch FROM r.finished_at - r.started_at)::double precision AS seconds,"
     " v.seconds AS evaluation_seconds FROM study AS s JOIN study_run AS sr ON sr.study_id = s.id"
     " JOIN run AS r ON r.id = sr.run_id"
@@ -82,10 +82,10 @@ QUERIES: dict[str, LiteralString] = {
 }
 
 SAMPLES: LiteralString = (
-    "SELECT s.evaluation_id, s.patch_id, s.patient, l.is_lesion, s.correct, s.iou"
+    "SELECT s.evaluation_id, s.sample_id, s.patient, l.is_lesion, s.correct, s.iou"
     f" {OF_STUDY} JOIN sample_results AS s ON s.evaluation_id = e.evaluation_id"
-    " JOIN patch AS p ON p.id = s.patch_id JOIN label AS l ON l.id = p.label_id"
-    f" WHERE {STUDY} ORDER BY s.evaluation_id, s.patch_id"
+    " JOIN sample AS p ON p.id = s.sample_id JOIN label AS l ON l.id = p.label_id"
+    f" WHERE {STUDY} ORDER BY s.evaluation_id, s.sample_id"
 )
 SELECTED: LiteralString = (
     f"SELECT e.evaluation_id {OF_STUDY} JOIN selected_runs AS c ON c.study_id = e.study_id AND c.run_id = e.run_id"
@@ -96,7 +96,7 @@ SELECTED: LiteralString = (
 def comparison_samples(connection: Connection, study_id: int) -> tuple[pl.DataFrame, list[int]]:
     """What comparisons need of a study's evaluations.
 
-    First: evaluation_id, patch_id, patient, is_lesion, correct, iou; second: the evaluations of selected runs.
+    First: evaluation_id, sample_id, patient, is_lesion, correct, iou; second: the evaluations of selected runs.
     """
     selected: list[int] = frame(connection, SELECTED, study_id=study_id)["evaluation_id"].to_list()
     return frame(connection, SAMPLES, study_id=study_id), selected
@@ -139,7 +139,7 @@ def report_data(connection: Connection, study_id: int, only: Collection[str] = (
     ValueError for an unknown id.
     """
     study_row(connection, study_id)
-    study, patch_set, dataset = tables.study, tables.patch_set, tables.dataset
+    study, sample_set, dataset = tables.study, tables.sample_set, tables.dataset
     row = connection.execute(
         select(
             study.c.id,
@@ -151,10 +151,10 @@ def report_data(connection: Connection, study_id: int, only: Collection[str] = (
             dataset.c.name.label("dataset_name"),
             dataset.c.kind.label("dataset_kind"),
             dataset.c.digest.label("dataset_digest"),
-            patch_set.c.digest.label("patch_set_digest"),
+            sample_set.c.digest.label("sample_set_digest"),
         )
-        .join(patch_set, patch_set.c.id == study.c.patch_set_id)
-        .join(dataset, dataset.c.id == patch_set.c.dataset_id)
+        .join(sample_set, sample_set.c.id == study.c.sample_set_id)
+        .join(dataset, dataset.c.id == sample_set.c.dataset_id)
         .where(study.c.id == study_id)
     ).one()
     wanted = {name: query for name, query in (FOUND | QUERIES).items() if not only or name in only}

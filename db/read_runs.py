@@ -20,7 +20,7 @@ class RunRow:
 
     id: int
     digest: str
-    patch_set_id: int
+    sample_set_id: int
     status: Literal["pending", "running", "finished", "failed"]
     config: RunConfig
     training: TrainingConfig
@@ -40,13 +40,13 @@ def run_row(connection: Connection, run_id: int) -> RunRow:
     """A run. ValueError for an unknown id."""
     run = tables.run
     found = connection.execute(
-        select(run.c.digest, run.c.patch_set_id, run.c.status, run.c.config).where(run.c.id == run_id)
+        select(run.c.digest, run.c.sample_set_id, run.c.status, run.c.config).where(run.c.id == run_id)
     ).one_or_none()
     if found is None:
         raise ValueError(f"the record holds no run {run_id}")
     config = RunConfig.model_validate(found.config["run"])
     training = TrainingConfig.model_validate(found.config["training"])
-    return RunRow(run_id, found.digest, found.patch_set_id, found.status, config, training)
+    return RunRow(run_id, found.digest, found.sample_set_id, found.status, config, training)
 
 
 def outcome(connection: Connection, run_id: int, since: datetime) -> Literal["finished", "failed"] | None:

@@ -1,11 +1,11 @@
 """Everything that writes the record. One transaction per unit of work: the caller's. Writing twice changes nothing."""
 
 from db.write_data import (
-    PatchWriter,
-    open_patch_set,
+    SampleWriter,
+    open_sample_set,
     save_dataset,
-    save_patch_set,
     save_run,
+    save_sample_set,
     save_study,
 )
 from db.write_pages import save_comparison_page, save_report
@@ -22,19 +22,19 @@ from db.write_results import (
 )
 
 __all__ = [
-    "PatchWriter",
+    "SampleWriter",
     "fail_run",
     "finish_run",
-    "open_patch_set",
+    "open_sample_set",
     "plan_evaluations",
     "save_comparison_page",
     "save_comparisons",
     "save_dataset",
     "save_epoch",
     "save_evaluation",
-    "save_patch_set",
     "save_report",
     "save_run",
+    "save_sample_set",
     "save_shortcuts",
     "save_study",
     "save_study_scores",

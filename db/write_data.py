@@ -1,10 +1,11 @@
-"""Writing the prepare stage: data sets, patch sets, studies and their planned runs."""
+"""Writing the prepare stage: data sets, sample sets, studies and their planned runs."""
 
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from typing import Any
 
 import numpy as np
+from lesionlens.samples.normalise import pack_mask, pack_pixels
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 from sqlalchemy import Connection, Table, bindparam, func, select
@@ -13,13 +14,12 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from db import tables
 from db.copy import copy_rows, finite
 from lesionlens.config import RunConfig, TrainingConfig
-from lesionlens.data.stored import pack_mask, pack_pixels
 from lesionlens.records import DatasetIndex, Exclusion, ImageSize, LeakCheck, Overview, Patch, Statistics
 
 WINDOW = ("window_x0", "window_y0", "window_x1", "window_y1")
 LESION_BOX = ("lesion_x0", "lesion_y0", "lesion_x1", "lesion_y1")
 PATCH = (
-    "patch_set_id", "key", "label_id", "image_id", "lesion_id", "part", *WINDOW, *LESION_BOX,
+    "sample_set_id", "key", "label_id", "image_id", "lesion_id", "split", *WINDOW, *LESION_BOX,
     "mask_fraction", "pixels", "mask",
 )  # fmt: skip
 
@@ -64,9 +64,9 @@ def save_dataset(connection: Connection, index: DatasetIndex, root: str) -> int:
     copy_rows(
         connection,
         tables.image,
-        ("dataset_id", "key", "patient", "laterality", "view", "path", "breast_density", "official_part"),
+        ("dataset_id", "key", "patient", "laterality", "view", "path", "breast_density", "official_split"),
         (
-            (dataset_id, x.key, x.patient, x.laterality, x.view, x.path, x.breast_density, x.official_part)
+            (dataset_id, x.key, x.patient, x.laterality, x.view, x.path, x.breast_density, x.official_split)
             for x in index.images
         ),
     )
@@ -81,30 +81,30 @@ def _copy_lesions(connection: Connection, dataset_id: int, index: DatasetIndex) 
         connection,
         tables.lesion,
         ("dataset_id", "image_id", "key", "abnormality_id", "lesion_type", "pathology", "label_id", "subtlety",
-         "assessment", "mask_path", "official_part"),
+         "assessment", "mask_path", "official_split"),
         ((dataset_id, images[x.image_key], x.key, x.abnormality_id, x.lesion_type, x.pathology, known(labels, x.label),
-          x.subtlety, x.assessment, x.mask_path, x.official_part) for x in index.lesions),
+          x.subtlety, x.assessment, x.mask_path, x.official_split) for x in index.lesions),
     )  # fmt: skip
 
 
-def open_patch_set(connection: Connection, dataset_id: int, digest: str, config: dict[str, Any], size: int) -> int:
-    """Begin a patch set; returns its id. What a killed predecessor left of the same set is removed first.
+def open_sample_set(connection: Connection, dataset_id: int, digest: str, config: dict[str, Any], size: int) -> int:
+    """Begin a sample set; returns its id. What a killed predecessor left of the same set is removed first.
 
     The caller holds the set's lease. Patches may be committed in batches: nobody finds the set before it is closed.
     `config` may hold Pydantic's JSON form of any options.
     """
-    patch_set = tables.patch_set
-    unfinished = (patch_set.c.digest == digest) & patch_set.c.finished_at.is_(None)
-    connection.execute(patch_set.delete().where(unfinished))
+    sample_set = tables.sample_set
+    unfinished = (sample_set.c.digest == digest) & sample_set.c.finished_at.is_(None)
+    connection.execute(sample_set.delete().where(unfinished))
     values = {"digest": digest, "dataset_id": dataset_id, "config": config, "size": size}
-    return int(connection.execute(patch_set.insert().values(**values).returning(patch_set.c.id)).scalar_one())
+    return int(connection.execute(sample_set.insert().values(**values).returning(sample_set.c.id)).scalar_one())
 
 
-class PatchWriter:
-    """Adds to an open patch set; knows the ids of the data set's labels, images and lesions."""
+class SampleWriter:
+    """Adds to an open sample set; knows the ids of the data set's labels, images and lesions."""
 
-    def __init__(self, connection: Connection, dataset_id: int, patch_set_id: int, size: int) -> None:
-        self.patch_set_id = patch_set_id
+    def __init__(self, connection: Connection, dataset_id: int, sample_set_id: int, size: int) -> None:
+        self.sample_set_id = sample_set_id
         self.size = size
         self.labels = ids(connection, tables.label, "code", dataset_id)
         self.images = ids(connection, tables.image, "key", dataset_id)
@@ -118,17 +118,17 @@ class PatchWriter:
         """
         self._sizes(connection, [item for item in items if isinstance(item, ImageSize)])
         patches = [item for item in items if isinstance(item, Patch)]
-        copy_rows(connection, tables.patch, PATCH, self._patches(patches))
-        columns = ("patch_set_id", "image_id", "lesion_id", "reason", "detail")
+        copy_rows(connection, tables.sample, PATCH, self._patches(patches))
+        columns = ("sample_set_id", "image_id", "lesion_id", "reason", "detail")
         left_out = (
-            (self.patch_set_id, self.images[x.image_key], known(self.lesions, x.lesion_key), x.reason, x.detail)
+            (self.sample_set_id, self.images[x.image_key], known(self.lesions, x.lesion_key), x.reason, x.detail)
             for x in items
             if isinstance(x, Exclusion)
         )
         copy_rows(connection, tables.exclusion, columns, left_out)
         for item in items:
             if isinstance(item, Overview):
-                # another patch set of the same data set may have kept the same image
+                # another sample set of the same data set may have kept the same image
                 row = upsert(tables.overview).values(image_id=self.images[item.image_key], pixels=webp(item.pixels))
                 connection.execute(row.on_conflict_do_nothing())
 
@@ -137,16 +137,16 @@ class PatchWriter:
         copy_rows(
             connection,
             tables.split_check,
-            ("patch_set_id", "unit", "part_a", "part_b", "shared", "examples"),
-            ((self.patch_set_id, x.unit, x.part_a, x.part_b, x.shared, list(x.examples)) for x in checks),
+            ("sample_set_id", "unit", "split_a", "split_b", "shared", "examples"),
+            ((self.sample_set_id, x.unit, x.split_a, x.split_b, x.shared, list(x.examples)) for x in checks),
         )
         copy_rows(
             connection,
             tables.normalisation,
-            ("patch_set_id", "label_id", "mean", "std"),
+            ("sample_set_id", "label_id", "mean", "std"),
             (
                 (
-                    self.patch_set_id,
+                    self.sample_set_id,
                     known(self.labels, x.label),
                     finite("normalisation.mean", x.mean),
                     finite("normalisation.std", x.std),
@@ -154,8 +154,10 @@ class PatchWriter:
                 for x in statistics
             ),
         )
-        patch_set = tables.patch_set
-        connection.execute(patch_set.update().where(patch_set.c.id == self.patch_set_id).values(finished_at=func.now()))
+        sample_set = tables.sample_set
+        connection.execute(
+            sample_set.update().where(sample_set.c.id == self.sample_set_id).values(finished_at=func.now())
+        )
 
     def _sizes(self, connection: Connection, sizes: Sequence[ImageSize]) -> None:
         """Note sizes not known yet, in the order of ids: who prepares the same images beside us waits, no deadlock."""
@@ -172,14 +174,14 @@ class PatchWriter:
             window, box = patch.window, patch.lesion_box
             fraction = patch.mask_fraction
             yield (
-                self.patch_set_id, patch.key, self.labels[patch.label], self.images[patch.image_key],
-                known(self.lesions, patch.lesion_key), patch.part, window.x0, window.y0, window.x1, window.y1,
+                self.sample_set_id, patch.key, self.labels[patch.label], self.images[patch.image_key],
+                known(self.lesions, patch.lesion_key), patch.split, window.x0, window.y0, window.x1, window.y1,
                 *((box.x0, box.y0, box.x1, box.y1) if box else (None,) * 4),
                 None if fraction is None else finite("patch.mask_fraction", fraction), *_packed(patch, self.size),
             )  # fmt: skip
 
 
-def save_patch_set(
+def save_sample_set(
     connection: Connection,
     dataset_id: int,
     digest: str,
@@ -191,18 +193,18 @@ def save_patch_set(
     statistics: Sequence[Statistics],
     whole: Sequence[ImageSize | Overview] = (),
 ) -> int:
-    """Enter a whole patch set in the caller's transaction; returns its id, the same for the same digest."""
-    patch_set = tables.patch_set
+    """Enter a whole sample set in the caller's transaction; returns its id, the same for the same digest."""
+    sample_set = tables.sample_set
     found = connection.scalar(
-        select(patch_set.c.id).filter_by(digest=digest).where(patch_set.c.finished_at.is_not(None))
+        select(sample_set.c.id).filter_by(digest=digest).where(sample_set.c.finished_at.is_not(None))
     )
     if found is not None:
         return int(found)
-    patch_set_id = open_patch_set(connection, dataset_id, digest, config, size)
-    writer = PatchWriter(connection, dataset_id, patch_set_id, size)
+    sample_set_id = open_sample_set(connection, dataset_id, digest, config, size)
+    writer = SampleWriter(connection, dataset_id, sample_set_id, size)
     writer.add(connection, [*patches, *exclusions, *whole])
     writer.close(connection, checks, statistics)
-    return patch_set_id
+    return sample_set_id
 
 
 def _packed(patch: Patch, size: int) -> tuple[bytes, bytes | None]:
@@ -225,23 +227,23 @@ def save_study(
     name: str,
     config: dict[str, Any],
     evaluation_digest: str,
-    patch_set_id: int,
+    sample_set_id: int,
     versions: dict[str, str],
 ) -> int:
     """Enter a study; returns its id, the same for the same digest."""
     values = {
-        "name": name, "config": config, "evaluation_digest": evaluation_digest, "patch_set_id": patch_set_id,
+        "name": name, "config": config, "evaluation_digest": evaluation_digest, "sample_set_id": sample_set_id,
         "versions": versions,
     }  # fmt: skip
     return enter(connection, tables.study, {"digest": digest}, values)[0]
 
 
 def save_run(
-    connection: Connection, study_id: int, digest: str, patch_set_id: int, run: RunConfig, training: TrainingConfig
+    connection: Connection, study_id: int, digest: str, sample_set_id: int, run: RunConfig, training: TrainingConfig
 ) -> int:
     """Plan a run of a study; returns its id. A run that another study has planned or finished is shared."""
     values = {
-        "patch_set_id": patch_set_id,
+        "sample_set_id": sample_set_id,
         **run.model_dump(mode="json"),
         "normalise": training.normalise,
         "weights": training.weights,

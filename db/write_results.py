@@ -86,17 +86,17 @@ def save_evaluation(
     confusions = _with_labels(confusions, "label", "label_id", labels)
     for table, frame in (
         (tables.prediction, predictions.with_columns(pl.col("probabilities").list.eval(_clipped(pl.element())))),
-        (tables.explanation, _with_labels(result.explanations, "label", "label_id", labels)),
+        (tables.activation_map, _with_labels(result.explanations, "label", "label_id", labels)),
         (tables.localization, result.localizations),
         (tables.class_score, _with_labels(result.class_scores, "label", "label_id", labels)),
         (tables.confusion_interval, confusions),
         (tables.run_score, result.run_scores),
         (tables.baseline_difference, result.baseline_differences),
-        (tables.stratum_score, result.stratum_scores),
+        (tables.subgroup_score, result.subgroup_scores),
         (tables.iou_curve, result.iou_curves),
         (tables.quadrant, _with_labels(result.quadrants, "label", "label_id", labels)),
         (tables.reliability, result.reliability),
-        (tables.erasure, result.erasures),
+        (tables.occlusion, result.occlusions),
         (tables.randomisation, result.randomisations),
     ):
         copy_frame(connection, table, _fitted(table, frame, evaluation_id))
@@ -105,11 +105,11 @@ def save_evaluation(
 
 def _labels(connection: Connection, run_id: int) -> dict[int, int]:
     """Label ids by ordinal, of the data set that the run was trained on."""
-    run, patch_set, label = tables.run, tables.patch_set, tables.label
+    run, sample_set, label = tables.run, tables.sample_set, tables.label
     found = connection.execute(
         select(label.c.ordinal, label.c.id)
-        .join(patch_set, patch_set.c.dataset_id == label.c.dataset_id)
-        .join(run, run.c.patch_set_id == patch_set.c.id)
+        .join(sample_set, sample_set.c.dataset_id == label.c.dataset_id)
+        .join(run, run.c.sample_set_id == sample_set.c.id)
         .where(run.c.id == run_id)
     )
     return {int(ordinal): int(number) for ordinal, number in found}
@@ -153,9 +153,9 @@ def save_study_scores(connection: Connection, study_id: int, frame: pl.DataFrame
     copy_frame(connection, tables.study_score, scores)
 
 
-def save_shortcuts(connection: Connection, patch_set_id: int, digest: str, frame: pl.DataFrame) -> None:
-    """Enter a patch set's shortcut audit, made with the evaluation options of `digest`; an earlier one is replaced."""
+def save_shortcuts(connection: Connection, sample_set_id: int, digest: str, frame: pl.DataFrame) -> None:
+    """Enter a sample set's shortcut audit, made with the evaluation options of `digest`; an earlier one is replaced."""
     table = tables.shortcut_score
-    connection.execute(delete(table).where(table.c.patch_set_id == patch_set_id, table.c.digest == digest))
-    keys = {"patch_set_id": pl.lit(patch_set_id, dtype=pl.Int64), "digest": pl.lit(digest)}
+    connection.execute(delete(table).where(table.c.sample_set_id == sample_set_id, table.c.digest == digest))
+    keys = {"sample_set_id": pl.lit(sample_set_id, dtype=pl.Int64), "digest": pl.lit(digest)}
     copy_frame(connection, table, frame.with_columns(**keys))

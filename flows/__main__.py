@@ -8,6 +8,9 @@ import signal
 import sys
 from pathlib import Path
 
+from lesionlens.datasets.registry import recognised
+from lesionlens.errors import TrainingError
+from lesionlens.settings import home
 from pydantic import ValidationError
 
 from db import embedded
@@ -15,10 +18,7 @@ from db.command import FAULTS, said
 from db.engine import make_engine
 from flows import server
 from lesionlens.config import StudyConfig
-from lesionlens.data.readers import recognised
-from lesionlens.home import home
 from lesionlens.presets import PRESETS, preset
-from lesionlens.training.errors import TrainingError
 
 
 def main(arguments: list[str] | None = None) -> int:

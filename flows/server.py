@@ -25,9 +25,9 @@ from typing import IO, Any
 
 import httpx
 import psutil
+from lesionlens.settings import Home
 
 from flows.logs import shorten_errors
-from lesionlens.home import Home
 
 ROOT = Path(__file__).resolve().parents[1]
 """Folder of prefect.yaml; deployed flows run in it."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
+from lesionlens.errors import TrainingError
 from prefect import flow, get_run_logger
 from pydantic import Field
 
@@ -18,7 +19,6 @@ from lesionlens.config import (
     StudyConfig,
     TrainingConfig,
 )
-from lesionlens.training.errors import TrainingError
 from tasks.grid import failed_runs
 from tasks.progress import confirm_cancellation
 

@@ -20,7 +20,7 @@ from tasks.db_task import retried
 
 SAMPLES = ("table_1_patches", "exclusion_reasons")
 TRAINING = ("runs", "selected_runs", "epochs")
-ANSWER = ("labels", "table_1_patches", "runs", "selected_runs", "run_scores", "comparison", "erase_test",
+ANSWER = ("labels", "table_1_patches", "runs", "selected_runs", "run_scores", "comparison", "occlusion_test",
           "table_2_accuracy", "table_4_localization", "baseline_differences", "localization_scores")  # fmt: skip
 QUESTION = "Does the classifier look at the lesion?"
 

@@ -17,7 +17,7 @@ from db import read
 from db.engine import make_engine
 from db.lease import LeaseLostError
 from lesionlens.config import StudyConfig
-from lesionlens.records import PatchArrays
+from lesionlens.records import SampleArrays
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -115,7 +115,7 @@ def study_config(study_id: int) -> StudyConfig:
 
 
 @lru_cache(maxsize=1)
-def samples_of(sample_set_id: int) -> PatchArrays:
+def samples_of(sample_set_id: int) -> SampleArrays:
     """All samples of a set as arrays. A finished set never changes, so the last one read stays in memory."""
     with make_engine().connect() as connection:
-        return read.load_patches(connection, sample_set_id)
+        return read.load_samples(connection, sample_set_id)

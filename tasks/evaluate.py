@@ -3,18 +3,17 @@
 import time
 
 import polars as pl
+from lesionlens.audits.shortcuts import shortcut_audit
+from lesionlens.evaluate import evaluate, evaluation_digest
+from lesionlens.scoring.comparison import compare
+from lesionlens.scoring.localization import common_scores
+from lesionlens.settings import home
 
 from db import read, write
 from db.engine import make_engine
 from db.lease import free_lease, lease
 from lesionlens.config import ExecutionConfig
-from lesionlens.evaluation.common_lesions import common_scores
-from lesionlens.evaluation.evaluate import evaluate
-from lesionlens.evaluation.revision import evaluation_digest
-from lesionlens.evaluation.shortcuts import shortcut_audit
-from lesionlens.evaluation.stats import compare
-from lesionlens.home import home
-from lesionlens.training.predict import load_model
+from lesionlens.training.checkpoints import load_model
 from tasks.db_task import db_task, retried, samples_of, study_config
 from tasks.device import device_slot
 from tasks.progress import progress
@@ -42,8 +41,8 @@ def evaluate_run(study_id: int, run_id: int, title: str, execution: ExecutionCon
                 return "finished"
             run = read.run_row(connection, run_id)
             checkpoint = next(c for c in read.checkpoints(connection, run_id) if c.role == "best")
-            attributes = read.patch_attributes(connection, run.patch_set_id)
-        samples = samples_of(run.patch_set_id)
+            attributes = read.sample_attributes(connection, run.sample_set_id)
+        samples = samples_of(run.sample_set_id)
         with device_slot(engine, execution) as device, progress(f"evaluate {title}", "samples") as advance:
             paths = home().ensure()
             started = time.monotonic()
@@ -93,12 +92,12 @@ def audit_shortcuts(study_id: int) -> bool:
     config, engine = study_config(study_id), make_engine()
     identity = evaluation_digest(config)
     with engine.connect() as connection:
-        sample_set_id = read.study_patch_set(connection, study_id)
+        sample_set_id = read.study_sample_set(connection, study_id)
     with lease(engine, f"shortcuts of sample set {sample_set_id}"):
         with engine.connect() as connection:
             if read.has_shortcuts(connection, sample_set_id, identity):
                 return False
-            attributes = read.patch_attributes(connection, sample_set_id)
+            attributes = read.sample_attributes(connection, sample_set_id)
         windows = attributes.select("window_width", "window_height").cast(pl.Float64).to_numpy()
         found = shortcut_audit(samples_of(sample_set_id), windows, config.evaluation, config.seed)
         with engine.begin() as connection:

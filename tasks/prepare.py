@@ -6,6 +6,13 @@ from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 
+from lesionlens.datasets.registry import read_index, recognised
+from lesionlens.evaluate import evaluation_digest
+from lesionlens.phantom.dataset import write_phantom
+from lesionlens.samples.normalise import GreyStatistics
+from lesionlens.samples.sample_set import build_samples
+from lesionlens.samples.splits import Shared, check_splits, official_overlap
+from lesionlens.settings import home
 from prefect import get_run_logger
 from sqlalchemy import Engine
 
@@ -13,15 +20,8 @@ from db import read, write
 from db.engine import make_engine
 from db.lease import lease
 from lesionlens.config import DataConfig, StudyConfig
-from lesionlens.data.normalise import GreyStatistics
-from lesionlens.data.patch_set import build_patches
-from lesionlens.data.phantom import write_phantom
-from lesionlens.data.readers import read_index, recognised
-from lesionlens.data.splits import Shared, check_parts, official_overlap
-from lesionlens.evaluation.revision import evaluation_digest
-from lesionlens.home import home
 from lesionlens.identity import digest
-from lesionlens.records import DatasetIndex, Exclusion, Part, Patch
+from lesionlens.records import DatasetIndex, Exclusion, Patch, Split
 from tasks.db_task import db_task
 from tasks.progress import progress
 
@@ -59,15 +59,15 @@ def prepare_samples(config: StudyConfig, root: Path) -> int:
     engine = make_engine()
     with lease(engine, f"sample set {identity}"):
         with engine.begin() as connection:
-            known = read.find_patch_set(connection, identity)
+            known = read.find_sample_set(connection, identity)
             if known is not None:
                 get_run_logger().info("Samples are in the record already (sample set %s): nothing to do", known)
                 return known
             _warn_of_overlap(index, config)
             dataset_id = write.save_dataset(connection, index, str(root))
             settings = config.model_dump(mode="json", include={"patches", "background", "split", "seed"})
-            sample_set_id = write.open_patch_set(connection, dataset_id, identity, settings, config.patches.size)
-            writer = write.PatchWriter(connection, dataset_id, sample_set_id, config.patches.size)
+            sample_set_id = write.open_sample_set(connection, dataset_id, identity, settings, config.patches.size)
+            writer = write.SampleWriter(connection, dataset_id, sample_set_id, config.patches.size)
         _cut(engine, writer, index, root, config)
     return sample_set_id
 
@@ -85,23 +85,23 @@ def _warn_of_overlap(index: DatasetIndex, config: StudyConfig) -> None:
         )
 
 
-def _cut(engine: Engine, writer: write.PatchWriter, index: DatasetIndex, root: Path, config: StudyConfig) -> None:
+def _cut(engine: Engine, writer: write.SampleWriter, index: DatasetIndex, root: Path, config: StudyConfig) -> None:
     """Samples into the record, batch by batch."""
     shared, grey = Shared(index.images), GreyStatistics()
-    counts: Counter[tuple[Part, str]] = Counter()
+    counts: Counter[tuple[Split, str]] = Counter()
     notes = 0
     with progress("cut samples", "images") as advance:
-        items = build_patches(index, root, config, advance)
+        items = build_samples(index, root, config, advance)
         while batch := list(islice(items, BATCH)):
             for item in batch:
                 notes += isinstance(item, Exclusion)
                 if isinstance(item, Patch):
-                    counts[item.part, item.label] += 1
+                    counts[item.split, item.label] += 1
                     shared.add(item)
                     grey.add(item)
             with engine.begin() as connection:
                 writer.add(connection, batch)
-    check_parts(counts)
+    check_splits(counts)
     with engine.begin() as connection:
         writer.close(connection, shared.checks(), grey.rows())
     get_run_logger().info("%d samples cut, %d lesions left out or noted, each with a reason", counts.total(), notes)
@@ -110,7 +110,7 @@ def _cut(engine: Engine, writer: write.PatchWriter, index: DatasetIndex, root: P
 def plan_study(config: StudyConfig, sample_set_id: int) -> int:
     """Enter the study and every run of its grid; returns the study's id, the same for the same content."""
     with make_engine().begin() as connection:
-        samples = read.patch_set_digest(connection, sample_set_id)
+        samples = read.sample_set_digest(connection, sample_set_id)
         content = config.model_dump(mode="json", exclude={"execution", "data", "patches", "background", "split"})
         study_id = write.save_study(
             connection,

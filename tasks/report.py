@@ -4,13 +4,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from lesionlens.settings import home
 from prefect import get_run_logger
 
 from db import read, write
 from db.engine import make_engine
 from db.lease import lease
 from lesionlens import __version__
-from lesionlens.home import home
 from lesionlens.identity import digest
 from lesionlens.reporting.compare import render_comparison as compare
 from lesionlens.reporting.render import render

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
+from lesionlens.settings import home
 from prefect import get_run_logger
 from sqlalchemy import Engine
 
@@ -10,7 +11,6 @@ from db import read, write
 from db.engine import make_engine
 from db.lease import Lease, free_lease, lease
 from lesionlens.config import ExecutionConfig
-from lesionlens.home import home
 from lesionlens.training import store
 from lesionlens.training.fit import TrainingError, fit
 from lesionlens.training.store import Folder
@@ -53,7 +53,7 @@ def _fit(engine: Engine, run_id: int, title: str, device: str, claim: Lease) -> 
         run = read.run_row(connection, run_id)
         resume = read.checkpoints(connection, run_id)
         write.start_run(connection, run_id, device)
-    samples, paths = samples_of(run.patch_set_id), home().ensure()
+    samples, paths = samples_of(run.sample_set_id), home().ensure()
     folder = checkpoint_folder(paths.checkpoints, run.digest)
     most = run.training.stopping.max_epochs * (3 if run.config.strategy == "gradual" else 1)
     trained = max((found.epoch for found in resume), default=0)

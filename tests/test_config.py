@@ -27,7 +27,7 @@ def test_a_data_set_needs_its_folder() -> None:
 def test_the_papers_grid_is_four_by_two_by_six() -> None:
     runs = paper(Path("data")).grid.runs()
     assert len(runs) == len(set(runs)) == 4 * 2 * 6
-    assert {(r.batch_size, r.unit_rate) for r in runs} == {(b, u) for b in (8, 16, 32) for u in (3e-5, 3e-4)}
+    assert {(r.batch_size, r.unit1_rate) for r in runs} == {(b, u) for b in (8, 16, 32) for u in (3e-5, 3e-4)}
     assert {r.head_rate for r in runs} == {1e-4}
 
 

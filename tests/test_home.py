@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import pytest
-
-from lesionlens.home import home
+from lesionlens.settings import home
 
 
 def test_the_variable_moves_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

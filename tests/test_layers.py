@@ -10,12 +10,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PHANTOM = ("phantom_plan", "phantom_lesions")
 SCIENCE = (
-    "lesionlens.data.cbis",
-    "lesionlens.data.patch_set",
-    "lesionlens.data.phantom",
+    "lesionlens.datasets.cbis",
+    "lesionlens.samples.sample_set",
+    "lesionlens.phantom.dataset",
     "lesionlens.training.fit",
-    "lesionlens.training.predict",
-    "lesionlens.evaluation.evaluate",
+    "lesionlens.training.checkpoints",
+    "lesionlens.evaluate",
     "lesionlens.reporting.render",
     "lesionlens.presets",
 )

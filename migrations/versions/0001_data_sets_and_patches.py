@@ -42,9 +42,9 @@ def upgrade() -> None:
         sa.Column("path", sa.Text(), nullable=False, comment="File, relative to the data set's root"),
         sa.Column("breast_density", sa.SmallInteger(), nullable=True, comment="BI-RADS breast density category"),
         sa.Column(
-            "official_part", sa.Text(), nullable=True, comment="Part that the data set's makers put the image in"
+            "official_split", sa.Text(), nullable=True, comment="Split that the data set's makers put the image in"
         ),
-        sa.CheckConstraint("official_part IN ('train', 'test')", name=op.f("ck_image_official_part")),
+        sa.CheckConstraint("official_split IN ('train', 'test')", name=op.f("ck_image_official_part")),
         sa.ForeignKeyConstraint(
             ["dataset_id"], ["dataset.id"], name=op.f("fk_image_dataset_id_dataset"), ondelete="CASCADE"
         ),
@@ -79,8 +79,8 @@ def upgrade() -> None:
         comment="A class of a data set",
     )
     op.create_table(
-        "patch_set",
-        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False, comment="Number of the patch set"),
+        "sample_set",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False, comment="Number of the sample set"),
         sa.Column("dataset_id", sa.BigInteger(), nullable=False, comment="Data set the patches were cut from"),
         sa.Column("digest", sa.Text(), nullable=False, comment="Identity by content: data set, options and seed"),
         sa.Column("size", sa.Integer(), nullable=False, comment="Side of a stored patch in pixels"),
@@ -97,15 +97,15 @@ def upgrade() -> None:
             nullable=False,
             comment="When the set was stored",
         ),
-        sa.CheckConstraint("size > 0", name=op.f("ck_patch_set_size")),
+        sa.CheckConstraint("size > 0", name=op.f("ck_sample_set_size")),
         sa.ForeignKeyConstraint(
-            ["dataset_id"], ["dataset.id"], name=op.f("fk_patch_set_dataset_id_dataset"), ondelete="CASCADE"
+            ["dataset_id"], ["dataset.id"], name=op.f("fk_sample_set_dataset_id_dataset"), ondelete="CASCADE"
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_patch_set")),
-        sa.UniqueConstraint("digest", name=op.f("uq_patch_set_digest")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sample_set")),
+        sa.UniqueConstraint("digest", name=op.f("uq_sample_set_digest")),
         comment="Patches cut from a data set in one way",
     )
-    op.create_index(op.f("ix_patch_set_dataset_id"), "patch_set", ["dataset_id"], unique=False)
+    op.create_index(op.f("ix_sample_set_dataset_id"), "sample_set", ["dataset_id"], unique=False)
     op.create_table(
         "lesion",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False, comment="Number of the lesion"),
@@ -130,9 +130,9 @@ def upgrade() -> None:
             comment="Mask file, relative to the data set's root; NULL where none was found",
         ),
         sa.Column(
-            "official_part", sa.Text(), nullable=True, comment="Part that the data set's makers put the lesion in"
+            "official_split", sa.Text(), nullable=True, comment="Split that the data set's makers put the lesion in"
         ),
-        sa.CheckConstraint("official_part IN ('train', 'test')", name=op.f("ck_lesion_official_part")),
+        sa.CheckConstraint("official_split IN ('train', 'test')", name=op.f("ck_lesion_official_part")),
         sa.ForeignKeyConstraint(
             ["dataset_id"], ["dataset.id"], name=op.f("fk_lesion_dataset_id_dataset"), ondelete="CASCADE"
         ),
@@ -148,7 +148,7 @@ def upgrade() -> None:
         "normalisation",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False, comment="Number of the row"),
         sa.Column(
-            "patch_set_id", sa.BigInteger(), nullable=False, comment="Patch set whose training part was measured"
+            "sample_set_id", sa.BigInteger(), nullable=False, comment="Sample set whose training split was measured"
         ),
         sa.Column(
             "label_id", sa.BigInteger(), nullable=True, comment="Class measured alone; NULL for all classes together"
@@ -160,47 +160,47 @@ def upgrade() -> None:
             ["label_id"], ["label.id"], name=op.f("fk_normalisation_label_id_label"), ondelete="CASCADE"
         ),
         sa.ForeignKeyConstraint(
-            ["patch_set_id"], ["patch_set.id"], name=op.f("fk_normalisation_patch_set_id_patch_set"), ondelete="CASCADE"
+            ["sample_set_id"], ["sample_set.id"], name=op.f("fk_normalisation_sample_set_id_sample_set"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_normalisation")),
         sa.UniqueConstraint(
-            "patch_set_id",
+            "sample_set_id",
             "label_id",
-            name=op.f("uq_normalisation_patch_set_id_label_id"),
+            name=op.f("uq_normalisation_sample_set_id_label_id"),
             postgresql_nulls_not_distinct=True,
         ),
-        comment="Grey value statistics of a training part",
+        comment="Grey value statistics of a training split",
     )
     op.create_index(op.f("ix_normalisation_label_id"), "normalisation", ["label_id"], unique=False)
     op.create_table(
         "split_check",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False, comment="Number of the check"),
-        sa.Column("patch_set_id", sa.BigInteger(), nullable=False, comment="Patch set that was checked"),
+        sa.Column("sample_set_id", sa.BigInteger(), nullable=False, comment="Sample set that was checked"),
         sa.Column("unit", sa.Text(), nullable=False, comment="What must not be shared: patient, image or lesion"),
-        sa.Column("part_a", sa.Text(), nullable=False, comment="One part"),
-        sa.Column("part_b", sa.Text(), nullable=False, comment="The other part"),
-        sa.Column("shared", sa.Integer(), nullable=False, comment="How many units both parts hold; 0 is a pass"),
+        sa.Column("split_a", sa.Text(), nullable=False, comment="One split"),
+        sa.Column("split_b", sa.Text(), nullable=False, comment="The other split"),
+        sa.Column("shared", sa.Integer(), nullable=False, comment="How many units both splits hold; 0 is a pass"),
         sa.Column("examples", sa.ARRAY(sa.Text()), nullable=False, comment="At most ten of the shared units"),
         sa.CheckConstraint(
-            "part_a IN ('train', 'validation', 'test') AND part_b IN ('train', 'validation', 'test')"
-            " AND part_a <> part_b",
+            "split_a IN ('train', 'validation', 'test') AND split_b IN ('train', 'validation', 'test')"
+            " AND split_a <> split_b",
             name=op.f("ck_split_check_parts"),
         ),
         sa.CheckConstraint("unit IN ('patient', 'image', 'lesion')", name=op.f("ck_split_check_unit")),
         sa.CheckConstraint("shared >= 0", name=op.f("ck_split_check_shared")),
         sa.ForeignKeyConstraint(
-            ["patch_set_id"], ["patch_set.id"], name=op.f("fk_split_check_patch_set_id_patch_set"), ondelete="CASCADE"
+            ["sample_set_id"], ["sample_set.id"], name=op.f("fk_split_check_sample_set_id_sample_set"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_split_check")),
         sa.UniqueConstraint(
-            "patch_set_id", "unit", "part_a", "part_b", name=op.f("uq_split_check_patch_set_id_unit_part_a_part_b")
+            "sample_set_id", "unit", "split_a", "split_b", name=op.f("uq_split_check_sample_set_id_unit_part_a_part_b")
         ),
-        comment="Leak check between two parts of a patch set",
+        comment="Leak check between two parts of a sample set",
     )
     op.create_table(
         "exclusion",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False, comment="Number of the exclusion"),
-        sa.Column("patch_set_id", sa.BigInteger(), nullable=False, comment="Patch set that lacks it"),
+        sa.Column("sample_set_id", sa.BigInteger(), nullable=False, comment="Sample set that lacks it"),
         sa.Column("image_id", sa.BigInteger(), nullable=False, comment="Image concerned"),
         sa.Column(
             "lesion_id", sa.BigInteger(), nullable=True, comment="Lesion concerned; NULL where the whole image is"
@@ -214,16 +214,16 @@ def upgrade() -> None:
             ["lesion_id"], ["lesion.id"], name=op.f("fk_exclusion_lesion_id_lesion"), ondelete="CASCADE"
         ),
         sa.ForeignKeyConstraint(
-            ["patch_set_id"], ["patch_set.id"], name=op.f("fk_exclusion_patch_set_id_patch_set"), ondelete="CASCADE"
+            ["sample_set_id"], ["sample_set.id"], name=op.f("fk_exclusion_sample_set_id_sample_set"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_exclusion")),
         comment="A lesion or image that yields no patch, and why",
     )
     op.create_index(op.f("ix_exclusion_image_id"), "exclusion", ["image_id"], unique=False)
     op.create_index(op.f("ix_exclusion_lesion_id"), "exclusion", ["lesion_id"], unique=False)
-    op.create_index(op.f("ix_exclusion_patch_set_id"), "exclusion", ["patch_set_id"], unique=False)
+    op.create_index(op.f("ix_exclusion_sample_set_id"), "exclusion", ["sample_set_id"], unique=False)
     op.create_table(
-        "patch",
+        "sample",
         sa.Column(
             "id",
             sa.BigInteger(),
@@ -231,12 +231,12 @@ def upgrade() -> None:
             nullable=False,
             comment="Number of the patch; ascending in the order of storing",
         ),
-        sa.Column("patch_set_id", sa.BigInteger(), nullable=False, comment="Patch set it belongs to"),
+        sa.Column("sample_set_id", sa.BigInteger(), nullable=False, comment="Sample set it belongs to"),
         sa.Column("key", sa.Text(), nullable=False, comment="Name of the patch, the same for the same content"),
         sa.Column("label_id", sa.BigInteger(), nullable=False, comment="Class of the patch"),
         sa.Column("image_id", sa.BigInteger(), nullable=False, comment="Image it was cut from"),
         sa.Column("lesion_id", sa.BigInteger(), nullable=True, comment="Lesion it shows; NULL for background"),
-        sa.Column("part", sa.Text(), nullable=False, comment="train, validation or test"),
+        sa.Column("split", sa.Text(), nullable=False, comment="train, validation or test"),
         sa.Column(
             "window_x0", sa.Integer(), nullable=False, comment="Left edge of the window in the full image, pixels"
         ),
@@ -265,51 +265,51 @@ def upgrade() -> None:
             nullable=True,
             comment="Lesion mask as lossless PNG, size x size; NULL for background",
         ),
-        sa.CheckConstraint("part IN ('train', 'validation', 'test')", name=op.f("ck_patch_part")),
+        sa.CheckConstraint("split IN ('train', 'validation', 'test')", name=op.f("ck_sample_part")),
         sa.CheckConstraint(
-            "lesion_id IS NULL OR num_nulls(mask, mask_fraction, lesion_x0) = 0", name=op.f("ck_patch_lesion_has_mask")
+            "lesion_id IS NULL OR num_nulls(mask, mask_fraction, lesion_x0) = 0", name=op.f("ck_sample_lesion_has_mask")
         ),
-        sa.CheckConstraint("mask_fraction BETWEEN 0 AND 1", name=op.f("ck_patch_mask_fraction")),
+        sa.CheckConstraint("mask_fraction BETWEEN 0 AND 1", name=op.f("ck_sample_mask_fraction")),
         sa.CheckConstraint(
             "num_nulls(lesion_x0, lesion_y0, lesion_x1, lesion_y1) = 4"
             " OR (lesion_x0 >= 0 AND lesion_y0 >= 0 AND lesion_x1 > lesion_x0 AND lesion_y1 > lesion_y0)",
-            name=op.f("ck_patch_lesion_box"),
+            name=op.f("ck_sample_lesion_box"),
         ),
         sa.CheckConstraint(
-            "num_nulls(lesion_x0, lesion_y0, lesion_x1, lesion_y1) IN (0, 4)", name=op.f("ck_patch_whole_box")
+            "num_nulls(lesion_x0, lesion_y0, lesion_x1, lesion_y1) IN (0, 4)", name=op.f("ck_sample_whole_box")
         ),
         sa.CheckConstraint(
             "window_x0 >= 0 AND window_y0 >= 0 AND window_x1 > window_x0 AND window_y1 > window_y0",
-            name=op.f("ck_patch_window"),
+            name=op.f("ck_sample_window"),
         ),
-        sa.ForeignKeyConstraint(["image_id"], ["image.id"], name=op.f("fk_patch_image_id_image"), ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["label_id"], ["label.id"], name=op.f("fk_patch_label_id_label"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["image_id"], ["image.id"], name=op.f("fk_sample_image_id_image"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["label_id"], ["label.id"], name=op.f("fk_sample_label_id_label"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(
-            ["lesion_id"], ["lesion.id"], name=op.f("fk_patch_lesion_id_lesion"), ondelete="CASCADE"
+            ["lesion_id"], ["lesion.id"], name=op.f("fk_sample_lesion_id_lesion"), ondelete="CASCADE"
         ),
         sa.ForeignKeyConstraint(
-            ["patch_set_id"], ["patch_set.id"], name=op.f("fk_patch_patch_set_id_patch_set"), ondelete="CASCADE"
+            ["sample_set_id"], ["sample_set.id"], name=op.f("fk_sample_sample_set_id_sample_set"), ondelete="CASCADE"
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_patch")),
-        sa.UniqueConstraint("patch_set_id", "key", name=op.f("uq_patch_patch_set_id_key")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sample")),
+        sa.UniqueConstraint("sample_set_id", "key", name=op.f("uq_sample_sample_set_id_key")),
         comment="A window of an image, resized, with its mask",
     )
-    op.create_index(op.f("ix_patch_image_id"), "patch", ["image_id"], unique=False)
-    op.create_index(op.f("ix_patch_label_id"), "patch", ["label_id"], unique=False)
-    op.create_index(op.f("ix_patch_lesion_id"), "patch", ["lesion_id"], unique=False)
-    op.create_index(op.f("ix_patch_patch_set_id_part"), "patch", ["patch_set_id", "part"], unique=False)
+    op.create_index(op.f("ix_sample_image_id"), "sample", ["image_id"], unique=False)
+    op.create_index(op.f("ix_sample_label_id"), "sample", ["label_id"], unique=False)
+    op.create_index(op.f("ix_sample_lesion_id"), "sample", ["lesion_id"], unique=False)
+    op.create_index(op.f("ix_sample_sample_set_id_part"), "sample", ["sample_set_id", "split"], unique=False)
     # PNG is compressed already: store it as it is
     for column in ("pixels", "mask"):
-        op.execute(f"ALTER TABLE patch ALTER COLUMN {column} SET STORAGE EXTERNAL")
+        op.execute(f"ALTER TABLE sample ALTER COLUMN {column} SET STORAGE EXTERNAL")
 
 
 def downgrade() -> None:
-    op.drop_index(op.f("ix_patch_patch_set_id_part"), table_name="patch")
-    op.drop_index(op.f("ix_patch_lesion_id"), table_name="patch")
-    op.drop_index(op.f("ix_patch_label_id"), table_name="patch")
-    op.drop_index(op.f("ix_patch_image_id"), table_name="patch")
-    op.drop_table("patch")
-    op.drop_index(op.f("ix_exclusion_patch_set_id"), table_name="exclusion")
+    op.drop_index(op.f("ix_sample_sample_set_id_part"), table_name="sample")
+    op.drop_index(op.f("ix_sample_lesion_id"), table_name="sample")
+    op.drop_index(op.f("ix_sample_label_id"), table_name="sample")
+    op.drop_index(op.f("ix_sample_image_id"), table_name="sample")
+    op.drop_table("sample")
+    op.drop_index(op.f("ix_exclusion_sample_set_id"), table_name="exclusion")
     op.drop_index(op.f("ix_exclusion_lesion_id"), table_name="exclusion")
     op.drop_index(op.f("ix_exclusion_image_id"), table_name="exclusion")
     op.drop_table("exclusion")
@@ -319,8 +319,8 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_lesion_label_id"), table_name="lesion")
     op.drop_index(op.f("ix_lesion_image_id"), table_name="lesion")
     op.drop_table("lesion")
-    op.drop_index(op.f("ix_patch_set_dataset_id"), table_name="patch_set")
-    op.drop_table("patch_set")
+    op.drop_index(op.f("ix_sample_set_dataset_id"), table_name="sample_set")
+    op.drop_table("sample_set")
     op.drop_table("label")
     op.drop_index(op.f("ix_image_dataset_id_patient"), table_name="image")
     op.drop_table("image")

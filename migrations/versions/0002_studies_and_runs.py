@@ -23,14 +23,14 @@ def upgrade() -> None:
             comment="Number of the run; ascending in the order of the grid",
         ),
         sa.Column(
-            "digest", sa.Text(), nullable=False, comment="Identity by content: run, training options and patch set"
+            "digest", sa.Text(), nullable=False, comment="Identity by content: run, training options and sample set"
         ),
-        sa.Column("patch_set_id", sa.BigInteger(), nullable=False, comment="Patches it is trained on"),
+        sa.Column("sample_set_id", sa.BigInteger(), nullable=False, comment="Patches it is trained on"),
         sa.Column("backbone", sa.Text(), nullable=False, comment="Network, for example resnet50"),
         sa.Column("strategy", sa.Text(), nullable=False, comment="Unfreezing: gradual or simultaneous"),
         sa.Column("batch_size", sa.Integer(), nullable=False, comment="Patches per step"),
         sa.Column("head_rate", sa.Double(), nullable=False, comment="Learning rate of the linear layer"),
-        sa.Column("unit_rate", sa.Double(), nullable=False, comment="Learning rate of the last convolutional unit"),
+        sa.Column("unit1_rate", sa.Double(), nullable=False, comment="Learning rate of the last convolutional unit"),
         sa.Column("seed", sa.BigInteger(), nullable=False, comment="Seed of initial head and batch order"),
         sa.Column(
             "normalise", sa.Text(), nullable=False, comment="Input statistics; per_class needs the label and leaks it"
@@ -67,20 +67,20 @@ def upgrade() -> None:
             "(status IN ('finished', 'failed')) = (finished_at IS NOT NULL)", name=op.f("ck_run_finished_at")
         ),
         sa.CheckConstraint("status IN ('pending', 'running', 'finished', 'failed')", name=op.f("ck_run_status")),
-        sa.CheckConstraint("batch_size > 0 AND head_rate > 0 AND unit_rate > 0", name=op.f("ck_run_rates")),
+        sa.CheckConstraint("batch_size > 0 AND head_rate > 0 AND unit1_rate > 0", name=op.f("ck_run_rates")),
         sa.ForeignKeyConstraint(
-            ["patch_set_id"], ["patch_set.id"], name=op.f("fk_run_patch_set_id_patch_set"), ondelete="CASCADE"
+            ["sample_set_id"], ["sample_set.id"], name=op.f("fk_run_sample_set_id_sample_set"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_run")),
         sa.UniqueConstraint("digest", name=op.f("uq_run_digest")),
         comment="One training: a backbone, a strategy, a hyper-parameter set, a seed",
     )
     op.create_index(op.f("ix_run_backbone_strategy"), "run", ["backbone", "strategy"], unique=False)
-    op.create_index(op.f("ix_run_patch_set_id"), "run", ["patch_set_id"], unique=False)
+    op.create_index(op.f("ix_run_sample_set_id"), "run", ["sample_set_id"], unique=False)
     op.create_table(
         "study",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False, comment="Number of the study"),
-        sa.Column("digest", sa.Text(), nullable=False, comment="Identity by content: configuration and patch set"),
+        sa.Column("digest", sa.Text(), nullable=False, comment="Identity by content: configuration and sample set"),
         sa.Column("name", sa.Text(), nullable=False, comment="Name as shown in reports"),
         sa.Column("config", postgresql.JSONB(astext_type=sa.Text()), nullable=False, comment="The whole StudyConfig"),
         sa.Column(
@@ -89,7 +89,7 @@ def upgrade() -> None:
             nullable=False,
             comment="Identity of the evaluation options: which evaluations belong to this study",
         ),
-        sa.Column("patch_set_id", sa.BigInteger(), nullable=False, comment="Patches the study works on"),
+        sa.Column("sample_set_id", sa.BigInteger(), nullable=False, comment="Patches the study works on"),
         sa.Column(
             "versions",
             postgresql.JSONB(astext_type=sa.Text()),
@@ -104,13 +104,13 @@ def upgrade() -> None:
             comment="When it was first planned",
         ),
         sa.ForeignKeyConstraint(
-            ["patch_set_id"], ["patch_set.id"], name=op.f("fk_study_patch_set_id_patch_set"), ondelete="CASCADE"
+            ["sample_set_id"], ["sample_set.id"], name=op.f("fk_study_sample_set_id_sample_set"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_study")),
         sa.UniqueConstraint("digest", name=op.f("uq_study_digest")),
-        comment="A configuration asked of a patch set",
+        comment="A configuration asked of a sample set",
     )
-    op.create_index(op.f("ix_study_patch_set_id"), "study", ["patch_set_id"], unique=False)
+    op.create_index(op.f("ix_study_sample_set_id"), "study", ["sample_set_id"], unique=False)
     op.create_table(
         "checkpoint",
         sa.Column("run_id", sa.BigInteger(), nullable=False, comment="Run whose weights it holds"),
@@ -134,15 +134,15 @@ def upgrade() -> None:
         sa.Column("run_id", sa.BigInteger(), nullable=False, comment="Run that was trained"),
         sa.Column("epoch", sa.Integer(), nullable=False, comment="Counted from 1 through all phases"),
         sa.Column("phase", sa.SmallInteger(), nullable=False, comment="Phase of the strategy, from 1"),
-        sa.Column("train_loss", sa.Double(), nullable=False, comment="Mean cross-entropy over the training part"),
+        sa.Column("train_loss", sa.Double(), nullable=False, comment="Mean cross-entropy over the training split"),
         sa.Column(
-            "validation_loss", sa.Double(), nullable=False, comment="Mean cross-entropy over the validation part"
+            "validation_loss", sa.Double(), nullable=False, comment="Mean cross-entropy over the validation split"
         ),
         sa.Column(
             "validation_accuracy",
             sa.Double(),
             nullable=False,
-            comment="Share of the validation part classified correctly",
+            comment="Share of the validation split classified correctly",
         ),
         sa.Column("seconds", sa.Double(), nullable=False, comment="Wall time of the epoch"),
         sa.Column(
@@ -157,7 +157,7 @@ def upgrade() -> None:
         sa.CheckConstraint("validation_accuracy BETWEEN 0 AND 1", name=op.f("ck_epoch_validation_accuracy")),
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_epoch_run_id_run"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("run_id", "epoch", name=op.f("pk_epoch")),
-        comment="One pass over the training part",
+        comment="One pass over the training split",
     )
     op.create_table(
         "study_run",
@@ -178,8 +178,8 @@ def downgrade() -> None:
     op.drop_table("study_run")
     op.drop_table("epoch")
     op.drop_table("checkpoint")
-    op.drop_index(op.f("ix_study_patch_set_id"), table_name="study")
+    op.drop_index(op.f("ix_study_sample_set_id"), table_name="study")
     op.drop_table("study")
-    op.drop_index(op.f("ix_run_patch_set_id"), table_name="run")
+    op.drop_index(op.f("ix_run_sample_set_id"), table_name="run")
     op.drop_index(op.f("ix_run_backbone_strategy"), table_name="run")
     op.drop_table("run")

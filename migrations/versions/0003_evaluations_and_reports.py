@@ -40,7 +40,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_evaluation_run_id_run"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_evaluation")),
         sa.UniqueConstraint("run_id", "digest", name=op.f("uq_evaluation_run_id_digest")),
-        comment="All scores and maps of one run on the test part",
+        comment="All scores and maps of one run on the test split",
     )
     op.create_table(
         "report",
@@ -70,7 +70,7 @@ def upgrade() -> None:
         ),
         sa.Column("recall", sa.Double(), nullable=True, comment="Correct among true"),
         sa.Column("f1", sa.Double(), nullable=True, comment="Harmonic mean of precision and recall"),
-        sa.Column("support", sa.BigInteger(), nullable=False, comment="Samples of the class in the test part"),
+        sa.Column("support", sa.BigInteger(), nullable=False, comment="Samples of the class in the test split"),
         sa.Column(
             "auc", sa.Double(), nullable=True, comment="Area under the ROC curve from probabilities, one against rest"
         ),
@@ -148,12 +148,12 @@ def upgrade() -> None:
     op.create_index(op.f("ix_comparison_evaluation_b"), "comparison", ["evaluation_b"], unique=False)
     op.create_index(op.f("ix_comparison_study_id"), "comparison", ["study_id"], unique=False)
     op.create_table(
-        "explanation",
+        "activation_map",
         sa.Column(
             "id", sa.BigInteger(), sa.Identity(always=False), nullable=False, comment="Number of the explanation"
         ),
         sa.Column("evaluation_id", sa.BigInteger(), nullable=False, comment="Evaluation it belongs to"),
-        sa.Column("patch_id", sa.BigInteger(), nullable=False, comment="Patch explained"),
+        sa.Column("sample_id", sa.BigInteger(), nullable=False, comment="Patch explained"),
         sa.Column(
             "method",
             sa.Text(),
@@ -201,50 +201,50 @@ def upgrade() -> None:
             "reason", sa.Text(), nullable=True, comment="Why scores are NULL or zero: background, empty_mask, blank_map"
         ),
         sa.CheckConstraint(
-            "'-infinity' < ALL (grid) AND 'infinity' > ALL (grid)", name=op.f("ck_explanation_grid_finite")
+            "'-infinity' < ALL (grid) AND 'infinity' > ALL (grid)", name=op.f("ck_activation_map_grid_finite")
         ),
         sa.CheckConstraint(
             "num_nulls(hit, energy, rank_accuracy, pixel_ap) = 0 OR reason IS NOT NULL OR target = 'none'",
-            name=op.f("ck_explanation_null_has_reason"),
+            name=op.f("ck_activation_map_null_has_reason"),
         ),
-        sa.CheckConstraint("target IN ('predicted', 'true', 'none')", name=op.f("ck_explanation_target")),
+        sa.CheckConstraint("target IN ('predicted', 'true', 'none')", name=op.f("ck_activation_map_target")),
         sa.CheckConstraint(
             "num_nulls(rows, cols) IN (0, 2) AND (grid IS NULL OR rows IS NOT NULL)",
-            name=op.f("ck_explanation_grid_has_shape"),
+            name=op.f("ck_activation_map_grid_has_shape"),
         ),
-        sa.CheckConstraint("0 <= ALL (iou_curve) AND 1 >= ALL (iou_curve)", name=op.f("ck_explanation_iou_curve")),
-        sa.CheckConstraint("energy BETWEEN 0 AND 1", name=op.f("ck_explanation_energy")),
-        sa.CheckConstraint("grid IS NULL OR cardinality(grid) = rows * cols", name=op.f("ck_explanation_grid_shape")),
-        sa.CheckConstraint("pixel_ap BETWEEN 0 AND 1", name=op.f("ck_explanation_pixel_ap")),
-        sa.CheckConstraint("rank_accuracy BETWEEN 0 AND 1", name=op.f("ck_explanation_rank_accuracy")),
+        sa.CheckConstraint("0 <= ALL (iou_curve) AND 1 >= ALL (iou_curve)", name=op.f("ck_activation_map_iou_curve")),
+        sa.CheckConstraint("energy BETWEEN 0 AND 1", name=op.f("ck_activation_map_energy")),
+        sa.CheckConstraint("grid IS NULL OR cardinality(grid) = rows * cols", name=op.f("ck_activation_map_grid_shape")),
+        sa.CheckConstraint("pixel_ap BETWEEN 0 AND 1", name=op.f("ck_activation_map_pixel_ap")),
+        sa.CheckConstraint("rank_accuracy BETWEEN 0 AND 1", name=op.f("ck_activation_map_rank_accuracy")),
         sa.ForeignKeyConstraint(
             ["evaluation_id"],
             ["evaluation.id"],
-            name=op.f("fk_explanation_evaluation_id_evaluation"),
+            name=op.f("fk_activation_map_evaluation_id_evaluation"),
             ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(
-            ["label_id"], ["label.id"], name=op.f("fk_explanation_label_id_label"), ondelete="CASCADE"
+            ["label_id"], ["label.id"], name=op.f("fk_activation_map_label_id_label"), ondelete="CASCADE"
         ),
         sa.ForeignKeyConstraint(
-            ["patch_id"], ["patch.id"], name=op.f("fk_explanation_patch_id_patch"), ondelete="CASCADE"
+            ["sample_id"], ["sample.id"], name=op.f("fk_activation_map_sample_id_sample"), ondelete="CASCADE"
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_explanation")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_activation_map")),
         sa.UniqueConstraint(
             "evaluation_id",
-            "patch_id",
+            "sample_id",
             "method",
             "target",
-            name=op.f("uq_explanation_evaluation_id_patch_id_method_target"),
+            name=op.f("uq_activation_map_evaluation_id_patch_id_method_target"),
         ),
         comment="Where a method says the evidence lies, per patch",
     )
-    op.create_index(op.f("ix_explanation_label_id"), "explanation", ["label_id"], unique=False)
-    op.create_index(op.f("ix_explanation_patch_id"), "explanation", ["patch_id"], unique=False)
+    op.create_index(op.f("ix_activation_map_label_id"), "activation_map", ["label_id"], unique=False)
+    op.create_index(op.f("ix_activation_map_sample_id"), "activation_map", ["sample_id"], unique=False)
     op.create_table(
         "prediction",
         sa.Column("evaluation_id", sa.BigInteger(), nullable=False, comment="Evaluation it belongs to"),
-        sa.Column("patch_id", sa.BigInteger(), nullable=False, comment="Patch of the test part"),
+        sa.Column("sample_id", sa.BigInteger(), nullable=False, comment="Patch of the test split"),
         sa.Column("predicted_label_id", sa.BigInteger(), nullable=False, comment="Most probable class"),
         sa.Column(
             "probabilities", sa.ARRAY(sa.REAL()), nullable=False, comment="Softmax of the logits, by label ordinal"
@@ -258,7 +258,7 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(
-            ["patch_id"], ["patch.id"], name=op.f("fk_prediction_patch_id_patch"), ondelete="CASCADE"
+            ["sample_id"], ["sample.id"], name=op.f("fk_prediction_sample_id_sample"), ondelete="CASCADE"
         ),
         sa.ForeignKeyConstraint(
             ["predicted_label_id"],
@@ -266,10 +266,10 @@ def upgrade() -> None:
             name=op.f("fk_prediction_predicted_label_id_label"),
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint("evaluation_id", "patch_id", name=op.f("pk_prediction")),
+        sa.PrimaryKeyConstraint("evaluation_id", "sample_id", name=op.f("pk_prediction")),
         comment="What a run said about a patch",
     )
-    op.create_index(op.f("ix_prediction_patch_id"), "prediction", ["patch_id"], unique=False)
+    op.create_index(op.f("ix_prediction_sample_id"), "prediction", ["sample_id"], unique=False)
     op.create_index(op.f("ix_prediction_predicted_label_id"), "prediction", ["predicted_label_id"], unique=False)
     op.create_table(
         "run_score",
@@ -321,7 +321,7 @@ def upgrade() -> None:
     op.create_table(
         "localization",
         sa.Column("evaluation_id", sa.BigInteger(), nullable=False, comment="Evaluation it belongs to"),
-        sa.Column("patch_id", sa.BigInteger(), nullable=False, comment="Patch scored"),
+        sa.Column("sample_id", sa.BigInteger(), nullable=False, comment="Patch scored"),
         sa.Column("method", sa.Text(), nullable=False, comment="As in explanation"),
         sa.Column("target", sa.Text(), nullable=False, comment="As in explanation"),
         sa.Column(
@@ -346,13 +346,13 @@ def upgrade() -> None:
         sa.CheckConstraint("iou BETWEEN 0 AND 1", name=op.f("ck_localization_iou")),
         sa.CheckConstraint("iou IS NOT NULL OR reason IS NOT NULL", name=op.f("ck_localization_null_has_reason")),
         sa.ForeignKeyConstraint(
-            ["evaluation_id", "patch_id", "method", "target"],
-            ["explanation.evaluation_id", "explanation.patch_id", "explanation.method", "explanation.target"],
+            ["evaluation_id", "sample_id", "method", "target"],
+            ["activation_map.evaluation_id", "activation_map.sample_id", "activation_map.method", "activation_map.target"],
             name=op.f("fk_localization_evaluation_id_explanation"),
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint(
-            "evaluation_id", "patch_id", "method", "target", "policy", name=op.f("pk_localization")
+            "evaluation_id", "sample_id", "method", "target", "policy", name=op.f("pk_localization")
         ),
         comment="How well a thresholded map meets the mask, per patch and policy",
     )
@@ -366,11 +366,11 @@ def downgrade() -> None:
     op.drop_table("localization")
     op.drop_table("run_score")
     op.drop_index(op.f("ix_prediction_predicted_label_id"), table_name="prediction")
-    op.drop_index(op.f("ix_prediction_patch_id"), table_name="prediction")
+    op.drop_index(op.f("ix_prediction_sample_id"), table_name="prediction")
     op.drop_table("prediction")
-    op.drop_index(op.f("ix_explanation_patch_id"), table_name="explanation")
-    op.drop_index(op.f("ix_explanation_label_id"), table_name="explanation")
-    op.drop_table("explanation")
+    op.drop_index(op.f("ix_activation_map_sample_id"), table_name="activation_map")
+    op.drop_index(op.f("ix_activation_map_label_id"), table_name="activation_map")
+    op.drop_table("activation_map")
     op.drop_index(op.f("ix_comparison_study_id"), table_name="comparison")
     op.drop_index(op.f("ix_comparison_evaluation_b"), table_name="comparison")
     op.drop_index(op.f("ix_comparison_evaluation_a"), table_name="comparison")

@@ -1,4 +1,4 @@
-"""Audits: strata, curves, quadrants, erase test, randomisation, shortcuts; scores over common samples."""
+"""Audits: subgroups, curves, quadrants, erase test, randomisation, shortcuts; scores over common samples."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,10 +18,10 @@ FOLDER = Path(__file__).resolve().parent.parent / "views" / revision
 VIEWS = (
     "localization_scores",
     "seed_spread",
-    "erase_test",
-    "erase_samples",
+    "occlusion_test",
+    "occlusion_samples",
     "quadrants",
-    "stratum_scores",
+    "subgroup_scores",
     "calibration",
     "reliability_curve",
     "binary_scores",
@@ -48,7 +48,7 @@ def upgrade() -> None:
     op.create_check_constraint(op.f("ck_run_score_range"), "run_score", f"({RANGE}) OR ({SIGNED})")
     op.create_table(
         "shortcut_score",
-        sa.Column("patch_set_id", sa.BigInteger(), nullable=False, comment="Patch set that was audited"),
+        sa.Column("sample_set_id", sa.BigInteger(), nullable=False, comment="Sample set that was audited"),
         sa.Column(
             "digest", sa.Text(), nullable=False, comment="Identity of the evaluation options and seed, as in study"
         ),
@@ -58,30 +58,30 @@ def upgrade() -> None:
             nullable=False,
             comment="What the logistic regression sees: majority, size, intensity, sharpness, all",
         ),
-        sa.Column("accuracy", sa.Double(), nullable=False, comment="Its accuracy on the test part"),
+        sa.Column("accuracy", sa.Double(), nullable=False, comment="Its accuracy on the test split"),
         sa.Column(
             "low", sa.Double(), nullable=True, comment="Lower end of the bootstrap interval, clustered by patient"
         ),
         sa.Column("high", sa.Double(), nullable=True, comment="Upper end of the interval"),
-        sa.Column("n", sa.BigInteger(), nullable=False, comment="Samples of the test part"),
+        sa.Column("n", sa.BigInteger(), nullable=False, comment="Samples of the test split"),
         sa.CheckConstraint("accuracy BETWEEN 0 AND 1", name=op.f("ck_shortcut_score_accuracy")),
         sa.CheckConstraint("high BETWEEN 0 AND 1", name=op.f("ck_shortcut_score_high")),
         sa.CheckConstraint("low <= high", name=op.f("ck_shortcut_score_interval")),
         sa.CheckConstraint("low BETWEEN 0 AND 1", name=op.f("ck_shortcut_score_low")),
         sa.CheckConstraint("n >= 0", name=op.f("ck_shortcut_score_n")),
         sa.ForeignKeyConstraint(
-            ["patch_set_id"],
-            ["patch_set.id"],
-            name=op.f("fk_shortcut_score_patch_set_id_patch_set"),
+            ["sample_set_id"],
+            ["sample_set.id"],
+            name=op.f("fk_shortcut_score_sample_set_id_sample_set"),
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint("patch_set_id", "digest", "features", name=op.f("pk_shortcut_score")),
+        sa.PrimaryKeyConstraint("sample_set_id", "digest", "features", name=op.f("pk_shortcut_score")),
         comment="Shortcut audit: how well a few numbers of every patch predict its class",
     )
     op.create_table(
-        "erasure",
+        "occlusion",
         sa.Column("evaluation_id", sa.BigInteger(), nullable=False, comment="Evaluation it belongs to"),
-        sa.Column("patch_id", sa.BigInteger(), nullable=False, comment="Lesion patch of the test part"),
+        sa.Column("sample_id", sa.BigInteger(), nullable=False, comment="Lesion patch of the test split"),
         sa.Column(
             "probability", sa.Double(), nullable=False, comment="Probability of the predicted class, whole patch"
         ),
@@ -93,19 +93,19 @@ def upgrade() -> None:
             comment="Its probability with the same shape inpainted beside the lesion",
         ),
         sa.Column("reason", sa.Text(), nullable=True, comment="Why control_erased is NULL: no_room"),
-        sa.CheckConstraint("control_erased BETWEEN 0 AND 1", name=op.f("ck_erasure_control_erased")),
-        sa.CheckConstraint("control_erased IS NOT NULL OR reason IS NOT NULL", name=op.f("ck_erasure_null_has_reason")),
+        sa.CheckConstraint("control_erased BETWEEN 0 AND 1", name=op.f("ck_occlusion_control_erased")),
+        sa.CheckConstraint("control_erased IS NOT NULL OR reason IS NOT NULL", name=op.f("ck_occlusion_null_has_reason")),
         sa.CheckConstraint(
-            "probability BETWEEN 0 AND 1 AND lesion_erased BETWEEN 0 AND 1", name=op.f("ck_erasure_range")
+            "probability BETWEEN 0 AND 1 AND lesion_erased BETWEEN 0 AND 1", name=op.f("ck_occlusion_range")
         ),
         sa.ForeignKeyConstraint(
-            ["evaluation_id"], ["evaluation.id"], name=op.f("fk_erasure_evaluation_id_evaluation"), ondelete="CASCADE"
+            ["evaluation_id"], ["evaluation.id"], name=op.f("fk_occlusion_evaluation_id_evaluation"), ondelete="CASCADE"
         ),
-        sa.ForeignKeyConstraint(["patch_id"], ["patch.id"], name=op.f("fk_erasure_patch_id_patch"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("evaluation_id", "patch_id", name=op.f("pk_erasure")),
+        sa.ForeignKeyConstraint(["sample_id"], ["sample.id"], name=op.f("fk_occlusion_sample_id_sample"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("evaluation_id", "sample_id", name=op.f("pk_erasure")),
         comment="Erase test: what the prediction loses without the lesion, and without as much background",
     )
-    op.create_index(op.f("ix_erasure_patch_id"), "erasure", ["patch_id"], unique=False)
+    op.create_index(op.f("ix_occlusion_sample_id"), "occlusion", ["sample_id"], unique=False)
     op.create_table(
         "iou_curve",
         sa.Column("evaluation_id", sa.BigInteger(), nullable=False, comment="Evaluation it belongs to"),
@@ -270,11 +270,11 @@ def upgrade() -> None:
         comment="Reliability curve: what the predicted class's probability means",
     )
     op.create_table(
-        "stratum_score",
+        "subgroup_score",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False, comment="Number of the score"),
         sa.Column("evaluation_id", sa.BigInteger(), nullable=False, comment="Evaluation it belongs to"),
         sa.Column(
-            "stratum",
+            "subgroup",
             sa.Text(),
             nullable=False,
             comment="Attribute: lesion_type, pathology, mask_fraction, subtlety, breast_density, view",
@@ -292,27 +292,27 @@ def upgrade() -> None:
         sa.Column("high", sa.Double(), nullable=True, comment="Upper end of the interval"),
         sa.Column("n", sa.BigInteger(), nullable=False, comment="Samples counted"),
         sa.Column("reason", sa.Text(), nullable=True, comment="Why the value is NULL"),
-        sa.CheckConstraint("high BETWEEN 0 AND 1", name=op.f("ck_stratum_score_high")),
-        sa.CheckConstraint("low <= high", name=op.f("ck_stratum_score_interval")),
-        sa.CheckConstraint("low BETWEEN 0 AND 1", name=op.f("ck_stratum_score_low")),
-        sa.CheckConstraint("n >= 0", name=op.f("ck_stratum_score_n")),
-        sa.CheckConstraint("value BETWEEN 0 AND 1", name=op.f("ck_stratum_score_value")),
-        sa.CheckConstraint("value IS NOT NULL OR reason IS NOT NULL", name=op.f("ck_stratum_score_null_has_reason")),
+        sa.CheckConstraint("high BETWEEN 0 AND 1", name=op.f("ck_subgroup_score_high")),
+        sa.CheckConstraint("low <= high", name=op.f("ck_subgroup_score_interval")),
+        sa.CheckConstraint("low BETWEEN 0 AND 1", name=op.f("ck_subgroup_score_low")),
+        sa.CheckConstraint("n >= 0", name=op.f("ck_subgroup_score_n")),
+        sa.CheckConstraint("value BETWEEN 0 AND 1", name=op.f("ck_subgroup_score_value")),
+        sa.CheckConstraint("value IS NOT NULL OR reason IS NOT NULL", name=op.f("ck_subgroup_score_null_has_reason")),
         sa.ForeignKeyConstraint(
             ["evaluation_id"],
             ["evaluation.id"],
-            name=op.f("fk_stratum_score_evaluation_id_evaluation"),
+            name=op.f("fk_subgroup_score_evaluation_id_evaluation"),
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_stratum_score")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_subgroup_score")),
         sa.UniqueConstraint(
             "evaluation_id",
-            "stratum",
+            "subgroup",
             "level",
             "name",
             "method",
             "population",
-            name="uq_stratum_score_identity",
+            name="uq_subgroup_score_identity",
             postgresql_nulls_not_distinct=True,
         ),
         comment="Scores of the samples that share one value of an attribute, with intervals",
@@ -381,14 +381,14 @@ def downgrade() -> None:
         op.execute(f"DROP VIEW {view}")
     op.drop_index(op.f("ix_study_score_evaluation_id"), table_name="study_score")
     op.drop_table("study_score")
-    op.drop_table("stratum_score")
+    op.drop_table("subgroup_score")
     op.drop_table("reliability")
     op.drop_table("randomisation")
     op.drop_index(op.f("ix_quadrant_label_id"), table_name="quadrant")
     op.drop_table("quadrant")
     op.drop_table("iou_curve")
-    op.drop_index(op.f("ix_erasure_patch_id"), table_name="erasure")
-    op.drop_table("erasure")
+    op.drop_index(op.f("ix_occlusion_sample_id"), table_name="occlusion")
+    op.drop_table("occlusion")
     op.drop_table("shortcut_score")
     op.execute("DELETE FROM run_score WHERE starts_with(name, 'erase_')")
     op.drop_constraint(op.f("ck_run_score_range"), "run_score")

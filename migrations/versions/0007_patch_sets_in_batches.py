@@ -1,4 +1,4 @@
-"""Patch sets that are stored in batches, small whole images, and data sets that say less or more than CBIS-DDSM."""
+"""Sample sets that are stored in batches, small whole images, and data sets that say less or more than CBIS-DDSM."""
 
 from collections.abc import Sequence
 
@@ -25,13 +25,13 @@ CREATED = ("When the set was stored", "When the set was begun")
 
 
 def upgrade() -> None:
-    _parts("'train', 'validation', 'test'")
+    _splits("'train', 'validation', 'test'")
     for column, (old, new) in NAMED.items():
         op.alter_column("lesion", column, existing_type=sa.Text(), nullable=True, comment=new, existing_comment=old)
     _comment("label", "group_name", sa.Text(), GROUPS[0], GROUPS[1])
-    _comment("patch_set", "created_at", sa.DateTime(timezone=True), *CREATED)
+    _comment("sample_set", "created_at", sa.DateTime(timezone=True), *CREATED)
     op.add_column(
-        "patch_set",
+        "sample_set",
         sa.Column(
             "finished_at",
             sa.DateTime(timezone=True),
@@ -39,7 +39,7 @@ def upgrade() -> None:
             comment="When its last patch was stored; NULL while it is being cut",
         ),
     )
-    op.execute("UPDATE patch_set SET finished_at = created_at")
+    op.execute("UPDATE sample_set SET finished_at = created_at")
     op.create_table(
         "overview",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False, comment="Number of the row"),
@@ -66,19 +66,19 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("overview")
     # a set that is still being cut is not yet a set to the revision below
-    op.execute("DELETE FROM patch_set WHERE finished_at IS NULL")
-    op.drop_column("patch_set", "finished_at")
-    _comment("patch_set", "created_at", sa.DateTime(timezone=True), *reversed(CREATED))
+    op.execute("DELETE FROM sample_set WHERE finished_at IS NULL")
+    op.drop_column("sample_set", "finished_at")
+    _comment("sample_set", "created_at", sa.DateTime(timezone=True), *reversed(CREATED))
     _comment("label", "group_name", sa.Text(), GROUPS[1], GROUPS[0])
     # data sets that the revision below can't hold go with all that was made from them
     op.execute(
         "DELETE FROM dataset USING lesion WHERE lesion.dataset_id = dataset.id"
         " AND (lesion.lesion_type IS NULL OR lesion.pathology IS NULL)"
     )
-    op.execute("DELETE FROM dataset USING image WHERE image.dataset_id = dataset.id AND official_part = 'validation'")
+    op.execute("DELETE FROM dataset USING image WHERE image.dataset_id = dataset.id AND official_split = 'validation'")
     for column, (old, new) in NAMED.items():
         op.alter_column("lesion", column, existing_type=sa.Text(), nullable=False, comment=old, existing_comment=new)
-    _parts("'train', 'test'")
+    _splits("'train', 'test'")
 
 
 def _comment(table: str, column: str, kind: sa.types.TypeEngine[object], old: str, new: str) -> None:
@@ -86,8 +86,8 @@ def _comment(table: str, column: str, kind: sa.types.TypeEngine[object], old: st
     op.alter_column(table, column, comment=new, existing_comment=old, **nullable)
 
 
-def _parts(names: str) -> None:
+def _splits(names: str) -> None:
     for table in ("image", "lesion"):
         name = op.f(f"ck_{table}_official_part")
         op.drop_constraint(name, table, type_="check")
-        op.create_check_constraint(name, table, f"official_part IN ({names})")
+        op.create_check_constraint(name, table, f"official_split IN ({names})")

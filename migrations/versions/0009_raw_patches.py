@@ -40,7 +40,7 @@ def downgrade() -> None:
 def _comments(old: int, new: int) -> None:
     for column, texts in COMMENTS.items():
         op.alter_column(
-            "patch", column, existing_type=sa.LargeBinary(), comment=texts[new], existing_comment=texts[old]
+            "sample", column, existing_type=sa.LargeBinary(), comment=texts[new], existing_comment=texts[old]
         )
 
 
@@ -55,15 +55,15 @@ def _convert(pixels: Callable[[bytes], bytes], mask: Callable[[bytes, int], byte
             }
             for row in rows
         ]
-        update = sa.text("UPDATE patch SET pixels = :new_pixels, mask = :new_mask WHERE id = :number")
+        update = sa.text("UPDATE sample SET pixels = :new_pixels, mask = :new_mask WHERE id = :number")
         connection.execute(update, values)
 
 
 def _batches(connection: sa.Connection) -> Iterator[Sequence[sa.Row[tuple[int, bytes, bytes | None, int]]]]:
     last = 0
     query = sa.text(
-        "SELECT patch.id, patch.pixels, patch.mask, patch_set.size FROM patch"
-        " JOIN patch_set ON patch_set.id = patch.patch_set_id WHERE patch.id > :last ORDER BY patch.id LIMIT :most"
+        "SELECT sample.id, sample.pixels, sample.mask, sample_set.size FROM patch"
+        " JOIN sample_set ON sample_set.id = sample.sample_set_id WHERE sample.id > :last ORDER BY sample.id LIMIT :most"
     )
     while rows := connection.execute(query, {"last": last, "most": BATCH}).all():
         yield rows

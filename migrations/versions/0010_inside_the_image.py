@@ -14,7 +14,7 @@ depends_on = None
 FOLDER = Path(__file__).resolve().parent.parent / "views" / revision
 BEFORE = FOLDER.parent / "0006"
 VIEWS = tuple(sorted(path.stem for path in FOLDER.glob("*.sql") if not (BEFORE / path.name).exists()))
-REPLACED = ("localization_scores", "erase_samples", "roc_curve")
+REPLACED = ("localization_scores", "occlusion_samples", "roc_curve")
 GRANT = """
 DO $$
 BEGIN
@@ -49,8 +49,8 @@ CREATE FUNCTION image_holds_patches() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     outside text;
 BEGIN
-    SELECT patch.key INTO outside FROM patch
-    WHERE patch.image_id = NEW.id
+    SELECT sample.key INTO outside FROM patch
+    WHERE sample.image_id = NEW.id
         AND (greatest(window_x1, lesion_x1) > NEW.width OR greatest(window_y1, lesion_y1) > NEW.height)
     LIMIT 1;
     IF FOUND THEN
@@ -95,7 +95,7 @@ def downgrade() -> None:
         op.execute((BEFORE / f"{view}.sql").read_text().replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1))
     for view in reversed(VIEWS):
         op.execute(f"DROP VIEW {view}")
-    op.execute("DROP TRIGGER patch_inside_image ON patch; DROP FUNCTION patch_inside_image()")
+    op.execute("DROP TRIGGER patch_inside_image ON sample; DROP FUNCTION patch_inside_image()")
     op.execute("DROP TRIGGER image_holds_patches ON image; DROP FUNCTION image_holds_patches()")
     for name, comment in OVERVIEW.items():
         op.add_column("overview", sa.Column(name, sa.Integer(), nullable=True, comment=comment))

@@ -19,15 +19,15 @@ CHECKS = {
         "abs(array_total(probabilities) - 1) <= 1e-4",
         "cardinality(probabilities) > 0 AND abs(array_total(probabilities) - 1) <= 1e-4",
     ),
-    ("explanation", "grid_finite"): (
+    ("activation_map", "grid_finite"): (
         "'-infinity' < ALL (grid) AND 'infinity' > ALL (grid)",
         "'-infinity' < ALL (grid) AND 'infinity' > ALL (grid) AND array_position(grid, NULL) IS NULL",
     ),
-    ("explanation", "iou_curve"): (
+    ("activation_map", "iou_curve"): (
         "0 <= ALL (iou_curve) AND 1 >= ALL (iou_curve)",
         "0 <= ALL (iou_curve) AND 1 >= ALL (iou_curve) AND array_position(iou_curve, NULL) IS NULL",
     ),
-    ("explanation", "null_has_reason"): (
+    ("activation_map", "null_has_reason"): (
         "num_nulls(hit, energy, rank_accuracy, pixel_ap) = 0 OR reason IS NOT NULL OR target = 'none'",
         "num_nulls(iou_curve, hit, energy, rank_accuracy, pixel_ap) = 0 OR reason IS NOT NULL OR target = 'none'",
     ),
@@ -36,8 +36,8 @@ CHECKS = {
         "epoch >= 1 AND phase >= 1 AND seconds >= 0 AND seconds < 'infinity'",
     ),
     ("run", "rates"): (
-        "batch_size > 0 AND head_rate > 0 AND unit_rate > 0",
-        "batch_size > 0 AND head_rate > 0 AND unit_rate > 0 AND greatest(head_rate, unit_rate) < 'infinity'",
+        "batch_size > 0 AND head_rate > 0 AND unit1_rate > 0",
+        "batch_size > 0 AND head_rate > 0 AND unit1_rate > 0 AND greatest(head_rate, unit1_rate) < 'infinity'",
     ),
 }
 ADDED = {
@@ -45,7 +45,7 @@ ADDED = {
     "differences": "difference BETWEEN -1 AND 1 AND low BETWEEN -1 AND 1 AND high BETWEEN -1 AND 1",
 }
 COMMENTS = {
-    ("explanation", "reason"): (
+    ("activation_map", "reason"): (
         "Why scores are NULL or zero: background, empty_mask, blank_map",
         "Why scores are NULL (background, empty_mask) or zero (blank_map, not_finite_map)",
     ),

@@ -1,4 +1,4 @@
-"""What the parts of the data set's makers share: the leak check counts patches, and fewer patients have some."""
+"""What the splits of the data set's makers share: the leak check counts patches, and fewer patients have some."""
 
 from collections.abc import Sequence
 from pathlib import Path

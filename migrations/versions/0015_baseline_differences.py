@@ -1,4 +1,4 @@
-"""Paired differences from baselines; intervals of what Table IV and strata lacked."""
+"""Paired differences from baselines; intervals of what Table IV and subgroups lacked."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ branch_labels = None
 depends_on = None
 
 VIEWS = Path(__file__).resolve().parent.parent / "views"
-REPLACED = {"table_4_localization": "0004", "stratum_scores": "0006"}
+REPLACED = {"table_4_localization": "0004", "subgroup_scores": "0006"}
 GRANT = """
 DO $$
 BEGIN

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, Va
 Backbone = Literal["vgg16", "vgg19", "resnet34", "resnet50", "resnet18", "vgg11_bn", "efficientnet_b0"]
 Strategy = Literal["gradual", "simultaneous"]
 Normalise = Literal["per_class", "train", "imagenet", "per_patch"]
-RateRule = Literal["tenth_per_unit", "harmonic", "author_vgg"]
+RateRule = Literal["tenth_per_block", "harmonic", "author_vgg"]
 Source = Literal["auto", "cbis_kaggle", "cbis_dicom", "manifest", "phantom"]
 Policy = Literal["fixed", "otsu", "validation", "area"]
 Method = Literal["grad_cam", "grad_cam_pp", "hires_cam", "layer_cam", "eigen_cam", "score_cam", "ablation_cam"]
@@ -30,8 +30,8 @@ class PhantomConfig(Frozen):
 
     height: int = Field(900, ge=200, le=6000, description="Height of a full mammogram in pixels")
     width: int = Field(560, ge=120, le=4000, description="Width of a full mammogram in pixels")
-    train_per_class: int = Field(60, ge=2, description="Patients per lesion class in the training part")
-    test_per_class: int = Field(24, ge=1, description="Patients per lesion class in the test part")
+    train_per_class: int = Field(60, ge=2, description="Patients per lesion class in the training split")
+    test_per_class: int = Field(24, ge=1, description="Patients per lesion class in the test split")
     callback_free: int = Field(60, ge=2, description="Patients with BENIGN_WITHOUT_CALLBACK findings, split likewise")
     confounder: float = Field(
         0.0,
@@ -95,13 +95,13 @@ class BackgroundConfig(Frozen):
 
 
 class SplitConfig(Frozen):
-    """Training, validation and test parts (protocol section 5)."""
+    """Training, validation and test splits (protocol section 5)."""
 
     rule: Literal["paper", "official", "sound"] = Field("sound", description="Who goes to test")
     group: Literal["patch", "patient"] = Field(
         "patient", description="What stays together between train and validation"
     )
-    validation: float = Field(0.15, gt=0, lt=0.5, description="Share of the training part used for validation")
+    validation: float = Field(0.15, gt=0, lt=0.5, description="Share of the training split used for validation")
     test: float = Field(
         0.2, gt=0, lt=0.9, description="Share of patients for test where the data set has no parts of its own"
     )
@@ -125,7 +125,7 @@ class TrainingConfig(Frozen):
     normalise: Normalise = Field("train", description="Input statistics; per_class needs the label and leaks it")
     stopping: StoppingConfig = Field(default_factory=StoppingConfig)
     vgg_rates: RateRule = Field("harmonic", description="How rates fall towards the input in VGG")
-    resnet_rates: RateRule = Field("tenth_per_unit", description="How rates fall towards the input in ResNet")
+    resnet_rates: RateRule = Field("tenth_per_block", description="How rates fall towards the input in ResNet")
     frozen_bn: Literal["eval", "train"] = Field("eval", description="Mode of the frozen half's batch normalisation")
     feature_dtype: Literal["float32", "float16", "bfloat16"] = Field(
         "float32", description="Storage of the frozen half's output"
@@ -145,7 +145,7 @@ class HyperSet(Frozen):
 
     batch_size: int = Field(16, ge=1, le=512, description="Patches per optimisation step")
     head_rate: float = Field(1e-4, gt=0, le=1, description="Learning rate of the linear layer")
-    unit_rate: float = Field(3e-5, gt=0, le=1, description="Learning rate of the last convolutional unit")
+    unit1_rate: float = Field(3e-5, gt=0, le=1, description="Learning rate of the last convolutional unit")
 
 
 class RunConfig(HyperSet):
@@ -157,10 +157,10 @@ class RunConfig(HyperSet):
 
     @property
     def title(self) -> str:
-        return f"{self.backbone} {self.strategy} batch {self.batch_size} rate {self.unit_rate:g} seed {self.seed}"
+        return f"{self.backbone} {self.strategy} batch {self.batch_size} rate {self.unit1_rate:g} seed {self.seed}"
 
 
-PAPER_SETS = tuple(HyperSet(batch_size=b, unit_rate=r) for b in (8, 16, 32) for r in (3e-5, 3e-4))
+PAPER_SETS = tuple(HyperSet(batch_size=b, unit1_rate=r) for b in (8, 16, 32) for r in (3e-5, 3e-4))
 
 
 class GridConfig(Frozen):

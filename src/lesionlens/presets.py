@@ -31,7 +31,7 @@ def demo() -> StudyConfig:
         training=TrainingConfig(weights="none", stopping=StoppingConfig(patience=3, max_epochs=8)),
         grid=GridConfig(
             backbones=("vgg11_bn", "resnet18"),
-            sets=(HyperSet(batch_size=16, head_rate=1e-3, unit_rate=3e-4),),
+            sets=(HyperSet(batch_size=16, head_rate=1e-3, unit1_rate=3e-4),),
         ),
         evaluation=EvaluationConfig(randomisation_samples=12),
     )

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-Part = Literal["train", "validation", "test"]
-PARTS: tuple[Part, ...] = ("train", "validation", "test")
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Image:
     laterality: str | None = None
     view: str | None = None
     breast_density: int | None = None
-    official_part: Part | None = None
+    official_split: Split | None = None
     background: str | None = None
 
 
@@ -49,7 +49,7 @@ class Lesion:
     pathology: str | None
     label: str | None
     mask_path: str | None
-    official_part: Part | None = None
+    official_split: Split | None = None
     abnormality_id: int | None = None
     subtlety: int | None = None
     assessment: int | None = None
@@ -102,7 +102,7 @@ class Patch:
 
     pixels uint8 [size, size]; mask bool [size, size] or None for background; window and lesion_box in
     full-image pixels; mask_fraction is the share of window pixels (before resizing) inside the mask,
-    None for background. `key` is unique in the patch set and the same for the same content.
+    None for background. `key` is unique in the sample set and the same for the same content.
     """
 
     key: str
@@ -110,7 +110,7 @@ class Patch:
     image_key: str
     lesion_key: str | None
     patient: str
-    part: Part
+    split: Split
     window: Box
     lesion_box: Box | None
     mask_fraction: float | None
@@ -137,18 +137,18 @@ class ImageSize:
 
 @dataclass(frozen=True, slots=True)
 class LeakCheck:
-    """How many `unit`s two parts share. `examples` names at most ten of them."""
+    """How many `unit`s two splits share. `examples` names at most ten of them."""
 
     unit: Literal["patient", "image", "lesion"]
-    part_a: Part
-    part_b: Part
+    split_a: Split
+    split_b: Split
     shared: int
     examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Mean and standard deviation of grey values in [0, 1] over the training part; label None: all classes."""
+    """Mean and standard deviation of grey values in [0, 1] over the training split; label None: all classes."""
 
     label: str | None
     mean: float
@@ -156,12 +156,12 @@ class Statistics:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PatchArrays:
-    """A patch set as arrays, in ascending patch id.
+class SampleArrays:
+    """A sample set as arrays, in ascending patch id.
 
     ids int64 [n]; pixels uint8 [n, s, s]; masks bool [n, s, s] (all False for background);
-    labels int64 [n] (label ordinals); parts, patients str [n]; has_mask bool [n];
-    statistics: rows as stored with the patch set; classes: label codes by ordinal.
+    labels int64 [n] (label ordinals); splits, patients str [n]; has_mask bool [n];
+    statistics: rows as stored with the sample set; classes: label codes by ordinal.
     """
 
     digest: str
@@ -170,23 +170,23 @@ class PatchArrays:
     pixels: NDArray[np.uint8]
     masks: NDArray[np.bool_]
     labels: NDArray[np.int64]
-    parts: NDArray[np.str_]
+    splits: NDArray[np.str_]
     patients: NDArray[np.str_]
     has_mask: NDArray[np.bool_]
     groups: tuple[str, ...]
     statistics: tuple[Statistics, ...]
 
-    def part(self, name: Part) -> "PatchArrays":
-        """The patches of one part, same order."""
-        keep = self.parts == name
-        return PatchArrays(
+    def split(self, name: Split) -> "SampleArrays":
+        """The patches of one split, same order."""
+        keep = self.splits == name
+        return SampleArrays(
             self.digest,
             self.classes,
             self.ids[keep],
             self.pixels[keep],
             self.masks[keep],
             self.labels[keep],
-            self.parts[keep],
+            self.splits[keep],
             self.patients[keep],
             self.has_mask[keep],
             self.groups,
@@ -229,8 +229,8 @@ class EpochResult:
 class Evaluation:
     """Everything one evaluation of one run computed, as frames.
 
-    Columns as in the tables of `db/evaluation_tables.py` and `db/audit_tables.py`, with `patch_id` and label ordinals
-    instead of label ids. `erasures` and `randomisations` may be empty: without lesions, or where not asked for.
+    Columns as in the tables of `db/evaluation_tables.py` and `db/audit_tables.py`, with `sample_id` and label ordinals
+    instead of label ids. `occlusions` and `randomisations` may be empty: without lesions, or where not asked for.
     """
 
     predictions: pl.DataFrame
@@ -240,11 +240,11 @@ class Evaluation:
     confusion_intervals: pl.DataFrame
     run_scores: pl.DataFrame
     baseline_differences: pl.DataFrame
-    stratum_scores: pl.DataFrame
+    subgroup_scores: pl.DataFrame
     iou_curves: pl.DataFrame
     quadrants: pl.DataFrame
     reliability: pl.DataFrame
-    erasures: pl.DataFrame
+    occlusions: pl.DataFrame
     randomisations: pl.DataFrame
 
 

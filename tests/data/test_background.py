@@ -1,10 +1,9 @@
 """Background windows."""
 
 import numpy as np
-
-from lesionlens.data.background import background_windows
-from lesionlens.data.patches import overlap
-from lesionlens.data.picture import Picture
+from lesionlens.images.annotation import overlap
+from lesionlens.images.image import Picture
+from lesionlens.samples.windows import background_windows
 
 
 def test_windows_hold_tissue_and_no_masked_pixel() -> None:

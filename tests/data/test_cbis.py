@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lesionlens.datasets.cbis import read_kaggle as read_index
+from lesionlens.datasets.cbis_files import read_dicom_info, role_of
+from lesionlens.samples.sample_set import build_samples
 
 from lesionlens.config import BackgroundConfig, DataConfig, StudyConfig
-from lesionlens.data.cbis import read_kaggle as read_index
-from lesionlens.data.dicom_info import read_dicom_info, role_of
-from lesionlens.data.patch_set import build_patches
 from lesionlens.records import DatasetIndex, Exclusion
 
 from .conftest import Kaggle
@@ -155,7 +155,7 @@ def test_a_name_that_is_not_utf8_costs_its_own_lesion(kaggle: Kaggle) -> None:
     index = read_index(root)
     assert all((i.path + str(index.digest)).encode() for i in index.images)
     config = StudyConfig(data=DataConfig(root=root), background=BackgroundConfig(size=40, train=1, test=1))
-    left_out = {e.lesion_key: e.reason for e in build_patches(index, root, config) if isinstance(e, Exclusion)}
+    left_out = {e.lesion_key: e.reason for e in build_samples(index, root, config) if isinstance(e, Exclusion)}
     assert left_out == {f"{image}_1": "image_refused", f"{mask}_1": "mask_missing"}
     assert f"{whole}_1" in {lesion.key for lesion in index.lesions}
 
@@ -179,7 +179,7 @@ def test_links_to_nothing_and_folders_closed_to_us_cost_their_own_lesions(
     index = read_index(root)
     monkeypatch.undo()
     config = StudyConfig(data=DataConfig(root=root), background=BackgroundConfig(size=40, train=1, test=1))
-    left_out = {e.lesion_key: e.reason for e in build_patches(index, root, config) if isinstance(e, Exclusion)}
+    left_out = {e.lesion_key: e.reason for e in build_samples(index, root, config) if isinstance(e, Exclusion)}
     assert left_out == {
         f"{circle}_1": "image_unreadable", f"{nothing}_1": "image_missing", f"{closed}_1": "mask_unreadable",
     }  # fmt: skip

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lesionlens.datasets.cbis import read_dicom_edition, read_kaggle
+from lesionlens.images.image import UnusableImageError
+from lesionlens.images.reading import image_size, read_picture
+from lesionlens.samples.sample_set import build_samples
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLossless
 
 from lesionlens.config import BackgroundConfig, DataConfig, ExecutionConfig, PatchConfig, StudyConfig
-from lesionlens.data.cbis import read_dicom_edition, read_kaggle
-from lesionlens.data.images import image_size, read_picture
-from lesionlens.data.patch_set import build_patches
-from lesionlens.data.picture import UnusableImageError
 from lesionlens.records import DatasetIndex, Exclusion, Patch
 
 from .conftest import Kaggle, damaged, write_dicom
@@ -132,7 +132,7 @@ def cut(index: DatasetIndex, root: Path) -> list[tuple[object, ...]]:
         background=BackgroundConfig(size=40, train=2, test=1, per_image=2),
         execution=ExecutionConfig(workers=1),
     )
-    patches = [p for p in build_patches(index, root, study) if isinstance(p, Patch)]
+    patches = [p for p in build_samples(index, root, study) if isinstance(p, Patch)]
     return [(p.key, p.label, p.window, p.lesion_box, p.mask_fraction, p.pixels, p.mask) for p in patches]
 
 
@@ -202,7 +202,7 @@ def test_spoilt_or_missing_files_cost_their_own_lesions(both: Kaggle, tmp_path: 
     index = read_dicom_edition(root)
     reasons = {e.lesion_key: e.reason for e in index.exclusions}
     assert reasons == {f"{key}_2": "mask_missing", "Calc-Test_P_00002_LEFT_CC_1": "image_missing"}
-    items = list(build_patches(index, root, StudyConfig(
+    items = list(build_samples(index, root, StudyConfig(
         data=DataConfig(root=root), patches=PatchConfig(size=32), execution=ExecutionConfig(workers=1),
         background=BackgroundConfig(size=40, train=1, test=1),
     )))  # fmt: skip
@@ -233,7 +233,7 @@ def test_damaged_headers_and_names_cost_their_own_files(
     index = read_dicom_edition(root)
     assert index.exclusions == ()
     study = StudyConfig(data=DataConfig(root=root), background=BackgroundConfig(size=40, train=1, test=1))
-    items = build_patches(index, root, study)
+    items = build_samples(index, root, study)
     reasons = {e.lesion_key: e.reason for e in items if isinstance(e, Exclusion)}
     assert reasons["Calc-Test_P_00002_LEFT_CC_1"] == "image_refused"
     assert r"udcff.dcm' is not a plain path in UTF-8" in caplog.text
@@ -251,6 +251,6 @@ def test_a_link_out_of_the_tree_is_not_followed(both: Kaggle, tmp_path: Path) ->
     shutil.move(full, tmp_path / "outside.dcm")
     full.symlink_to(tmp_path / "outside.dcm")
     study = StudyConfig(data=DataConfig(root=root), background=BackgroundConfig(size=40, train=1, test=1))
-    items = build_patches(read_dicom_edition(root), root, study)
+    items = build_samples(read_dicom_edition(root), root, study)
     reasons = {e.lesion_key: e.reason for e in items if isinstance(e, Exclusion)}
     assert reasons["Calc-Test_P_00002_LEFT_CC_1"] == "image_refused"

@@ -7,10 +7,9 @@ import types
 from pathlib import Path
 
 import pytest
+from lesionlens.datasets import download as fetch
+from lesionlens.datasets.download import CHECKSUMS, FetchError, keep_checksums, main
 from PIL import Image
-
-from lesionlens.data import fetch
-from lesionlens.data.fetch import CHECKSUMS, FetchError, keep_checksums, main
 
 
 @pytest.fixture

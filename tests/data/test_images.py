@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lesionlens.images.image import UnusableImageError
+from lesionlens.images.reading import image_size, inside, read_picture, spelt
 from PIL import Image
-
-from lesionlens.data.images import image_size, inside, read_picture, spelt
-from lesionlens.data.picture import UnusableImageError
 
 from .conftest import damaged, write_dicom, write_tiff
 

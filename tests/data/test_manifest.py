@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from lesionlens.datasets.manifest import read_manifest
+from lesionlens.samples.sample_set import build_samples
+from lesionlens.samples.splits import leak_checks
 from PIL import Image
 
 from lesionlens.config import BackgroundConfig, DataConfig, ExecutionConfig, PatchConfig, SplitConfig, StudyConfig
-from lesionlens.data.manifest import read_manifest
-from lesionlens.data.patch_set import build_patches
-from lesionlens.data.splits import leak_checks
 from lesionlens.records import Box, Exclusion, Overview, Patch
 
 from .conftest import Own
@@ -45,7 +45,7 @@ def test_classes_follow_from_the_rows(own: Own) -> None:
         ("normal", "normal", "normal", 0, False), ("cyst", "cyst", "cyst", 1, True),
         ("nodule", "nodule", "nodule", 2, True),
     ]  # fmt: skip
-    assert [(i.key, i.patient, i.official_part, i.background) for i in index.images] == [
+    assert [(i.key, i.patient, i.official_split, i.background) for i in index.images] == [
         ("images/0.png", "p1", "train", None), ("images/1.png", "p1", "train", None),
         ("images/2.png", "p2", "validation", "normal"), ("images/3.png", "p3", "test", None),
     ]  # fmt: skip
@@ -79,7 +79,7 @@ def test_every_kind_of_file_gives_the_same_windows(own: Own, kind: str) -> None:
     own.add("cyst", "p1", kind=kind, box=(60, 80, 100, 110))
     own.add("nodule", "p2", kind=kind, box=(20, 30, 70, 60))
     config = study(own, split=SplitConfig(test=0.5))
-    items = list(build_patches(read_manifest(own.finish(), "manifest.csv"), own.root, config))
+    items = list(build_samples(read_manifest(own.finish(), "manifest.csv"), own.root, config))
     patches = {p.label: p for p in items if isinstance(p, Patch)}
     assert {code: p.lesion_box for code, p in patches.items()} == {
         "cyst": Box(60, 80, 100, 110), "nodule": Box(20, 30, 70, 60),
@@ -95,14 +95,14 @@ def test_a_whole_data_set_of_own_classes(own: Own) -> None:
         own.add(("cyst", "nodule", "scar")[n % 3], f"p{n // 2}")
         own.add(("clear", "fatty")[n % 2], f"q{n // 2}", mask=False)
     index = read_manifest(own.finish(), "manifest.csv")
-    items = list(build_patches(index, own.root, study(own)))
+    items = list(build_samples(index, own.root, study(own)))
     patches = [p for p in items if isinstance(p, Patch)]
     assert [i for i in items if isinstance(i, Exclusion)] == []
     assert Counter(p.label for p in patches) == {"cyst": 10, "nodule": 10, "scar": 10, "clear": 9, "fatty": 9}
     for label in ("clear", "fatty"):
-        assert Counter(p.part == "test" for p in patches if p.label == label) == {False: 6, True: 3}
+        assert Counter(p.split == "test" for p in patches if p.label == label) == {False: 6, True: 3}
     assert {leak.shared for leak in leak_checks(patches, index.images)} == {0}
-    assert {p.part for p in patches} == {"train", "validation", "test"}
+    assert {p.split for p in patches} == {"train", "validation", "test"}
 
 
 def test_missing_and_refused_files_cost_their_own_sample(own: Own, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_missing_and_refused_files_cost_their_own_sample(own: Own, tmp_path: Pat
         ("images/5.png", "images/5.png#1", "mask_missing"),
         ("images/6.png", None, "image_missing"),
     ]
-    items = list(build_patches(index, own.root, study(own)))
+    items = list(build_samples(index, own.root, study(own)))
     assert not any(isinstance(item, Patch) for item in items)
     assert {(e.lesion_key or e.image_key) for e in items if isinstance(e, Exclusion)} >= {
         lesion.key for lesion in index.lesions
@@ -196,7 +196,7 @@ def test_a_deep_image_and_a_mask_of_ones(own: Own) -> None:
     mask = np.asarray(Image.open(own.root / "masks/0.png"))
     Image.fromarray((mask > 0).astype(np.uint8)).save(own.root / "masks/0.png")
     index = read_manifest(own.finish(), "manifest.csv")
-    found = [p for p in build_patches(index, own.root, study(own)) if isinstance(p, Patch)]
+    found = [p for p in build_samples(index, own.root, study(own)) if isinstance(p, Patch)]
     deep = next(p for p in found if p.label == "cyst")
     assert deep.lesion_box == Box(60, 80, 100, 110)
     assert deep.pixels.mean() == pytest.approx(own.pixels[0][50:140, 20:140].mean(), abs=0.6)

@@ -1,13 +1,13 @@
-"""Statistics of the training part and the normalisations built on them."""
+"""Statistics of the training split and the normalisations built on them."""
 
 from typing import get_args
 
 import numpy as np
 import pytest
+from lesionlens.samples.normalise import normalise, statistics
 
 from lesionlens.config import Normalise
-from lesionlens.data.normalise import normalise, statistics
-from lesionlens.records import Box, Part, Patch, Statistics
+from lesionlens.records import Box, Patch, Statistics
 
 RNG = np.random.default_rng(3)
 
@@ -29,7 +29,7 @@ def test_statistics_are_numpys_over_the_training_part() -> None:
 
 
 def test_no_training_part_is_an_error() -> None:
-    with pytest.raises(ValueError, match="training part"):
+    with pytest.raises(ValueError, match="training split"):
         statistics(PATCHES[3:])
 
 

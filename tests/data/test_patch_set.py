@@ -7,6 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lesionlens.datasets.cbis import read_kaggle as read_index
+from lesionlens.phantom.dataset import write_phantom
+from lesionlens.samples import cutting as image_jobs
+from lesionlens.samples.sample_set import Item, build_samples
+from lesionlens.samples.splits import leak_checks
 from PIL import Image
 
 from lesionlens.config import (
@@ -18,11 +23,6 @@ from lesionlens.config import (
     SplitConfig,
     StudyConfig,
 )
-from lesionlens.data import image_jobs
-from lesionlens.data.cbis import read_kaggle as read_index
-from lesionlens.data.patch_set import Item, build_patches
-from lesionlens.data.phantom import write_phantom
-from lesionlens.data.splits import leak_checks
 from lesionlens.records import Box, Exclusion, ImageSize, Overview, Patch
 
 from .conftest import Kaggle
@@ -47,7 +47,7 @@ def study(
 
 
 def run(root: Path, config: StudyConfig | None = None) -> tuple[list[Patch], list[Exclusion]]:
-    items = list(build_patches(read_index(root), root, config or study(root)))
+    items = list(build_samples(read_index(root), root, config or study(root)))
     return [i for i in items if isinstance(i, Patch)], [i for i in items if isinstance(i, Exclusion)]
 
 
@@ -55,7 +55,7 @@ def content(items: Iterable[Item]) -> list[object]:
     return [
         i if isinstance(i, Exclusion | ImageSize) else
         (i.image_key, i.pixels.tobytes()) if isinstance(i, Overview) else (
-            i.key, i.label, i.part, i.window, i.lesion_box, i.mask_fraction, i.pixels.tobytes(),
+            i.key, i.label, i.split, i.window, i.lesion_box, i.mask_fraction, i.pixels.tobytes(),
             None if i.mask is None else i.mask.tobytes(),
         )
         for i in items
@@ -86,7 +86,7 @@ def test_every_lesion_has_patches_or_one_reason(phantom: Path, rule: str, per: s
     assert cut.isdisjoint(left_out) and set(left_out.values()) <= {1}
     assert cut | set(left_out) == {lesion.key for lesion in index.lesions}
     assert len({p.key for p in patches}) == len(patches)
-    assert Counter(p.part == "test" for p in patches if p.label == "B") == {False: 8, True: 4}
+    assert Counter(p.split == "test" for p in patches if p.label == "B") == {False: 8, True: 4}
     for patch in patches:
         assert patch.pixels.shape == (32, 32) and patch.pixels.dtype == np.uint8
         if patch.lesion_key is None:
@@ -107,19 +107,19 @@ def test_content_and_order_do_not_depend_on_processes(phantom: Path) -> None:
     }
 
     def build(workers: int) -> None:
-        found[workers] = content(build_patches(index, phantom, study(phantom, workers=workers, **options)))  # type: ignore[arg-type]
+        found[workers] = content(build_samples(index, phantom, study(phantom, workers=workers, **options)))  # type: ignore[arg-type]
 
     build(1)
     thread = threading.Thread(target=build, args=(2,))
     thread.start()
     thread.join()
     assert found[2] == found[1]
-    other = content(build_patches(index, phantom, study(phantom, seed=1, **options)))  # type: ignore[arg-type]
+    other = content(build_samples(index, phantom, study(phantom, seed=1, **options)))  # type: ignore[arg-type]
     assert other != found[1]
 
 
 def test_a_caller_may_stop_early(phantom: Path) -> None:
-    patches = build_patches(read_index(phantom), phantom, study(phantom, workers=2))
+    patches = build_samples(read_index(phantom), phantom, study(phantom, workers=2))
     while not isinstance(next(patches), Patch):
         pass
     patches.close()
@@ -138,7 +138,7 @@ def test_each_file_is_decoded_once_and_progress_ends_whole(kaggle: Kaggle, monke
 
     monkeypatch.setattr(image_jobs, "read_picture", counted)
     reports: list[tuple[int, int]] = []
-    items = list(build_patches(index, root, study(root), lambda done, total: reports.append((done, total))))
+    items = list(build_samples(index, root, study(root), lambda done, total: reports.append((done, total))))
     assert len(seen) == len(set(seen)) == 4 + 2 + 2
     assert reports[0] == (0, 3) and reports[-1] == (3, 3) and reports == sorted(reports)
     assert sum(isinstance(item, Patch) for item in items) == 5
@@ -204,7 +204,7 @@ def test_the_studys_rule_names_what_it_leaves_out(kaggle: Kaggle) -> None:
         f"{first}_1": "overwritten",
         f"{free}_1": "no_target_class",
         f"{after}_1": "class_of_first_row",
-        f"{test}_1": "part_left_out",
+        f"{test}_1": "split_left_out",
     }
 
 
@@ -225,7 +225,7 @@ def test_background_comes_from_callback_free_images_alone_and_a_shortage_is_note
     masked = np.asarray(Image.open(kaggle.mask_path(free))) > 127
     for patch in windows:
         box = patch.window
-        assert not masked[box.y0 : box.y1, box.x0 : box.x1].any() and patch.part == "test"
+        assert not masked[box.y0 : box.y1, box.x0 : box.x1].any() and patch.split == "test"
     notes = {(e.image_key, e.reason) for e in exclusions if e.lesion_key is None}
     assert notes == {(free, "background_short"), (hidden, "background_unreadable")}
     assert "part test: 3 windows of 9 wanted" in caplog.text
@@ -234,7 +234,7 @@ def test_background_comes_from_callback_free_images_alone_and_a_shortage_is_note
 
 def test_matched_background_has_the_training_lesions_sizes(phantom: Path) -> None:
     patches, _ = run(phantom, study(phantom, background=BackgroundConfig(size="matched", train=10, test=6)))
-    sizes = {(p.window.width, p.window.height) for p in patches if p.lesion_key and p.part != "test"}
+    sizes = {(p.window.width, p.window.height) for p in patches if p.lesion_key and p.split != "test"}
     assert {(p.window.width, p.window.height) for p in patches if not p.lesion_key} <= sizes
 
 

@@ -4,22 +4,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-
-from lesionlens.data.patches import (
+from lesionlens.images.annotation import (
     MaskShapeError,
     Roi,
     binarise,
     components,
-    cut_mask,
     extent,
     find_roi,
-    lesion_window,
-    median_position,
     overlap,
     same_aspect,
 )
-from lesionlens.data.picture import Picture
+from lesionlens.images.image import Picture
+from lesionlens.samples.windows import cut_mask, lesion_window, median_position
+from numpy.typing import NDArray
+
 from lesionlens.records import Box
 
 HEIGHT, WIDTH = 120, 90

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lesionlens.phantom.dataset import draw_case, write_phantom
+from lesionlens.phantom.files import pictures
+from lesionlens.phantom.plan import plan
 from PIL import Image
 
 from lesionlens.config import PhantomConfig
-from lesionlens.data.phantom import draw_case, write_phantom
-from lesionlens.data.phantom_files import pictures
-from lesionlens.data.phantom_plan import plan
 
 TINY = PhantomConfig(height=260, width=160, train_per_class=3, test_per_class=2, callback_free=3, seed=7)
 
@@ -84,7 +84,7 @@ def test_masks_are_as_large_as_the_mammogram_and_nearly_two_valued(tiny: Path) -
 
 
 def test_second_call_draws_nothing(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lesionlens.data.phantom.draw_case", lambda *_: pytest.fail("drawn again"))
+    monkeypatch.setattr("lesionlens.phantom.dataset.draw_case", lambda *_: pytest.fail("drawn again"))
     before = {path: path.stat().st_mtime_ns for path in tiny.rglob("*")}
     write_phantom(TINY, tiny)
     assert {path: path.stat().st_mtime_ns for path in tiny.rglob("*")} == before
@@ -140,7 +140,7 @@ def test_a_write_killed_before_its_last_step_only_takes_it(
         patched.setattr(Path, "rename", killed)
         write_phantom(TINY, tmp_path / "tiny")
     assert not (tmp_path / "tiny").exists()
-    monkeypatch.setattr("lesionlens.data.phantom.draw_case", lambda *_: pytest.fail("drawn again"))
+    monkeypatch.setattr("lesionlens.phantom.dataset.draw_case", lambda *_: pytest.fail("drawn again"))
     write_phantom(TINY, tmp_path / "tiny")
     assert content(tmp_path / "tiny") == content(tiny)
 
@@ -160,7 +160,7 @@ def test_a_killed_write_leaves_no_process_and_is_redone(tiny: Path, tmp_path: Pa
     script = tmp_path / "write.py"
     script.write_text(
         "import sys\nfrom pathlib import Path\nfrom lesionlens.config import PhantomConfig\n"
-        "from lesionlens.data.phantom import write_phantom\n"
+        "from lesionlens.phantom.dataset import write_phantom\n"
         "if __name__ == '__main__':\n"
         "    write_phantom(PhantomConfig.model_validate_json(sys.argv[1]), Path(sys.argv[2]))\n"
     )

@@ -4,14 +4,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from lesionlens.phantom.anatomy import draw_breast, power_law
+from lesionlens.phantom.dataset import draw_case
+from lesionlens.phantom.lesions import choose_place, mask_box
+from lesionlens.phantom.plan import Case, View, plan
 from numpy.typing import NDArray
 
 from lesionlens.config import PhantomConfig
-from lesionlens.data.phantom import draw_case
-from lesionlens.data.phantom_anatomy import draw_breast, power_law
-from lesionlens.data.phantom_lesions import choose_place
-from lesionlens.data.phantom_marker import mask_box
-from lesionlens.data.phantom_plan import Case, View, plan
 
 SMALL = PhantomConfig(height=360, width=224, train_per_class=8, test_per_class=2, callback_free=6, seed=5)
 MARKED = SMALL.model_copy(update={"confounder": 1.0})

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from lesionlens.phantom.files import case_file, info_file, info_row, pictures
+from lesionlens.phantom.plan import Kind, OfficialSplit, plan
 
 from lesionlens.config import PhantomConfig
-from lesionlens.data.phantom_files import case_file, info_file, info_row, pictures
-from lesionlens.data.phantom_plan import Kind, OfficialPart, plan
 
 CONFIG = PhantomConfig(train_per_class=60, test_per_class=24, callback_free=60, seed=3)
 UID = r"1\.3\.6\.1\.4\.1\.9590\.100\.1\.2\.\d{10,39}"
@@ -22,7 +22,7 @@ ROWS = {
     "calc": rf"{HEAD}calcification,[A-Z_/-]+,[A-Z_/-]+{TAIL}Calc-\w+/{UID}/{UID}/000000.dcm,"
     rf'"Calc-\w+_\d/{UID}/{UID}/00000[01].dcm\n",Calc-\w+_\d/{UID}/{UID}/000000.dcm\r\n',
 }
-FILES: list[tuple[Kind, OfficialPart]] = [("mass", "train"), ("mass", "test"), ("calc", "train"), ("calc", "test")]
+FILES: list[tuple[Kind, OfficialSplit]] = [("mass", "train"), ("mass", "test"), ("calc", "train"), ("calc", "test")]
 
 
 @pytest.fixture(name="real")
@@ -31,7 +31,7 @@ def real_text(real: Path) -> Callable[[str], str]:
     return lambda name: (real / "csv" / name).read_bytes().decode()
 
 
-def phantom(kind: Kind, part: OfficialPart) -> str:
+def phantom(kind: Kind, part: OfficialSplit) -> str:
     return case_file(plan(CONFIG), kind, part, CONFIG.seed).decode()
 
 
@@ -48,8 +48,8 @@ def info() -> list[dict[str, str]]:
     return table(info_file(rows).decode())
 
 
-@pytest.mark.parametrize(("kind", "part"), FILES)
-def test_case_files_have_the_real_form_to_the_byte(kind: Kind, part: OfficialPart, real: Callable[[str], str]) -> None:
+@pytest.mark.parametrize(("kind", "split"), FILES)
+def test_case_files_have_the_real_form_to_the_byte(kind: Kind, part: OfficialSplit, real: Callable[[str], str]) -> None:
     theirs = real(f"{kind}_case_description_{part}_set.csv")
     ours = phantom(kind, part)
     assert ours.split("\r\n")[0] == theirs.split("\r\n")[0]
@@ -59,8 +59,8 @@ def test_case_files_have_the_real_form_to_the_byte(kind: Kind, part: OfficialPar
         assert "".join(matched) == body
 
 
-@pytest.mark.parametrize(("kind", "part"), FILES)
-def test_words_occur_in_the_real_files(kind: Kind, part: OfficialPart, real: Callable[[str], str]) -> None:
+@pytest.mark.parametrize(("kind", "split"), FILES)
+def test_words_occur_in_the_real_files(kind: Kind, part: OfficialSplit, real: Callable[[str], str]) -> None:
     theirs = table(real(f"{kind}_case_description_train_set.csv"))
     ours = table(phantom(kind, part))
     first, second = ("mass shape", "mass margins") if kind == "mass" else ("calc type", "calc distribution")

@@ -4,10 +4,10 @@ from collections import Counter, defaultdict
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lesionlens.phantom.files import pictures
+from lesionlens.phantom.plan import plan, uid
 
 from lesionlens.config import PhantomConfig
-from lesionlens.data.phantom_files import pictures
-from lesionlens.data.phantom_plan import plan, uid
 
 
 @settings(max_examples=25, deadline=None)
@@ -19,12 +19,12 @@ from lesionlens.data.phantom_plan import plan, uid
 )
 def test_counts_are_the_configured_ones(train: int, test: int, free: int, seed: int) -> None:
     cases = plan(PhantomConfig(train_per_class=train, test_per_class=test, callback_free=free, seed=seed))
-    patients = Counter((c.part, c.kind, c.pathology) for c in cases if c.view == "CC")
+    patients = Counter((c.split, c.kind, c.pathology) for c in cases if c.view == "CC")
     for kind in ("mass", "calc"):
         for pathology in ("BENIGN", "MALIGNANT"):
             assert patients["train", kind, pathology] == train
             assert patients["test", kind, pathology] == test
-    callback_free = Counter(c.part for c in cases if c.view == "CC" and c.pathology == "BENIGN_WITHOUT_CALLBACK")
+    callback_free = Counter(c.split for c in cases if c.view == "CC" and c.pathology == "BENIGN_WITHOUT_CALLBACK")
     assert sum(callback_free.values()) == free
     assert min(callback_free["train"], callback_free["test"]) >= 1
     assert [c.number for c in cases] == list(range(len(cases)))
@@ -46,8 +46,8 @@ def test_every_patient_has_both_views_of_one_side_with_the_same_findings() -> No
 
 def test_some_patients_are_in_both_files_and_some_in_both_parts() -> None:
     cases = plan(PhantomConfig())
-    masses = {c.patient: c.part for c in cases if c.kind == "mass"}
-    calcs = {c.patient: c.part for c in cases if c.kind == "calc"}
+    masses = {c.patient: c.split for c in cases if c.kind == "mass"}
+    calcs = {c.patient: c.split for c in cases if c.kind == "calc"}
     both = masses.keys() & calcs.keys()
     assert 4 <= len(both) <= 12
     assert any(masses[patient] != calcs[patient] for patient in both)

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
+from lesionlens.datasets.registry import read_index, recognised
+from lesionlens.phantom.dataset import write_phantom
 from pydantic import ValidationError
 
 from lesionlens.config import DataConfig, PhantomConfig, StudyConfig
-from lesionlens.data.phantom import write_phantom
-from lesionlens.data.readers import read_index, recognised
 from lesionlens.presets import demo, paper, sound
 from tests.data.conftest import Own
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lesionlens.datasets.cbis import read_kaggle as read_index
+from lesionlens.samples.sample_set import build_samples
 from PIL import Image
 from scipy import ndimage
 
 from lesionlens.config import BackgroundConfig, DataConfig, ExecutionConfig, PatchConfig, SplitConfig, StudyConfig
-from lesionlens.data.cbis import read_kaggle as read_index
-from lesionlens.data.patch_set import build_patches
 from lesionlens.records import Box, Exclusion, ImageSize, Overview, Patch
 
 KEY = "Mass-Training_P_00001_LEFT_CC"
@@ -51,7 +51,7 @@ def test_the_real_case_gives_the_patch_that_its_mask_tells(real: Path, one_case:
         split=SplitConfig(rule="official", group="patch"),
         execution=ExecutionConfig(workers=1),
     )
-    items = list(build_patches(index, one_case, study))
+    items = list(build_samples(index, one_case, study))
     assert [type(item) for item in items if not isinstance(item, Exclusion)] == [ImageSize, Patch, Overview]
     size, patch, whole = items[:3]
     assert isinstance(patch, Patch) and isinstance(whole, Overview)

@@ -8,12 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lesionlens.datasets.cbis import read_kaggle as read_index
+from lesionlens.samples.selection import Choice, select
+from lesionlens.samples.splits import (
+    Member,
+    assign_parts,
+    check_parts,
+    crossing_patients,
+    leak_checks,
+    official_overlap,
+)
 
 from lesionlens.config import SplitConfig
-from lesionlens.data.cbis import read_kaggle as read_index
-from lesionlens.data.selection import Choice, select
-from lesionlens.data.splits import Member, assign_parts, check_parts, crossing_patients, leak_checks, official_overlap
-from lesionlens.records import Box, DatasetIndex, LeakCheck, Part, Patch
+from lesionlens.records import Box, DatasetIndex, LeakCheck, Patch
 
 GROUPS = {"BC": "calcification", "MC": "calcification", "BM": "mass", "MM": "mass"}
 BLANK = np.zeros((4, 4), np.uint8)
@@ -28,7 +35,7 @@ def index(case_files_only: Path) -> DatasetIndex:
 
 
 def members(choices: tuple[Choice, ...]) -> list[Member]:
-    return [Member(c.lesion.key, c.image.patient, c.label, GROUPS[c.label], c.lesion.official_part) for c in choices]
+    return [Member(c.lesion.key, c.image.patient, c.label, GROUPS[c.label], c.lesion.official_split) for c in choices]
 
 
 def patches_of(index: DatasetIndex, parts: dict[str, Part | None]) -> list[Patch]:
@@ -45,7 +52,7 @@ def patches_of(index: DatasetIndex, parts: dict[str, Part | None]) -> list[Patch
 
 
 def check(checks: tuple[LeakCheck, ...], unit: str, a: str, b: str) -> LeakCheck:
-    return next(c for c in checks if (c.unit, c.part_a, c.part_b) == (unit, a, b))
+    return next(c for c in checks if (c.unit, c.split_a, c.split_b) == (unit, a, b))
 
 
 def test_table_1_follows_from_the_real_case_files(index: DatasetIndex) -> None:
@@ -68,7 +75,7 @@ def test_table_1_follows_from_the_real_case_files(index: DatasetIndex) -> None:
 
 
 def test_the_official_parts_share_31_patients_and_29_mammograms_and_sound_ones_none(index: DatasetIndex) -> None:
-    official: dict[str, Part | None] = {lesion.key: lesion.official_part for lesion in index.lesions}
+    official: dict[str, Part | None] = {lesion.key: lesion.official_split for lesion in index.lesions}
     leaks = leak_checks(patches_of(index, official), index.images)
     assert check(leaks, "patient", "train", "test").shared == 31
     assert check(leaks, "image", "train", "test").shared == 29
@@ -91,7 +98,7 @@ def test_official_rule_by_patch_keeps_every_lesion_in_its_part(index: DatasetInd
     split = SplitConfig(rule="official", group="patch")
     parts = assign_parts(members(choices), crossing_patients(index), split, seed=4)
     for choice in choices:
-        assert (parts[choice.lesion.key] == "test") == (choice.lesion.official_part == "test")
+        assert (parts[choice.lesion.key] == "test") == (choice.lesion.official_split == "test")
     assert parts == assign_parts(members(choices)[::-1], crossing_patients(index), split, seed=4)
     assert parts != assign_parts(members(choices), crossing_patients(index), split, seed=5)
 
@@ -148,13 +155,13 @@ def test_a_data_set_without_parts_gets_a_seeded_split_of_whole_patients() -> Non
 @pytest.mark.parametrize("rule", ["official", "paper"])
 def test_rules_about_parts_are_refused_where_there_are_none(rule: str) -> None:
     split = SplitConfig.model_validate({"rule": rule})
-    with pytest.raises(ValueError, match="l0 has no official part: name one for every image"):
+    with pytest.raises(ValueError, match="l0 has no official split: name one for every image"):
         assign_parts(without_parts([(1, "BM")]), frozenset(), split, 0)
 
 
 def test_parts_for_some_members_only_are_refused() -> None:
     some = [*without_parts([(1, "BM")]), Member("l1", "p2", "BM", "mass", "train")]
-    with pytest.raises(ValueError, match="l0 has no official part"):
+    with pytest.raises(ValueError, match="l0 has no official split"):
         assign_parts(some, frozenset(), SplitConfig(), 0)
 
 
@@ -163,7 +170,7 @@ def test_a_validation_part_of_the_data_sets_own_is_kept() -> None:
     people = [Member(f"l{n}", f"p{n}", "BM", "mass", given[n % 3]) for n in range(30)]
     for rule in ("official", "sound"):
         split = SplitConfig.model_validate({"rule": rule})
-        assert assign_parts(people, frozenset(), split, 0) == {m.key: m.official_part for m in people}
+        assert assign_parts(people, frozenset(), split, 0) == {m.key: m.official_split for m in people}
 
 
 def test_parts_that_no_model_can_be_made_from_are_refused() -> None:
@@ -173,5 +180,5 @@ def test_parts_that_no_model_can_be_made_from_are_refused() -> None:
     for part in ("train", "validation", "test"):
         with pytest.raises(ValueError, match=f"no patch is in the {part} part: check"):
             check_parts({key: n for key, n in whole.items() if key[0] != part})
-    with pytest.raises(ValueError, match="class MM has patches to be tested with and none in the train part"):
+    with pytest.raises(ValueError, match="class MM has patches to be tested with and none in the train split"):
         check_parts(whole | {("train", "MM"): 0})

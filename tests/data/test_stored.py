@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-
-from lesionlens.data.stored import pack_mask, pack_pixels, unpack_mask, unpack_pixels
+from lesionlens.samples.normalise import pack_mask, pack_pixels, unpack_mask, unpack_pixels
 
 
 @given(st.integers(1, 33), st.data())

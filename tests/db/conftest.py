@@ -53,7 +53,7 @@ class Filled:
     """Ids of a filled record."""
 
     study: int
-    patch_set: int
+    sample_set: int
     runs: tuple[int, ...]
     evaluations: tuple[int, ...]
 
@@ -97,19 +97,19 @@ def save_patches(connection: Connection, patients: int = 12) -> int:
     checks = [LeakCheck("patient", "train", "test", 0), LeakCheck("image", "train", "test", 1, ("image 3",))]
     statistics = [Statistics(None, 0.4, 0.2), Statistics("MM", 0.5, 0.25)]
     sizes = [ImageSize(f"image {n}", 300, 500) for n in range(patients)]
-    return write.save_patch_set(
+    return write.save_sample_set(
         connection, dataset_id, digest("patches", patients), {"seed": 0}, SIZE, make_patches(patients), exclusions,
         checks, statistics, [*sizes, Overview("image 0", np.zeros((32, 20), dtype=np.uint8))],
     )  # fmt: skip
 
 
-def save_study(connection: Connection, patch_set_id: int) -> tuple[int, tuple[int, ...]]:
+def save_study(connection: Connection, sample_set_id: int) -> tuple[int, tuple[int, ...]]:
     study_id = write.save_study(
-        connection, digest(CONFIG, patch_set_id), "tiny", CONFIG.model_dump(mode="json"), IDENTITY, patch_set_id,
+        connection, digest(CONFIG, sample_set_id), "tiny", CONFIG.model_dump(mode="json"), IDENTITY, sample_set_id,
         {"torch": "2"},
     )  # fmt: skip
     runs = tuple(
-        write.save_run(connection, study_id, digest(run, "r"), patch_set_id, run, CONFIG.training)
+        write.save_run(connection, study_id, digest(run, "r"), sample_set_id, run, CONFIG.training)
         for run in CONFIG.grid.runs()
     )
     return study_id, runs
@@ -123,8 +123,8 @@ def make_epoch(epoch: int, loss: float = 1.0) -> EpochResult:
 def _maps(ids: list[int], lesion: list[bool], method: str, target: str, iou: float) -> tuple[list[dict], list[dict]]:
     constant = method in BASELINES
     explanations, localizations = [], []
-    for n, (patch_id, scored) in enumerate(zip(ids, lesion, strict=True)):
-        base = {"patch_id": patch_id, "method": method, "target": target}
+    for n, (sample_id, scored) in enumerate(zip(ids, lesion, strict=True)):
+        base = {"sample_id": sample_id, "method": method, "target": target}
         reason = None if scored else "background"
         shape = None if constant else 2
         grid = None if constant else [0.1 * n, -1.0, 0.5, 2.0]
@@ -167,9 +167,9 @@ def make_evaluation(ids: list[int], labels: list[int], wrong: int = 0, iou: floa
     ]  # fmt: skip
     confusions = [{"label": true, "predicted": taken, "low": 0.25, "high": 0.75} for true in range(3)
                   for taken in range(3)]  # fmt: skip
-    number = {"patch_id": pl.Int64}
+    number = {"sample_id": pl.Int64}
     return Evaluation(
-        pl.DataFrame({"patch_id": ids, "predicted": predicted, "probabilities": probabilities},
+        pl.DataFrame({"sample_id": ids, "predicted": predicted, "probabilities": probabilities},
                      schema_overrides={"predicted": pl.Int16, "probabilities": pl.List(pl.Float32)}),
         pl.DataFrame([row for e, _ in found for row in e], infer_schema_length=None,
                      schema_overrides=number | {"grid": pl.List(pl.Float32), "iou_curve": pl.List(pl.Float32)}),
@@ -182,11 +182,11 @@ def make_evaluation(ids: list[int], labels: list[int], wrong: int = 0, iou: floa
 
 
 def _audits(ids: list[int], lesion: list[bool], iou: float) -> dict[str, pl.DataFrame]:
-    """The frames beyond scores: one stratum, one bin, one layer."""
+    """The frames beyond scores: one subgroup, one bin, one layer."""
     between = {"low": 0.1, "high": 0.9, "n": len(ids), "reason": None}
-    key = {"stratum": "view", "level": "CC"}
-    strata = [key | {"name": "accuracy", "method": None, "population": "all", "value": 0.5} | between]
-    strata += [key | {"name": "ll", "method": method, "population": "lesions", "value": iou} | between
+    key = {"subgroup": "view", "level": "CC"}
+    subgroups = [key | {"name": "accuracy", "method": None, "population": "all", "value": 0.5} | between]
+    subgroups += [key | {"name": "ll", "method": method, "population": "lesions", "value": iou} | between
                for method in ("grad_cam", "random_weights", *BASELINES)]  # fmt: skip
     curve = {"method": "grad_cam", "target": "predicted", "population": "correct_lesions", "group_name": "all"}
     curves = [curve | {"threshold": 0.05 * k, "iou": iou} | between for k in range(1, 20)]
@@ -198,7 +198,7 @@ def _audits(ids: list[int], lesion: list[bool], iou: float) -> dict[str, pl.Data
             "rank_high": 0.1, "n": 4}  # fmt: skip
     bins = [{"bin": k, "lower": k / 2, "upper": (k + 1) / 2, "confidence": [None, 0.8][k], "accuracy": [None, 0.5][k],
              "low": [None, 0.1][k], "high": [None, 0.9][k], "n": [0, 6][k]} for k in range(2)]  # fmt: skip
-    erased = [{"patch_id": number, "probability": 0.8, "lesion_erased": 0.3, "control_erased": 0.7, "reason": None}
+    erased = [{"sample_id": number, "probability": 0.8, "lesion_erased": 0.3, "control_erased": 0.7, "reason": None}
               for number, there in zip(ids, lesion, strict=True) if there]  # fmt: skip
     text = {"reason": pl.String}
     differences = [
@@ -209,25 +209,25 @@ def _audits(ids: list[int], lesion: list[bool], iou: float) -> dict[str, pl.Data
     ]  # fmt: skip
     return {
         "baseline_differences": pl.DataFrame(differences),
-        "stratum_scores": pl.DataFrame(strata, infer_schema_length=None, schema_overrides=text),
+        "subgroup_scores": pl.DataFrame(subgroups, infer_schema_length=None, schema_overrides=text),
         "iou_curves": pl.DataFrame(curves, schema_overrides=text),
         "quadrants": pl.DataFrame(quadrants, infer_schema_length=None).drop("reason").with_columns(n=pl.lit(1)),
         "reliability": pl.DataFrame(bins, infer_schema_length=None),
-        "erasures": pl.DataFrame(erased, schema_overrides=text),
+        "occlusions": pl.DataFrame(erased, schema_overrides=text),
         "randomisations": pl.DataFrame([step | {"step": k, "layer": f"layer {k}"} for k in (-1, 0, 1)]),
     }
 
 
 def evaluate_run(connection: Connection, run_id: int, wrong: int = 0, iou: float = 0.5) -> int:
     run = read.run_row(connection, run_id)
-    test = read.load_patches(connection, run.patch_set_id).part("test")
+    test = read.load_samples(connection, run.sample_set_id).split("test")
     result = make_evaluation(test.ids.tolist(), test.labels.tolist(), wrong, iou)
     return write.save_evaluation(connection, run_id, IDENTITY, EvaluationConfig(), 1.5, result)
 
 
 def fill(connection: Connection, patients: int = 12) -> Filled:
-    patch_set_id = save_patches(connection, patients)
-    study_id, runs = save_study(connection, patch_set_id)
+    sample_set_id = save_patches(connection, patients)
+    study_id, runs = save_study(connection, sample_set_id)
     evaluations = []
     for n, run_id in enumerate(runs):
         write.start_run(connection, run_id, "cpu")
@@ -255,8 +255,8 @@ def fill(connection: Connection, patients: int = 12) -> Filled:
     scores = pl.DataFrame([{"evaluation_id": e} | common for e in evaluations], schema_overrides={"reason": pl.String})
     write.save_study_scores(connection, study_id, scores)
     shortcuts = [{"features": name, "accuracy": 0.4, "low": 0.3, "high": 0.5, "n": 6} for name in ("majority", "size")]
-    write.save_shortcuts(connection, patch_set_id, IDENTITY, pl.DataFrame(shortcuts))
-    return Filled(study_id, patch_set_id, runs, tuple(evaluations))
+    write.save_shortcuts(connection, sample_set_id, IDENTITY, pl.DataFrame(shortcuts))
+    return Filled(study_id, sample_set_id, runs, tuple(evaluations))
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def sibling(engine: Engine, filled: Any) -> int:
     """A second study of the same patches, with another seed."""
     with engine.begin() as connection:
         config = connection.scalar(select(tables.study.c.config).where(tables.study.c.id == filled.study)) | {"seed": 7}
-        return write.save_study(connection, "s" * 64, "sibling", config, "e" * 64, filled.patch_set, {})
+        return write.save_study(connection, "s" * 64, "sibling", config, "e" * 64, filled.sample_set, {})
 
 
 def everything(name: str) -> Select[Any]:
@@ -167,8 +167,8 @@ def test_views_and_tables_are_about_the_same_samples(engine: Engine, filled: Any
             rows = select(func.count()).select_from(table(view)).where(column("study_id") == filled.study)
             assert connection.scalar(rows) == connection.scalar(text(query)), view
         sums: defaultdict[int, float] = defaultdict(float)
-        for row in connection.execute(text("SELECT run_id, patch_id, probability FROM class_probabilities")):
-            sums[hash((row.run_id, row.patch_id))] += row.probability
+        for row in connection.execute(text("SELECT run_id, sample_id, probability FROM class_probabilities")):
+            sums[hash((row.run_id, row.sample_id))] += row.probability
         assert list(sums.values()) == pytest.approx([1.0] * 12, abs=1e-6)
 
 

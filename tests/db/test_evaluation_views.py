@@ -23,13 +23,13 @@ def test_every_view_of_a_study_is_read_by_name(engine: Engine, filled: Any) -> N
 def test_a_quadrants_patches_are_those_of_its_kind(engine: Engine, filled: Any) -> None:
     with engine.connect() as connection:
         quadrants = read.evaluation_frame(connection, "quadrants", filled.study)
-        samples = frame(connection, "SELECT run_id, patch_id, true_code, correct, hit FROM sample_results")
+        samples = frame(connection, "SELECT run_id, sample_id, true_code, correct, hit FROM sample_results")
     assert quadrants["code"].unique().sort().to_list() == ["BM", "MM", "all"]
     for row in quadrants.iter_rows(named=True):
         expected = samples.filter(run_id=row["run_id"], correct=row["correct"], hit=row["located"])
         if row["code"] != "all":
             expected = expected.filter(true_code=row["code"])
-        assert row["patch_ids"] == sorted(expected["patch_id"].to_list())
+        assert row["sample_ids"] == sorted(expected["sample_id"].to_list())
 
 
 def test_the_confusion_matrix_is_scikit_learns_with_the_intervals_that_were_entered(
@@ -57,7 +57,7 @@ def test_the_roc_curve_is_scikit_learns(engine: Engine, filled: Any) -> None:
         curves = read.evaluation_frame(connection, "roc_curve", filled.study)
         predictions = frame(
             connection,
-            "SELECT evaluation_id, l.ordinal, y.probabilities FROM prediction AS y JOIN patch AS p ON p.id = y.patch_id"
+            "SELECT evaluation_id, l.ordinal, y.probabilities FROM prediction AS y JOIN sample AS p ON p.id = y.sample_id"
             " JOIN label AS l ON l.id = p.label_id",
         )
     for number in filled.evaluations:
@@ -87,11 +87,11 @@ def test_common_lesions_stand_beside_the_other_populations(engine: Engine, fille
 
 def test_attributes_of_every_patch(engine: Engine, filled: Any) -> None:
     with engine.connect() as connection:
-        found = read.patch_attributes(connection, filled.patch_set)
-        patches = read.load_patches(connection, filled.patch_set)
-        assert read.study_patch_set(connection, filled.study) == filled.patch_set
+        found = read.sample_attributes(connection, filled.sample_set)
+        patches = read.load_samples(connection, filled.sample_set)
+        assert read.study_sample_set(connection, filled.study) == filled.sample_set
         with pytest.raises(ValueError, match="no study 99"):
-            read.study_patch_set(connection, 99)
-    assert found["patch_id"].to_list() == patches.ids.tolist()
+            read.study_sample_set(connection, 99)
+    assert found["sample_id"].to_list() == patches.ids.tolist()
     assert (found["pathology"].is_null().to_numpy() == ~patches.has_mask).all()
     assert set(found["window_width"]) == {100} and set(found["view"]) == {"CC"}

@@ -12,7 +12,7 @@ from db import migrate, read, tables, write
 
 # tables that an older record lacks, by the migration that made them
 SINCE = dict.fromkeys(
-    ("stratum_score", "iou_curve", "quadrant", "reliability", "erasure", "randomisation", "shortcut_score",
+    ("subgroup_score", "iou_curve", "quadrant", "reliability", "occlusion", "randomisation", "shortcut_score",
      "study_score"),
     "0006",
 ) | {"overview": "0007", "comparison_page": "0011", "confusion_interval": "0014",
@@ -24,7 +24,7 @@ def contents(engine: Engine, revision: str) -> dict[str, list[Any]]:
     """Rows of all tables, as far as a record of that revision could hold them."""
     kept = [table.name for table in tables.metadata.sorted_tables if SINCE.get(table.name, "") <= revision]
     without = {"image": ["width", "height"] if revision < "0010" else []}
-    without["patch_set"] = ["finished_at"] if revision < "0007" else []
+    without["sample_set"] = ["finished_at"] if revision < "0007" else []
     with engine.connect() as connection:
         return {
             name: list(connection.scalars(text(ROWS.format(name)), {"without": without.get(name, [])})) for name in kept
@@ -41,7 +41,7 @@ def test_down_and_up_again_loses_nothing_that_the_older_record_could_hold(
     before = contents(engine, revision)
     assert all(before.values())
     with engine.connect() as connection:
-        patches = read.load_patches(connection, filled.patch_set)
+        patches = read.load_samples(connection, filled.sample_set)
     migrate.downgrade(engine, revision)
     migrate.upgrade(engine)
     after = contents(engine, revision)
@@ -50,17 +50,17 @@ def test_down_and_up_again_loses_nothing_that_the_older_record_could_hold(
     for name in before:
         assert after[name] == before[name], name
     with engine.connect() as connection:
-        again = read.load_patches(connection, filled.patch_set)
+        again = read.load_samples(connection, filled.sample_set)
     np.testing.assert_array_equal(again.pixels, patches.pixels)
     np.testing.assert_array_equal(again.masks, patches.masks)
 
 
 def test_patches_were_png_before(engine: Engine, filled: Any) -> None:
     with engine.connect() as connection:
-        patches = read.load_patches(connection, filled.patch_set)
+        patches = read.load_samples(connection, filled.sample_set)
     migrate.downgrade(engine, "0008")
     with engine.connect() as connection:
-        rows = connection.execute(text("SELECT pixels, mask FROM patch ORDER BY id")).all()
+        rows = connection.execute(text("SELECT pixels, mask FROM sample ORDER BY id")).all()
     for n, row in enumerate(rows):
         with Image.open(BytesIO(row.pixels)) as image:
             np.testing.assert_array_equal(np.asarray(image), patches.pixels[n])

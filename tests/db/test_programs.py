@@ -249,7 +249,7 @@ def test_a_person_with_the_readers_rights_uses_the_prompt(
     monkeypatch.setenv("LESIONLENS_DATABASE_URL", address.render_as_string(hide_password=False))
     done = psql("SELECT count(*) > 0 AS seen FROM sample_results;", "--csv")
     assert (done.returncode, done.stdout) == (0, "seen\nt\n"), done.stderr
-    for refused in ("SELECT * FROM patch;", "SELECT * FROM alembic_version;", "CREATE TABLE mine (n int);"):
+    for refused in ("SELECT * FROM sample;", "SELECT * FROM alembic_version;", "CREATE TABLE mine (n int);"):
         done = psql(refused)
         assert done.returncode != 0 and "permission denied" in done.stderr
 

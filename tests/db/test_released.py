@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, text
 from db import backup, migrate, read
 
 DUMP = Path(__file__).with_name("released_0004.dump")
-COUNTS = "SELECT (SELECT count(*) FROM prediction), (SELECT count(*) FROM explanation), (SELECT count(*) FROM patch)"
+COUNTS = "SELECT (SELECT count(*) FROM prediction), (SELECT count(*) FROM activation_map), (SELECT count(*) FROM patch)"
 
 
 def test_the_first_released_record_still_reads(
@@ -23,7 +23,7 @@ def test_the_first_released_record_still_reads(
     with engine.connect() as connection:
         assert migrate.current(connection) == migrate.head()
         assert connection.execute(text(COUNTS)).one() == (12, 72, 12)
-        patches = read.load_patches(connection, 1)
+        patches = read.load_samples(connection, 1)
         results = connection.execute(
             text("SELECT run_id, count(*), max(iou) FROM sample_results GROUP BY 1 ORDER BY 1")
         )

@@ -28,11 +28,11 @@ def train(connection: Connection, run_id: int, phases: list[list[float]]) -> Non
 
 def test_a_better_epoch_of_an_earlier_phase_does_not_count(engine: Engine, tiny: Any) -> None:
     with engine.begin() as connection:
-        patch_set = tiny.save_patches(connection)
-        study, (first, *_) = tiny.save_study(connection, patch_set)
+        sample_set = tiny.save_patches(connection)
+        study, (first, *_) = tiny.save_study(connection, sample_set)
         other = RunConfig(backbone="resnet18", strategy="gradual", seed=1)
         training = TrainingConfig(weights="none")
-        second = write.save_run(connection, study, digest("other"), patch_set, other, training)
+        second = write.save_run(connection, study, digest("other"), sample_set, other, training)
         train(connection, first, [[0.9, 0.2, 0.3], [0.8, 0.6, 0.7]])
         train(connection, second, [[0.9, 0.8], [0.5, 0.7]])
         evaluations = [tiny.evaluate_run(connection, run) for run in (first, second)]

@@ -13,6 +13,10 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from lesionlens.datasets.registry import read_index
+from lesionlens.evaluate import evaluate
+from lesionlens.phantom.dataset import write_phantom
+from lesionlens.samples.sample_set import build_samples
 
 from lesionlens.config import (
     BackgroundConfig,
@@ -25,18 +29,14 @@ from lesionlens.config import (
     StudyConfig,
     TrainingConfig,
 )
-from lesionlens.data.patch_set import build_patches
-from lesionlens.data.phantom import write_phantom
-from lesionlens.data.readers import read_index
-from lesionlens.evaluation.evaluate import evaluate
-from lesionlens.records import Evaluation, Patch, PatchArrays, Statistics
+from lesionlens.records import Evaluation, Patch, SampleArrays, Statistics
+from lesionlens.training.checkpoints import load_model
 from lesionlens.training.fit import fit
-from lesionlens.training.predict import load_model
 
 pytestmark = pytest.mark.slow
 
 CLASSES = ("B", "MM")
-RUN = RunConfig(backbone="vgg11_bn", strategy="simultaneous", batch_size=16, head_rate=1e-3, unit_rate=3e-4)
+RUN = RunConfig(backbone="vgg11_bn", strategy="simultaneous", batch_size=16, head_rate=1e-3, unit1_rate=3e-4)
 TRAINING = TrainingConfig(weights="none", stopping=StoppingConfig(patience=8, max_epochs=8))
 EVALUATION = EvaluationConfig(randomisation_samples=0)
 
@@ -52,23 +52,23 @@ def study(confounder: float) -> StudyConfig:
     )
 
 
-def patches_of(config: StudyConfig, root: Path) -> PatchArrays:
-    """Background and malignant masses as arrays, grey statistics measured on the training part."""
+def patches_of(config: StudyConfig, root: Path) -> SampleArrays:
+    """Background and malignant masses as arrays, grey statistics measured on the training split."""
     write_phantom(config.data.phantom, root)
-    found = build_patches(read_index(config.data, root), root, config)
+    found = build_samples(read_index(config.data, root), root, config)
     kept = [item for item in found if isinstance(item, Patch) and item.label in CLASSES]
     size = config.patches.size
     pixels = np.stack([patch.pixels for patch in kept])
-    parts = np.array([patch.part for patch in kept])
+    parts = np.array([patch.split for patch in kept])
     grey = pixels[parts == "train"] / 255
-    return PatchArrays(
+    return SampleArrays(
         digest=root.name,
         classes=CLASSES,
         ids=np.arange(len(kept), dtype=np.int64),
         pixels=pixels,
         masks=np.stack([np.zeros((size, size), np.bool_) if p.mask is None else p.mask for p in kept]),
         labels=np.array([CLASSES.index(patch.label) for patch in kept], dtype=np.int64),
-        parts=parts,
+        splits=parts,
         patients=np.array([patch.patient for patch in kept]),
         has_mask=np.array([patch.mask is not None for patch in kept]),
         groups=("background", "mass"),
@@ -77,14 +77,14 @@ def patches_of(config: StudyConfig, root: Path) -> PatchArrays:
 
 
 def judged(confounder: float, folder: Path) -> Evaluation:
-    """Train on the data with this confounder and evaluate on its test part."""
+    """Train on the data with this confounder and evaluate on its test split."""
     patches = patches_of(study(confounder), folder / f"phantom-{confounder:g}")
     checkpoints = ()
     for epoch in fit(RUN, TRAINING, patches, folder / f"run-{confounder:g}", folder / "cache", "cpu"):
         checkpoints = epoch.checkpoints
     best = next(c for c in checkpoints if c.role == "best")
     model = load_model(RUN, TRAINING, CLASSES, folder / f"run-{confounder:g}", best)
-    attributes = pl.DataFrame({"patch_id": patches.ids})
+    attributes = pl.DataFrame({"sample_id": patches.ids})
     return evaluate(model, RUN, TRAINING, EVALUATION, patches, attributes, 0, "cpu", folder / "cache")
 
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import psutil
 import pytest
+from lesionlens.settings import Home
 
 from flows import local_server
-from lesionlens.home import Home
 from tests.e2e.cluster import study, until
 
 pytestmark = pytest.mark.slow
 
 NUMBERS = {
-    "patches": "SELECT key, part, md5(pixels), mask_fraction FROM patch ORDER BY key",
+    "patches": "SELECT key, part, md5(pixels), mask_fraction FROM sample ORDER BY key",
     "epochs": "SELECT digest, epoch, phase, train_loss, validation_loss, improved FROM epoch"
     " JOIN run ON run.id = run_id ORDER BY digest, epoch",
     "checkpoints": "SELECT digest, role, epoch FROM checkpoint JOIN run ON run.id = run_id ORDER BY digest, role",

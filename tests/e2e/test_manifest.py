@@ -101,12 +101,12 @@ def test_the_record_holds_every_row_with_patches_or_a_reason(shapes: Any) -> Non
     labels = shapes.sql("SELECT code, is_lesion FROM label ORDER BY ordinal").rows()
     assert labels == [("plain", "f"), ("blob", "t"), ("ring", "t")]
     lost = shapes.sql(
-        "SELECT lesion.key, exclusion.reason FROM lesion LEFT JOIN patch ON patch.lesion_id = lesion.id"
+        "SELECT lesion.key, exclusion.reason FROM lesion LEFT JOIN sample ON patch.lesion_id = lesion.id"
         " LEFT JOIN exclusion ON exclusion.lesion_id = lesion.id WHERE patch.id IS NULL"
     )
     assert lost.rows() == [("images/00.png#1", "mask_missing")]
     assert shapes.sql("SELECT count(*) FROM split_check WHERE shared > 0").item() == "0"
-    parts = shapes.sql("SELECT DISTINCT part FROM patch JOIN label ON label.id = label_id ORDER BY 1").to_series()
+    parts = shapes.sql("SELECT DISTINCT part FROM sample JOIN label ON label.id = label_id ORDER BY 1").to_series()
     assert parts.to_list() == ["test", "train", "validation"]
     assert shapes.sql("SELECT count(*) FROM table_4_localization WHERE headline AND ll IS NOT NULL").item() == "1"
 

@@ -20,14 +20,14 @@ def test_every_run_is_finished_and_evaluated(finished: Any) -> None:
 
 
 def test_every_test_sample_has_a_result_in_every_run(finished: Any) -> None:
-    tested = int(finished.sql("SELECT count(*) FROM patch WHERE part = 'test'").item())
+    tested = int(finished.sql("SELECT count(*) FROM sample WHERE part = 'test'").item())
     assert tested >= 30
     counts = finished.sql("SELECT count(*) FROM sample_results GROUP BY run_id").to_series().to_list()
     assert counts == [str(tested)] * 4
 
 
-def test_every_run_is_audited_and_the_patch_set_once(finished: Any) -> None:
-    for view in ("erase_test", "quadrants", "stratum_scores", "reliability_curve", "binary_scores", "roc_curve",
+def test_every_run_is_audited_and_the_sample_set_once(finished: Any) -> None:
+    for view in ("occlusion_test", "quadrants", "subgroup_scores", "reliability_curve", "binary_scores", "roc_curve",
                  "weight_randomisation", "iou_curves", "localization_scores"):  # fmt: skip
         assert finished.sql(f"SELECT count(DISTINCT run_id) AS n FROM {view}").item() == "4", view  # noqa: S608
     sides = finished.sql("SELECT DISTINCT side FROM binary_scores ORDER BY side").to_series().to_list()
@@ -42,7 +42,7 @@ def test_every_run_is_audited_and_the_patch_set_once(finished: Any) -> None:
 def test_every_lesion_is_a_patch_or_has_a_reason(finished: Any) -> None:
     lost = finished.sql(
         "SELECT lesion.key FROM lesion"
-        " LEFT JOIN patch ON patch.lesion_id = lesion.id"
+        " LEFT JOIN sample ON patch.lesion_id = lesion.id"
         " LEFT JOIN exclusion ON exclusion.lesion_id = lesion.id"
         " WHERE patch.id IS NULL AND exclusion.id IS NULL"
     )

@@ -8,18 +8,18 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from lesionlens.attribution.explain import grad_cam
+from lesionlens.audits import randomisation
+from lesionlens.audits.occlusion import OCCLUSIONS, Occlusions, occlusion_scores, occlusion_test, probabilities
+from lesionlens.audits.randomisation import RANDOMISATIONS, drawn_lesions, layers, randomisation_test
+from lesionlens.audits.shortcuts import SHORTCUTS, intensity, sharpness, shortcut_audit
+from lesionlens.models.backbones import Classifier, build
+from lesionlens.scoring.bootstrap import draw
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from lesionlens.config import EvaluationConfig, Normalise, RunConfig
-from lesionlens.evaluation import randomisation
-from lesionlens.evaluation.bootstrap import draw
-from lesionlens.evaluation.erase import ERASURES, Erasures, erase_scores, erase_test, probabilities
-from lesionlens.evaluation.explain import grad_cam
-from lesionlens.evaluation.randomisation import RANDOMISATIONS, drawn_lesions, layers, randomisation_test
-from lesionlens.evaluation.shortcuts import SHORTCUTS, intensity, sharpness, shortcut_audit
-from lesionlens.records import PatchArrays, Statistics
-from lesionlens.training.backbones import Classifier, build
+from lesionlens.records import SampleArrays, Statistics
 from lesionlens.training.inputs import Inputs
 
 CONFIG = EvaluationConfig(resamples=200)
@@ -39,7 +39,7 @@ class Looker(nn.Module):
         return torch.stack([torch.zeros_like(bright)] * 4 + [self.scale * (1 + 10 * bright)], dim=1)
 
 
-def bright_lesions(patches: PatchArrays) -> PatchArrays:
+def bright_lesions(patches: SampleArrays) -> SampleArrays:
     pixels = np.where(patches.masks, 230, 100).astype(np.uint8)
     pixels[:, :3, :3] = 230  # a marker in the corner of every patch
     return replace(patches, pixels=pixels)
@@ -57,26 +57,26 @@ class CornerReader(nn.Module):
         return torch.stack([torch.zeros_like(corner)] * 4 + [self.scale * corner], dim=1)
 
 
-def inputs_of(patches: PatchArrays, mode: Normalise = "train") -> Inputs:
+def inputs_of(patches: SampleArrays, mode: Normalise = "train") -> Inputs:
     return Inputs(patches, mode, torch.device("cpu"))
 
 
-def erased(model: nn.Module, patches: PatchArrays, mode: Normalise = "train") -> tuple[Erasures, dict[str, dict]]:
+def erased(model: nn.Module, patches: SampleArrays, mode: Normalise = "train") -> tuple[Occlusions, dict[str, dict]]:
     """The erase test on all patches, and its scores over all lesions by name."""
     inputs = inputs_of(patches, mode)
     whole = probabilities(model, inputs, range(len(patches.ids)))  # type: ignore[arg-type]
-    found = erase_test(model, inputs, whole, np.random.default_rng(0))  # type: ignore[arg-type]
+    found = occlusion_test(model, inputs, whole, np.random.default_rng(0))  # type: ignore[arg-type]
     correct = whole.argmax(axis=1) == patches.labels
     clusters = draw(patches.patients, 200, np.random.default_rng(0))
-    scores = erase_scores(patches, correct, found, clusters, 0.95).filter(population="lesions", group_name="all")
+    scores = occlusion_scores(patches, correct, found, clusters, 0.95).filter(population="lesions", group_name="all")
     return found, {row["name"].removeprefix("erase_"): row for row in scores.iter_rows(named=True)}
 
 
-def test_a_model_that_looks_at_the_lesion_needs_it(tiny_patches: Callable[..., PatchArrays]) -> None:
+def test_a_model_that_looks_at_the_lesion_needs_it(tiny_patches: Callable[..., SampleArrays]) -> None:
     patches = bright_lesions(tiny_patches())
     found, scores = erased(Looker((slice(3, None), slice(3, None))), patches)
     frame = found.frame(patches)
-    assert frame.schema == ERASURES and frame["patch_id"].to_list() == patches.ids[patches.has_mask].tolist()
+    assert frame.schema == OCCLUSIONS and frame["sample_id"].to_list() == patches.ids[patches.has_mask].tolist()
     roomy = frame.drop_nulls("control_erased")
     assert scores["difference"]["n"] == roomy.height > 20 and set(frame["reason"]) <= {None, "no_room"}
     assert scores["lesion_drop"]["low"] > 0.2 and abs(scores["control_drop"]["value"]) < 0.02
@@ -84,13 +84,13 @@ def test_a_model_that_looks_at_the_lesion_needs_it(tiny_patches: Callable[..., P
     assert scores["difference"]["value"] == pytest.approx((roomy["control_erased"] - roomy["lesion_erased"]).mean())
 
 
-def test_a_model_that_looks_at_a_marker_does_not(tiny_patches: Callable[..., PatchArrays]) -> None:
+def test_a_model_that_looks_at_a_marker_does_not(tiny_patches: Callable[..., SampleArrays]) -> None:
     _, scores = erased(Looker((slice(0, 3), slice(0, 3))), bright_lesions(tiny_patches()))
     assert abs(scores["lesion_drop"]["value"]) < 0.01 and abs(scores["difference"]["value"]) < 0.05
 
 
 @pytest.mark.parametrize("mode", get_args(Normalise))
-def test_erasing_changes_the_erased_pixels_alone(mode: Normalise, tiny_patches: Callable[..., PatchArrays]) -> None:
+def test_erasing_changes_the_erased_pixels_alone(mode: Normalise, tiny_patches: Callable[..., SampleArrays]) -> None:
     """A bright lesion has a share in its patch's mean and deviation; without it, the rest must still look the same."""
     patches = tiny_patches()
     masks = np.zeros_like(patches.masks)
@@ -104,7 +104,7 @@ def test_erasing_changes_the_erased_pixels_alone(mode: Normalise, tiny_patches: 
         assert scores[name]["value"] == pytest.approx(0, abs=1e-6), name
 
 
-def test_lesions_without_room_for_a_control_are_listed_and_left_out(tiny_patches: Callable[..., PatchArrays]) -> None:
+def test_lesions_without_room_for_a_control_are_listed_and_left_out(tiny_patches: Callable[..., SampleArrays]) -> None:
     patches = tiny_patches()
     masks = np.where(patches.has_mask[:, None, None], True, patches.masks)
     found, scores = erased(build("resnet18", 5, 0), replace(patches, masks=masks))
@@ -114,7 +114,7 @@ def test_lesions_without_room_for_a_control_are_listed_and_left_out(tiny_patches
     assert scores["difference"]["reason"] == "no_samples"
 
 
-def test_shortcuts_that_give_the_class_away_are_found(tiny_patches: Callable[..., PatchArrays]) -> None:
+def test_shortcuts_that_give_the_class_away_are_found(tiny_patches: Callable[..., SampleArrays]) -> None:
     patches = tiny_patches(count=300)
     generator = np.random.default_rng(0)
     windows = 100.0 * np.exp(generator.normal(0, 0.05, (300, 2))) * (1 + patches.labels)[:, None]
@@ -128,9 +128,9 @@ def test_shortcuts_that_give_the_class_away_are_found(tiny_patches: Callable[...
     assert "size" not in shortcut_audit(noise, None, CONFIG, seed=0)["features"]
 
 
-def test_more_patches_of_the_same_patients_make_no_regression_surer(tiny_patches: Callable[..., PatchArrays]) -> None:
+def test_more_patches_of_the_same_patients_make_no_regression_surer(tiny_patches: Callable[..., SampleArrays]) -> None:
     patches = tiny_patches()
-    many = more_of_the_same(patches, np.flatnonzero(patches.parts == "test").tolist())
+    many = more_of_the_same(patches, np.flatnonzero(patches.splits == "test").tolist())
     once, thrice = (shortcut_audit(of, None, CONFIG, seed=0) for of in (patches, many))
     assert (once["n"][0], thrice["n"][0]) == (20, 60) and (once["low"] < once["high"]).all()
     columns = ["accuracy", "low", "high"]
@@ -138,14 +138,14 @@ def test_more_patches_of_the_same_patients_make_no_regression_surer(tiny_patches
 
 
 def test_one_class_leaves_nothing_to_predict_and_no_test_part_nothing_to_audit(
-    tiny_patches: Callable[..., PatchArrays],
+    tiny_patches: Callable[..., SampleArrays],
 ) -> None:
     patches = tiny_patches()
     frame = shortcut_audit(replace(patches, labels=np.zeros_like(patches.labels)), None, CONFIG, seed=0)
     assert frame.select("features", "accuracy", "high").rows() == [("majority", 1.0, 1.0)]
     assert 0.5 < frame["low"][0] < 1  # a few patients, all of one class, promise no certainty
-    with pytest.raises(ValueError, match="it needs a training and a test part"):
-        shortcut_audit(replace(patches, parts=np.full(len(patches.ids), "train")), None, CONFIG, seed=0)
+    with pytest.raises(ValueError, match="it needs a training and a test split"):
+        shortcut_audit(replace(patches, splits=np.full(len(patches.ids), "train")), None, CONFIG, seed=0)
 
 
 def test_blur_lowers_sharpness_and_grey_levels_are_what_they_are() -> None:
@@ -155,7 +155,7 @@ def test_blur_lowers_sharpness_and_grey_levels_are_what_they_are() -> None:
     np.testing.assert_allclose(intensity(np.full((1, 8, 8), 7, np.uint8))[0], [7, 0, 7, 7, 7, 7, 7])
 
 
-def spots(patches: PatchArrays) -> PatchArrays:
+def spots(patches: SampleArrays) -> SampleArrays:
     """One bright square anywhere in each patch."""
     generator, size = np.random.default_rng(0), patches.pixels.shape[1]
     pixels = generator.integers(60, 120, patches.pixels.shape).astype(np.uint8)
@@ -179,7 +179,7 @@ def bright_everywhere() -> Classifier:
     return model
 
 
-def test_maps_fall_to_chance_as_weights_become_random(tiny_patches: Callable[..., PatchArrays]) -> None:
+def test_maps_fall_to_chance_as_weights_become_random(tiny_patches: Callable[..., SampleArrays]) -> None:
     model, inputs = bright_everywhere(), inputs_of(spots(tiny_patches(size=96)))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     rows = drawn_lesions(inputs, 12, np.random.default_rng(0))
@@ -207,7 +207,7 @@ def head_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("head_only")
-def test_chance_is_the_mean_over_neighbours_of_other_patients(tiny_patches: Callable[..., PatchArrays]) -> None:
+def test_chance_is_the_mean_over_neighbours_of_other_patients(tiny_patches: Callable[..., SampleArrays]) -> None:
     model, inputs = bright_everywhere(), inputs_of(spots(tiny_patches(size=96)))
     rows = drawn_lesions(inputs, 12, np.random.default_rng(0))
     grids = grad_cam(model, inputs, rows, np.full(12, 4), "block").reshape(12, -1)
@@ -218,7 +218,7 @@ def test_chance_is_the_mean_over_neighbours_of_other_patients(tiny_patches: Call
     assert 4 < chance["n"] == len(pairs) < 12 and chance["rank_correlation"] == pytest.approx(expected, abs=1e-4)
 
 
-def more_of_the_same(patches: PatchArrays, rows: Sequence[int]) -> PatchArrays:
+def more_of_the_same(patches: SampleArrays, rows: Sequence[int]) -> SampleArrays:
     """The patches, and those at `rows` twice more: of the same patients, under new ids."""
     at = np.concatenate([np.arange(len(patches.ids)), rows, rows]).astype(np.int64)
     names = ("pixels", "masks", "labels", "parts", "patients", "has_mask")
@@ -226,7 +226,7 @@ def more_of_the_same(patches: PatchArrays, rows: Sequence[int]) -> PatchArrays:
 
 
 @pytest.mark.usefixtures("head_only")
-def test_more_patches_of_the_same_patients_make_no_similarity_surer(tiny_patches: Callable[..., PatchArrays]) -> None:
+def test_more_patches_of_the_same_patients_make_no_similarity_surer(tiny_patches: Callable[..., SampleArrays]) -> None:
     patches = spots(tiny_patches())
     few = drawn_lesions(inputs_of(patches), 12, np.random.default_rng(0))
     many = more_of_the_same(patches, few)
@@ -245,7 +245,7 @@ def test_more_patches_of_the_same_patients_make_no_similarity_surer(tiny_patches
 
 
 @pytest.mark.usefixtures("head_only")
-def test_the_level_of_chance_is_that_of_other_patients(tiny_patches: Callable[..., PatchArrays]) -> None:
+def test_the_level_of_chance_is_that_of_other_patients(tiny_patches: Callable[..., SampleArrays]) -> None:
     """Else a lone sample would be compared with itself, and neighbours of one patient with each other."""
     patches = tiny_patches()
     inputs = inputs_of(replace(patches, patients=np.where(patches.ids < 300, "one", "two")))
@@ -266,11 +266,11 @@ def test_every_weight_becomes_random_once() -> None:
         assert layers(model)[0] == ["head"] and layers(model)[-1][-1].startswith("stem.")
 
 
-def test_the_lesions_followed_are_test_samples_with_a_mask(tiny_patches: Callable[..., PatchArrays]) -> None:
+def test_the_lesions_followed_are_test_samples_with_a_mask(tiny_patches: Callable[..., SampleArrays]) -> None:
     patches = tiny_patches()
     inputs = inputs_of(patches)
     rows = drawn_lesions(inputs, 5, np.random.default_rng(0))
     assert len(rows) == 5 and rows == sorted(rows) and patches.has_mask[rows].all()
-    assert set(patches.parts[rows]) == {"test"}
+    assert set(patches.splits[rows]) == {"test"}
     assert len(drawn_lesions(inputs, 500, np.random.default_rng(0))) == 16
     assert randomisation_test(build("resnet18", 5, 0), RUN, inputs, [], CONFIG, 0, print).height == 0

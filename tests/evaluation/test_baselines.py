@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-
-from lesionlens.evaluation.baselines import baseline_maps, disc, mean_map
-from lesionlens.evaluation.localise import iou_curve
-from lesionlens.evaluation.thresholds import CURVE
+from lesionlens.localization.baselines import baseline_maps, disc, mean_map
+from lesionlens.localization.curves import CURVE
+from lesionlens.localization.metrics import iou_curve
 
 
 def squares(*corners: tuple[int, int, int]) -> np.ndarray:
@@ -43,7 +42,7 @@ def test_empty_training_masks_do_not_count() -> None:
 
 
 def test_a_training_part_without_lesions_is_refused() -> None:
-    with pytest.raises(ValueError, match="training part has no lesion"):
+    with pytest.raises(ValueError, match="training split has no lesion"):
         baseline_maps(np.zeros((3, 32, 32), dtype=np.bool_), 32)
 
 

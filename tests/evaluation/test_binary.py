@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from lesionlens.scoring.binary import binary_scores, binary_views
+from lesionlens.scoring.bootstrap import Clusters, draw
 from sklearn.metrics import recall_score, roc_auc_score
 
-from lesionlens.evaluation.binary import binary_scores, binary_views
-from lesionlens.evaluation.bootstrap import Clusters, draw
-from lesionlens.records import PatchArrays
+from lesionlens.records import SampleArrays
 
 
 def sample() -> tuple[np.ndarray, np.ndarray, Clusters]:
@@ -69,21 +69,21 @@ def test_positive_classes_must_be_a_proper_part(positive: tuple[int, ...]) -> No
         binary_scores("malignant", *sample()[:2], positive, (1, 2), sample()[2], 0.95)
 
 
-def test_views_follow_the_pathologies_of_the_classes(tiny_patches: Callable[..., PatchArrays]) -> None:
+def test_views_follow_the_pathologies_of_the_classes(tiny_patches: Callable[..., SampleArrays]) -> None:
     patches = tiny_patches()
 
     def views(*words: str | None) -> dict[str, tuple[list[int], list[int]]]:
         given = [words[label] for label in patches.labels]
-        frame = pl.DataFrame({"patch_id": patches.ids, "pathology": pl.Series(given, dtype=pl.String)})
+        frame = pl.DataFrame({"sample_id": patches.ids, "pathology": pl.Series(given, dtype=pl.String)})
         return binary_views(patches, frame)
 
     lesion = {"lesion": ([1, 2, 3, 4], [0, 1, 2, 3, 4])}
     benign = ("BENIGN", "benign_without_callback")
     assert views(None, *benign, "MALIGNANT", "Malignant") == lesion | {"malignant": ([3, 4], [1, 2, 3, 4])}
     assert views(None, *benign, "MALIGNANT", "in situ") == views(None, *benign, "MALIGNANT", None) == lesion
-    assert views(None, *benign, *benign) == lesion == binary_views(patches, pl.DataFrame({"patch_id": patches.ids}))
+    assert views(None, *benign, *benign) == lesion == binary_views(patches, pl.DataFrame({"sample_id": patches.ids}))
     everywhere = replace(patches, has_mask=np.ones_like(patches.has_mask))
-    assert binary_views(everywhere, pl.DataFrame({"patch_id": patches.ids})) == {}
+    assert binary_views(everywhere, pl.DataFrame({"sample_id": patches.ids})) == {}
 
 
 def test_a_test_part_without_lesions_says_so() -> None:

@@ -2,12 +2,10 @@
 
 import numpy as np
 import pytest
+from lesionlens.scoring.bootstrap import draw, interval, proportion_interval, ratios, resampled_auc
+from lesionlens.scoring.means import Mean, means
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
-
-from lesionlens.evaluation.auc import resampled_auc
-from lesionlens.evaluation.bootstrap import draw, interval, ratios, share_interval
-from lesionlens.evaluation.means import Mean, means
 
 
 def patients(count: int, per_patient: int) -> np.ndarray:
@@ -59,13 +57,13 @@ def test_a_share_that_no_patient_varies_is_as_sure_as_a_binomial_one() -> None:
     used = np.ones((12, 5), dtype=np.bool_)
     used[4:, 3] = False
     clusters = draw(patients(12, 1), 300, np.random.default_rng(0))
-    low, high = share_interval(ratios(values, used, clusters), 0.95, clusters.patients(used))
+    low, high = proportion_interval(ratios(values, used, clusters), 0.95, clusters.patients(used))
     for column, k in ((0, 0), (1, 12), (3, 0), (4, 4)):
         n = int(used[:, column].sum())
         exact = binomtest(k, n).proportion_ci(0.95)
         assert (low[column], high[column]) == pytest.approx((exact.low, exact.high))
     assert 0 < low[2] < 0.5 < high[2] < 1
-    alone = share_interval(np.ones((50, 1)), 0.95, 1)
+    alone = proportion_interval(np.ones((50, 1)), 0.95, 1)
     assert np.isnan(alone).all()
 
 
@@ -74,14 +72,14 @@ def test_a_share_that_no_patient_varies_is_as_sure_as_a_binomial_one() -> None:
 def test_intervals_of_shares_near_the_ends_cover_the_truth(count: int, truth: float) -> None:
     """2,000 studies of a few patients, one sample each. Few outcomes are possible, so more than 95 % may be covered."""
     generator = np.random.default_rng(0)
-    covered, studies = {interval: 0, share_interval: 0}, 2000
+    covered, studies = {interval: 0, proportion_interval: 0}, 2000
     for _ in range(studies):
         values = (generator.random(count) < truth).astype(np.float64)[:, None]
         resampled = ratios(values, values >= 0, draw(patients(count, 1), 200, generator))
         for method in covered:
             low, high = method(resampled, 0.95, count)
             covered[method] += int(low[0] <= truth <= high[0])
-    assert covered[interval] / studies < 0.90 <= covered[share_interval] / studies, covered
+    assert covered[interval] / studies < 0.90 <= covered[proportion_interval] / studies, covered
 
 
 def test_the_same_seed_draws_the_same_patients() -> None:

@@ -4,10 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-
-from lesionlens.evaluation.bootstrap import Clusters, draw
-from lesionlens.evaluation.calibration import RELIABILITY, calibration
-from lesionlens.evaluation.chance import BINS, error_by_chance
+from lesionlens.scoring.bootstrap import Clusters, draw
+from lesionlens.scoring.calibration import BINS, RELIABILITY, calibration, error_by_chance
 
 
 def sample(count: int, honest: bool, seed: int = 0) -> tuple[np.ndarray, np.ndarray, Clusters]:

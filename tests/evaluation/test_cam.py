@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import LayerGradCam
+from lesionlens.attribution import closed_form
+from lesionlens.attribution.cam import METHODS, reference_grids
+from lesionlens.models.backbones import BACKBONES, Classifier, Layer, Stages, build, cam_layer
 from pytorch_grad_cam import ScoreCAM
 from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
 from torch import nn
-
-from lesionlens.evaluation import closed_form
-from lesionlens.evaluation.cam import METHODS, reference_grids
-from lesionlens.training.backbones import BACKBONES, Classifier, Layer, Stages, build, cam_layer
 
 SIDE = 64
 ODD = 80  # grids of 5 and 3: VGG's last max pooling leaves a row and a column out

@@ -3,9 +3,9 @@
 import numpy as np
 import polars as pl
 import pytest
+from lesionlens.scoring.localization import STUDY_SCORES, common_scores
 
 from lesionlens.config import EvaluationConfig
-from lesionlens.evaluation.common_lesions import STUDY_SCORES, common_scores
 
 CONFIG = EvaluationConfig(resamples=200)
 COUNT = 60
@@ -21,7 +21,7 @@ def made(evaluations: tuple[int, ...], seed: int = 0) -> tuple[pl.DataFrame, pl.
             pl.DataFrame(
                 {
                     "evaluation_id": [number] * COUNT,
-                    "patch_id": patches,
+                    "sample_id": patches,
                     "patient": [f"P_{i // 2}" for i in patches],
                     "group_name": ["background" if i % 3 == 0 else ("mass", "calc")[i % 2] for i in patches],
                     "correct": generator.random(COUNT) < 0.8,
@@ -31,10 +31,10 @@ def made(evaluations: tuple[int, ...], seed: int = 0) -> tuple[pl.DataFrame, pl.
         for method, target, policy in (("grad_cam", "predicted", "fixed"), ("mean_mask", "none", "mask")):
             iou = [None if i % 3 == 0 else float(v) for i, v in enumerate(generator.random(COUNT))]
             key = {"evaluation_id": number, "method": method, "target": target, "policy": policy}
-            frame = pl.DataFrame({"patch_id": patches, "iou": iou}).with_columns(
+            frame = pl.DataFrame({"sample_id": patches, "iou": iou}).with_columns(
                 **{k: pl.lit(v) for k, v in key.items()}
             )
-            localizations.append(frame.select("evaluation_id", "patch_id", "method", "target", "policy", "iou"))
+            localizations.append(frame.select("evaluation_id", "sample_id", "method", "target", "policy", "iou"))
     return pl.concat(samples), pl.concat(localizations)
 
 
@@ -61,7 +61,7 @@ def test_only_what_every_model_got_right_counts() -> None:
 
 def test_a_patch_that_one_model_was_not_asked_about_is_not_common() -> None:
     samples, localizations = made((1, 2))
-    fewer = samples.filter(~((pl.col("evaluation_id") == 2) & (pl.col("patch_id") < 30)))
+    fewer = samples.filter(~((pl.col("evaluation_id") == 2) & (pl.col("sample_id") < 30)))
     frame = common_scores(fewer, localizations, CONFIG, seed=0)
     right = samples["correct"].to_numpy().reshape(2, COUNT).all(axis=0)
     expected = right & (np.arange(COUNT) % 3 > 0) & (np.arange(COUNT) >= 30)
@@ -78,7 +78,7 @@ def test_models_that_agree_on_nothing_have_no_common_score_and_say_why() -> None
 
 def test_many_patches_of_a_patient_say_no_more_than_one() -> None:
     once = made((1, 2))
-    often = [pl.concat([part.with_columns(patch_id=5 * pl.col("patch_id") + n) for n in range(5)]) for part in once]
+    often = [pl.concat([part.with_columns(sample_id=5 * pl.col("sample_id") + n) for n in range(5)]) for part in once]
     few, many = common_scores(*once, CONFIG, seed=0), common_scores(*often, CONFIG, seed=0)
     assert (5 * few["n"]).to_list() == many["n"].to_list()
     for column in ("value", "low", "high"):

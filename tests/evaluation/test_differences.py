@@ -4,33 +4,33 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from lesionlens.localization.metrics import score_grids
+from lesionlens.localization.samples import Cut, ScoredMaps, scorable
+from lesionlens.scoring.bootstrap import Clusters, draw
+from lesionlens.scoring.localization import baseline_differences
 from numpy.typing import NDArray
 
-from lesionlens.evaluation.bootstrap import Clusters, draw
-from lesionlens.evaluation.differences import baseline_differences
-from lesionlens.evaluation.explanations import Cut, Explanation, scorable
-from lesionlens.evaluation.localise import score_grids
-from lesionlens.records import PatchArrays
+from lesionlens.records import SampleArrays
 
 
 @pytest.fixture(scope="module")
-def patches(tiny_patches: Callable[..., PatchArrays]) -> PatchArrays:
-    return tiny_patches(240).part("test")
+def patches(tiny_patches: Callable[..., SampleArrays]) -> SampleArrays:
+    return tiny_patches(240).split("test")
 
 
 @pytest.fixture(scope="module")
-def clusters(patches: PatchArrays) -> Clusters:
+def clusters(patches: SampleArrays) -> Clusters:
     return draw(patches.patients, 300, np.random.default_rng(0))
 
 
-def made(patches: PatchArrays, method: str, target: str, ious: dict[str, NDArray[np.float64]]) -> Explanation:
+def made(patches: SampleArrays, method: str, target: str, ious: dict[str, NDArray[np.float64]]) -> ScoredMaps:
     grids = np.ones((len(patches.ids), 2, 2), dtype=np.float32)
     scores = score_grids(grids, patches.masks, "relu_max", 0.5)
     cuts = {policy: Cut(np.full(len(iou), 0.5), iou) for policy, iou in ious.items()}
-    return Explanation(method, target, "block", patches.labels, grids, scores, cuts)
+    return ScoredMaps(method, target, "block", patches.labels, grids, scores, cuts)
 
 
-def test_differences_are_those_of_a_loop_over_resampled_patients(patches: PatchArrays, clusters: Clusters) -> None:
+def test_differences_are_those_of_a_loop_over_resampled_patients(patches: SampleArrays, clusters: Clusters) -> None:
     random = np.random.default_rng(1)
     own, untrained, disc = (random.random(len(patches.ids)) for _ in range(3))
     correct = random.random(len(patches.ids)) < 0.6
@@ -61,7 +61,7 @@ def test_differences_are_those_of_a_loop_over_resampled_patients(patches: PatchA
             assert [row["low"], row["high"]] == pytest.approx(np.quantile(drawn, [0.05, 0.95]))
 
 
-def test_pairs_are_told_apart_where_two_intervals_overlap(patches: PatchArrays, clusters: Clusters) -> None:
+def test_pairs_are_told_apart_where_two_intervals_overlap(patches: SampleArrays, clusters: Clusters) -> None:
     """Lesions differ far more from each other than the map from the baseline."""
     random = np.random.default_rng(2)
     baseline = random.uniform(0.0, 0.9, len(patches.ids))
@@ -73,7 +73,7 @@ def test_pairs_are_told_apart_where_two_intervals_overlap(patches: PatchArrays, 
     assert 0 < row["low"] < row["difference"] < row["high"] < 0.06
 
 
-def test_lesions_without_a_tuned_threshold_and_single_patients_say_why(patches: PatchArrays) -> None:
+def test_lesions_without_a_tuned_threshold_and_single_patients_say_why(patches: SampleArrays) -> None:
     nothing, disc = np.full(len(patches.ids), np.nan), np.zeros(len(patches.ids))
     one = draw(np.full(len(patches.ids), "P"), 50, np.random.default_rng(0))
     found = baseline_differences(patches, np.ones(len(disc), dtype=np.bool_), [

@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from lesionlens.evaluate import evaluate
+from lesionlens.localization.metrics import score_grids
+from lesionlens.models.backbones import build
+from lesionlens.scoring.bootstrap import draw, interval, ratios
 
 from lesionlens.config import EvaluationConfig, RunConfig, TrainingConfig
-from lesionlens.evaluation.bootstrap import draw, interval, ratios
-from lesionlens.evaluation.evaluate import evaluate
-from lesionlens.evaluation.localise import score_grids
-from lesionlens.records import Evaluation, PatchArrays, Statistics
-from lesionlens.training.backbones import build
+from lesionlens.records import Evaluation, SampleArrays, Statistics
 
 RUN = RunConfig(backbone="resnet18", strategy="gradual")
 TRAINING = TrainingConfig(weights="none")
@@ -22,17 +22,17 @@ CONFIG = EvaluationConfig(methods=("grad_cam", "layer_cam"), resamples=100, rand
 KEY = ["name", "method", "target", "policy", "population", "group_name"]
 
 
-def run(patches: PatchArrays, config: EvaluationConfig = CONFIG, cache: Path | None = None, **options) -> Evaluation:
+def run(patches: SampleArrays, config: EvaluationConfig = CONFIG, cache: Path | None = None, **options) -> Evaluation:
     model = build("resnet18", 5, seed=3)
     return evaluate(model, RUN, TRAINING, config, patches, attributes_of(patches), 0, "cpu", cache, **options)
 
 
-def attributes_of(patches: PatchArrays) -> pl.DataFrame:
+def attributes_of(patches: SampleArrays) -> pl.DataFrame:
     """View and pathology as a data set gives them: BC and BM benign, MC and MM malignant, nothing of background."""
     words = np.array([None, "BENIGN", "BENIGN_WITHOUT_CALLBACK", "MALIGNANT", "MALIGNANT"], dtype=object)
     return pl.DataFrame(
         {
-            "patch_id": patches.ids,
+            "sample_id": patches.ids,
             "pathology": words[patches.labels].tolist(),
             "mask_fraction": [
                 f if there else None for f, there in zip(patches.masks.mean(axis=(1, 2)), patches.has_mask, strict=True)
@@ -45,51 +45,51 @@ def attributes_of(patches: PatchArrays) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def patches(tiny_patches: Callable[..., PatchArrays]) -> PatchArrays:
+def patches(tiny_patches: Callable[..., SampleArrays]) -> SampleArrays:
     """One test lesion lost its mask when it was resized."""
     made = tiny_patches()
     made.masks[11] = False
-    assert made.parts[11] == "test" and made.has_mask[11]
+    assert made.splits[11] == "test" and made.has_mask[11]
     return made
 
 
 @pytest.fixture(scope="module")
-def result(patches: PatchArrays) -> Evaluation:
+def result(patches: SampleArrays) -> Evaluation:
     return run(patches)
 
 
-def test_every_test_sample_is_predicted_and_no_other(patches: PatchArrays, result: Evaluation) -> None:
+def test_every_test_sample_is_predicted_and_no_other(patches: SampleArrays, result: Evaluation) -> None:
     frame = result.predictions
-    assert frame["patch_id"].to_list() == patches.part("test").ids.tolist()
+    assert frame["sample_id"].to_list() == patches.split("test").ids.tolist()
     probabilities = np.array(frame["probabilities"].to_list())
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
     np.testing.assert_array_equal(probabilities.argmax(axis=1), frame["predicted"].to_numpy())
 
 
-def test_every_method_and_target_explains_every_test_sample(patches: PatchArrays, result: Evaluation) -> None:
+def test_every_method_and_target_explains_every_test_sample(patches: SampleArrays, result: Evaluation) -> None:
     counts = result.explanations.group_by("method", "target").len().sort("method", "target")
     pairs = [(m, t) for m in ("grad_cam", "layer_cam") for t in ("predicted", "true")]
     pairs += [(m, "none") for m in ("centred_disc", "mean_mask", "whole_patch")] + [("random_weights", "predicted")]
     assert counts.select("method", "target").rows() == sorted(pairs)
-    assert set(counts["len"]) == {len(patches.part("test").ids)}
+    assert set(counts["len"]) == {len(patches.split("test").ids)}
     true = result.explanations.filter(method="grad_cam", target="true")
-    assert true["label"].to_list() == patches.part("test").labels.tolist()
+    assert true["label"].to_list() == patches.split("test").labels.tolist()
 
 
-def test_background_and_lost_masks_have_no_score_and_say_why(patches: PatchArrays, result: Evaluation) -> None:
+def test_background_and_lost_masks_have_no_score_and_say_why(patches: SampleArrays, result: Evaluation) -> None:
     lost = int(patches.ids[11])
-    background = patches.ids[(patches.parts == "test") & ~patches.has_mask].tolist()
+    background = patches.ids[(patches.splits == "test") & ~patches.has_mask].tolist()
     for frame in (result.localizations, result.explanations):
-        assert set(frame.filter(pl.col("patch_id").is_in(background))["reason"]) == {"background"}
-        assert set(frame.filter(patch_id=lost)["reason"]) == {"empty_mask"}
-    unscored = result.localizations.filter(pl.col("patch_id").is_in([*background, lost]))
+        assert set(frame.filter(pl.col("sample_id").is_in(background))["reason"]) == {"background"}
+        assert set(frame.filter(sample_id=lost)["reason"]) == {"empty_mask"}
+    unscored = result.localizations.filter(pl.col("sample_id").is_in([*background, lost]))
     assert unscored["iou"].null_count() == unscored.height
-    scored = result.localizations.filter(~pl.col("patch_id").is_in([*background, lost]))
+    scored = result.localizations.filter(~pl.col("sample_id").is_in([*background, lost]))
     assert scored["iou"].null_count() == 0 and scored["iou"].is_between(0, 1).all()
 
 
-def test_scores_can_be_computed_again_from_the_stored_grid(patches: PatchArrays, result: Evaluation) -> None:
-    test = patches.part("test")
+def test_scores_can_be_computed_again_from_the_stored_grid(patches: SampleArrays, result: Evaluation) -> None:
+    test = patches.split("test")
     rows = result.explanations.filter(method="layer_cam", target="predicted")
     shape = rows["rows"][0], rows["cols"][0]
     grids = np.array(rows["grid"].to_list(), dtype=np.float32).reshape(-1, *shape)
@@ -101,8 +101,8 @@ def test_scores_can_be_computed_again_from_the_stored_grid(patches: PatchArrays,
     np.testing.assert_allclose(curve, again.curve, atol=1e-7)
 
 
-def test_the_headline_is_the_mean_over_correctly_classified_lesions(patches: PatchArrays, result: Evaluation) -> None:
-    test = patches.part("test")
+def test_the_headline_is_the_mean_over_correctly_classified_lesions(patches: SampleArrays, result: Evaluation) -> None:
+    test = patches.split("test")
     correct = result.predictions["predicted"].to_numpy() == test.labels
     lesions = test.has_mask & test.masks.any(axis=(1, 2))
     for method, target, policy in (("grad_cam", "predicted", "validation"), ("whole_patch", "none", "mask")):
@@ -122,9 +122,9 @@ def test_the_headline_is_the_mean_over_correctly_classified_lesions(patches: Pat
     assert product["value"][0] == pytest.approx(correct.mean() * located[lesions & correct].mean())
 
 
-def test_every_interval_comes_from_resampled_patients(patches: PatchArrays, result: Evaluation) -> None:
+def test_every_interval_comes_from_resampled_patients(patches: SampleArrays, result: Evaluation) -> None:
     """Three patches of a patient: resampling patches instead would draw other, narrower intervals."""
-    test = patches.part("test")
+    test = patches.split("test")
     clusters = draw(test.patients, CONFIG.resamples, np.random.default_rng(0))
     assert len(np.unique(test.patients)) < len(test.ids)
     correct = result.predictions["predicted"].to_numpy() == test.labels
@@ -149,8 +149,8 @@ def test_run_scores_are_unique_and_null_only_with_a_reason(result: Evaluation) -
     )
 
 
-def test_curves_are_the_means_of_the_stored_ones(patches: PatchArrays, result: Evaluation) -> None:
-    test = patches.part("test")
+def test_curves_are_the_means_of_the_stored_ones(patches: SampleArrays, result: Evaluation) -> None:
+    test = patches.split("test")
     correct = result.predictions["predicted"].to_numpy() == test.labels
     stored = result.explanations.filter(method="layer_cam", target="true")
     known = stored["iou_curve"].is_not_null().to_numpy()
@@ -162,38 +162,38 @@ def test_curves_are_the_means_of_the_stored_ones(patches: PatchArrays, result: E
         assert (rows["low"] <= rows["iou"]).all() and (rows["iou"] <= rows["high"]).all()
 
 
-def test_the_audits_are_part_of_an_evaluation(patches: PatchArrays, result: Evaluation) -> None:
-    test = patches.part("test")
+def test_the_audits_are_part_of_an_evaluation(patches: SampleArrays, result: Evaluation) -> None:
+    test = patches.split("test")
     lesions = test.has_mask & test.masks.any(axis=(1, 2))
-    assert result.erasures["patch_id"].to_list() == test.ids[lesions].tolist()
+    assert result.occlusions["sample_id"].to_list() == test.ids[lesions].tolist()
     confidence = result.predictions["probabilities"].list.max().to_numpy()[lesions]
-    np.testing.assert_allclose(result.erasures["probability"].to_numpy(), confidence, atol=1e-6)
+    np.testing.assert_allclose(result.occlusions["probability"].to_numpy(), confidence, atol=1e-6)
     drop = result.run_scores.filter(name="erase_difference", population="lesions", group_name="all").row(0, named=True)
-    difference = (result.erasures["control_erased"] - result.erasures["lesion_erased"]).drop_nulls()
+    difference = (result.occlusions["control_erased"] - result.occlusions["lesion_erased"]).drop_nulls()
     assert (drop["n"], drop["value"]) == (difference.len(), pytest.approx(difference.mean()))
     together = result.quadrants.filter(pl.col("label").is_null())
     assert together["n"].sum() == lesions.sum() and together["share"].sum() == pytest.approx(1)
     assert result.reliability["n"].sum() == len(test.ids)
-    assert set(result.stratum_scores["stratum"]) == {"pathology", "mask_fraction", "view"}
+    assert set(result.subgroup_scores["subgroup"]) == {"pathology", "mask_fraction", "view"}
     assert result.randomisations["step"].to_list()[:2] == [-1, 0] and result.randomisations["n"].max() <= 4
     names = set(result.run_scores["name"])
     assert {"calibration_error", "lesion_auc", "malignant_auc", "malignant_specificity"} <= names
 
 
-def test_the_threshold_is_tuned_on_validation_lesions_alone(patches: PatchArrays, result: Evaluation) -> None:
+def test_the_threshold_is_tuned_on_validation_lesions_alone(patches: SampleArrays, result: Evaluation) -> None:
     masks = patches.masks.copy()
-    masks[patches.parts == "test"] = np.roll(masks[patches.parts == "test"], 20, axis=2)
+    masks[patches.splits == "test"] = np.roll(masks[patches.splits == "test"], 20, axis=2)
     moved = run(replace(patches, masks=masks))
     tuned = pl.col("policy") == "validation"
-    before = result.localizations.filter(tuned).select("patch_id", "method", "threshold")
-    assert before.equals(moved.localizations.filter(tuned).select("patch_id", "method", "threshold"))
+    before = result.localizations.filter(tuned).select("sample_id", "method", "threshold")
+    assert before.equals(moved.localizations.filter(tuned).select("sample_id", "method", "threshold"))
     assert before.group_by("method").agg(pl.col("threshold").n_unique())["threshold"].to_list() == [1, 1, 1]
 
 
-def test_without_validation_lesions_that_policy_is_null_with_a_reason(patches: PatchArrays) -> None:
-    parts = np.where((patches.parts == "validation") & patches.has_mask, "train", patches.parts)
+def test_without_validation_lesions_that_policy_is_null_with_a_reason(patches: SampleArrays) -> None:
+    parts = np.where((patches.splits == "validation") & patches.has_mask, "train", patches.splits)
     config = EvaluationConfig(resamples=100, randomisation_samples=0)
-    found = run(replace(patches, parts=parts), config)
+    found = run(replace(patches, splits=parts), config)
     rows = found.localizations.filter(pl.col("policy") == "validation")
     assert rows["iou"].null_count() == rows["threshold"].null_count() == rows.height
     assert set(rows["reason"]) == {"background", "empty_mask", "no_validation_lesions"}
@@ -202,7 +202,7 @@ def test_without_validation_lesions_that_policy_is_null_with_a_reason(patches: P
 
 
 def test_the_same_seed_gives_the_same_frames_with_and_without_the_cache(
-    patches: PatchArrays, result: Evaluation, tmp_path: Path
+    patches: SampleArrays, result: Evaluation, tmp_path: Path
 ) -> None:
     again = run(patches)
     for field in fields(Evaluation):
@@ -213,7 +213,7 @@ def test_the_same_seed_gives_the_same_frames_with_and_without_the_cache(
     np.testing.assert_allclose(grids[0], grids[1], atol=1e-4 * np.abs(grids[0]).max())
 
 
-def test_progress_counts_up_to_its_total(patches: PatchArrays) -> None:
+def test_progress_counts_up_to_its_total(patches: SampleArrays) -> None:
     calls: list[tuple[int, int]] = []
     run(
         patches,
@@ -224,15 +224,15 @@ def test_progress_counts_up_to_its_total(patches: PatchArrays) -> None:
     assert len({total for _, total in calls}) == 1
 
 
-def test_weights_that_are_not_finite_are_refused_with_the_patch_named(patches: PatchArrays) -> None:
+def test_weights_that_are_not_finite_are_refused_with_the_patch_named(patches: SampleArrays) -> None:
     model = build("resnet18", 5, seed=0)
     with torch.no_grad():
         model.head.weight[0, 0] = float("nan")
-    with pytest.raises(ValueError, match=f"patch {patches.part('test').ids[0]} is not finite"):
+    with pytest.raises(ValueError, match=f"patch {patches.split('test').ids[0]} is not finite"):
         evaluate(model, RUN, TRAINING, CONFIG, patches, attributes_of(patches), 0, "cpu")
 
 
-def test_per_class_normalisation_reaches_the_model(patches: PatchArrays, result: Evaluation) -> None:
+def test_per_class_normalisation_reaches_the_model(patches: SampleArrays, result: Evaluation) -> None:
     statistics = tuple(Statistics(code, 0.2 + 0.1 * i, 0.1) for i, code in enumerate(patches.classes))
     leaking = TRAINING.model_copy(update={"normalise": "per_class"})
     given = replace(patches, statistics=statistics)
@@ -242,12 +242,12 @@ def test_per_class_normalisation_reaches_the_model(patches: PatchArrays, result:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_gpu_gives_the_same_maps_within_rounding(patches: PatchArrays, result: Evaluation) -> None:
+def test_a_gpu_gives_the_same_maps_within_rounding(patches: SampleArrays, result: Evaluation) -> None:
     found = evaluate(build("resnet18", 5, seed=3), RUN, TRAINING, CONFIG, patches, attributes_of(patches), 0, "cuda")
     grids = [np.array(r.explanations["grid"].drop_nulls().to_list()) for r in (result, found)]
     np.testing.assert_allclose(grids[0], grids[1], atol=1e-2 * np.abs(grids[0]).max())
 
 
-def test_an_empty_test_part_is_refused(patches: PatchArrays) -> None:
-    with pytest.raises(ValueError, match="test part is empty"):
-        run(replace(patches, parts=np.full(len(patches.ids), "train")))
+def test_an_empty_test_part_is_refused(patches: SampleArrays) -> None:
+    with pytest.raises(ValueError, match="test split is empty"):
+        run(replace(patches, splits=np.full(len(patches.ids), "train")))

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from lesionlens.evaluation.inpaint import control_region, inpainted
+from lesionlens.audits.occlusion import control_region, inpainted
 
 FLAT = np.full((48, 48), 100, dtype=np.uint8)
 

@@ -4,8 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-
-from lesionlens.evaluation import levels
+from lesionlens.localization import curves as levels
 
 EDGES = np.concatenate([np.arange(1, 21) / 20, np.arange(1, 513) / 512]).astype(np.float32)
 AT = np.round(EDGES.astype(np.float64) * levels.STEPS).astype(np.int64)

@@ -4,15 +4,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lesionlens.attribution.scaling import activation_maps
+from lesionlens.localization import curves as levels
+from lesionlens.localization.curves import CURVE, tuned
+from lesionlens.localization.metrics import (
+    energies,
+    histogram_scores,
+    hits,
+    iou_at,
+    iou_curve,
+    rank_scores,
+    score_grids,
+    score_maps,
+)
 from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 from sklearn.metrics import average_precision_score, jaccard_score
-
-from lesionlens.evaluation import levels
-from lesionlens.evaluation.localise import energies, histogram_scores, hits, iou_at, iou_curve, score_grids, score_maps
-from lesionlens.evaluation.maps import activation_maps
-from lesionlens.evaluation.ranks import rank_scores
-from lesionlens.evaluation.thresholds import CURVE, tuned
 
 SIZE = 48
 

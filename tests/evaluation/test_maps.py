@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from lesionlens.evaluation.maps import activation_maps
+from lesionlens.attribution.scaling import activation_maps
 
 
 def grid(*values: float) -> np.ndarray:

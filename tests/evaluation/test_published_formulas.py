@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from lesionlens.evaluation.localise import energies
-from lesionlens.evaluation.maps import activation_maps
-from lesionlens.evaluation.ranks import rank_scores
+from lesionlens.attribution.scaling import activation_maps
+from lesionlens.localization.metrics import energies, rank_scores
 
 SIDE = 24
 

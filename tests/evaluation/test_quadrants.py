@@ -5,13 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 import pytest
+from lesionlens.scoring.bootstrap import draw
+from lesionlens.scoring.subgroups import QUADRANTS, quadrants
 
-from lesionlens.evaluation.bootstrap import draw
-from lesionlens.evaluation.quadrants import QUADRANTS, quadrants
-from lesionlens.records import PatchArrays
+from lesionlens.records import SampleArrays
 
 
-def test_quadrants_hold_every_scored_lesion_once(tiny_patches: Callable[..., PatchArrays]) -> None:
+def test_quadrants_hold_every_scored_lesion_once(tiny_patches: Callable[..., SampleArrays]) -> None:
     patches = tiny_patches(count=120)
     generator = np.random.default_rng(0)
     correct, located = generator.random(120) < 0.7, generator.random(120) < 0.5
@@ -29,7 +29,7 @@ def test_quadrants_hold_every_scored_lesion_once(tiny_patches: Callable[..., Pat
     assert frame.filter(pl.col("label").is_null())["n"].sum() == patches.has_mask.sum()
 
 
-def test_an_empty_quadrant_is_a_row(tiny_patches: Callable[..., PatchArrays]) -> None:
+def test_an_empty_quadrant_is_a_row(tiny_patches: Callable[..., SampleArrays]) -> None:
     patches = tiny_patches()
     everything = np.ones(len(patches.ids), dtype=np.bool_)
     clusters = draw(patches.patients, 100, np.random.default_rng(0))

@@ -6,12 +6,8 @@ from importlib.resources import files
 import numpy as np
 import polars as pl
 import pytest
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
-from sklearn.metrics import confusion_matrix as sklearn_confusion
-
-from lesionlens.evaluation.bootstrap import draw
-from lesionlens.evaluation.run_scores import classification_scores
-from lesionlens.evaluation.scores import (
+from lesionlens.scoring.bootstrap import draw
+from lesionlens.scoring.classification import (
     auc_hard,
     averages,
     class_auc,
@@ -20,7 +16,11 @@ from lesionlens.evaluation.scores import (
     confusion_intervals,
     confusion_matrix,
 )
-from lesionlens.records import PatchArrays
+from lesionlens.scoring.run_scores import classification_scores
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import confusion_matrix as sklearn_confusion
+
+from lesionlens.records import SampleArrays
 
 
 def sample(count: int = 200, classes: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -126,9 +126,9 @@ def test_a_rare_class_that_was_not_drawn_does_not_pull_the_macro_mean_down() -> 
     labels = np.array([0] * 30 + [1] * 30 + [2] * 3)
     guess = labels.copy()
     guess[[0, 1, 30]] = 2
-    patches = PatchArrays(
+    patches = SampleArrays(
         digest="d", classes=("a", "b", "c"), ids=np.arange(63), pixels=np.zeros((63, 2, 2), dtype=np.uint8),
-        masks=np.zeros((63, 2, 2), dtype=np.bool_), labels=labels, parts=np.full(63, "test"),
+        masks=np.zeros((63, 2, 2), dtype=np.bool_), labels=labels, splits=np.full(63, "test"),
         patients=np.arange(63).astype(np.str_), has_mask=np.zeros(63, dtype=np.bool_), groups=("g",) * 3,
         statistics=(),
     )  # fmt: skip

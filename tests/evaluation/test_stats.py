@@ -6,10 +6,10 @@ from itertools import product
 import numpy as np
 import polars as pl
 import pytest
+from lesionlens.scoring.comparison import COMPARISONS, compare, holm, mcnemar, t_test
 from scipy.stats import binomtest, t
 
 from lesionlens.config import EvaluationConfig
-from lesionlens.evaluation.stats import COMPARISONS, compare, holm, mcnemar, t_test
 
 CONFIG = EvaluationConfig(resamples=400)
 
@@ -20,7 +20,7 @@ def samples(evaluation: int, correct: np.ndarray, iou: np.ndarray, lesion: np.nd
     return pl.DataFrame(
         {
             "evaluation_id": [evaluation] * count,
-            "patch_id": list(range(count)),
+            "sample_id": list(range(count)),
             "patient": [f"P_{i // 2}" for i in range(count)],
             "is_lesion": lesions,
             "correct": correct,
@@ -130,7 +130,7 @@ def test_many_patches_of_a_patient_say_no_more_than_one() -> None:
     generator = np.random.default_rng(3)
     frames = [samples(i, generator.random(60) < 0.6 + 0.1 * i, generator.random(60)) for i in range(2)]
     once = pl.concat(frames)
-    often = pl.concat([once.with_columns(patch_id=5 * pl.col("patch_id") + copy) for copy in range(5)])
+    often = pl.concat([once.with_columns(sample_id=5 * pl.col("sample_id") + copy) for copy in range(5)])
     few, many = (compare(found, [], CONFIG, seed=0) for found in (once, often))
     assert few.height == 2 and (5 * few["n"]).to_list() == many["n"].to_list()
     for column in ("difference", "low", "high", "p"):
@@ -187,7 +187,7 @@ def test_a_clear_difference_is_told_among_48_runs() -> None:
 
 def test_nothing_to_compare_gives_an_empty_frame() -> None:
     one = samples(1, np.ones(4, dtype=np.bool_), np.ones(4))
-    other = samples(2, np.ones(4, dtype=np.bool_), np.ones(4)).with_columns(pl.col("patch_id") + 100)
+    other = samples(2, np.ones(4, dtype=np.bool_), np.ones(4)).with_columns(pl.col("sample_id") + 100)
     for frame in (
         compare(one, [1], CONFIG, 0),
         compare(pl.concat([one, other]), [1, 2], CONFIG, 0),

@@ -18,17 +18,17 @@ from typing import Any
 
 import psutil
 import pytest
+from lesionlens.settings import Home
 
 from flows import deployments, local_server, processes, server
 from lesionlens.config import BackgroundConfig, DataConfig, GridConfig, PatchConfig, PhantomConfig, StudyConfig
-from lesionlens.home import Home
 from lesionlens.presets import demo
 
 ROOT = Path(__file__).resolve().parents[2]
 HISTORY = """
 import sys, time
 from pathlib import Path
-from lesionlens.home import Home
+from lesionlens.settings import Home
 from flows import local_server, server
 home = Home(Path(sys.argv[1]))
 with server.running_server(home):

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from lesionlens.samples.normalise import pack_mask, pack_pixels
 from PIL import Image
 from playwright.sync_api import sync_playwright
 from scipy.ndimage import gaussian_filter, zoom
 
-from lesionlens.data.stored import pack_mask, pack_pixels
 from lesionlens.presets import demo
 from lesionlens.records import ReportData
 
@@ -61,7 +61,7 @@ class Record:
             for patch in self.patches:
                 self._sample(run_id, backbone, strategy, patch)
 
-    def _patch(self, patch_id: int, ordinal: int) -> dict[str, Any]:
+    def _patch(self, sample_id: int, ordinal: int) -> dict[str, Any]:
         code, _, group, is_lesion = self.labels[ordinal]
         texture = gaussian_filter(self.random.normal(size=(self.size, self.size)), 5) * 160 + 90
         texture += gaussian_filter(self.random.normal(size=(self.size, self.size)), 1) * 14
@@ -71,8 +71,8 @@ class Record:
         if is_lesion:
             texture += gaussian_filter(mask.astype(float), 3) * 70
         return {
-            "patch_id": patch_id, "ordinal": ordinal, "code": code, "group": group, "mask": mask if is_lesion else None,
-            "x": x, "y": y, "pixels": np.clip(texture, 0, 255).astype(np.uint8), "patient": f"P_{patch_id:05d}",
+            "sample_id": sample_id, "ordinal": ordinal, "code": code, "group": group, "mask": mask if is_lesion else None,
+            "x": x, "y": y, "pixels": np.clip(texture, 0, 255).astype(np.uint8), "patient": f"P_{sample_id:05d}",
         }  # fmt: skip
 
     def _sample(self, run_id: int, backbone: str, strategy: str, patch: dict[str, Any]) -> None:
@@ -90,9 +90,9 @@ class Record:
         whole = None if mask is None else float(mask.mean())
         self.samples.append({
             "run_id": run_id, "evaluation_id": run_id + 50, "backbone": backbone, "strategy": strategy, "seed": 0,
-            "patch_id": patch["patch_id"], "patch_key": f"case_{patch['patch_id']}:{patch['code']}",
-            "image_key": f"case_{patch['patch_id']}", "patient": patch["patient"], "laterality": "LEFT", "view": "CC",
-            "lesion_key": None if mask is None else f"lesion_{patch['patch_id']}", "breast_density": 2, "subtlety": 4,
+            "sample_id": patch["sample_id"], "patch_key": f"case_{patch['sample_id']}:{patch['code']}",
+            "image_key": f"case_{patch['sample_id']}", "patient": patch["patient"], "laterality": "LEFT", "view": "CC",
+            "lesion_key": None if mask is None else f"lesion_{patch['sample_id']}", "breast_density": 2, "subtlety": 4,
             "group_name": patch["group"], "true_code": patch["code"], "predicted_code": predicted, "correct": correct,
             "confidence": confidence, "probability_true": confidence if correct else (1 - confidence) / 2,
             "mask_fraction": whole, "method": "grad_cam", "policy": "validation", "threshold": 0.45, "iou": iou,
@@ -103,7 +103,7 @@ class Record:
             "reason": "background" if mask is None else None,
         })  # fmt: skip
         self.maps.append({
-            "run_id": run_id, "evaluation_id": run_id + 50, "patch_id": patch["patch_id"], "method": "grad_cam",
+            "run_id": run_id, "evaluation_id": run_id + 50, "sample_id": patch["sample_id"], "method": "grad_cam",
             "target": "predicted", "rows": GRID, "cols": GRID, "grid": grid.ravel().astype(np.float32).tolist(),
         })  # fmt: skip
 
@@ -117,8 +117,8 @@ class Record:
 
     def common(self, run_id: int) -> list[dict[str, Any]]:
         """Lesion samples of a run that every run classifies correctly."""
-        wrong = {row["patch_id"] for row in self.samples if not row["correct"]}
-        return [row for row in self.of(run_id) if row["patch_id"] not in wrong]
+        wrong = {row["sample_id"] for row in self.samples if not row["correct"]}
+        return [row for row in self.of(run_id) if row["sample_id"] not in wrong]
 
 
 def _mean(values: list[float]) -> tuple[float | None, float | None, float | None]:
@@ -140,7 +140,7 @@ def _frames(record: Record) -> dict[str, list[dict[str, Any]]]:
         for o, (c, n, _, _) in enumerate(record.labels)
     ]  # fmt: skip
     frames["gallery"] = [
-        {"patch_id": p["patch_id"], "true_code": p["code"], "group": p["group"], "pixels": pack_pixels(p["pixels"]),
+        {"sample_id": p["sample_id"], "true_code": p["code"], "group": p["group"], "pixels": pack_pixels(p["pixels"]),
          "mask": None if p["mask"] is None else pack_mask(p["mask"])}
         for p in record.patches
     ]  # fmt: skip
@@ -163,7 +163,7 @@ def _cut(record: Record, n: int, patch: dict[str, Any]) -> dict[str, Any]:
     code, name, *_ = record.labels[patch["ordinal"]]
     return {
         "code": code, "name": name, "image_key": f"image {n}", "patient": patch["patient"].replace("_", ""),
-        "laterality": "LEFT", "view": "CC", "part": "test", "window_x0": 100, "window_y0": 200,
+        "laterality": "LEFT", "view": "CC", "split": "test", "window_x0": 100, "window_y0": 200,
         "window_x1": 292, "window_y1": 392, "pixels": pack_pixels(patch["pixels"]),
         "mask": None if patch["mask"] is None else pack_mask(patch["mask"]),
         "width": 400, "height": 600, "overview": buffer.getvalue(),
@@ -173,7 +173,7 @@ def _cut(record: Record, n: int, patch: dict[str, Any]) -> dict[str, Any]:
 def _add_run(frames: dict, record: Record, run_id: int, backbone: str, strategy: str) -> None:
     key = {"study_id": 1, "study": "demo", "run_id": run_id, "evaluation_id": run_id + 50, "backbone": backbone,
            "strategy": strategy, "seed": 0}  # fmt: skip
-    hyper = {"batch_size": 16, "head_rate": 1e-3, "unit_rate": 3e-4}
+    hyper = {"batch_size": 16, "head_rate": 1e-3, "unit1_rate": 3e-4}
     of_run = [row for row in record.samples if row["run_id"] == run_id]
     accuracy, low, high = _mean([float(row["correct"]) for row in of_run])
     start = datetime(2026, 11, 23, 3, 50, tzinfo=UTC) + timedelta(minutes=run_id)
@@ -331,7 +331,7 @@ def build(
     )
     pairs = (("train", "validation"), ("train", "test"), ("validation", "test"))
     tables["split_check"] = pl.DataFrame([
-        {"unit": unit, "part_a": a, "part_b": b, "shared": 0, "examples": []}
+        {"unit": unit, "split_a": a, "split_b": b, "shared": 0, "examples": []}
         for unit in ("patient", "image", "lesion") for a, b in pairs
     ], schema_overrides={"examples": pl.List(pl.String)})  # fmt: skip
     tables["official_overlap"] = pl.DataFrame({"unit": ["patient", "image"], "shared": [0, 0]})
@@ -339,7 +339,7 @@ def build(
         {"code": [None], "mean": [0.41], "std": [0.2]}, schema_overrides={"code": pl.String}
     )
     study = {
-        "id": 1, "digest": "ab" * 32, "dataset_digest": "cd" * 32, "patch_set_digest": "ef" * 32,
+        "id": 1, "digest": "ab" * 32, "dataset_digest": "cd" * 32, "sample_set_digest": "ef" * 32,
         "name": "demo", "config": config or demo().model_dump(mode="json"),
         "versions": {"lesionlens": "0.1.0", "torch": "2.14.1"}, "created_at": datetime(2026, 11, 23, 3, 50, tzinfo=UTC),
     }  # fmt: skip

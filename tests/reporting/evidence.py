@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 EVIDENCE = (
-    "roc_curve", "reliability_curve", "calibration", "binary_scores", "quadrants", "erase_test",
-    "weight_randomisation", "shortcut_audit", "stratum_scores", "seed_spread",
+    "roc_curve", "reliability_curve", "calibration", "binary_scores", "quadrants", "occlusion_test",
+    "weight_randomisation", "shortcut_audit", "subgroup_scores", "seed_spread",
 )  # fmt: skip
 LAYERS = (None, "head", "unit1", "unit2", "stem")
 Rows = list[dict[str, Any]]
@@ -22,7 +22,7 @@ def add_evidence(frames: dict[str, Rows], lesions: Rows, samples: Rows, labels: 
     _probabilities(frames, samples, labels, key)
     _quadrants(frames, lesions, labels, key)
     for group in ("all", *dict.fromkeys(label[2] for label in labels if label[3])):
-        frames["erase_test"].append(key | {
+        frames["occlusion_test"].append(key | {
             "population": "correct_lesions", "group_name": group, "n": len(lesions), "reason": None,
             "lesion_drop": 0.31, "lesion_drop_low": 0.22, "lesion_drop_high": 0.40,
             "control_drop": 0.02, "control_drop_low": -0.03, "control_drop_high": 0.06,
@@ -36,15 +36,15 @@ def add_evidence(frames: dict[str, Rows], lesions: Rows, samples: Rows, labels: 
             "rank_high": similar - 0.05, "rank_chance": 0.02, "n": 32,
         })  # fmt: skip
     for level, share in (("0.00 to 0.05", 0.1), ("0.05 to 0.10", 0.3), ("0.10 to 0.20", 0.5)):
-        of_level = key | {"stratum": "mask_fraction", "level": level, "n": 12, "reason": None, "method": None}
+        of_level = key | {"subgroup": "mask_fraction", "level": level, "n": 12, "reason": None, "method": None}
         constant = {"whole_patch": share / 3, "centred_disc": share / 2, "mean_mask": share / 2, "random_weights": 0.05}
         constant |= {f"{name}_{end}": value * by for name, value in constant.items()
                      for end, by in (("low", 0.8), ("high", 1.2))}  # fmt: skip
         nothing = dict.fromkeys(constant)
         scores = {"name": "accuracy", "population": "all"}
-        frames["stratum_scores"].append(of_level | scores | nothing | _around(0.7, 0.1))
+        frames["subgroup_scores"].append(of_level | scores | nothing | _around(0.7, 0.1))
         scores = {"name": "ll", "population": "correct_lesions", "method": "grad_cam"}
-        frames["stratum_scores"].append(of_level | scores | constant | _around(share, 0.08))
+        frames["subgroup_scores"].append(of_level | scores | constant | _around(share, 0.08))
     spread = {"target": None, "policy": None, "method": None, "population": "all", "group_name": "all"}
     frames["seed_spread"].append(key | hyper | spread | {
         "name": "accuracy", "seeds": 1, "mean": 0.7, "lowest": 0.7, "highest": 0.7,
@@ -75,11 +75,11 @@ def _quadrants(frames: dict[str, Rows], lesions: Rows, labels: tuple, key: dict)
     classes = [(-1, "all"), *((o, code) for o, (code, _, _, lesion) in enumerate(labels) if lesion)]
     for (ordinal, code), correct, located in itertools.product(classes, (True, False), (True, False)):
         of_class = [row for row in lesions if code in ("all", row["true_code"])]
-        inside = [row["patch_id"] for row in of_class if (row["correct"], row["hit"]) == (correct, located)]
+        inside = [row["sample_id"] for row in of_class if (row["correct"], row["hit"]) == (correct, located)]
         share = len(inside) / len(of_class) if of_class else None
         frames["quadrants"].append(key | {
             "ordinal": ordinal, "code": code, "correct": correct, "located": located, "n": len(inside),
-            "lesions": len(of_class), "share": share, "low": share, "high": share, "patch_ids": inside,
+            "lesions": len(of_class), "share": share, "low": share, "high": share, "sample_ids": inside,
         })  # fmt: skip
 
 

@@ -49,12 +49,12 @@ def test_best_by_accuracy_leads(make_data):
 def test_yes_only_above_every_baseline_and_where_the_decision_needs_the_lesion(data):
     beaten = with_differences(data)
     assert answer(beaten).verdict.startswith("Yes: the best classifier's maps fit the lesions better than any")
-    erased = data.frames["erase_test"]
-    without = replaced(beaten, erase_test=erased.with_columns(difference_low=pl.lit(-0.1)))
+    erased = data.frames["occlusion_test"]
+    without = replaced(beaten, occlusion_test=erased.with_columns(difference_low=pl.lit(-0.1)))
     assert answer(without).verdict.endswith("but erasing the lesion does not show that its decision uses it.")
-    assert answer(replaced(beaten, erase_test=erased.clear())).verdict.endswith("was not tested.")
+    assert answer(replaced(beaten, occlusion_test=erased.clear())).verdict.endswith("was not tested.")
     against = erased.with_columns(difference=pl.lit(-0.2), difference_low=pl.lit(-0.3), difference_high=pl.lit(-0.1))
-    found = answer(replaced(beaten, erase_test=against))
+    found = answer(replaced(beaten, occlusion_test=against))
     assert found.verdict.startswith("Its maps do") and "Yes" not in found.verdict
     assert "falls by 0.20 (0.10 to 0.30) less than" in " ".join(found.sentences)
 
@@ -83,7 +83,7 @@ def test_what_cannot_be_told_apart_is_no_no(data):
 def test_an_untuned_threshold_is_not_a_missing_lesion(data):
     untuned = headline_with(data, ll=None, low=None, high=None, n=0, reason="no_validation_lesions")
     text = " ".join(answer(untuned).sentences)
-    assert "the validation part has no lesion to tune the threshold on" in text
+    assert "the validation split has no lesion to tune the threshold on" in text
     assert "Over the 0 lesions" not in text and "no lesion sample" not in text
 
 
@@ -127,13 +127,13 @@ def test_no_correct_lesion_is_said(make_data):
     ("low", "end"), [(0.2, ": the decision uses the lesion."), (-0.1, ": that does not show that the decision uses")]
 )
 def test_erase_test_is_told_with_its_interval(data, low, end):
-    erased = data.frames["erase_test"].with_columns(difference_low=pl.lit(low))
-    text = " ".join(answer(replaced(data, erase_test=erased)).sentences)
+    erased = data.frames["occlusion_test"].with_columns(difference_low=pl.lit(low))
+    text = " ".join(answer(replaced(data, occlusion_test=erased)).sentences)
     assert f"falls by 0.29 ({low:.2f} to 0.37) more".replace("-", "−") in text and end in text
 
 
 def test_no_erase_test_is_not_told(data):
-    text = " ".join(answer(replaced(data, erase_test=data.frames["erase_test"].clear())).sentences)
+    text = " ".join(answer(replaced(data, occlusion_test=data.frames["occlusion_test"].clear())).sentences)
     assert "erased" not in text
 
 
@@ -184,7 +184,7 @@ def test_sound_real_data_warns_of_little(make_data):
 
 def test_shared_patients_are_grave_where_test_is_touched(data):
     check = data.frames["split_check"]
-    shared = pl.when((pl.col("unit") == "patient") & (pl.col("part_b") == "test")).then(31).otherwise(0)
+    shared = pl.when((pl.col("unit") == "patient") & (pl.col("split_b") == "test")).then(31).otherwise(0)
     found = [w for w in warnings(replaced(data, split_check=check.with_columns(shared=shared))) if "shared" in w.title]
     assert found[0].grave
     assert "31 patients in both training and test" in found[0].text

@@ -64,14 +64,14 @@ def gallery_of(page):
 
 
 def test_one_patch_stands_once_with_the_models_of_all_studies(two):
-    """Both studies have the same patch set here."""
+    """Both studies have the same sample set here."""
     first, other = two
     found = gallery_of(render_comparison(two).page)
     assert [run["id"] for run in found["runs"]] == ["1.1", "1.2", "1.3", "1.4", "2.1", "2.2"]
     assert len({run["series"] for run in found["runs"]}) == 6
     assert len(found["samples"]) == first.frames["gallery"].height
     assert {tuple(sample["results"]) for sample in found["samples"]} == {("1.1", "1.2", "1.3", "1.4", "2.1", "2.2")}
-    apart = dataclasses.replace(other, study=other.study | {"patch_set_digest": "f" * 64})
+    apart = dataclasses.replace(other, study=other.study | {"sample_set_digest": "f" * 64})
     found = gallery_of(render_comparison((first, apart)).page)
     assert len(found["samples"]) == 2 * first.frames["gallery"].height
     assert len({sample["key"] for sample in found["samples"]}) == len(found["samples"])

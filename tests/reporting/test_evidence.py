@@ -6,8 +6,8 @@ import math
 import numpy as np
 import polars as pl
 import pytest
+from lesionlens.scoring.bootstrap import draw, interval, ratios
 
-from lesionlens.evaluation.bootstrap import draw, interval, ratios
 from lesionlens.reporting import (
     figures_classification,
     figures_evidence,
@@ -66,12 +66,12 @@ def test_where_a_model_looks_stands_beside_where_random_weights_look(data):
 
 @pytest.mark.parametrize(("low", "mark"), [(0.01, "good"), (-0.01, "open"), (None, "")])
 def test_only_a_difference_above_zero_is_marked_good(data, low, mark):
-    found = data.frames["erase_test"].with_columns(difference_low=pl.lit(low, pl.Float64))
-    assert {row.cells[-1].mark for row in table_evidence.erase(replaced(data, erase_test=found)).rows} == {mark}
+    found = data.frames["occlusion_test"].with_columns(difference_low=pl.lit(low, pl.Float64))
+    assert {row.cells[-1].mark for row in table_evidence.erase(replaced(data, occlusion_test=found)).rows} == {mark}
 
 
 def test_shortcuts_are_measured_by_the_networks_shown(data):
-    """Of all runs the highest would have been chosen by the test part."""
+    """Of all runs the highest would have been chosen by the test split."""
     found = data.frames["table_2_accuracy"].with_columns(
         accuracy=0.5 + 0.1 * pl.col("run_id"), low=pl.lit(0.4), high=pl.lit(0.95)
     )
@@ -170,11 +170,11 @@ def test_similarities_of_one_patient_or_of_none_are_not_judged(data):
 
 
 def test_without_checks_there_is_nothing_to_draw(data):
-    empty = {name: data.frames[name].clear() for name in ("erase_test", "weight_randomisation", "stratum_scores")}
+    empty = {name: data.frames[name].clear() for name in ("occlusion_test", "weight_randomisation", "subgroup_scores")}
     none = replaced(data, **empty)
-    assert figures_evidence.erase_chart(none) is None
+    assert figures_evidence.occlusion_chart(none) is None
     assert figures_evidence.randomisation(none) == figures_evidence.by_mask_fraction(none) == ()
-    assert table_evidence.strata(none) == ()
+    assert table_evidence.subgroups(none) == ()
 
 
 def test_threshold_curves_stand_beside_every_baseline_with_their_interval(data):

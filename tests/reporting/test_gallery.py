@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from lesionlens.attribution.scaling import activation_maps
 
-from lesionlens.evaluation.maps import activation_maps
 from lesionlens.reporting.gallery import gallery, outline, quantised
 from lesionlens.reporting.models import shown as models_of
 

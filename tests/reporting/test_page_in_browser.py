@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from lesionlens.attribution.scaling import activation_maps
 
-from lesionlens.evaluation.maps import activation_maps
 from lesionlens.reporting.render import render
 from tests.reporting.conftest import watched
 

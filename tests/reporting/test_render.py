@@ -112,7 +112,18 @@ def test_hostile_values_stay_text(make_data):
     frames = dict(data.frames)
     for name, found in frames.items():
         texts = [column for column, kind in found.schema.items() if kind == pl.String]
-        keep = {"backbone", "strategy", "method", "target", "policy", "population", "unit", "part_a", "part_b", "name"}
+        keep = {
+            "backbone",
+            "strategy",
+            "method",
+            "target",
+            "policy",
+            "population",
+            "unit",
+            "split_a",
+            "split_b",
+            "name",
+        }
         keep -= {"name"} if name == "labels" else set()
         changed = [(pl.lit(HOSTILE) + pl.col(column)).alias(column) for column in texts if column not in keep]
         frames[name] = found.with_columns(changed)

@@ -6,6 +6,7 @@ from typing import get_args
 import numpy as np
 import pytest
 from sqlalchemy import Engine
+from tasks.patches import patches_of
 
 from db import write
 from lesionlens.config import (
@@ -20,14 +21,13 @@ from lesionlens.config import (
 )
 from lesionlens.identity import digest
 from lesionlens.records import Box, DatasetIndex, Image, Label, Lesion, Patch, Statistics
-from tasks.patches import patches_of
 
 LABELS = (
     Label("B", "background", "background", 0, False),
     Label("BM", "benign mass", "mass", 1, True),
     Label("MM", "malignant mass", "mass", 2, True),
 )
-PARTS = ("train",) * 12 + ("validation",) * 3 + ("test",) * 3
+SPLITS = ("train",) * 12 + ("validation",) * 3 + ("test",) * 3
 STUDY = StudyConfig(
     name="methods",
     data=DataConfig(source="phantom"),
@@ -43,7 +43,7 @@ def patches() -> list[Patch]:
     """64 x 64 noise, two patches a patient; bright squares are lesions."""
     random = np.random.default_rng(0)
     made = []
-    for n, part in enumerate(PARTS):
+    for n, split in enumerate(SPLITS):
         label, grey = LABELS[n % 3], random.integers(20, 90, (64, 64), dtype=np.uint8)
         mask = None
         if label.is_lesion:
@@ -54,7 +54,7 @@ def patches() -> list[Patch]:
         made.append(
             Patch(
                 f"patch {n}", label.code, f"image {n}", f"lesion {n}" if mask is not None else None, f"P_{n // 2:05d}",
-                part, Box(0, 0, 64, 64), Box(8, 8, 28, 28) if mask is not None else None,
+                split, Box(0, 0, 64, 64), Box(8, 8, 28, 28) if mask is not None else None,
                 None if mask is None else float(mask.mean()), grey, mask,
             )
         )  # fmt: skip
@@ -77,9 +77,9 @@ def planned(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with engine.begin() as connection:
         dataset = write.save_dataset(connection, index, "/data")
         grey = [Statistics(None, 0.3, 0.2)]
-        patch_set = write.save_patch_set(connection, dataset, digest("noise patches"), {}, 64, made, [], [], grey)
+        sample_set = write.save_sample_set(connection, dataset, digest("noise patches"), {}, 64, made, [], [], grey)
         kept = STUDY.model_dump(mode="json")
-        study = write.save_study(connection, digest("study"), STUDY.name, kept, digest("e"), patch_set, {})
+        study = write.save_study(connection, digest("study"), STUDY.name, kept, digest("e"), sample_set, {})
         (run,) = STUDY.grid.runs()
-        number = write.save_run(connection, study, digest(run, STUDY.training), patch_set, run, STUDY.training)
+        number = write.save_run(connection, study, digest(run, STUDY.training), sample_set, run, STUDY.training)
     return STUDY, study, number

@@ -5,17 +5,17 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from lesionlens.localization.metrics import score_grids
 from prefect.logging import disable_run_logger
 from sqlalchemy import Engine, select
+from tasks.patches import patches_of
+from tasks.study import missing_runs
 
 from db import read, tables
 from db.frames import frame
+from lesionlens import evaluate as revision
 from lesionlens.config import ExecutionConfig, Method, StudyConfig
-from lesionlens.evaluation import revision
-from lesionlens.evaluation.localise import score_grids
 from tasks.evaluate import audit_shortcuts, compare_runs, evaluate_run, plan_evaluations
-from tasks.patches import patches_of
-from tasks.study import missing_runs
 from tasks.train import train_run
 
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -43,16 +43,16 @@ def test_every_method_and_class_is_in_the_record_and_scored_anew_without_a_model
         assert compare_runs.fn(study, config) == 0  # one run has no other
         assert [audit_shortcuts.fn(study, config) for _ in range(2)] == [True, False]
     with engine.connect() as connection:
-        explained = frame(connection, "SELECT patch_id, method, target, rows, cols, grid FROM explanation")
-        located = frame(connection, "SELECT patch_id, method, target, policy, iou FROM localization")
-        patches = patches_of(read.study_patch_set(connection, study)).part("test")
+        explained = frame(connection, "SELECT sample_id, method, target, rows, cols, grid FROM activation_map")
+        located = frame(connection, "SELECT sample_id, method, target, policy, iou FROM localization")
+        patches = patches_of(read.study_sample_set(connection, study)).split("test")
     expected = {(method, target) for method in METHODS for target in ("predicted", "true")}
     expected |= {(method, "none") for method in BASELINES} | {("random_weights", "predicted")}
-    assert explained["patch_id"].n_unique() == len(patches.ids) == 3
+    assert explained["sample_id"].n_unique() == len(patches.ids) == 3
     assert explained.select("method", "target").n_unique() * len(patches.ids) == explained.height
     assert set(explained.select("method", "target").rows()) == expected
-    for (method, target), rows in explained.sort("patch_id").group_by("method", "target"):
-        found = located.filter(method=method, target=target).sort("patch_id")
+    for (method, target), rows in explained.sort("sample_id").group_by("method", "target"):
+        found = located.filter(method=method, target=target).sort("sample_id")
         if target == "none":
             assert set(found["policy"]) == {"mask"} and rows["grid"].null_count() == rows.height
             continue
@@ -63,7 +63,7 @@ def test_every_method_and_class_is_in_the_record_and_scored_anew_without_a_model
             stored = found.filter(policy=policy)["iou"].fill_null(np.nan).to_numpy()
             np.testing.assert_allclose(stored, iou, atol=1e-6, err_msg=f"{method} {target} {policy}")
     # Behind average pooling and one linear layer, HiResCAM at the last block is Grad-CAM: two ways to one map.
-    ways = [explained.filter(method=m, target="true").sort("patch_id")["grid"].to_list() for m in SAME_AT_BLOCK]
+    ways = [explained.filter(method=m, target="true").sort("sample_id")["grid"].to_list() for m in SAME_AT_BLOCK]
     np.testing.assert_allclose(*ways, atol=1e-4 * np.abs(ways[0]).max())
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lesionlens.datasets.registry import read_index
+from lesionlens.phantom.dataset import write_phantom
 from PIL import Image
 from prefect.logging import disable_run_logger
 from sqlalchemy import Engine, text
@@ -24,8 +26,6 @@ from lesionlens.config import (
     SplitConfig,
     StudyConfig,
 )
-from lesionlens.data.phantom import write_phantom
-from lesionlens.data.readers import read_index
 from lesionlens.presets import paper
 from lesionlens.records import Patch
 from tasks import prepare
@@ -62,18 +62,18 @@ def numbers(engine: Engine, query: str) -> list[tuple[object, ...]]:
 
 def test_the_second_time_does_nothing(engine: Engine, phantom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = prepare.prepare_patches.fn(study(phantom), phantom)
-    monkeypatch.setattr(prepare, "build_patches", None)  # whoever cuts again fails
+    monkeypatch.setattr(prepare, "build_samples", None)  # whoever cuts again fails
     assert prepare.prepare_patches.fn(study(phantom), phantom) == first
-    assert numbers(engine, "SELECT count(*), count(finished_at) FROM patch_set") == [(1, 1)]
-    classes = numbers(engine, "SELECT count(DISTINCT label_id) FROM patch JOIN overview USING (image_id)")
+    assert numbers(engine, "SELECT count(*), count(finished_at) FROM sample_set") == [(1, 1)]
+    classes = numbers(engine, "SELECT count(DISTINCT label_id) FROM sample JOIN overview USING (image_id)")
     assert classes == [(5,)]
 
 
 def test_batches_are_committed_while_cutting_and_a_killed_set_is_begun_anew(
     engine: Engine, phantom: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was stored before the kill is there, but is no patch set yet; the next attempt replaces it."""
-    build, seen = prepare.build_patches, []
+    """What was stored before the kill is there, but is no sample set yet; the next attempt replaces it."""
+    build, seen = prepare.build_samples, []
     monkeypatch.setattr(prepare, "BATCH", 8)
 
     def killed(*arguments: object) -> Iterator[object]:
@@ -83,15 +83,15 @@ def test_batches_are_committed_while_cutting_and_a_killed_set_is_begun_anew(
                 raise KeyboardInterrupt
             yield item
 
-    monkeypatch.setattr(prepare, "build_patches", killed)
+    monkeypatch.setattr(prepare, "build_samples", killed)
     with pytest.raises(KeyboardInterrupt):
         prepare.prepare_patches.fn(study(phantom), phantom)
     (stored,) = seen
     assert 12 <= stored[0] <= 24  # some of the items are sizes and overviews
-    assert numbers(engine, "SELECT count(*), count(finished_at) FROM patch_set") == [(1, 0)]
-    monkeypatch.setattr(prepare, "build_patches", build)
+    assert numbers(engine, "SELECT count(*), count(finished_at) FROM sample_set") == [(1, 0)]
+    monkeypatch.setattr(prepare, "build_samples", build)
     prepare.prepare_patches.fn(study(phantom), phantom)
-    assert numbers(engine, "SELECT count(*), count(finished_at) FROM patch_set") == [(1, 1)]
+    assert numbers(engine, "SELECT count(*), count(finished_at) FROM sample_set") == [(1, 1)]
     lesions = "SELECT count(*) FROM lesion"
     reasons = "SELECT count(*) FROM exclusion WHERE lesion_id IS NOT NULL"
     assert numbers(engine, f"SELECT ({lesions}) - ({reasons}) - (SELECT count(lesion_id) FROM patch)") == [(0,)]  # noqa: S608
@@ -107,15 +107,15 @@ def test_parts_of_the_data_sets_own_that_share_patients_are_told(
         config = study(real_tables).model_copy(update={"split": SplitConfig.model_validate({"rule": rule})})
         prepare.prepare_patches.fn(config, real_tables)
         assert f"share 31 patients, with 29 images of the same side and view; {words}" in caplog.text
-    ((patch_set,),) = numbers(engine, "SELECT max(id) FROM patch_set")
+    ((sample_set,),) = numbers(engine, "SELECT max(id) FROM sample_set")
     with engine.begin() as connection:
-        write.save_study(connection, "s" * 64, "real", {}, "e" * 64, patch_set, {})
+        write.save_study(connection, "s" * 64, "real", {}, "e" * 64, sample_set, {})
     overlap = "SELECT unit, shared, cardinality(examples) FROM official_overlap ORDER BY unit"
     assert numbers(engine, overlap) == [("image", 29, 10), ("patient", 31, 10)]
 
 
 def test_a_study_without_a_test_part_stops_before_training(engine: Engine, tmp_path: Path) -> None:
-    """One patient can't be in two parts; the set is not finished, so mended data are cut anew."""
+    """One patient can't be in two splits; the set is not finished, so mended data are cut anew."""
     rows = ["image,mask,label,patient"]
     for n, label in enumerate(("cyst", "nodule") * 2):
         Image.fromarray(np.full((60, 40), 90, np.uint8)).save(tmp_path / f"{n}.png")
@@ -125,9 +125,9 @@ def test_a_study_without_a_test_part_stops_before_training(engine: Engine, tmp_p
         rows.append(f"{n}.png,{n}-mask.png,{label},one")
     (tmp_path / "manifest.csv").write_text("\n".join(rows))
     config = study(tmp_path)
-    with pytest.raises(ValueError, match="no patch is in the validation part"):
+    with pytest.raises(ValueError, match="no patch is in the validation split"):
         prepare.prepare_patches.fn(config, tmp_path)
-    assert numbers(engine, "SELECT count(*), count(finished_at) FROM patch_set") == [(1, 0)]
+    assert numbers(engine, "SELECT count(*), count(finished_at) FROM sample_set") == [(1, 0)]
 
 
 def test_memory_does_not_grow_with_the_data_set(phantom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +138,7 @@ def test_memory_does_not_grow_with_the_data_set(phantom: Path, monkeypatch: pyte
     monkeypatch.setattr(prepare, "BATCH", 8)
 
     class Writer:
-        patch_set_id = 1
+        sample_set_id = 1
 
         def add(self, connection: object, items: list[object]) -> None:
             nonlocal most, written
@@ -203,13 +203,13 @@ def test_table_1_and_every_row_of_the_real_case_files(engine: Engine, real_table
             "background": base.background.model_copy(update={"size": 12}),
         }
     )
-    patch_set = prepare.prepare_patches.fn(config, root)
-    prepare.plan_study.fn(config, patch_set)
+    sample_set = prepare.prepare_patches.fn(config, root)
+    prepare.plan_study.fn(config, sample_set)
     table = numbers(engine, "SELECT code, train_and_validation, test FROM table_1_patches ORDER BY ordinal")
     assert table[1:] == [("BC", 358, 110), ("BM", 554, 183), ("MC", 375, 110), ("MM", 599, 144)]
     assert table[0] == ("B", 644, 310)
     query = "SELECT reason, count(*) FROM exclusion WHERE lesion_id IS NOT NULL GROUP BY reason"
     reasons = dict(numbers(engine, query))
-    assert reasons == {"no_target_class": 679, "overwritten": 216, "class_of_first_row": 5, "part_left_out": 235}
-    patches = numbers(engine, "SELECT count(*) FROM patch WHERE lesion_id IS NOT NULL")[0][0]
+    assert reasons == {"no_target_class": 679, "overwritten": 216, "class_of_first_row": 5, "split_left_out": 235}
+    patches = numbers(engine, "SELECT count(*) FROM sample WHERE lesion_id IS NOT NULL")[0][0]
     assert patches + sum(reasons.values()) == 3568  # type: ignore[operator]

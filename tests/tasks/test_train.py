@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lesionlens.models.backbones import Classifier
 from prefect.logging import disable_run_logger
 from sqlalchemy import Connection, Engine, text
+from tasks.patches import patches_of
 
 from db import read, write
 from lesionlens.config import ExecutionConfig, RunConfig, StoppingConfig, TrainingConfig
 from lesionlens.identity import digest
 from lesionlens.records import Box, DatasetIndex, EpochResult, Image, Label, Lesion, Patch, Statistics
-from lesionlens.training.backbones import Classifier
 from lesionlens.training.fit import first_model
-from tasks.patches import patches_of
 from tasks.progress import Stage
 from tasks.train import Outcome, train_run
 
@@ -25,34 +25,34 @@ LABELS = (
     Label("B", "background", "background", 0, False),
     Label("MM", "malignant mass", "mass", 1, True),
 )
-PARTS = ("train",) * 16 + ("validation",) * 8
+SPLITS = ("train",) * 16 + ("validation",) * 8
 CPU = ExecutionConfig(device="cpu")
 
 
 @pytest.fixture
-def patch_set(engine: Engine) -> int:
+def sample_set(engine: Engine) -> int:
     """Two classes of 32 x 32 noise."""
     random = np.random.default_rng(0)
-    count = range(len(PARTS))
+    count = range(len(SPLITS))
     images = tuple(Image(f"image {n}", f"P_{n:05d}", f"{n}.jpg") for n in count)
     lesions = tuple(Lesion(f"lesion {n}", f"image {n}", "mass", "MALIGNANT", "MM", None) for n in count if n % 2)
     patches = [
         Patch(
-            f"patch {n}", LABELS[n % 2].code, f"image {n}", f"lesion {n}" if n % 2 else None, f"P_{n:05d}", part,
+            f"patch {n}", LABELS[n % 2].code, f"image {n}", f"lesion {n}" if n % 2 else None, f"P_{n:05d}", split,
             Box(0, 0, 32, 32), Box(8, 8, 24, 24) if n % 2 else None, 0.25 if n % 2 else None,
             random.integers(0, 256, (32, 32), dtype=np.uint8), np.eye(32, dtype=bool) if n % 2 else None,
         )
-        for n, part in enumerate(PARTS)
+        for n, split in enumerate(SPLITS)
     ]  # fmt: skip
     index = DatasetIndex("noise", "phantom", digest("noise"), LABELS, images, lesions)
     with engine.begin() as connection:
         dataset = write.save_dataset(connection, index, "/data")
         statistics = [Statistics(None, 0.5, 0.3)]
-        return write.save_patch_set(connection, dataset, digest("noise patches"), {}, 32, patches, [], [], statistics)
+        return write.save_sample_set(connection, dataset, digest("noise patches"), {}, 32, patches, [], [], statistics)
 
 
 @pytest.fixture
-def plan(engine: Engine, patch_set: int) -> Callable[..., list[int]]:
+def plan(engine: Engine, sample_set: int) -> Callable[..., list[int]]:
     """Enters runs; returns their ids."""
     patches_of.cache_clear()
 
@@ -60,8 +60,8 @@ def plan(engine: Engine, patch_set: int) -> Callable[..., list[int]]:
 
     def make(*runs: RunConfig) -> list[int]:
         with engine.begin() as connection:
-            study = write.save_study(connection, digest("study"), "noise", {}, digest("e"), patch_set, {})
-            return [write.save_run(connection, study, digest(run, training), patch_set, run, training) for run in runs]
+            study = write.save_study(connection, digest("study"), "noise", {}, digest("e"), sample_set, {})
+            return [write.save_run(connection, study, digest(run, training), sample_set, run, training) for run in runs]
 
     return make
 
@@ -123,7 +123,7 @@ def test_a_full_disk_fails_its_run_only_and_the_same_command_goes_on_later(
     monkeypatch.setenv("LESIONLENS_HOME", str(disk if kind == "folder" else tmp_path))
     if kind == "URL":
         monkeypatch.setenv("LESIONLENS_CHECKPOINTS", f"file://{disk}/checkpoints")
-    large, small = plan(run_of("resnet18"), run_of("efficientnet_b0", strategy="gradual", unit_rate=1e-9))
+    large, small = plan(run_of("resnet18"), run_of("efficientnet_b0", strategy="gradual", unit1_rate=1e-9))
     assert train(large, small) == ["failed", "finished"]
     (failed, reason), finished = statuses(engine)
     assert failed == "failed" and reason is not None

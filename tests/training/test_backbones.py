@@ -4,12 +4,12 @@ from typing import get_args
 
 import pytest
 import torch
+from lesionlens.models.backbones import BACKBONES, Level, build, cam_layer
+from lesionlens.models.weights import ORIGIN
 from torch import Tensor, nn
 from torchvision import models
 
 from lesionlens import config
-from lesionlens.training.backbones import BACKBONES, Level, build, cam_layer
-from lesionlens.training.weights import ORIGIN
 
 LEVELS: tuple[Level, ...] = ("pixels", "stem", "unit2", "pooled")
 # Convolutions in stem, unit 2 and unit 1.

@@ -10,18 +10,19 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from lesionlens.errors import TrainingError
+from lesionlens.models.backbones import Classifier, Level, build
+from lesionlens.training.feature_cache import FeatureCache
 from safetensors import safe_open
 
 from lesionlens.config import TrainingConfig
-from lesionlens.records import PatchArrays
-from lesionlens.training import feature_files, features
-from lesionlens.training.backbones import Classifier, Level, build
-from lesionlens.training.errors import TrainingError
-from lesionlens.training.features import FeatureCache
+from lesionlens.records import SampleArrays
+from lesionlens.training import feature_cache as features
+from lesionlens.training import feature_files
 from lesionlens.training.inputs import Inputs
 
 LEVELS: tuple[Level, ...] = ("stem", "unit2", "pooled")
-Make = Callable[..., PatchArrays]
+Make = Callable[..., SampleArrays]
 MakeTraining = Callable[..., TrainingConfig]
 
 
@@ -42,7 +43,7 @@ def test_trained_layers_get_the_order_of_axes_they_are_fastest_in(
     assert kept == {True}  # the caller's own model is left as it was
 
 
-def inputs_of(patches: PatchArrays) -> Inputs:
+def inputs_of(patches: SampleArrays) -> Inputs:
     return Inputs(patches, "train", torch.device("cpu"))
 
 
@@ -106,7 +107,7 @@ def test_the_key_follows_everything_that_decides_the_values(
         key(Inputs(patches, "per_patch", cpu)),
         key(Inputs(patches, "per_class", cpu)),
         key(Inputs(other_labels, "per_class", cpu)),
-        key(Inputs(patches.part("test"), "train", cpu)),
+        key(Inputs(patches.split("test"), "train", cpu)),
         key(plain, build("resnet18", 5, 1)),
         key(plain, build("resnet34", 5, 0)),
         key(plain, level="unit2"),

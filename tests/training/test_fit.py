@@ -9,22 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lesionlens.errors import CheckpointError, DivergedError, TrainingError
+from lesionlens.models.backbones import BACKBONES, UNITS
 from torch import Tensor
 
 from lesionlens.config import RunConfig, TrainingConfig
-from lesionlens.records import Checkpoint, EpochResult, PatchArrays, Statistics
-from lesionlens.training.backbones import BACKBONES, UNITS
-from lesionlens.training.checkpoints import read_checkpoint
+from lesionlens.records import Checkpoint, EpochResult, SampleArrays, Statistics
+from lesionlens.training.checkpoints import load_model, read_checkpoint
 from lesionlens.training.epochs import batches, reproducible
-from lesionlens.training.errors import CheckpointError, DivergedError, TrainingError
 from lesionlens.training.fit import _Fit, choose_device, first_model, fit
 from lesionlens.training.inputs import Inputs
-from lesionlens.training.predict import load_model
 from lesionlens.training.sources import flipped_and_turned
-from lesionlens.training.stopping import Stopper
-from lesionlens.training.strategies import HEAD_1_2, PHASES, parameter_groups, rule_of
+from lesionlens.training.strategies import HEAD_1_2, PHASES, Stopper, parameter_groups, rule_of
 
-Make = Callable[..., PatchArrays]
+Make = Callable[..., SampleArrays]
 MakeRun = Callable[..., RunConfig]
 MakeTraining = Callable[..., TrainingConfig]
 
@@ -114,7 +112,7 @@ def test_the_faster_arithmetic_differs_by_rounding(
     make_run: MakeRun,
     make_training: MakeTraining,
 ) -> None:
-    patches, run = make_patches(32, 16), make_run("resnet18", "simultaneous", head_rate=1e-4, unit_rate=3e-5)
+    patches, run = make_patches(32, 16), make_run("resnet18", "simultaneous", head_rate=1e-4, unit1_rate=3e-5)
     exact, fast = (
         figures(list(fit(run, training, patches, tmp_path / str(i), tmp_path / "cache", "cpu")))
         for i, training in enumerate((make_training(2, exact=True), make_training(2, **changes)))
@@ -211,7 +209,7 @@ def test_a_phase_starts_from_the_best_of_the_phase_before(
     tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
 ) -> None:
     """Rates near zero later on: phase 2 then stays at the best loss of phase 1, not at its last."""
-    run = make_run("vgg11_bn", head_rate=1.0, unit_rate=1e-12)
+    run = make_run("vgg11_bn", head_rate=1.0, unit1_rate=1e-12)
     training = make_training(epochs=20, patience=2)
     stream = fit(run, training, make_patches(), tmp_path / "run", tmp_path / "cache", "cpu")
     first: list[EpochResult] = []

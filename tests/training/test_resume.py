@@ -15,11 +15,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from lesionlens.errors import CheckpointError
 
 from lesionlens.config import RunConfig, TrainingConfig
-from lesionlens.records import Checkpoint, EpochResult, PatchArrays
+from lesionlens.records import Checkpoint, EpochResult, SampleArrays
 from lesionlens.training import checkpoints as files
-from lesionlens.training.errors import CheckpointError
 from lesionlens.training.fit import fit
 
 EPOCHS = 6
@@ -29,7 +29,7 @@ Stream = Callable[[Path, tuple[Checkpoint, ...]], list[EpochResult]]
 @pytest.fixture(scope="module")
 def stream(
     tmp_path_factory: pytest.TempPathFactory,
-    make_patches: Callable[..., PatchArrays],
+    make_patches: Callable[..., SampleArrays],
     make_run: Callable[..., RunConfig],
     make_training: Callable[..., TrainingConfig],
 ) -> Callable[..., object]:
@@ -168,7 +168,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from lesionlens.config import RunConfig, TrainingConfig
-from lesionlens.records import Checkpoint, PatchArrays, Statistics
+from lesionlens.records import Checkpoint, SampleArrays, Statistics
 from lesionlens.training.fit import fit
 
 torch.set_num_threads(1)
@@ -178,12 +178,12 @@ record = home / "record.json"
 count = 32
 labels = np.arange(count) % 5
 pixels = np.random.default_rng(0).integers(0, 256, (count, 32, 32)).astype(np.uint8)
-patches = PatchArrays(
+patches = SampleArrays(
     "0" * 64, tuple("abcde"), np.arange(count), pixels, np.zeros(pixels.shape, bool), labels,
     np.array(["train", "validation"])[np.arange(count) % 2], np.array(["p"] * count), labels > 0, tuple("abcde"),
     (Statistics(None, 0.5, 0.3),),
 )
-run = RunConfig(backbone="efficientnet_b0", strategy="gradual", batch_size=8, head_rate=1e-3, unit_rate=1e-3)
+run = RunConfig(backbone="efficientnet_b0", strategy="gradual", batch_size=8, head_rate=1e-3, unit1_rate=1e-3)
 training = TrainingConfig.model_validate({"weights": "none", "stopping": {"max_epochs": 4, "patience": 2}})
 known = json.loads(record.read_text())["checkpoints"] if record.exists() else []
 resume = tuple(Checkpoint(**each) for each in known)

@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from lesionlens.errors import DivergedError
 from torch import Tensor, nn
 
 from lesionlens.config import RunConfig, TrainingConfig
-from lesionlens.records import PatchArrays
-from lesionlens.training.epochs import train_epoch
-from lesionlens.training.errors import DivergedError
+from lesionlens.records import SampleArrays
+from lesionlens.training.epochs import WARM_UP, Graphed, eager, precision, train_epoch
 from lesionlens.training.fit import fit
-from lesionlens.training.steps import WARM_UP, Graphed, eager, precision
 
 CPU = torch.device("cpu")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -123,7 +122,7 @@ def test_the_cpu_computes_in_float32() -> None:
 def test_a_gpu_trains_what_the_cpu_trains(
     backbone: str,
     tmp_path: Path,
-    make_patches: Callable[..., PatchArrays],
+    make_patches: Callable[..., SampleArrays],
     make_run: Callable[..., RunConfig],
     make_training: Callable[..., TrainingConfig],
 ) -> None:
@@ -160,7 +159,7 @@ def test_no_step_waits_for_the_gpu() -> None:
 @needs_gpu
 def test_a_gpu_says_when_a_loss_is_not_finite(
     tmp_path: Path,
-    make_patches: Callable[..., PatchArrays],
+    make_patches: Callable[..., SampleArrays],
     make_run: Callable[..., RunConfig],
     make_training: Callable[..., TrainingConfig],
 ) -> None:

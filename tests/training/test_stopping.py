@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lesionlens.config import StoppingConfig
-from lesionlens.training.stopping import Stopper
+from lesionlens.training.strategies import Stopper
 
 
 def play(losses: list[float], patience: int = 3, min_delta: float = 0.01, max_epochs: int = 100) -> tuple[int, int]:

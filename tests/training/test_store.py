@@ -5,15 +5,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from lesionlens.errors import CheckpointError
+from lesionlens.settings import home
 
 from lesionlens.config import RunConfig, TrainingConfig
-from lesionlens.home import home
-from lesionlens.records import PatchArrays
+from lesionlens.records import SampleArrays
 from lesionlens.training import store
-from lesionlens.training.checkpoints import read_checkpoint
-from lesionlens.training.errors import CheckpointError
+from lesionlens.training.checkpoints import load_model, read_checkpoint
 from lesionlens.training.fit import fit
-from lesionlens.training.predict import load_model
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +73,7 @@ def test_a_file_is_on_disk_before_it_has_its_name_and_so_are_its_folders(
 
 def test_a_stopped_run_goes_on_from_either(
     place: store.Folder,
-    make_patches: Callable[..., PatchArrays],
+    make_patches: Callable[..., SampleArrays],
     make_run: Callable[..., RunConfig],
     make_training: Callable[..., TrainingConfig],
 ) -> None:

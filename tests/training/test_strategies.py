@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 import pytest
+from lesionlens.models.backbones import BACKBONES, build
 
 from lesionlens.config import RateRule, RunConfig
-from lesionlens.training.backbones import BACKBONES, build
 from lesionlens.training.strategies import HEAD, HEAD_1, HEAD_1_2, PHASES, Phase, parameter_groups, rule_of, set_modes
 
-RUN = {"head_rate": 1e-4, "unit_rate": 3e-5}
+RUN = {"head_rate": 1e-4, "unit1_rate": 3e-5}
 
 
 def rates(run: RunConfig, phase: Phase, rule: RateRule) -> dict[str, float]:
@@ -18,9 +18,9 @@ def rates(run: RunConfig, phase: Phase, rule: RateRule) -> dict[str, float]:
 
 def test_tenth_per_unit(make_run: Callable[..., RunConfig]) -> None:
     run = make_run("resnet18", **RUN)
-    assert rates(run, HEAD_1_2, "tenth_per_unit") == pytest.approx({"head": 1e-4, "unit1": 3e-5, "unit2": 3e-6})
-    assert rates(run, HEAD_1, "tenth_per_unit") == pytest.approx({"head": 1e-4, "unit1": 3e-5})
-    assert rates(run, HEAD, "tenth_per_unit") == {"head": 1e-4}
+    assert rates(run, HEAD_1_2, "tenth_per_block") == pytest.approx({"head": 1e-4, "unit1": 3e-5, "unit2": 3e-6})
+    assert rates(run, HEAD_1, "tenth_per_block") == pytest.approx({"head": 1e-4, "unit1": 3e-5})
+    assert rates(run, HEAD, "tenth_per_block") == {"head": 1e-4}
 
 
 def test_harmonic_counts_convolutions_from_the_output(make_run: Callable[..., RunConfig]) -> None:
@@ -43,7 +43,7 @@ def test_last_convolution_is_first(make_run: Callable[..., RunConfig]) -> None:
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-@pytest.mark.parametrize("rule", ["tenth_per_unit", "harmonic", "author_vgg"])
+@pytest.mark.parametrize("rule", ["tenth_per_block", "harmonic", "author_vgg"])
 def test_every_trained_parameter_has_one_rate(make_run: Callable[..., RunConfig], name: str, rule: RateRule) -> None:
     model, run = build(name, 5, 0), make_run(name)
     for phase in PHASES["gradual"]:

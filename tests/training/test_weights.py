@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from lesionlens.errors import WeightsMissingError
+from lesionlens.models.backbones import BACKBONES, build
+from lesionlens.models.weights import fetch_imagenet, initial_model, load_imagenet, state_digest
 from torch import nn
 from torchvision import models
 
 from lesionlens.config import RunConfig, TrainingConfig
-from lesionlens.records import PatchArrays
-from lesionlens.training.backbones import BACKBONES, build
-from lesionlens.training.errors import WeightsMissingError
+from lesionlens.records import SampleArrays
 from lesionlens.training.inputs import Inputs
-from lesionlens.training.weights import fetch_imagenet, initial_model, load_imagenet, state_digest
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +61,7 @@ def test_pretrained_stages_and_a_seeded_head(
     monkeypatch: pytest.MonkeyPatch,
     make_run: Callable[..., RunConfig],
     make_training: Callable[..., TrainingConfig],
-    make_patches: Callable[..., PatchArrays],
+    make_patches: Callable[..., SampleArrays],
 ) -> None:
     state = models.resnet18(weights=None).state_dict()
     folder = tmp_path / "mine" if place == "LESIONLENS_WEIGHTS" else tmp_path / "torch" / "hub" / "checkpoints"
@@ -101,7 +101,7 @@ def test_calibration_makes_a_random_network_see(
     name: str,
     make_run: Callable[..., RunConfig],
     make_training: Callable[..., TrainingConfig],
-    make_patches: Callable[..., PatchArrays],
+    make_patches: Callable[..., SampleArrays],
 ) -> None:
     """Calibrated, what leaves a batch normalisation has variance about 1 on patches never used for it."""
     inputs = Inputs(make_patches(48, 32, size=64), "train", torch.device("cpu"))
@@ -122,14 +122,14 @@ def test_calibration_makes_a_random_network_see(
 def test_calibration_knows_training_patches_only(
     make_run: Callable[..., RunConfig],
     make_training: Callable[..., TrainingConfig],
-    make_patches: Callable[..., PatchArrays],
+    make_patches: Callable[..., SampleArrays],
 ) -> None:
     patches = make_patches()
     digests = []
     for change in (None, "validation", "train"):
         pixels = patches.pixels.copy()
         if change:
-            pixels[patches.parts == change] //= 2
+            pixels[patches.splits == change] //= 2
         changed = type(patches)(*[pixels if name == "pixels" else getattr(patches, name) for name in patches.__slots__])
         inputs = Inputs(changed, "train", torch.device("cpu"))
         model = initial_model(make_run(), make_training(), 5, inputs, inputs.rows("train"))

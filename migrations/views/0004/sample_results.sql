@@ -5,8 +5,8 @@ SELECT
     run.backbone,
     run.strategy,
     run.seed,
-    patch.id AS patch_id,
-    patch.key AS patch_key,
+    sample.id AS sample_id,
+    sample.key AS patch_key,
     image.key AS image_key,
     image.patient,
     image.laterality,
@@ -20,7 +20,7 @@ SELECT
     truth.id = predicted.id AS correct,
     prediction.probabilities[predicted.ordinal + 1] AS confidence,
     prediction.probabilities[truth.ordinal + 1] AS probability_true,
-    patch.mask_fraction,
+    sample.mask_fraction,
     map.method,
     place.policy,
     place.threshold,
@@ -38,28 +38,28 @@ SELECT
 FROM evaluation
 JOIN run ON run.id = evaluation.run_id
 JOIN prediction ON prediction.evaluation_id = evaluation.id
-JOIN patch ON patch.id = prediction.patch_id
-JOIN image ON image.id = patch.image_id
-LEFT JOIN lesion ON lesion.id = patch.lesion_id
-JOIN label AS truth ON truth.id = patch.label_id
+JOIN sample ON sample.id = prediction.sample_id
+JOIN image ON image.id = sample.image_id
+LEFT JOIN lesion ON lesion.id = sample.lesion_id
+JOIN label AS truth ON truth.id = sample.label_id
 JOIN label AS predicted ON predicted.id = prediction.predicted_label_id
-LEFT JOIN explanation AS map
-    ON map.evaluation_id = evaluation.id AND map.patch_id = patch.id
+LEFT JOIN activation_map AS map
+    ON map.evaluation_id = evaluation.id AND map.sample_id = sample.id
     AND map.method = evaluation.config #>> '{methods,0}' AND map.target = 'predicted'
 LEFT JOIN localization AS place
-    ON place.evaluation_id = evaluation.id AND place.patch_id = patch.id
+    ON place.evaluation_id = evaluation.id AND place.sample_id = sample.id
     AND place.method = map.method AND place.target = 'predicted' AND place.policy = evaluation.config ->> 'policy'
 LEFT JOIN localization AS whole_patch
-    ON whole_patch.evaluation_id = evaluation.id AND whole_patch.patch_id = patch.id AND whole_patch.method = 'whole_patch'
+    ON whole_patch.evaluation_id = evaluation.id AND whole_patch.sample_id = sample.id AND whole_patch.method = 'whole_patch'
     AND whole_patch.target = 'none' AND whole_patch.policy = 'mask'
 LEFT JOIN localization AS centred_disc
-    ON centred_disc.evaluation_id = evaluation.id AND centred_disc.patch_id = patch.id AND centred_disc.method = 'centred_disc'
+    ON centred_disc.evaluation_id = evaluation.id AND centred_disc.sample_id = sample.id AND centred_disc.method = 'centred_disc'
     AND centred_disc.target = 'none' AND centred_disc.policy = 'mask'
 LEFT JOIN localization AS mean_mask
-    ON mean_mask.evaluation_id = evaluation.id AND mean_mask.patch_id = patch.id AND mean_mask.method = 'mean_mask'
+    ON mean_mask.evaluation_id = evaluation.id AND mean_mask.sample_id = sample.id AND mean_mask.method = 'mean_mask'
     AND mean_mask.target = 'none' AND mean_mask.policy = 'mask'
 LEFT JOIN localization AS random_weights
-    ON random_weights.evaluation_id = evaluation.id AND random_weights.patch_id = patch.id AND random_weights.method = 'random_weights'
+    ON random_weights.evaluation_id = evaluation.id AND random_weights.sample_id = sample.id AND random_weights.method = 'random_weights'
     AND random_weights.target = 'predicted' AND random_weights.policy = evaluation.config ->> 'policy';
 COMMENT ON VIEW sample_results IS
 'One wide row per evaluated run and test patch: what was said, how sure, and where the headline map looked';
@@ -68,7 +68,7 @@ COMMENT ON COLUMN sample_results.evaluation_id IS 'Number of the evaluation';
 COMMENT ON COLUMN sample_results.backbone IS 'Network';
 COMMENT ON COLUMN sample_results.strategy IS 'Unfreezing: gradual or simultaneous';
 COMMENT ON COLUMN sample_results.seed IS 'Seed of initial head and batch order';
-COMMENT ON COLUMN sample_results.patch_id IS 'Number of the patch';
+COMMENT ON COLUMN sample_results.sample_id IS 'Number of the patch';
 COMMENT ON COLUMN sample_results.patch_key IS 'Name of the patch, the same for the same content';
 COMMENT ON COLUMN sample_results.image_key IS 'Image it was cut from';
 COMMENT ON COLUMN sample_results.patient IS 'Patient';
@@ -95,6 +95,6 @@ COMMENT ON COLUMN sample_results.rank_accuracy IS 'Share of the strongest |mask|
 COMMENT ON COLUMN sample_results.pixel_ap IS 'Average precision of the map as a pixel classifier';
 COMMENT ON COLUMN sample_results.whole_patch_iou IS 'IoU of the whole patch with the mask';
 COMMENT ON COLUMN sample_results.centred_disc_iou IS 'IoU of a centred disc';
-COMMENT ON COLUMN sample_results.mean_mask_iou IS 'IoU of the training part''s mean mask';
+COMMENT ON COLUMN sample_results.mean_mask_iou IS 'IoU of the training split''s mean mask';
 COMMENT ON COLUMN sample_results.random_weights_iou IS 'IoU of the same network with random weights';
 COMMENT ON COLUMN sample_results.reason IS 'Why iou is NULL or zero';

@@ -8,7 +8,7 @@ SELECT
     run.strategy,
     run.batch_size,
     run.head_rate,
-    run.unit_rate,
+    run.unit1_rate,
     run.seed,
     run.normalise,
     run.weights
@@ -26,7 +26,7 @@ COMMENT ON COLUMN study_evaluations.backbone IS 'Network';
 COMMENT ON COLUMN study_evaluations.strategy IS 'Unfreezing: gradual or simultaneous';
 COMMENT ON COLUMN study_evaluations.batch_size IS 'Patches per step';
 COMMENT ON COLUMN study_evaluations.head_rate IS 'Learning rate of the linear layer';
-COMMENT ON COLUMN study_evaluations.unit_rate IS 'Learning rate of the last convolutional unit';
+COMMENT ON COLUMN study_evaluations.unit1_rate IS 'Learning rate of the last convolutional unit';
 COMMENT ON COLUMN study_evaluations.seed IS 'Seed of initial head and batch order';
 COMMENT ON COLUMN study_evaluations.normalise IS 'Input statistics; per_class leaks the label';
 COMMENT ON COLUMN study_evaluations.weights IS 'Where the stem''s weights come from';

@@ -7,7 +7,7 @@ SELECT
     e.backbone,
     e.strategy,
     e.batch_size,
-    e.unit_rate,
+    e.unit1_rate,
     e.seed,
     score.value AS accuracy,
     score.low,
@@ -33,12 +33,12 @@ COMMENT ON COLUMN table_2_accuracy.evaluation_id IS 'Number of the evaluation';
 COMMENT ON COLUMN table_2_accuracy.backbone IS 'Network';
 COMMENT ON COLUMN table_2_accuracy.strategy IS 'Unfreezing: gradual or simultaneous';
 COMMENT ON COLUMN table_2_accuracy.batch_size IS 'Patches per step';
-COMMENT ON COLUMN table_2_accuracy.unit_rate IS 'Learning rate of the last convolutional unit';
+COMMENT ON COLUMN table_2_accuracy.unit1_rate IS 'Learning rate of the last convolutional unit';
 COMMENT ON COLUMN table_2_accuracy.seed IS 'Seed of initial head and batch order';
-COMMENT ON COLUMN table_2_accuracy.accuracy IS 'Share of the test part classified correctly';
+COMMENT ON COLUMN table_2_accuracy.accuracy IS 'Share of the test split classified correctly';
 COMMENT ON COLUMN table_2_accuracy.low IS 'Lower end of the interval';
 COMMENT ON COLUMN table_2_accuracy.high IS 'Upper end of the interval';
-COMMENT ON COLUMN table_2_accuracy.n IS 'Samples in the test part';
+COMMENT ON COLUMN table_2_accuracy.n IS 'Samples in the test split';
 COMMENT ON COLUMN table_2_accuracy.best_epoch IS 'Epoch of lowest validation loss';
 COMMENT ON COLUMN table_2_accuracy.epochs IS 'Epochs trained in all';
 COMMENT ON COLUMN table_2_accuracy.validation_loss IS 'Lowest validation loss';

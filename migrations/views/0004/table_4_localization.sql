@@ -69,7 +69,7 @@ COMMENT ON COLUMN table_4_localization.ll IS 'Mean IoU of map and mask over corr
 COMMENT ON COLUMN table_4_localization.low IS 'Lower end of the interval';
 COMMENT ON COLUMN table_4_localization.high IS 'Upper end of the interval';
 COMMENT ON COLUMN table_4_localization.n IS 'Correctly classified lesion samples';
-COMMENT ON COLUMN table_4_localization.accuracy IS 'Share of the test part classified correctly';
+COMMENT ON COLUMN table_4_localization.accuracy IS 'Share of the test split classified correctly';
 COMMENT ON COLUMN table_4_localization.accuracy_x_ll IS 'accuracy times ll, as published';
 COMMENT ON COLUMN table_4_localization.whole_patch IS 'll of the whole patch taken as the lesion, on the same samples';
 COMMENT ON COLUMN table_4_localization.whole_patch_low IS 'Lower end of its interval';
@@ -77,7 +77,7 @@ COMMENT ON COLUMN table_4_localization.whole_patch_high IS 'Upper end of its int
 COMMENT ON COLUMN table_4_localization.centred_disc IS 'll of a centred disc of the training lesions'' mean size, on the same samples';
 COMMENT ON COLUMN table_4_localization.centred_disc_low IS 'Lower end of its interval';
 COMMENT ON COLUMN table_4_localization.centred_disc_high IS 'Upper end of its interval';
-COMMENT ON COLUMN table_4_localization.mean_mask IS 'll of the training part''s mean mask, on the same samples';
+COMMENT ON COLUMN table_4_localization.mean_mask IS 'll of the training split''s mean mask, on the same samples';
 COMMENT ON COLUMN table_4_localization.mean_mask_low IS 'Lower end of its interval';
 COMMENT ON COLUMN table_4_localization.mean_mask_high IS 'Upper end of its interval';
 COMMENT ON COLUMN table_4_localization.random_weights IS 'll of the same network with random weights, on the same samples';

@@ -7,7 +7,7 @@ SELECT
     e.backbone,
     e.strategy,
     e.batch_size,
-    e.unit_rate,
+    e.unit1_rate,
     e.seed,
     score.value AS accuracy,
     score.low,

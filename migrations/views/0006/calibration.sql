@@ -25,4 +25,4 @@ COMMENT ON COLUMN calibration.seed IS 'Seed of initial head and batch order';
 COMMENT ON COLUMN calibration.calibration_error IS 'Mean distance of accuracy and probability over bins, weighted by samples; biased upwards in small samples';
 COMMENT ON COLUMN calibration.low IS 'Lower end of the interval';
 COMMENT ON COLUMN calibration.high IS 'Upper end of the interval';
-COMMENT ON COLUMN calibration.n IS 'Samples in the test part';
+COMMENT ON COLUMN calibration.n IS 'Samples in the test split';

@@ -101,7 +101,7 @@ COMMENT ON COLUMN localization_scores.whole_patch_high IS 'Upper end of its inte
 COMMENT ON COLUMN localization_scores.centred_disc IS 'LL of a centred disc of the training lesions'' mean size, on the same samples';
 COMMENT ON COLUMN localization_scores.centred_disc_low IS 'Lower end of its interval';
 COMMENT ON COLUMN localization_scores.centred_disc_high IS 'Upper end of its interval';
-COMMENT ON COLUMN localization_scores.mean_mask IS 'LL of the training part''s mean mask, on the same samples';
+COMMENT ON COLUMN localization_scores.mean_mask IS 'LL of the training split''s mean mask, on the same samples';
 COMMENT ON COLUMN localization_scores.mean_mask_low IS 'Lower end of its interval';
 COMMENT ON COLUMN localization_scores.mean_mask_high IS 'Upper end of its interval';
 COMMENT ON COLUMN localization_scores.random_weights IS 'LL of the same network with random weights, on the same samples';

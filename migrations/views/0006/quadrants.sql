@@ -17,18 +17,18 @@ SELECT
     quadrant.low,
     quadrant.high,
     ARRAY(
-        SELECT patch.id
+        SELECT sample.id
         FROM prediction
-        JOIN patch ON patch.id = prediction.patch_id
-        JOIN explanation AS map
-            ON map.evaluation_id = prediction.evaluation_id AND map.patch_id = patch.id AND map.hit = quadrant.located
+        JOIN sample ON sample.id = prediction.sample_id
+        JOIN activation_map AS map
+            ON map.evaluation_id = prediction.evaluation_id AND map.sample_id = sample.id AND map.hit = quadrant.located
             AND map.method = evaluation.config #>> '{methods,0}' AND map.target = 'predicted'
         WHERE
             prediction.evaluation_id = e.evaluation_id
-            AND (quadrant.label_id IS NULL OR patch.label_id = quadrant.label_id)
-            AND (patch.label_id = prediction.predicted_label_id) = quadrant.correct
-        ORDER BY patch.id
-    ) AS patch_ids
+            AND (quadrant.label_id IS NULL OR sample.label_id = quadrant.label_id)
+            AND (sample.label_id = prediction.predicted_label_id) = quadrant.correct
+        ORDER BY sample.id
+    ) AS sample_ids
 FROM study_evaluations AS e
 JOIN evaluation ON evaluation.id = e.evaluation_id
 JOIN quadrant ON quadrant.evaluation_id = e.evaluation_id
@@ -51,4 +51,4 @@ COMMENT ON COLUMN quadrants.lesions IS 'Scored lesions of the class';
 COMMENT ON COLUMN quadrants.share IS 'n / lesions';
 COMMENT ON COLUMN quadrants.low IS 'Lower end of the interval';
 COMMENT ON COLUMN quadrants.high IS 'Upper end of the interval';
-COMMENT ON COLUMN quadrants.patch_ids IS 'The quadrant''s patches';
+COMMENT ON COLUMN quadrants.sample_ids IS 'The quadrant''s patches';

@@ -4,11 +4,11 @@ WITH score AS (
         prediction.evaluation_id,
         label.id AS label_id,
         prediction.probabilities[label.ordinal + 1] AS threshold,
-        count(*) FILTER (WHERE patch.label_id = label.id) AS positive,
-        count(*) FILTER (WHERE patch.label_id <> label.id) AS negative
+        count(*) FILTER (WHERE sample.label_id = label.id) AS positive,
+        count(*) FILTER (WHERE sample.label_id <> label.id) AS negative
     FROM prediction
-    JOIN patch ON patch.id = prediction.patch_id
-    JOIN label AS truth ON truth.id = patch.label_id
+    JOIN sample ON sample.id = prediction.sample_id
+    JOIN label AS truth ON truth.id = sample.label_id
     JOIN label ON label.dataset_id = truth.dataset_id
     GROUP BY prediction.evaluation_id, label.id, threshold
 ),

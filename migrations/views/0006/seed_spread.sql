@@ -14,7 +14,7 @@ SELECT
     e.strategy,
     e.batch_size,
     e.head_rate,
-    e.unit_rate,
+    e.unit1_rate,
     score.name,
     score.method,
     score.target,
@@ -28,7 +28,7 @@ SELECT
 FROM study_evaluations AS e
 JOIN score ON score.study_id = e.study_id AND score.evaluation_id = e.evaluation_id
 GROUP BY
-    e.study_id, e.study, e.backbone, e.strategy, e.batch_size, e.head_rate, e.unit_rate,
+    e.study_id, e.study, e.backbone, e.strategy, e.batch_size, e.head_rate, e.unit1_rate,
     score.name, score.method, score.target, score.policy, score.population, score.group_name;
 COMMENT ON VIEW seed_spread IS
 'Every score over the seeds of one cell of the grid: mean and range';
@@ -38,7 +38,7 @@ COMMENT ON COLUMN seed_spread.backbone IS 'Network';
 COMMENT ON COLUMN seed_spread.strategy IS 'Unfreezing: gradual or simultaneous';
 COMMENT ON COLUMN seed_spread.batch_size IS 'Patches per step';
 COMMENT ON COLUMN seed_spread.head_rate IS 'Learning rate of the linear layer';
-COMMENT ON COLUMN seed_spread.unit_rate IS 'Learning rate of the last convolutional unit';
+COMMENT ON COLUMN seed_spread.unit1_rate IS 'Learning rate of the last convolutional unit';
 COMMENT ON COLUMN seed_spread.name IS 'Which score';
 COMMENT ON COLUMN seed_spread.method IS 'How maps were made, or the baseline; NULL for classification scores';
 COMMENT ON COLUMN seed_spread.target IS 'Class explained; NULL for classification scores';

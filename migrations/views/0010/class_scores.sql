@@ -39,7 +39,7 @@ COMMENT ON COLUMN class_scores.strategy IS 'Unfreezing: gradual or simultaneous'
 COMMENT ON COLUMN class_scores.seed IS 'Seed of initial head and batch order';
 COMMENT ON COLUMN class_scores.ordinal IS 'Position among the classes, from 0';
 COMMENT ON COLUMN class_scores.code IS 'Class, against all others';
-COMMENT ON COLUMN class_scores.support IS 'Samples of the class in the test part';
+COMMENT ON COLUMN class_scores.support IS 'Samples of the class in the test split';
 COMMENT ON COLUMN class_scores.precision IS 'Correct among predicted; 0 where nothing was predicted';
 COMMENT ON COLUMN class_scores.precision_low IS 'Lower end of the interval of precision';
 COMMENT ON COLUMN class_scores.precision_high IS 'Upper end of the interval of precision';

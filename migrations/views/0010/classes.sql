@@ -8,8 +8,8 @@ SELECT
     label.ordinal,
     label.is_lesion
 FROM study
-JOIN patch_set ON patch_set.id = study.patch_set_id
-JOIN label ON label.dataset_id = patch_set.dataset_id;
+JOIN sample_set ON sample_set.id = study.sample_set_id
+JOIN label ON label.dataset_id = sample_set.dataset_id;
 COMMENT ON VIEW classes IS 'One row per study and class';
 COMMENT ON COLUMN classes.study_id IS 'Number of the study';
 COMMENT ON COLUMN classes.study IS 'Name of the study';

@@ -9,9 +9,9 @@ SELECT
     lesion.key AS lesion_key,
     lesion.lesion_type,
     lesion.pathology,
-    coalesce(lesion.official_part, image.official_part) AS official_part
+    coalesce(lesion.official_split, image.official_split) AS official_split
 FROM study
-JOIN exclusion ON exclusion.patch_set_id = study.patch_set_id
+JOIN exclusion ON exclusion.sample_set_id = study.sample_set_id
 JOIN image ON image.id = exclusion.image_id
 LEFT JOIN lesion ON lesion.id = exclusion.lesion_id;
 COMMENT ON VIEW exclusions IS 'One row per study and lesion or image that yields no patch, and why';
@@ -24,4 +24,4 @@ COMMENT ON COLUMN exclusions.patient IS 'Patient';
 COMMENT ON COLUMN exclusions.lesion_key IS 'Lesion concerned; NULL where the whole image is';
 COMMENT ON COLUMN exclusions.lesion_type IS 'Mass or calcification';
 COMMENT ON COLUMN exclusions.pathology IS 'Verified pathology as the case file gives it';
-COMMENT ON COLUMN exclusions.official_part IS 'Part that the data set''s makers put it in';
+COMMENT ON COLUMN exclusions.official_split IS 'Split that the data set''s makers put it in';

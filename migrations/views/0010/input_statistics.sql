@@ -6,9 +6,9 @@ SELECT
     normalisation.mean,
     normalisation.std
 FROM study
-JOIN normalisation ON normalisation.patch_set_id = study.patch_set_id
+JOIN normalisation ON normalisation.sample_set_id = study.sample_set_id
 LEFT JOIN label ON label.id = normalisation.label_id;
-COMMENT ON VIEW input_statistics IS 'One row per study and class measured: grey values of the training part, with which patches are normalised';
+COMMENT ON VIEW input_statistics IS 'One row per study and class measured: grey values of the training split, with which patches are normalised';
 COMMENT ON COLUMN input_statistics.study_id IS 'Number of the study';
 COMMENT ON COLUMN input_statistics.study IS 'Name of the study';
 COMMENT ON COLUMN input_statistics.code IS 'Class measured alone; NULL for all classes together';

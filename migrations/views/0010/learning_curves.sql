@@ -27,9 +27,9 @@ COMMENT ON COLUMN learning_curves.strategy IS 'Unfreezing: gradual or simultaneo
 COMMENT ON COLUMN learning_curves.seed IS 'Seed of initial head and batch order';
 COMMENT ON COLUMN learning_curves.epoch IS 'Counted from 1 through all phases';
 COMMENT ON COLUMN learning_curves.phase IS 'Phase of the strategy, from 1';
-COMMENT ON COLUMN learning_curves.train_loss IS 'Mean cross-entropy over the training part';
-COMMENT ON COLUMN learning_curves.validation_loss IS 'Mean cross-entropy over the validation part';
-COMMENT ON COLUMN learning_curves.validation_accuracy IS 'Share of the validation part classified correctly';
+COMMENT ON COLUMN learning_curves.train_loss IS 'Mean cross-entropy over the training split';
+COMMENT ON COLUMN learning_curves.validation_loss IS 'Mean cross-entropy over the validation split';
+COMMENT ON COLUMN learning_curves.validation_accuracy IS 'Share of the validation split classified correctly';
 COMMENT ON COLUMN learning_curves.improved IS 'Whether validation loss fell enough to count';
 COMMENT ON COLUMN learning_curves.seconds IS 'Wall time of the epoch';
 COMMENT ON COLUMN learning_curves.rates IS 'Learning rate by unit name';

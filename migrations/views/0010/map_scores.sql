@@ -7,12 +7,12 @@ SELECT
     e.backbone,
     e.strategy,
     e.seed,
-    patch.id AS patch_id,
-    patch.key AS patch_key,
+    sample.id AS sample_id,
+    sample.key AS patch_key,
     image.patient,
     truth.code AS true_code,
-    prediction.predicted_label_id = patch.label_id AS correct,
-    patch.mask_fraction,
+    prediction.predicted_label_id = sample.label_id AS correct,
+    sample.mask_fraction,
     map.method,
     map.target,
     explained.code AS explained_code,
@@ -31,14 +31,14 @@ SELECT
     map.grid,
     place.reason
 FROM study_evaluations AS e
-JOIN explanation AS map ON map.evaluation_id = e.evaluation_id
+JOIN activation_map AS map ON map.evaluation_id = e.evaluation_id
 JOIN localization AS place
-    ON place.evaluation_id = map.evaluation_id AND place.patch_id = map.patch_id
+    ON place.evaluation_id = map.evaluation_id AND place.sample_id = map.sample_id
     AND place.method = map.method AND place.target = map.target
-JOIN prediction ON prediction.evaluation_id = map.evaluation_id AND prediction.patch_id = map.patch_id
-JOIN patch ON patch.id = map.patch_id
-JOIN image ON image.id = patch.image_id
-JOIN label AS truth ON truth.id = patch.label_id
+JOIN prediction ON prediction.evaluation_id = map.evaluation_id AND prediction.sample_id = map.sample_id
+JOIN sample ON sample.id = map.sample_id
+JOIN image ON image.id = sample.image_id
+JOIN label AS truth ON truth.id = sample.label_id
 LEFT JOIN label AS explained ON explained.id = map.label_id;
 COMMENT ON VIEW map_scores IS 'One row per study, run, test patch, map method, target and threshold policy: where the map looked; baselines are methods too';
 COMMENT ON COLUMN map_scores.study_id IS 'Number of the study';
@@ -48,7 +48,7 @@ COMMENT ON COLUMN map_scores.evaluation_id IS 'Number of the evaluation';
 COMMENT ON COLUMN map_scores.backbone IS 'Network';
 COMMENT ON COLUMN map_scores.strategy IS 'Unfreezing: gradual or simultaneous';
 COMMENT ON COLUMN map_scores.seed IS 'Seed of initial head and batch order';
-COMMENT ON COLUMN map_scores.patch_id IS 'Number of the patch';
+COMMENT ON COLUMN map_scores.sample_id IS 'Number of the patch';
 COMMENT ON COLUMN map_scores.patch_key IS 'Name of the patch';
 COMMENT ON COLUMN map_scores.patient IS 'Patient';
 COMMENT ON COLUMN map_scores.true_code IS 'True class';

@@ -2,9 +2,9 @@ CREATE VIEW patches AS
 SELECT
     study.id AS study_id,
     study.name AS study,
-    patch.id AS patch_id,
-    patch.key AS patch_key,
-    patch.part,
+    sample.id AS sample_id,
+    sample.key AS patch_key,
+    sample.split,
     label.code,
     label.group_name,
     image.key AS image_key,
@@ -21,26 +21,26 @@ SELECT
     lesion.subtlety,
     lesion.assessment,
     lesion.mask_path,
-    patch.window_x0,
-    patch.window_y0,
-    patch.window_x1,
-    patch.window_y1,
-    patch.lesion_x0,
-    patch.lesion_y0,
-    patch.lesion_x1,
-    patch.lesion_y1,
-    patch.mask_fraction
+    sample.window_x0,
+    sample.window_y0,
+    sample.window_x1,
+    sample.window_y1,
+    sample.lesion_x0,
+    sample.lesion_y0,
+    sample.lesion_x1,
+    sample.lesion_y1,
+    sample.mask_fraction
 FROM study
-JOIN patch ON patch.patch_set_id = study.patch_set_id
-JOIN label ON label.id = patch.label_id
-JOIN image ON image.id = patch.image_id
-LEFT JOIN lesion ON lesion.id = patch.lesion_id;
-COMMENT ON VIEW patches IS 'One row per study and patch, of all parts: whose it is, where it was cut, what it shows; pixels are in the table patch';
+JOIN sample ON sample.sample_set_id = study.sample_set_id
+JOIN label ON label.id = sample.label_id
+JOIN image ON image.id = sample.image_id
+LEFT JOIN lesion ON lesion.id = sample.lesion_id;
+COMMENT ON VIEW patches IS 'One row per study and patch, of all splits: whose it is, where it was cut, what it shows; pixels are in the table patch';
 COMMENT ON COLUMN patches.study_id IS 'Number of the study';
 COMMENT ON COLUMN patches.study IS 'Name of the study';
-COMMENT ON COLUMN patches.patch_id IS 'Number of the patch';
+COMMENT ON COLUMN patches.sample_id IS 'Number of the patch';
 COMMENT ON COLUMN patches.patch_key IS 'Name of the patch, the same for the same content';
-COMMENT ON COLUMN patches.part IS 'train, validation or test';
+COMMENT ON COLUMN patches.split IS 'train, validation or test';
 COMMENT ON COLUMN patches.code IS 'Class';
 COMMENT ON COLUMN patches.group_name IS 'Group of the class';
 COMMENT ON COLUMN patches.image_key IS 'Image it was cut from';

@@ -28,11 +28,11 @@ CROSS JOIN LATERAL (
             label.ordinal,
             label.code,
             prediction.probabilities[label.ordinal + 1] AS threshold,
-            count(*) FILTER (WHERE patch.label_id = label.id) AS positive,
-            count(*) FILTER (WHERE patch.label_id <> label.id) AS negative
+            count(*) FILTER (WHERE sample.label_id = label.id) AS positive,
+            count(*) FILTER (WHERE sample.label_id <> label.id) AS negative
         FROM prediction
-        JOIN patch ON patch.id = prediction.patch_id
-        JOIN label AS truth ON truth.id = patch.label_id
+        JOIN sample ON sample.id = prediction.sample_id
+        JOIN label AS truth ON truth.id = sample.label_id
         JOIN label ON label.dataset_id = truth.dataset_id
         WHERE prediction.evaluation_id = e.evaluation_id
         GROUP BY label.ordinal, label.code, threshold

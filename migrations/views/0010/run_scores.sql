@@ -20,7 +20,7 @@ SELECT
     score.reason
 FROM study_evaluations AS e
 JOIN run_score AS score ON score.evaluation_id = e.evaluation_id;
-COMMENT ON VIEW run_scores IS 'One row per study, run and score of the whole test part or a population of it';
+COMMENT ON VIEW run_scores IS 'One row per study, run and score of the whole test split or a population of it';
 COMMENT ON COLUMN run_scores.study_id IS 'Number of the study';
 COMMENT ON COLUMN run_scores.study IS 'Name of the study';
 COMMENT ON COLUMN run_scores.run_id IS 'Number of the run';

@@ -8,7 +8,7 @@ SELECT
     run.strategy,
     run.batch_size,
     run.head_rate,
-    run.unit_rate,
+    run.unit1_rate,
     run.seed,
     run.normalise,
     run.weights,
@@ -36,11 +36,11 @@ COMMENT ON COLUMN runs.backbone IS 'Network';
 COMMENT ON COLUMN runs.strategy IS 'Unfreezing: gradual or simultaneous';
 COMMENT ON COLUMN runs.batch_size IS 'Patches per step';
 COMMENT ON COLUMN runs.head_rate IS 'Learning rate of the linear layer';
-COMMENT ON COLUMN runs.unit_rate IS 'Learning rate of the last convolutional unit';
+COMMENT ON COLUMN runs.unit1_rate IS 'Learning rate of the last convolutional unit';
 COMMENT ON COLUMN runs.seed IS 'Seed of initial head and batch order';
 COMMENT ON COLUMN runs.normalise IS 'Input statistics; per_class leaks the label';
 COMMENT ON COLUMN runs.weights IS 'Where the stem''s weights come from: imagenet or none';
-COMMENT ON COLUMN runs.digest IS 'Identity by content: run, training options and patch set';
+COMMENT ON COLUMN runs.digest IS 'Identity by content: run, training options and sample set';
 COMMENT ON COLUMN runs.status IS 'pending, running, finished or failed';
 COMMENT ON COLUMN runs.reason IS 'Why it failed; NULL otherwise';
 COMMENT ON COLUMN runs.device IS 'Where it was last trained';

@@ -16,14 +16,14 @@ SELECT
     bounds.high
 FROM study_evaluations AS e
 JOIN study ON study.id = e.study_id
-JOIN patch_set ON patch_set.id = study.patch_set_id
-JOIN label AS truth ON truth.dataset_id = patch_set.dataset_id
-JOIN label AS predicted ON predicted.dataset_id = patch_set.dataset_id
+JOIN sample_set ON sample_set.id = study.sample_set_id
+JOIN label AS truth ON truth.dataset_id = sample_set.dataset_id
+JOIN label AS predicted ON predicted.dataset_id = sample_set.dataset_id
 LEFT JOIN (
-    SELECT prediction.evaluation_id, patch.label_id, prediction.predicted_label_id, count(*) AS count
+    SELECT prediction.evaluation_id, sample.label_id, prediction.predicted_label_id, count(*) AS count
     FROM prediction
-    JOIN patch ON patch.id = prediction.patch_id
-    GROUP BY prediction.evaluation_id, patch.label_id, prediction.predicted_label_id
+    JOIN sample ON sample.id = prediction.sample_id
+    GROUP BY prediction.evaluation_id, sample.label_id, prediction.predicted_label_id
 ) AS cell
     ON cell.evaluation_id = e.evaluation_id AND cell.label_id = truth.id AND cell.predicted_label_id = predicted.id
 LEFT JOIN confusion_interval AS bounds

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionlens.data.patches import overlap
-from lesionlens.data.picture import Picture
+from lesionlens.images.annotation import overlap
+from lesionlens.images.image import Picture
 from lesionlens.records import Box
 
 TRIES = 300

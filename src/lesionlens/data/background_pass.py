@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionlens.config import StudyConfig
-from lesionlens.data.chance import generator
-from lesionlens.data.image_jobs import BackgroundJob, cut_background
-from lesionlens.data.processes import Processes
-from lesionlens.data.splits import Member
-from lesionlens.records import Box, DatasetIndex, Exclusion, Image, ImageSize, Label, Overview, Part, Patch
+from lesionlens.identity import generator
+from lesionlens.processes import Processes
+from lesionlens.records import Box, DatasetIndex, Exclusion, Image, ImageSize, Label, Overview, Patch
+from lesionlens.samples.cutting import BackgroundJob, cut_background
+from lesionlens.samples.splits import Member
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class BackgroundPlan:
     def members(self) -> list[Member]:
         """The images, for the split."""
         code, group = self.label.code, self.label.group
-        return [Member(_member_key(i), i.patient, code, group, i.official_part) for i in self.images]
+        return [Member(_member_key(i), i.patient, code, group, i.official_split) for i in self.images]
 
     def of_part(self, parts: dict[str, Part | None], part: Part) -> list[Image]:
         """Images of a part. Where patches, not patients, are split, validation has none of its own."""
@@ -69,7 +69,7 @@ class BackgroundPlan:
         return BackgroundJob(root, image, masks, drawn, config.per_image, config.min_mean, size, seed, overview)
 
 
-def background_patches(
+def background_samples(
     plan: BackgroundPlan,
     parts: dict[str, Part | None],
     root: Path,
@@ -79,7 +79,7 @@ def background_patches(
     """Background patches image by image: validation, training, test.
 
     `sizes`: (width, height) of the training lesions' windows, needed for size "matched". Where fewer windows than
-    wanted are found, every image of the part has a `background_short` note, and a warning is logged.
+    wanted are found, every image of the split has a `background_short` note, and a warning is logged.
     """
     config, split = plan.study.background, plan.study.split
     if config.size == "matched" and not sizes:
@@ -113,7 +113,7 @@ def _part(
     sizes: Sequence[tuple[int, int]],
     processes: Processes,
 ) -> Iterator[list[Item]]:
-    """Patches of one part until there are enough; then notes on what is short."""
+    """Patches of one split until there are enough; then notes on what is short."""
     got = 0
     given: list[tuple[Image, int]] = []
     jobs = (plan.job(root, image, sizes, n < OVERVIEWS) for n, image in enumerate(images))

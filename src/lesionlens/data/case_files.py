@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from lesionlens.data.csv_table import read_table
+from lesionlens.datasets.csv_table import read_table
 
 Kind = Literal["mass", "calc"]
-OfficialPart = Literal["train", "test"]
+OfficialSplit = Literal["train", "test"]
 
 KINDS: tuple[Kind, ...] = ("mass", "calc")
-OFFICIAL_PARTS: tuple[OfficialPart, ...] = ("train", "test")
+OFFICIAL_SPLITS: tuple[OfficialSplit, ...] = ("train", "test")
 PATHOLOGIES = ("BENIGN", "BENIGN_WITHOUT_CALLBACK", "MALIGNANT")
 DENSITY: dict[Kind, str] = {"mass": "breast_density", "calc": "breast density"}
 COLUMNS = (
@@ -24,7 +24,7 @@ class CaseRow:
     """One ROI. Series are folder names, the third component of a path. `refused` says which path can't be trusted."""
 
     kind: Kind
-    part: OfficialPart
+    part: OfficialSplit
     place: str
     patient: str
     side: str
@@ -52,7 +52,7 @@ class CaseRow:
 
 def case_file_names() -> tuple[str, ...]:
     """In the order in which rows are read: by part, mass before calcification."""
-    return tuple(f"{kind}_case_description_{part}_set.csv" for part in OFFICIAL_PARTS for kind in KINDS)
+    return tuple(f"{kind}_case_description_{part}_set.csv" for part in OFFICIAL_SPLITS for kind in KINDS)
 
 
 def read_case_files(folder: Path, root: Path) -> tuple[CaseRow, ...]:
@@ -63,7 +63,7 @@ def read_case_files(folder: Path, root: Path) -> tuple[CaseRow, ...]:
     """
     rows: list[CaseRow] = []
     places: dict[str, str] = {}
-    for part in OFFICIAL_PARTS:
+    for part in OFFICIAL_SPLITS:
         for kind in KINDS:
             path = folder / f"{kind}_case_description_{part}_set.csv"
             for line, fields in read_table(path, root, (*COLUMNS, DENSITY[kind])):
@@ -77,7 +77,7 @@ def read_case_files(folder: Path, root: Path) -> tuple[CaseRow, ...]:
     return tuple(rows)
 
 
-def _row(kind: Kind, part: OfficialPart, place: str, fields: dict[str, str]) -> CaseRow:
+def _row(kind: Kind, part: OfficialSplit, place: str, fields: dict[str, str]) -> CaseRow:
     def among(column: str, allowed: tuple[str, ...]) -> str:
         if fields[column] not in allowed:
             raise ValueError(

@@ -7,10 +7,9 @@ mammogram's shape.
 
 from pathlib import Path
 
-from lesionlens.data.case_files import CaseRow, case_file_names, read_case_files
-from lesionlens.data.dicom_tree import DicomTree, find_case_files
-from lesionlens.data.kaggle_files import KaggleFiles, find_base
-from lesionlens.data.roi_files import RoiFiles
+from lesionlens.datasets.case_files import CaseRow, case_file_names, read_case_files
+from lesionlens.datasets.cbis_files import KaggleFiles, RoiFiles, find_base
+from lesionlens.datasets.dicom_tree import DicomTree, find_case_files
 from lesionlens.identity import bytes_digest, digest
 from lesionlens.records import DatasetIndex, Exclusion, Image, Label, Lesion
 
@@ -28,11 +27,11 @@ CODES = {
     ("mass", "MALIGNANT"): "MM",
 }
 
-# The published study's test part (protocol section 5): of one group of classes, training patches in place of the
-# official test part.
+# The published study's test split (protocol section 5): of one group of classes, training patches in place of the
+# official test split.
 MOVED_GROUP = "calcification"
 MOVED = 110  # training patches moved to test, of each class of the group
-SMALLEST = 468  # the group's smaller class in the official training part; scales MOVED for smaller data sets
+SMALLEST = 468  # the group's smaller class in the official training split; scales MOVED for smaller data sets
 LEFT_OUT = "the study used no official test patch of a calcification"
 
 
@@ -112,7 +111,7 @@ def _lesion(row: CaseRow, mask: str | None) -> Lesion:
         pathology=row.pathology,
         label=lesion_label(row.kind, row.pathology),
         mask_path=mask,
-        official_part=row.part,
+        official_split=row.part,
         abnormality_id=row.abnormality,
         subtlety=row.subtlety,
         assessment=row.assessment,

@@ -9,7 +9,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from lesionlens.data.picture import BROKEN, MAX_PIXELS, Picture, UnusableImageError
+from lesionlens.images.image import BROKEN, MAX_PIXELS, Picture, UnusableImageError
 
 ERRORS = (
     *BROKEN, AttributeError, BytesLengthException, InvalidDicomError, LookupError, NotImplementedError, RuntimeError,

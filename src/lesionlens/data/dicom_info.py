@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from lesionlens.data.csv_table import read_table
+from lesionlens.datasets.csv_table import read_table
 
 Role = Literal["full", "crop", "mask"]
 

@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from lesionlens.data.dicom import is_dicom, read_header
-from lesionlens.data.dicom_info import FileInfo, role_of
-from lesionlens.data.images import inside, spelt
-from lesionlens.data.picture import UnusableImageError
+from lesionlens.datasets.cbis_files import FileInfo, role_of
+from lesionlens.images.dicom import is_dicom, read_header
+from lesionlens.images.image import UnusableImageError
+from lesionlens.images.reading import inside, spelt
 
 log = logging.getLogger(__name__)
 

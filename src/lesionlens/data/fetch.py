@@ -1,4 +1,4 @@
-"""Help to obtain CBIS-DDSM: python -m lesionlens.data.fetch kaggle|idc FOLDER [--yes]
+"""Help to obtain CBIS-DDSM: python -m lesionlens.datasets.download kaggle|idc FOLDER [--yes]
 
 Says size and licence first and asks. A download that was stopped goes on where it stopped. Checksums of all files are
 kept beside them; fetching again compares with them.
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lesionlens.data.readers import recognise
+from lesionlens.datasets.registry import recognise
 from lesionlens.identity import bytes_digest
 
 KAGGLE = "awsaf49/cbis-ddsm-breast-cancer-image-dataset"
@@ -166,7 +166,7 @@ def _tell(words: str) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0 when the data are there, else 1."""
-    parser = argparse.ArgumentParser(prog="python -m lesionlens.data.fetch", description="Obtain CBIS-DDSM")
+    parser = argparse.ArgumentParser(prog="python -m lesionlens.datasets.download", description="Obtain CBIS-DDSM")
     parser.add_argument("edition", choices=sorted(EDITIONS))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--yes", action="store_true", help="do not ask")

@@ -8,21 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionlens.config import PatchConfig
-from lesionlens.data.background import background_windows
-from lesionlens.data.chance import generator
-from lesionlens.data.images import read_picture
-from lesionlens.data.patches import (
-    MaskShapeError,
-    Roi,
-    binarise,
-    components,
-    cut_mask,
-    find_roi,
-    fit_mask,
-    lesion_window,
-)
-from lesionlens.data.picture import Picture, UnusableImageError
-from lesionlens.records import Box, Exclusion, Image, ImageSize, Lesion, Overview, Part, Patch
+from lesionlens.identity import generator
+from lesionlens.images.annotation import MaskShapeError, Roi, binarise, components, find_roi, fit_mask
+from lesionlens.images.image import Picture, UnusableImageError
+from lesionlens.images.reading import read_picture
+from lesionlens.records import Box, Exclusion, Image, ImageSize, Lesion, Overview, Patch
+from lesionlens.samples.windows import background_windows, cut_mask, lesion_window
 
 OVERVIEW = 320  # longer side of a small whole image in pixels
 

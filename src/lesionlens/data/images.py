@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image as Pillow
 
-from lesionlens.data.dicom import dicom_size, is_dicom, read_dicom
-from lesionlens.data.picture import BROKEN, MAX_PIXELS, Picture, UnusableImageError
+from lesionlens.images.dicom import dicom_size, is_dicom, read_dicom
+from lesionlens.images.image import BROKEN, MAX_PIXELS, Picture, UnusableImageError
 
 FORMATS = ("JPEG", "PNG", "TIFF")
 GREY = ("1", "L", "LA", "RGB", "RGBA")

@@ -5,9 +5,9 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from lesionlens.data.dicom_info import FileInfo, read_dicom_info
-from lesionlens.data.images import inside, spelt
-from lesionlens.data.picture import UnusableImageError
+from lesionlens.datasets.cbis_files import FileInfo, read_dicom_info
+from lesionlens.images.image import UnusableImageError
+from lesionlens.images.reading import inside, spelt
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import polars as pl
 
-from lesionlens.data.csv_table import read_table
-from lesionlens.data.images import inside
-from lesionlens.data.picture import UnusableImageError
+from lesionlens.datasets.csv_table import read_table
 from lesionlens.identity import bytes_digest, digest
-from lesionlens.records import PARTS, DatasetIndex, Exclusion, Image, Label, Lesion, Part
+from lesionlens.images.image import UnusableImageError
+from lesionlens.images.reading import inside
+from lesionlens.records import PARTS, DatasetIndex, Exclusion, Image, Label, Lesion
 
 REQUIRED = ("image", "mask", "label", "patient")
 OPTIONAL = ("split", "view", "side", "lesion")
@@ -66,7 +66,7 @@ def read_manifest(root: Path, name: str) -> DatasetIndex:
             continue
         numbers[row.image] += 1
         key = f"{row.image}#{row.lesion or numbers[row.image]}"
-        lesion = Lesion(key, row.image, None, None, row.label, row.mask or None, image.official_part)
+        lesion = Lesion(key, row.image, None, None, row.label, row.mask or None, image.official_split)
         lesions.append(lesion)
         problem = problem or files.problem("mask", row.mask)
         if problem:

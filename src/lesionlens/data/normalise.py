@@ -1,4 +1,4 @@
-"""Grey statistics of the training part and the input normalisations built on them (protocol section 4)."""
+"""Grey statistics of the training split and the input normalisations built on them (protocol section 4)."""
 
 from collections.abc import Iterable, Sequence
 
@@ -15,29 +15,29 @@ LEAST_STD = 1 / 255  # one grey level: a flat patch stays finite
 
 
 class GreyStatistics:
-    """Histograms of the training part's 256 grey values by class, gathered patch by patch: exact, and of fixed size."""
+    """Histograms of the training split's 256 grey values by class, gathered patch by patch: exact, and of fixed size."""
 
     def __init__(self) -> None:
         self._counts: dict[str, NDArray[np.int64]] = {}
 
     def add(self, patch: Patch) -> None:
-        if patch.part == "train":
+        if patch.split == "train":
             histogram = np.bincount(patch.pixels.ravel(), minlength=256).astype(np.int64)
             self._counts[patch.label] = self._counts.get(patch.label, np.zeros(256, np.int64)) + histogram
 
     def rows(self) -> tuple[Statistics, ...]:
         """Mean and standard deviation of grey values in [0, 1]: all classes, then each by code.
 
-        ValueError when the training part is empty.
+        ValueError when the training split is empty.
         """
         if not self._counts:
-            raise ValueError("no patch is in the training part: check the data folder, the split and the exclusions")
+            raise ValueError("no patch is in the training split: check the data folder, the split and the exclusions")
         total = np.sum(list(self._counts.values()), axis=0)
         return (_statistics(None, total), *(_statistics(code, self._counts[code]) for code in sorted(self._counts)))
 
 
 def statistics(patches: Iterable[Patch]) -> tuple[Statistics, ...]:
-    """The statistics of these patches' training part; see `GreyStatistics`."""
+    """The statistics of these patches' training split; see `GreyStatistics`."""
     gathered = GreyStatistics()
     for patch in patches:
         gathered.add(patch)
@@ -53,7 +53,7 @@ def normalise(
     """Grey values as z-scores, float32 [n, s, s], from pixels uint8 [n, s, s] and class codes `labels` str [n].
 
     per_class: by the statistics of the patch's own class (needs the label, so it leaks it); train: by those of the
-    training part; imagenet: by ImageNet's, averaged over channels; per_patch: by the patch's own. Standard
+    training split; imagenet: by ImageNet's, averaged over channels; per_patch: by the patch's own. Standard
     deviations below one grey level count as one. ValueError when the statistics needed are not given.
     """
     grey = pixels.astype(np.float32) / np.float32(255)

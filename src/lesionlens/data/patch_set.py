@@ -1,7 +1,7 @@
 """From an index to patches: select, split, decode, cut. Streaming, in several processes, always in the same order.
 
 Reasons of exclusions. From the tables: `no_target_class` (a finding of no class), `class_of_first_row` and
-`overwritten` (one patch per image, the study's rule), `part_left_out` (the study's rule for the test part). From the
+`overwritten` (one patch per image, the study's rule), `split_left_out` (the study's rule for the test split). From the
 files: `path_refused`, `image_` or `mask_` followed by `missing`, `ambiguous`, `refused` (a link that leaves the data
 folder), `unreadable`, `too_large`; `mask_shape` (another aspect ratio than its image's), `empty_mask`. Notes about an
 image, without a lesion: `mask_resized`, `background_short`, and `background_unreadable`.
@@ -13,21 +13,21 @@ from itertools import chain
 from pathlib import Path
 
 from lesionlens.config import StudyConfig
-from lesionlens.data.background_pass import BackgroundPlan, background_patches
-from lesionlens.data.cbis import LEFT_OUT
-from lesionlens.data.chance import generator
-from lesionlens.data.image_jobs import LesionJob, LesionTask, cut_lesions
-from lesionlens.data.processes import Processes
-from lesionlens.data.selection import Choice, select, view_key
-from lesionlens.data.splits import Member, assign_parts, crossing_patients
-from lesionlens.records import DatasetIndex, Exclusion, Image, ImageSize, Overview, Part, Patch
+from lesionlens.datasets.cbis import LEFT_OUT
+from lesionlens.identity import generator
+from lesionlens.processes import Processes
+from lesionlens.records import DatasetIndex, Exclusion, Image, ImageSize, Overview, Patch
+from lesionlens.samples.background import BackgroundPlan, background_samples
+from lesionlens.samples.cutting import LesionJob, LesionTask, cut_lesions
+from lesionlens.samples.selection import Choice, select, view_key
+from lesionlens.samples.splits import Member, assign_parts, crossing_patients
 
 OVERVIEWS = 6  # images of each class with lesions; a few more than a report shows, as some may yield no patch
 
 Item = Patch | Exclusion | ImageSize | Overview
 
 
-def build_patches(
+def build_samples(
     index: DatasetIndex, root: Path, study: StudyConfig, report: Callable[[int, int], None] | None = None
 ) -> Iterator[Item]:
     """Every patch of a study, for every lesion without one why, and some of the images small and whole.
@@ -57,7 +57,7 @@ def build_patches(
                 if isinstance(item, Patch) and item.part != "test":
                     sizes.append((item.window.width, item.window.height))
                 yield item
-        for found in chain.from_iterable(background_patches(p, parts, root, sizes, processes) for p in plans):
+        for found in chain.from_iterable(background_samples(p, parts, root, sizes, processes) for p in plans):
             done = min(done + 1, total)
             tell(done, total)
             yield from found
@@ -66,7 +66,7 @@ def build_patches(
 
 def _members(index: DatasetIndex, choices: tuple[Choice, ...]) -> list[Member]:
     groups = {label.code: label.group for label in index.labels}
-    return [Member(c.lesion.key, c.image.patient, c.label, groups[c.label], c.lesion.official_part) for c in choices]
+    return [Member(c.lesion.key, c.image.patient, c.label, groups[c.label], c.lesion.official_split) for c in choices]
 
 
 def _lesion_jobs(
@@ -79,7 +79,7 @@ def _lesion_jobs(
     for choice in choices:
         part = parts[choice.lesion.key]
         if part is None:
-            dropped.append(Exclusion(choice.image.key, choice.lesion.key, "part_left_out", LEFT_OUT))
+            dropped.append(Exclusion(choice.image.key, choice.lesion.key, "split_left_out", LEFT_OUT))
         else:
             images[choice.image.key] = choice.image
             tasks[choice.image.key].append(LesionTask(choice.lesion, choice.label, part))

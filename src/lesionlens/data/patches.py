@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label, regionprops
 
-from lesionlens.data.picture import Picture, Pixels, resize_mask
+from lesionlens.images.image import Picture, Pixels, resize_mask
 from lesionlens.records import Box
 
 THRESHOLD = 127  # masks are JPEGs: 1-19 and 236-254 occur around edges

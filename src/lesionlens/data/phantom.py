@@ -19,14 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lesionlens.config import PhantomConfig
-from lesionlens.data.phantom_anatomy import draw_breast
-from lesionlens.data.phantom_files import case_file, info_file, info_row, pictures
-from lesionlens.data.phantom_film import develop
-from lesionlens.data.phantom_lesions import Place, choose_place, draw_lesion
-from lesionlens.data.phantom_marker import draw_marker, marker_place, mask_box
-from lesionlens.data.phantom_plan import Case, Kind, OfficialPart, plan
-from lesionlens.data.processes import Processes
 from lesionlens.identity import digest
+from lesionlens.phantom.anatomy import develop, draw_breast
+from lesionlens.phantom.files import case_file, info_file, info_row, pictures
+from lesionlens.phantom.lesions import Place, choose_place, draw_lesion, draw_marker, marker_place, mask_box
+from lesionlens.phantom.plan import Case, Kind, OfficialSplit, plan
+from lesionlens.processes import Processes
 
 EDITION = 1  # raise it whenever the same configuration would draw other bytes
 JPEG_QUALITY = 75  # the quantisation tables of the real files
@@ -68,7 +66,7 @@ def _write_tables(config: PhantomConfig, cases: tuple[Case, ...], draft: Path) -
     rows = [row for case in cases for row in json.loads(_note(draft, case).read_bytes())]
     _write(draft / "csv/dicom_info.csv", info_file(rows))
     kinds: tuple[Kind, ...] = ("mass", "calc")
-    parts: tuple[OfficialPart, ...] = ("train", "test")
+    parts: tuple[OfficialSplit, ...] = ("train", "test")
     for kind in kinds:
         for part in parts:
             name = f"{kind}_case_description_{part}_set.csv"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lesionlens.data.phantom_plan import View
+from lesionlens.phantom.plan import View
 
 Field = NDArray[np.floating[Any]]
 

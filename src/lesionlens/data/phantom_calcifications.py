@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionlens.data.phantom_anatomy import Field
-from lesionlens.data.phantom_plan import Finding, Pathology
+from lesionlens.phantom.anatomy import Field
+from lesionlens.phantom.plan import Finding, Pathology
 
 LOOSE = 1.3  # outline over extent of a group: traced outlines of calcifications are loose
 EXTENT = 1 / LOOSE

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from lesionlens.data.phantom_plan import Case, Finding, Kind, OfficialPart, uid
+from lesionlens.phantom.plan import Case, Finding, Kind, OfficialSplit, uid
 
 Role = Literal["full", "crop", "mask"]
 
@@ -89,7 +89,7 @@ def pictures(case: Case, seed: int) -> tuple[Picture, ...]:
     return tuple(found)
 
 
-def case_file(cases: Iterable[Case], kind: Kind, part: OfficialPart, seed: int) -> bytes:
+def case_file(cases: Iterable[Case], kind: Kind, part: OfficialSplit, seed: int) -> bytes:
     """One of the four case files: CRLF, and one quoted path in every row that ends in a newline."""
     lines = [CASE_COLUMNS[kind]]
     for case in cases:

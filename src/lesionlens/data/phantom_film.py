@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from lesionlens.data.phantom_anatomy import Field
-from lesionlens.data.phantom_plan import Case
+from lesionlens.phantom.anatomy import Field
+from lesionlens.phantom.plan import Case
 
 GRAIN = 0.007
 

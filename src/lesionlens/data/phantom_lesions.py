@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionlens.data.phantom_anatomy import Breast, Field
-from lesionlens.data.phantom_calcifications import draw_calcifications
-from lesionlens.data.phantom_plan import Finding, Kind, Pathology
+from lesionlens.phantom.anatomy import Breast, Field
+from lesionlens.phantom.calcifications import draw_calcifications
+from lesionlens.phantom.plan import Finding, Kind, Pathology
 from lesionlens.records import Box
 
 NEAR_BORDER = 0.06  # share of lesions allowed to reach the skin or the image border

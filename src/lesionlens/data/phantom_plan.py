@@ -13,7 +13,7 @@ import numpy as np
 from lesionlens.config import PhantomConfig
 
 Kind = Literal["mass", "calc"]
-OfficialPart = Literal["train", "test"]
+OfficialSplit = Literal["train", "test"]
 Side = Literal["LEFT", "RIGHT"]
 View = Literal["CC", "MLO"]
 Pathology = Literal["BENIGN", "MALIGNANT", "BENIGN_WITHOUT_CALLBACK"]
@@ -85,7 +85,7 @@ class Case:
 
     number: int
     kind: Kind
-    part: OfficialPart
+    part: OfficialSplit
     patient: str
     side: Side
     view: View
@@ -127,9 +127,9 @@ def plan(config: PhantomConfig) -> tuple[Case, ...]:
     )
 
 
-def _slots(config: PhantomConfig) -> list[tuple[OfficialPart, Kind, Pathology]]:
+def _slots(config: PhantomConfig) -> list[tuple[OfficialSplit, Kind, Pathology]]:
     """One entry per patient."""
-    slots: list[tuple[OfficialPart, Kind, Pathology]] = []
+    slots: list[tuple[OfficialSplit, Kind, Pathology]] = []
     kinds: tuple[Kind, ...] = ("mass", "calc")
     pathologies: tuple[Pathology, ...] = ("BENIGN", "MALIGNANT")
     for kind in kinds:
@@ -143,7 +143,7 @@ def _slots(config: PhantomConfig) -> list[tuple[OfficialPart, Kind, Pathology]]:
     return slots
 
 
-def _shared(slots: list[tuple[OfficialPart, Kind, Pathology]], rng: np.random.Generator) -> list[tuple[int, int]]:
+def _shared(slots: list[tuple[OfficialSplit, Kind, Pathology]], rng: np.random.Generator) -> list[tuple[int, int]]:
     """Pairs (calcification slot, mass slot) that are one patient, as for 79 patients of CBIS-DDSM."""
     masses = [i for i, slot in enumerate(slots) if slot[1] == "mass"]
     calcs = [i for i, slot in enumerate(slots) if slot[1] == "calc"]

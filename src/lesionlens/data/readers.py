@@ -4,10 +4,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from lesionlens.config import DataConfig, StudyConfig
-from lesionlens.data.cbis import read_dicom_edition, read_kaggle
-from lesionlens.data.dicom_tree import find_case_files
-from lesionlens.data.kaggle_files import find_bases
-from lesionlens.data.manifest import read_manifest
+from lesionlens.datasets.cbis import read_dicom_edition, read_kaggle
+from lesionlens.datasets.cbis_files import find_bases
+from lesionlens.datasets.dicom_tree import find_case_files
+from lesionlens.datasets.manifest import read_manifest
 from lesionlens.records import DatasetIndex
 
 MANIFESTS = ("manifest.csv", "manifest.parquet")

@@ -5,11 +5,11 @@ from typing import Protocol
 
 import numpy as np
 
-from lesionlens.data.case_files import CaseRow
-from lesionlens.data.dicom_info import FileInfo
-from lesionlens.data.images import image_size, read_picture
-from lesionlens.data.patches import same_aspect
-from lesionlens.data.picture import UnusableImageError
+from lesionlens.datasets.case_files import CaseRow
+from lesionlens.datasets.cbis_files import FileInfo
+from lesionlens.images.annotation import same_aspect
+from lesionlens.images.image import UnusableImageError
+from lesionlens.images.reading import image_size, read_picture
 
 MIDDLE = (32 / 255, 224 / 255)  # between these shares of white a two-valued picture has hardly a pixel, even as a JPEG
 MIDDLE_SHARE = 0.002

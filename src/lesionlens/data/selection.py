@@ -27,7 +27,7 @@ def select(index: DatasetIndex, per: Literal["image", "lesion"]) -> tuple[tuple[
 
     per lesion: every lesion of a target class, under its own class.
 
-    per image, the study's rule: within an official part, the first row of a (patient, laterality) names the class of
+    per image, the study's rule: within an official split, the first row of a (patient, laterality) names the class of
     all its views; of the rows of a view the last one gives the patch. So a lesion may come under a class that is not
     its own, and one without a target class may come at all.
     """
@@ -74,8 +74,8 @@ def _per_image(index: DatasetIndex, images: dict[str, Image]) -> tuple[list[Choi
 
 
 def _breast(lesion: Lesion, image: Image) -> tuple[str, ...]:
-    return (str(lesion.official_part), *view_key(image)[:2])
+    return (str(lesion.official_split), *view_key(image)[:2])
 
 
 def _view(lesion: Lesion, image: Image) -> tuple[str, ...]:
-    return (str(lesion.official_part), *view_key(image))
+    return (str(lesion.official_split), *view_key(image))

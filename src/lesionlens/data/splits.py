@@ -1,4 +1,4 @@
-"""Who goes to training, validation and test, and whether the parts share anything (protocol section 5)."""
+"""Who goes to training, validation and test, and whether the splits share anything (protocol section 5)."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,10 +7,10 @@ from itertools import combinations
 from typing import Literal
 
 from lesionlens.config import SplitConfig
-from lesionlens.data.cbis import MOVED, MOVED_GROUP, SMALLEST
-from lesionlens.data.chance import generator
-from lesionlens.data.selection import view_key
-from lesionlens.records import PARTS, DatasetIndex, Image, LeakCheck, Part, Patch
+from lesionlens.datasets.cbis import MOVED, MOVED_GROUP, SMALLEST
+from lesionlens.identity import generator
+from lesionlens.records import PARTS, DatasetIndex, Image, LeakCheck, Patch
+from lesionlens.samples.selection import view_key
 
 Unit = Literal["patient", "image", "lesion"]
 
@@ -23,7 +23,7 @@ class Member:
     patient: str
     label: str
     group: str
-    official_part: Part | None
+    official_split: Part | None
 
 
 def assign_parts(
@@ -31,21 +31,21 @@ def assign_parts(
 ) -> dict[str, Part | None]:
     """The part of every member by key; None for what the rule `paper` leaves out.
 
-    official: the data set's own parts. sound: patients in `crossing` (see `crossing_patients`) go wholly to test;
+    official: the data set's own splits. sound: patients in `crossing` (see `crossing_patients`) go wholly to test;
     where the data set has no parts, `split.test` of the patients do, drawn so that every class comes close to it.
     paper: as the published study did with CBIS-DDSM (the constants in `data/cbis.py`): members of each class of one
-    group move from training to test, and the group's official test part is left out. From training,
+    group move from training to test, and the group's official test split is left out. From training,
     `split.validation` of each class becomes validation: single members, or whole patients; a validation part of the
     data set's own is kept instead.
     Order of members does not matter.
 
-    ValueError when some or all members have no official part and the rule needs one.
+    ValueError when some or all members have no official split and the rule needs one.
     """
-    parts: dict[str, Part | None] = {m.key: m.official_part for m in members}
-    without = [member for member in members if member.official_part is None]
+    parts: dict[str, Part | None] = {m.key: m.official_split for m in members}
+    without = [member for member in members if member.official_split is None]
     if without and (split.rule != "sound" or len(without) < len(members)):
         raise ValueError(
-            f"{without[0].key} has no official part: name one for every image, or for none and split by rule 'sound'"
+            f"{without[0].key} has no official split: name one for every image, or for none and split by rule 'sound'"
         )
     if without:
         tested = frozenset(_patients(sorted(members, key=lambda m: m.key), split.test, seed, "test patients"))
@@ -66,7 +66,7 @@ def assign_parts(
 def check_parts(counts: Mapping[tuple[Part, str], int]) -> None:
     """Whether a model can be trained and tested on these parts; `counts` are patches by part and class code.
 
-    ValueError, with a remedy, where a part is empty or where a class of another part is missing from training.
+    ValueError, with a remedy, where a part is empty or where a class of another split is missing from training.
     """
     found = {part: {code for (place, code), n in counts.items() if place == part and n} for part in PARTS}
     for part, codes in found.items():
@@ -77,29 +77,29 @@ def check_parts(counts: Mapping[tuple[Part, str], int]) -> None:
             )
     for code in sorted((found["validation"] | found["test"]) - found["train"]):
         raise ValueError(
-            f"class {code} has patches to be tested with and none in the train part: add patients of it, or change the"
+            f"class {code} has patches to be tested with and none in the train split: add patients of it, or change the"
             " split"
         )
 
 
 def crossing_patients(index: DatasetIndex) -> frozenset[str]:
-    """Patients with an image in both official parts, whatever its lesions."""
+    """Patients with an image in both official splits, whatever its lesions."""
     found: dict[str, set[str | None]] = defaultdict(set)
     for image in index.images:
-        found[image.patient].add(image.official_part)
+        found[image.patient].add(image.official_split)
     return frozenset(patient for patient, parts in found.items() if len(parts) > 1)
 
 
 def official_overlap(index: DatasetIndex) -> tuple[int, int]:
-    """How many patients, and how many (patient, side, view), have images in several official parts, patches or not."""
+    """How many patients, and how many (patient, side, view), have images in several official splits, patches or not."""
     parts: dict[tuple[str, ...], set[str | None]] = defaultdict(set)
     for image in index.images:
-        parts[view_key(image)].add(image.official_part)
+        parts[view_key(image)].add(image.official_split)
     return len(crossing_patients(index)), sum(len(found) > 1 for found in parts.values())
 
 
 def leak_checks(patches: Iterable[Patch], images: Iterable[Image]) -> tuple[LeakCheck, ...]:
-    """Patients, images and lesions that two parts share, for every two parts. An image is a (patient, side, view)."""
+    """Patients, images and lesions that two splits share, for every two splits. An image is a (patient, side, view)."""
     shared = Shared(images)
     for patch in patches:
         shared.add(patch)
@@ -107,17 +107,17 @@ def leak_checks(patches: Iterable[Patch], images: Iterable[Image]) -> tuple[Leak
 
 
 class Shared:
-    """What each part holds, gathered patch by patch; `checks` tells what two parts share."""
+    """What each part holds, gathered patch by patch; `checks` tells what two splits share."""
 
     def __init__(self, images: Iterable[Image]) -> None:
         self._views = {image.key: "_".join(view_key(image)) for image in images}
         self._units: dict[tuple[Unit, Part], set[str]] = defaultdict(set)
 
     def add(self, patch: Patch) -> None:
-        self._units["patient", patch.part].add(patch.patient)
-        self._units["image", patch.part].add(self._views[patch.image_key])
+        self._units["patient", patch.split].add(patch.patient)
+        self._units["image", patch.split].add(self._views[patch.image_key])
         if patch.lesion_key is not None:
-            self._units["lesion", patch.part].add(patch.lesion_key)
+            self._units["lesion", patch.split].add(patch.lesion_key)
 
     def checks(self) -> tuple[LeakCheck, ...]:
         kinds: tuple[Unit, ...] = ("patient", "image", "lesion")

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionlens.evaluation.bootstrap import Clusters
+from lesionlens.scoring.bootstrap import Clusters
 
 ROWS = 100  # resamples in memory at once
 

@@ -5,8 +5,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionlens.evaluation.localise import iou_curve
-from lesionlens.evaluation.thresholds import CURVE, tuned
+from lesionlens.localization.curves import CURVE, tuned
+from lesionlens.localization.metrics import iou_curve
 
 Baseline = Literal["whole_patch", "centred_disc", "mean_mask"]
 BASELINES: tuple[Baseline, ...] = ("whole_patch", "centred_disc", "mean_mask")
@@ -15,14 +15,14 @@ BASELINES: tuple[Baseline, ...] = ("whole_patch", "centred_disc", "mean_mask")
 def baseline_maps(train_masks: NDArray[np.bool_], size: int) -> dict[Baseline, tuple[NDArray[np.float32], float]]:
     """A map float32 [size, size] in [0, 1] and the threshold that makes it a region, for every baseline.
 
-    train_masks bool [n, size, size]: the masks of the training part's lesions; empty ones do not count.
+    train_masks bool [n, size, size]: the masks of the training split's lesions; empty ones do not count.
     whole_patch: 1 everywhere. centred_disc: the disc around the centre with the area of the mean training lesion.
     mean_mask: the mean of the training masks, min-max scaled, cut at that level of 0.05..0.95 which has the highest
     mean IoU with the training masks themselves. Raises ValueError where there is no training lesion.
     """
     masks = train_masks[train_masks.any(axis=(1, 2))]
     if not len(masks):
-        raise ValueError("baselines: the training part has no lesion with a mask; check the patch set's split")
+        raise ValueError("baselines: the training split has no lesion with a mask; check the sample set's split")
     mean = mean_map(masks)
     curves = np.concatenate(
         [iou_curve(np.broadcast_to(mean, part.shape), part) for part in np.array_split(masks, 1 + len(masks) // 64)]

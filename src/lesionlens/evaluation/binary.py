@@ -8,21 +8,20 @@ import torch
 from numpy.typing import NDArray
 from torchmetrics.functional.classification import binary_auroc
 
-from lesionlens.evaluation.auc import resampled_auc
-from lesionlens.evaluation.bootstrap import Clusters, share_interval
-from lesionlens.evaluation.means import Mean, means, score_frame
-from lesionlens.evaluation.run_scores import RUN_SCORES, score_key
-from lesionlens.records import PatchArrays
+from lesionlens.records import SampleArrays
+from lesionlens.scoring.bootstrap import Clusters, proportion_interval, resampled_auc
+from lesionlens.scoring.means import Mean, means, score_frame
+from lesionlens.scoring.run_scores import RUN_SCORES, score_key
 
 # What a pathology begins with, in capitals, as CBIS-DDSM and most pathology reports word it.
 MALIGNANT, BENIGN = "MALIGNANT", "BENIGN"
 
 
-def binary_views(patches: PatchArrays, attributes: pl.DataFrame) -> dict[str, tuple[list[int], list[int]]]:
+def binary_views(patches: SampleArrays, attributes: pl.DataFrame) -> dict[str, tuple[list[int], list[int]]]:
     """The views that the data set has: by name, positive label ordinals, and those among which they are told apart.
 
     lesion: classes with lesions against those without. malignant: classes all of whose lesions are malignant against
-    those all of whose lesions are benign, by attributes' pathology (patch_id, pathology); only where every class with
+    those all of whose lesions are benign, by attributes' pathology (sample_id, pathology); only where every class with
     lesions is one or the other. Classes without a patch do not enter. A view without two sides is left out.
     """
     present = {int(label) for label in np.unique(patches.labels)}
@@ -37,11 +36,11 @@ def binary_views(patches: PatchArrays, attributes: pl.DataFrame) -> dict[str, tu
     return views
 
 
-def _all_begin(patches: PatchArrays, attributes: pl.DataFrame, label: int, word: str) -> bool:
+def _all_begin(patches: SampleArrays, attributes: pl.DataFrame, label: int, word: str) -> bool:
     chosen = pl.Series(patches.ids[(patches.labels == label) & patches.has_mask])
     if "pathology" not in attributes.columns:
         return False
-    found = attributes.filter(pl.col("patch_id").is_in(chosen.implode()))["pathology"]
+    found = attributes.filter(pl.col("sample_id").is_in(chosen.implode()))["pathology"]
     return bool(found.len() and found.str.to_uppercase().str.starts_with(word).fill_null(False).all())
 
 
@@ -76,7 +75,9 @@ def binary_scores(
     shares = means([Mean(score_key(f"{view}_{n}"), right, used) for n, used in sides.items()], clusters, confidence)
     within = Clusters(clusters.member[inside], clusters.counts)
     sides_of = within.patients(np.stack([truth[inside], ~truth[inside]], axis=1))
-    low, high = share_interval(resampled_auc(score[inside], truth[inside], within)[:, None], confidence, sides_of.min())
+    low, high = proportion_interval(
+        resampled_auc(score[inside], truth[inside], within)[:, None], confidence, sides_of.min()
+    )
     area = np.array([_auc(score[inside], truth[inside])])
     count = np.array([int(inside.sum())])
     auc = score_frame([score_key(f"{view}_auc")], area, low, high, count, RUN_SCORES)

@@ -65,7 +65,7 @@ def interval(
 
     [resamples, k], and the number of patients that each score rests on, [k] or one for all -> low [k], high [k]. NaN
     where no resample defines the score, and where it rests on one patient: resamples of one patient do not vary, and
-    an interval without width would claim certainty. For shares see `share_interval`.
+    an interval without width would claim certainty. For shares see `proportion_interval`.
     """
     tail = (1 - confidence) / 2
     defined = ~np.isnan(resampled).all(axis=0) & (np.asarray(patients) > 1)
@@ -75,7 +75,7 @@ def interval(
     return low, high
 
 
-def share_interval(
+def proportion_interval(
     resampled: NDArray[np.float64], confidence: float, patients: NDArray[np.int64] | int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """As `interval`, for shares: means of values that are 0 or 1.

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 from polars import DataType
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from lesionlens.evaluation.bootstrap import Clusters, interval, share_interval
-from lesionlens.evaluation.chance import BINS, EDGES, bins
-from lesionlens.evaluation.means import score_frame
-from lesionlens.evaluation.run_scores import RUN_SCORES, score_key
+from lesionlens.scoring.bootstrap import Clusters, interval, proportion_interval
+from lesionlens.scoring.calibration import BINS, EDGES, bins
+from lesionlens.scoring.means import score_frame
+from lesionlens.scoring.run_scores import RUN_SCORES, score_key
 
 RELIABILITY: dict[str, DataType | type[DataType]] = {
     "bin": pl.Int16,
@@ -66,7 +66,7 @@ def _curve(
     count = totals[0]
     with np.errstate(invalid="ignore"):
         mean, accuracy = totals[1] / count, totals[2] / count
-        low, high = share_interval(resampled[:, 2] / resampled[:, 0], confidence, patients)
+        low, high = proportion_interval(resampled[:, 2] / resampled[:, 0], confidence, patients)
     columns = {
         "bin": np.arange(BINS),
         "lower": EDGES[:-1].astype(np.float64),

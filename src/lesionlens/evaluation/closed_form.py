@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from lesionlens.training.backbones import Classifier, Layer, Level, stages_between
+from lesionlens.models.backbones import Classifier, Layer, Level, stages_between
 
 
 @dataclass(frozen=True, slots=True, eq=False)

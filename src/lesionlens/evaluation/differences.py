@@ -7,10 +7,10 @@ import polars as pl
 from numpy.typing import NDArray
 from polars import DataType
 
-from lesionlens.evaluation.bootstrap import Clusters
-from lesionlens.evaluation.explanations import Explanation, scorable
-from lesionlens.evaluation.means import Key, Mean, lesion_groups, means
-from lesionlens.records import PatchArrays
+from lesionlens.localization.samples import ScoredMaps, scorable
+from lesionlens.records import SampleArrays
+from lesionlens.scoring.bootstrap import Clusters
+from lesionlens.scoring.means import Key, Mean, lesion_groups, means
 
 DIFFERENCES: dict[str, DataType | type[DataType]] = {
     "method": pl.String,
@@ -28,9 +28,9 @@ DIFFERENCES: dict[str, DataType | type[DataType]] = {
 
 
 def baseline_differences(
-    patches: PatchArrays,
+    patches: SampleArrays,
     correct: NDArray[np.bool_],
-    explanations: Sequence[Explanation],
+    explanations: Sequence[ScoredMaps],
     clusters: Clusters,
     confidence: float,
 ) -> pl.DataFrame:
@@ -52,7 +52,7 @@ def baseline_differences(
     return means(wanted, clusters, confidence, shares=False).frame(DIFFERENCES).rename({"value": "difference"})
 
 
-def _gaps(explanations: Sequence[Explanation]) -> Iterator[tuple[Key, NDArray[np.float64]]]:
+def _gaps(explanations: Sequence[ScoredMaps]) -> Iterator[tuple[Key, NDArray[np.float64]]]:
     """Every map under every policy beside every baseline: IoU minus IoU, float64 [n]."""
     baselines = [e for e in explanations if e.target == "none" or e.method == "random_weights"]
     for e in explanations:

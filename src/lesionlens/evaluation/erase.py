@@ -9,17 +9,17 @@ import torch
 from numpy.typing import NDArray
 from polars import DataType
 
-from lesionlens.evaluation.bootstrap import Clusters
-from lesionlens.evaluation.explanations import scorable
-from lesionlens.evaluation.inpaint import control_region, inpainted
-from lesionlens.evaluation.means import Mean, lesion_groups, means
-from lesionlens.evaluation.run_scores import RUN_SCORES, score_key
-from lesionlens.records import PatchArrays, Statistics
-from lesionlens.training.backbones import Classifier
+from lesionlens.audits.occlusion import control_region, inpainted
+from lesionlens.localization.samples import scorable
+from lesionlens.models.backbones import Classifier
+from lesionlens.records import SampleArrays, Statistics
+from lesionlens.scoring.bootstrap import Clusters
+from lesionlens.scoring.means import Mean, lesion_groups, means
+from lesionlens.scoring.run_scores import RUN_SCORES, score_key
 from lesionlens.training.inputs import Inputs
 
-ERASURES: dict[str, DataType | type[DataType]] = {
-    "patch_id": pl.Int64,
+OCCLUSIONS: dict[str, DataType | type[DataType]] = {
+    "sample_id": pl.Int64,
     "probability": pl.Float64,
     "lesion_erased": pl.Float64,
     "control_erased": pl.Float64,
@@ -29,7 +29,7 @@ BATCH = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Erasures:
+class Occlusions:
     """Probability of the predicted class, float64 [n] over all samples: of the whole patch, with the lesion inpainted,
     with as much background inpainted. NaN where there is no lesion; control NaN too where there is no room for it."""
 
@@ -37,23 +37,23 @@ class Erasures:
     lesion: NDArray[np.float64]
     control: NDArray[np.float64]
 
-    def frame(self, patches: PatchArrays) -> pl.DataFrame:
-        """One row per sample with a mask (ERASURES); reason 'no_room' where control_erased is null."""
+    def frame(self, patches: SampleArrays) -> pl.DataFrame:
+        """One row per sample with a mask (OCCLUSIONS); reason 'no_room' where control_erased is null."""
         tested = ~np.isnan(self.lesion)
         room = ~np.isnan(self.control[tested])
         columns = {
-            "patch_id": patches.ids[tested],
+            "sample_id": patches.ids[tested],
             "probability": self.whole[tested],
             "lesion_erased": self.lesion[tested],
             "control_erased": self.control[tested],
             "reason": [None if there else "no_room" for there in room],
         }
-        return pl.DataFrame(columns, schema=ERASURES).with_columns(pl.col("control_erased").fill_nan(None))
+        return pl.DataFrame(columns, schema=OCCLUSIONS).with_columns(pl.col("control_erased").fill_nan(None))
 
 
-def erase_test(
+def occlusion_test(
     model: Classifier, inputs: Inputs, whole: NDArray[np.float32], generator: np.random.Generator
-) -> Erasures:
+) -> Occlusions:
     """Erase every lesion of the inputs' patches, and then a region of the lesion's own shape elsewhere in the patch.
 
     whole float32 [n, classes]: the model's probabilities for the patches as they are. The control region lies at a
@@ -73,22 +73,22 @@ def erase_test(
     after[rows] = _erased(model, inputs, rows, lesions)[at, predicted]
     if controls:
         moved[rows[room]] = _erased(model, inputs, rows[room], np.stack(controls))[at[: len(controls)], predicted[room]]
-    return Erasures(before, after, moved)
+    return Occlusions(before, after, moved)
 
 
-def erase_scores(
-    patches: PatchArrays, correct: NDArray[np.bool_], erasures: Erasures, clusters: Clusters, confidence: float
+def occlusion_scores(
+    patches: SampleArrays, correct: NDArray[np.bool_], occlusions: Occlusions, clusters: Clusters, confidence: float
 ) -> pl.DataFrame:
     """erase_lesion_drop, erase_control_drop (what the predicted class loses, -1 to 1) and erase_difference (what the
     lesion takes more than the control, in the same patch), as rows of RUN_SCORES.
 
     Means over the lesions with room for a control, the same for all three; correctly classified and all; by group.
     """
-    room = ~np.isnan(erasures.control)
+    room = ~np.isnan(occlusions.control)
     values = {
-        "erase_lesion_drop": erasures.whole - erasures.lesion,
-        "erase_control_drop": erasures.whole - erasures.control,
-        "erase_difference": erasures.control - erasures.lesion,
+        "erase_lesion_drop": occlusions.whole - occlusions.lesion,
+        "erase_control_drop": occlusions.whole - occlusions.control,
+        "erase_difference": occlusions.control - occlusions.lesion,
     }
     wanted = [
         Mean(score_key(name, population=population, group=group), value, room & chosen & used)

@@ -1,4 +1,4 @@
-"""One trained run, evaluated: predictions, maps, scores and baselines of the test part, as frames."""
+"""One trained run, evaluated: predictions, maps, scores and baselines of the test split, as frames."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,27 +9,26 @@ import torch
 from numpy.typing import NDArray
 from polars import DataType
 
+from lesionlens.attribution.explain import Explained
+from lesionlens.audits.occlusion import Occlusions, occlusion_scores, occlusion_test
+from lesionlens.audits.randomisation import drawn_lesions, layers, randomisation_test
 from lesionlens.config import EvaluationConfig, RunConfig, TrainingConfig
-from lesionlens.evaluation.binary import binary_scores, binary_views
-from lesionlens.evaluation.bootstrap import draw
-from lesionlens.evaluation.calibration import calibration
-from lesionlens.evaluation.differences import baseline_differences
-from lesionlens.evaluation.erase import Erasures, erase_scores, erase_test
-from lesionlens.evaluation.explain import Explained
-from lesionlens.evaluation.explanations import Explanation, explanation_frame, localization_frame, scorable
-from lesionlens.evaluation.localisers import OTHER_SEED, Samples, constant_localisers, random_weights, run_maps
-from lesionlens.evaluation.quadrants import quadrants
-from lesionlens.evaluation.randomisation import drawn_lesions, layers, randomisation_test
-from lesionlens.evaluation.run_scores import classification_scores, iou_curves, localization_scores
-from lesionlens.evaluation.scores import class_intervals, class_scores, confusion_intervals
-from lesionlens.evaluation.strata import stratum_scores
-from lesionlens.records import Evaluation, PatchArrays
-from lesionlens.training.backbones import Classifier
-from lesionlens.training.features import FeatureCache
+from lesionlens.localization.baselines import OTHER_SEED, Samples, constant_baselines, random_weights, run_maps
+from lesionlens.localization.samples import ScoredMaps, localization_frame, map_frame, scorable
+from lesionlens.models.backbones import Classifier
+from lesionlens.records import Evaluation, SampleArrays
+from lesionlens.scoring.binary import binary_scores, binary_views
+from lesionlens.scoring.bootstrap import draw
+from lesionlens.scoring.calibration import calibration
+from lesionlens.scoring.classification import class_intervals, class_scores, confusion_intervals
+from lesionlens.scoring.localization import baseline_differences
+from lesionlens.scoring.run_scores import classification_scores, iou_curves, localization_scores
+from lesionlens.scoring.subgroups import quadrants, subgroup_scores
+from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.inputs import Inputs
 
 PREDICTIONS: dict[str, DataType | type[DataType]] = {
-    "patch_id": pl.Int64,
+    "sample_id": pl.Int64,
     "predicted": pl.Int16,
     "probabilities": pl.List(pl.Float32),
 }
@@ -40,27 +39,27 @@ def evaluate(
     run: RunConfig,
     training: TrainingConfig,
     evaluation: EvaluationConfig,
-    patches: PatchArrays,
+    patches: SampleArrays,
     attributes: pl.DataFrame,
     seed: int,
     device: str,
     cache: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Predict, explain, score and audit the test part; tune the 'validation' threshold on the validation part.
+    """Predict, explain, score and audit the test split; tune the 'validation' threshold on the validation split.
 
     Every method of the configuration is run for the predicted and the true class. Baselines see the same samples:
     whole patch, centred disc, mean mask, and the same architecture with random weights, which is explained by
     Grad-CAM for the class that it predicts itself (as any model is), with a threshold tuned on its own maps.
     Then the erase test over every test lesion, and the weight randomisation over some. attributes: one row per patch,
-    patch_id and what strata and binary views need (see `stratum_scores`, `binary_views`); columns may lack.
-    Intervals are bootstraps over the test part's patients, drawn from `seed`, the same for every score.
+    sample_id and what subgroups and binary views need (see `subgroup_scores`, `binary_views`); columns may lack.
+    Intervals are bootstraps over the test split's patients, drawn from `seed`, the same for every score.
     `progress` is called with (done, total) samples, each pass of a model over them counting once.
-    Raises ValueError where the test part is empty, the training part has no lesion, or an output is not finite.
+    Raises ValueError where the test split is empty, the training split has no lesion, or an output is not finite.
     """
-    test = patches.part("test")
+    test = patches.split("test")
     if not len(test.ids):
-        raise ValueError("evaluate: the patch set's test part is empty; check its split")
+        raise ValueError("evaluate: the sample set's test split is empty; check its split")
     inputs = Inputs(patches, training.normalise, torch.device(device))
     masked = scorable(patches)
     tuning_rows = [row for row in inputs.rows("validation") if masked[row]]
@@ -69,12 +68,12 @@ def evaluate(
     advance = _counter(progress, 3 * len(test.ids) + 2 * len(tuning_rows) + len(drawn) * len(layers(model)))
     stem = FeatureCache(cache, inputs, training).get(model.to(device).eval(), ("stem",))["stem"] if cache else None
     known, maps = run_maps(model, samples, advance, stem)
-    localisers = [*maps, random_weights(run, training, samples, advance), *constant_localisers(samples)]
+    localisers = [*maps, random_weights(run, training, samples, advance), *constant_baselines(samples)]
     alone = Inputs(test, inputs.mode, inputs.device)
-    erasures = erase_test(model, alone, known.probabilities, np.random.default_rng(seed))
+    occlusions = occlusion_test(model, alone, known.probabilities, np.random.default_rng(seed))
     advance(len(test.ids))
     randomisations = randomisation_test(model, run, inputs, drawn, evaluation, run.seed + OTHER_SEED, advance)
-    return _frames(patches, attributes, known, localisers, erasures, randomisations, evaluation, seed)
+    return _frames(patches, attributes, known, localisers, occlusions, randomisations, evaluation, seed)
 
 
 def _counter(progress: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
@@ -90,16 +89,16 @@ def _counter(progress: Callable[[int, int], None] | None, total: int) -> Callabl
 
 
 def _frames(
-    patches: PatchArrays,
+    patches: SampleArrays,
     attributes: pl.DataFrame,
     known: Explained,
-    explanations: list[Explanation],
-    erasures: Erasures,
+    explanations: list[ScoredMaps],
+    occlusions: Occlusions,
     randomisations: pl.DataFrame,
     evaluation: EvaluationConfig,
     seed: int,
 ) -> Evaluation:
-    test, probabilities, confidence = patches.part("test"), known.probabilities, evaluation.confidence
+    test, probabilities, confidence = patches.split("test"), known.probabilities, evaluation.confidence
     clusters = draw(test.patients, evaluation.resamples, np.random.default_rng(seed))
     correct: NDArray[np.bool_] = known.predicted == test.labels
     headline = explanations[0]
@@ -113,10 +112,10 @@ def _frames(
         binary_scores(view, probabilities, test.labels, positive, among, clusters, confidence)
         for view, (positive, among) in binary_views(patches, attributes).items()
     ]
-    predictions = {"patch_id": test.ids, "predicted": known.predicted, "probabilities": probabilities.tolist()}
+    predictions = {"sample_id": test.ids, "predicted": known.predicted, "probabilities": probabilities.tolist()}
     return Evaluation(
         predictions=pl.DataFrame(predictions, schema=PREDICTIONS),
-        explanations=pl.concat([explanation_frame(test, e) for e in explanations]),
+        explanations=pl.concat([map_frame(test, e) for e in explanations]),
         localizations=pl.concat([localization_frame(test, e) for e in explanations]),
         class_scores=class_scores(probabilities, test.labels).hstack(
             class_intervals(probabilities, test.labels, clusters, confidence)
@@ -128,14 +127,14 @@ def _frames(
                 *binary,
                 calibration_error,
                 localization_scores(test, correct, explanations, clusters, confidence),
-                erase_scores(test, correct, erasures, clusters, confidence),
+                occlusion_scores(test, correct, occlusions, clusters, confidence),
             ]
         ),
         baseline_differences=baseline_differences(test, correct, explanations, clusters, confidence),
-        stratum_scores=stratum_scores(test, attributes, correct, ious, clusters, confidence),
+        subgroup_scores=subgroup_scores(test, attributes, correct, ious, clusters, confidence),
         iou_curves=iou_curves(test, correct, explanations, clusters, confidence),
         quadrants=quadrants(test, correct, headline.scores.hit, clusters, confidence),
         reliability=reliability,
-        erasures=erasures.frame(test),
+        occlusions=occlusions.frame(test),
         randomisations=randomisations,
     )

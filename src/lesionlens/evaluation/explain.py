@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lesionlens.attribution import closed_form
+from lesionlens.attribution.cam import reference_grids
 from lesionlens.config import Method
-from lesionlens.evaluation import closed_form
-from lesionlens.evaluation.cam import reference_grids
-from lesionlens.training.backbones import Classifier, Layer, cam_layer
+from lesionlens.models.backbones import Classifier, Layer, cam_layer
 from lesionlens.training.inputs import Inputs
 
 Target = Literal["predicted", "true"]

@@ -7,11 +7,11 @@ import polars as pl
 from numpy.typing import NDArray
 from polars import DataType
 
-from lesionlens.evaluation.localise import MapScores
-from lesionlens.records import PatchArrays
+from lesionlens.localization.metrics import MapScores
+from lesionlens.records import SampleArrays
 
-EXPLANATIONS: dict[str, DataType | type[DataType]] = {
-    "patch_id": pl.Int64,
+MAPS: dict[str, DataType | type[DataType]] = {
+    "sample_id": pl.Int64,
     "method": pl.String,
     "target": pl.String,
     "layer": pl.String,
@@ -28,7 +28,7 @@ EXPLANATIONS: dict[str, DataType | type[DataType]] = {
     "reason": pl.String,
 }
 LOCALIZATIONS: dict[str, DataType | type[DataType]] = {
-    "patch_id": pl.Int64,
+    "sample_id": pl.Int64,
     "method": pl.String,
     "target": pl.String,
     "policy": pl.String,
@@ -47,7 +47,7 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Explanation:
+class ScoredMaps:
     """One method and target over n samples. labels int64 [n] (class explained) and grids float32 [n, rows, cols] are
     None for baselines that look at no image; cuts by policy."""
 
@@ -60,7 +60,7 @@ class Explanation:
     cuts: dict[str, Cut]
 
 
-def reasons(patches: PatchArrays, explanation: Explanation) -> NDArray[np.object_]:
+def reasons(patches: SampleArrays, explanation: ScoredMaps) -> NDArray[np.object_]:
     """Why a sample has no score, or a zero one; None where nothing is amiss.
 
     'background': no lesion to find; 'empty_mask': nothing left of the mask at patch size; both leave scores NULL.
@@ -76,13 +76,13 @@ def reasons(patches: PatchArrays, explanation: Explanation) -> NDArray[np.object
     return reason
 
 
-def scorable(patches: PatchArrays) -> NDArray[np.bool_]:
+def scorable(patches: SampleArrays) -> NDArray[np.bool_]:
     """Samples with a mask to compare with: bool [n]."""
     masked: NDArray[np.bool_] = patches.has_mask & patches.masks.any(axis=(1, 2))
     return masked
 
 
-def explanation_frame(patches: PatchArrays, explanation: Explanation) -> pl.DataFrame:
+def map_frame(patches: SampleArrays, explanation: ScoredMaps) -> pl.DataFrame:
     """One row per sample: the raw grid, row-major, and the scores that need no threshold."""
     count, scores, masked = len(patches.ids), explanation.scores, scorable(patches)
     grids, labels = explanation.grids, explanation.labels
@@ -91,7 +91,7 @@ def explanation_frame(patches: PatchArrays, explanation: Explanation) -> pl.Data
         finite |= np.isfinite(grids).all(axis=(1, 2))
     shape = (None, None) if grids is None else grids.shape[1:]
     columns = {
-        "patch_id": patches.ids,
+        "sample_id": patches.ids,
         "method": [explanation.method] * count,
         "target": [explanation.target] * count,
         "layer": [explanation.layer] * count,
@@ -107,10 +107,10 @@ def explanation_frame(patches: PatchArrays, explanation: Explanation) -> pl.Data
         "pixel_ap": _nullable(scores.pixel_ap, masked),
         "reason": reasons(patches, explanation).tolist(),
     }
-    return pl.DataFrame(columns, schema=EXPLANATIONS)
+    return pl.DataFrame(columns, schema=MAPS)
 
 
-def localization_frame(patches: PatchArrays, explanation: Explanation) -> pl.DataFrame:
+def localization_frame(patches: SampleArrays, explanation: ScoredMaps) -> pl.DataFrame:
     """One row per sample and policy: threshold and IoU."""
     count, masked = len(patches.ids), scorable(patches)
     frames = []
@@ -119,7 +119,7 @@ def localization_frame(patches: PatchArrays, explanation: Explanation) -> pl.Dat
         untuned = masked & np.isnan(cut.iou)
         reason[untuned] = "no_validation_lesions"
         columns = {
-            "patch_id": patches.ids,
+            "sample_id": patches.ids,
             "method": [explanation.method] * count,
             "target": [explanation.target] * count,
             "policy": [policy] * count,

@@ -5,10 +5,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionlens.evaluation import levels
-from lesionlens.evaluation.maps import Scaling, activation_maps
-from lesionlens.evaluation.ranks import rank_scores
-from lesionlens.evaluation.thresholds import CURVE_STEPS, otsu
+from lesionlens.attribution.scaling import Scaling, activation_maps
+from lesionlens.localization import curves as levels
+from lesionlens.localization.curves import CURVE_STEPS, otsu
+from lesionlens.localization.metrics import rank_scores
 
 CHUNK = 64  # maps in memory at once
 

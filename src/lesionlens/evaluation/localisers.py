@@ -8,16 +8,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lesionlens.attribution.explain import TARGETS, Explained, Target, explain
 from lesionlens.config import EvaluationConfig, Method, RunConfig, TrainingConfig
-from lesionlens.evaluation.baselines import BASELINES, baseline_maps
-from lesionlens.evaluation.explain import TARGETS, Explained, Target, explain
-from lesionlens.evaluation.explanations import Cut, Explanation, scorable
-from lesionlens.evaluation.localise import iou_at, score_grids, score_maps
-from lesionlens.evaluation.thresholds import CURVE, tuned
-from lesionlens.records import PatchArrays
-from lesionlens.training.backbones import Classifier
+from lesionlens.localization.baselines import BASELINES, baseline_maps
+from lesionlens.localization.curves import CURVE, tuned
+from lesionlens.localization.metrics import iou_at, score_grids, score_maps
+from lesionlens.localization.samples import Cut, ScoredMaps, scorable
+from lesionlens.models.backbones import Classifier
+from lesionlens.models.weights import initial_model
+from lesionlens.records import SampleArrays
 from lesionlens.training.inputs import Inputs
-from lesionlens.training.weights import initial_model
 
 RANDOM: tuple[Method, ...] = ("grad_cam",)
 
@@ -27,13 +27,13 @@ OTHER_SEED = 1_000_003
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """What all localisers see: the test part, scored, and the validation lesions, on which thresholds are tuned.
+    """What all localisers see: the test split, scored, and the validation lesions, on which thresholds are tuned.
 
-    inputs: all patches; test: those of the test part; rows, tuning_rows: their positions in the inputs.
+    inputs: all patches; test: those of the test split; rows, tuning_rows: their positions in the inputs.
     """
 
     inputs: Inputs
-    test: PatchArrays
+    test: SampleArrays
     rows: Sequence[int]
     tuning_rows: Sequence[int]
     evaluation: EvaluationConfig
@@ -46,7 +46,7 @@ class Samples:
 
 def run_maps(
     model: Classifier, samples: Samples, advance: Callable[[int], None], stem: Tensor | None
-) -> tuple[Explained, list[Explanation]]:
+) -> tuple[Explained, list[ScoredMaps]]:
     """The run's predictions, and its maps of every method for the predicted and the true class, first method first."""
     layer, methods = samples.evaluation.layer, samples.evaluation.methods
     known = explain(model, samples.inputs, samples.rows, methods, layer, TARGETS, advance, stem)
@@ -62,7 +62,7 @@ def run_maps(
 
 def random_weights(
     run: RunConfig, training: TrainingConfig, samples: Samples, advance: Callable[[int], None]
-) -> Explanation:
+) -> ScoredMaps:
     """The same architecture with random weights, explained by Grad-CAM for the class that it predicts itself."""
     model, layer = random_model(run, training, samples.inputs.patches), samples.evaluation.layer
     known = explain(model, samples.inputs, samples.rows, RANDOM, layer, ("predicted",), advance)
@@ -72,7 +72,7 @@ def random_weights(
     return replace(found, method="random_weights")
 
 
-def random_model(run: RunConfig, training: TrainingConfig, patches: PatchArrays) -> Classifier:
+def random_model(run: RunConfig, training: TrainingConfig, patches: SampleArrays) -> Classifier:
     """The run's architecture with random weights, its batch-norm statistics measured as before a training from none.
 
     Made on the CPU, so that it is the same model whatever device it then runs on.
@@ -83,9 +83,9 @@ def random_model(run: RunConfig, training: TrainingConfig, patches: PatchArrays)
     return initial_model(other, from_none, len(patches.classes), inputs, inputs.rows("train"))
 
 
-def constant_localisers(samples: Samples) -> list[Explanation]:
+def constant_baselines(samples: Samples) -> list[ScoredMaps]:
     """The three constant localisers, scored like maps; their region is the policy 'mask'."""
-    train, test = samples.inputs.patches.part("train"), samples.test
+    train, test = samples.inputs.patches.split("train"), samples.test
     made = baseline_maps(train.masks[scorable(train)], test.masks.shape[1])
     explanations = []
     for name in BASELINES:
@@ -96,7 +96,7 @@ def constant_localisers(samples: Samples) -> list[Explanation]:
         shown = cut if name == "mean_mask" else np.full(len(test.ids), np.nan)
         scores = score_maps(maps, test.masks, samples.evaluation.fixed_threshold)
         cuts = {"mask": Cut(shown, iou_at(maps, test.masks, cut))}
-        explanations.append(Explanation(name, "none", "none", None, None, scores, cuts))
+        explanations.append(ScoredMaps(name, "none", "none", None, None, scores, cuts))
     return explanations
 
 
@@ -112,10 +112,10 @@ def _explanation(
     method: Method,
     target: Target,
     known: Explained,
-    test: PatchArrays,
+    test: SampleArrays,
     level: float | None,
     evaluation: EvaluationConfig,
-) -> Explanation:
+) -> ScoredMaps:
     """One method's maps for one target, scored under all four policies."""
     grids = known.grids[method, target]
     scores = score_grids(grids, test.masks, evaluation.scaling, evaluation.fixed_threshold)
@@ -130,4 +130,4 @@ def _explanation(
         "area": Cut(scores.area_threshold, scores.area_iou),
     }
     labels = known.predicted if target == "predicted" else test.labels
-    return Explanation(method, target, evaluation.layer, labels, grids, scores, cuts)
+    return ScoredMaps(method, target, evaluation.layer, labels, grids, scores, cuts)

@@ -7,8 +7,8 @@ import polars as pl
 from numpy.typing import NDArray
 from polars import DataType
 
-from lesionlens.evaluation.bootstrap import Clusters, interval, ratios, share_interval
-from lesionlens.records import PatchArrays
+from lesionlens.records import SampleArrays
+from lesionlens.scoring.bootstrap import Clusters, interval, proportion_interval, ratios
 
 Key = dict[str, object]
 
@@ -42,7 +42,7 @@ class Means:
 
 def means(wanted: list[Mean], clusters: Clusters, confidence: float, shares: bool = True) -> Means:
     """All means with their percentile intervals. Values outside `used` may be NaN; `shares`: where the others are all 0
-    or 1 their mean is a share (`share_interval`)."""
+    or 1 their mean is a share (`proportion_interval`)."""
     samples = len(clusters.member)
     used = np.stack([mean.used for mean in wanted], axis=1) if wanted else np.zeros((samples, 0), dtype=np.bool_)
     values = np.stack([mean.values for mean in wanted], axis=1) if wanted else np.zeros((samples, 0))
@@ -54,7 +54,7 @@ def means(wanted: list[Mean], clusters: Clusters, confidence: float, shares: boo
     low, high = interval(resampled, confidence, patients)
     if shares:
         yes_or_no = ((values == 0) | (values == 1)).all(axis=0)  # 0 where not used
-        low[yes_or_no], high[yes_or_no] = share_interval(resampled[:, yes_or_no], confidence, patients[yes_or_no])
+        low[yes_or_no], high[yes_or_no] = proportion_interval(resampled[:, yes_or_no], confidence, patients[yes_or_no])
     return Means([mean.key for mean in wanted], point, low, high, count, patients, resampled)
 
 
@@ -78,12 +78,12 @@ def score_frame(
     return frame.select(pl.col(name).cast(kind) for name, kind in schema.items())
 
 
-def groups(patches: PatchArrays) -> dict[str, NDArray[np.bool_]]:
+def groups(patches: SampleArrays) -> dict[str, NDArray[np.bool_]]:
     """Samples bool [n] of every label group, in the order of the labels."""
     of_sample = np.array(patches.groups)[patches.labels]
     return {group: of_sample == group for group in dict.fromkeys(patches.groups)}
 
 
-def lesion_groups(patches: PatchArrays, lesions: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
+def lesion_groups(patches: SampleArrays, lesions: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
     """'all' and every label group that has a sample in `lesions` bool [n]."""
     return {"all": lesions} | {name: used for name, used in groups(patches).items() if (used & lesions).any()}

@@ -7,10 +7,10 @@ import polars as pl
 from numpy.typing import NDArray
 from polars import DataType
 
-from lesionlens.evaluation.bootstrap import Clusters
-from lesionlens.evaluation.explanations import scorable
-from lesionlens.evaluation.means import Mean, means
-from lesionlens.records import PatchArrays
+from lesionlens.localization.samples import scorable
+from lesionlens.records import SampleArrays
+from lesionlens.scoring.bootstrap import Clusters
+from lesionlens.scoring.means import Mean, means
 
 QUADRANTS: dict[str, DataType | type[DataType]] = {
     "label": pl.Int16,
@@ -25,7 +25,7 @@ QUADRANTS: dict[str, DataType | type[DataType]] = {
 
 
 def quadrants(
-    patches: PatchArrays,
+    patches: SampleArrays,
     correct: NDArray[np.bool_],
     located: NDArray[np.bool_],
     clusters: Clusters,

@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.functional.regression import spearman_corrcoef
 
+from lesionlens.attribution.explain import grad_cam
+from lesionlens.attribution.scaling import activation_maps
+from lesionlens.audits.occlusion import probabilities
 from lesionlens.config import EvaluationConfig, RunConfig
-from lesionlens.evaluation.bootstrap import draw
-from lesionlens.evaluation.erase import probabilities
-from lesionlens.evaluation.explain import grad_cam
-from lesionlens.evaluation.explanations import scorable
-from lesionlens.evaluation.maps import activation_maps
-from lesionlens.evaluation.means import Mean, means
-from lesionlens.training.backbones import Classifier, build
+from lesionlens.localization.samples import scorable
+from lesionlens.models.backbones import Classifier, build
+from lesionlens.models.weights import calibrate
+from lesionlens.scoring.bootstrap import draw
+from lesionlens.scoring.means import Mean, means
 from lesionlens.training.inputs import Inputs
-from lesionlens.training.weights import calibrate
 
 RANDOMISATIONS: dict[str, DataType | type[DataType]] = {
     "step": pl.Int16,
@@ -41,7 +41,7 @@ CALIBRATION = 16  # training patches on which batch-norm statistics are measured
 
 def drawn_lesions(inputs: Inputs, count: int, generator: np.random.Generator) -> list[int]:
     """Positions of `count` test samples with a mask (all, where there are fewer), drawn at random, ascending."""
-    rows = np.flatnonzero(scorable(inputs.patches) & (inputs.patches.parts == "test"))
+    rows = np.flatnonzero(scorable(inputs.patches) & (inputs.patches.splits == "test"))
     chosen = generator.choice(rows, size=min(count, len(rows)), replace=False)
     return [int(row) for row in np.sort(chosen)]
 

@@ -7,13 +7,12 @@ import polars as pl
 from numpy.typing import NDArray
 from polars import DataType
 
-from lesionlens.evaluation.auc import resampled_auc
-from lesionlens.evaluation.bootstrap import Clusters, interval, ratios, share_interval
-from lesionlens.evaluation.explanations import Explanation, scorable
-from lesionlens.evaluation.means import Key, Mean, groups, lesion_groups, means, score_frame
-from lesionlens.evaluation.scores import averages, class_auc, confusion_matrix, mean_defined, resampled_confusion
-from lesionlens.evaluation.thresholds import CURVE
-from lesionlens.records import PatchArrays
+from lesionlens.localization.curves import CURVE
+from lesionlens.localization.samples import ScoredMaps, scorable
+from lesionlens.records import SampleArrays
+from lesionlens.scoring.bootstrap import Clusters, interval, proportion_interval, ratios, resampled_auc
+from lesionlens.scoring.classification import averages, class_auc, confusion_matrix, mean_defined, resampled_confusion
+from lesionlens.scoring.means import Key, Mean, groups, lesion_groups, means, score_frame
 
 RUN_SCORES: dict[str, DataType | type[DataType]] = {
     "name": pl.String,
@@ -43,7 +42,7 @@ IOU_CURVES: dict[str, DataType | type[DataType]] = {
 
 
 def classification_scores(
-    patches: PatchArrays, probabilities: NDArray[np.float32], clusters: Clusters, confidence: float
+    patches: SampleArrays, probabilities: NDArray[np.float32], clusters: Clusters, confidence: float
 ) -> pl.DataFrame:
     """accuracy, macro and weighted precision, recall and F1, auc and auc_hard (means over classes); over all samples.
 
@@ -59,7 +58,7 @@ def classification_scores(
     names = list(values)
     point = np.array([float(values[name]) for name in names])
     patients = len(np.unique(clusters.member))
-    low, high = share_interval(np.stack([resampled[name] for name in names], axis=1), confidence, patients)
+    low, high = proportion_interval(np.stack([resampled[name] for name in names], axis=1), confidence, patients)
     keys = [score_key(name) for name in names]
     frame = score_frame(keys, point, low, high, np.full(len(names), len(labels)), RUN_SCORES)
     correct = (probabilities.argmax(axis=1) == labels).astype(np.float64)
@@ -68,9 +67,9 @@ def classification_scores(
 
 
 def localization_scores(
-    patches: PatchArrays,
+    patches: SampleArrays,
     correct: NDArray[np.bool_],
-    explanations: Sequence[Explanation],
+    explanations: Sequence[ScoredMaps],
     clusters: Clusters,
     confidence: float,
 ) -> pl.DataFrame:
@@ -114,9 +113,9 @@ def localization_scores(
 
 
 def iou_curves(
-    patches: PatchArrays,
+    patches: SampleArrays,
     correct: NDArray[np.bool_],
-    explanations: Sequence[Explanation],
+    explanations: Sequence[ScoredMaps],
     clusters: Clusters,
     confidence: float,
 ) -> pl.DataFrame:
@@ -135,7 +134,7 @@ def iou_curves(
     return means(wanted, clusters, confidence).frame(IOU_CURVES).rename({"value": "iou"})
 
 
-def _sample_scores(explanation: Explanation) -> list[tuple[str, str | None, NDArray[np.float64]]]:
+def _sample_scores(explanation: ScoredMaps) -> list[tuple[str, str | None, NDArray[np.float64]]]:
     scores = explanation.scores
     named: list[tuple[str, str | None, NDArray[np.float64]]] = [
         ("ll", policy, cut.iou) for policy, cut in explanation.cuts.items()
@@ -151,7 +150,7 @@ def _sample_scores(explanation: Explanation) -> list[tuple[str, str | None, NDAr
 
 def score_key(
     name: str,
-    explanation: Explanation | None = None,
+    explanation: ScoredMaps | None = None,
     policy: str | None = None,
     population: str = "all",
     group: str = "all",

@@ -13,8 +13,7 @@ from torchmetrics.functional.classification import (
     multiclass_recall,
 )
 
-from lesionlens.evaluation.auc import resampled_auc
-from lesionlens.evaluation.bootstrap import Clusters, share_interval
+from lesionlens.scoring.bootstrap import Clusters, proportion_interval, resampled_auc
 
 CLASS_SCORES: dict[str, DataType | type[DataType]] = {
     "label": pl.Int16,
@@ -50,7 +49,7 @@ def class_intervals(
     patients = np.minimum(clusters.patients(truth), clusters.patients(~truth))
     columns: dict[str, NDArray[np.float64]] = {}
     for name in INTERVALS:
-        low, high = share_interval(resampled[name], confidence, patients)
+        low, high = proportion_interval(resampled[name], confidence, patients)
         columns |= {f"{name}_low": low, f"{name}_high": high}
     return pl.DataFrame(columns).fill_nan(None)
 
@@ -121,7 +120,7 @@ def confusion_intervals(
     shares = row_shares(resampled_confusion(probabilities, labels, clusters))
     truth, predicted = np.divmod(np.arange(classes * classes), classes)
     patients = clusters.patients(labels[:, None] == truth)
-    low, high = share_interval(shares.reshape(-1, classes * classes), confidence, patients)
+    low, high = proportion_interval(shares.reshape(-1, classes * classes), confidence, patients)
     columns = {"label": truth, "predicted": predicted, "low": low, "high": high}
     return pl.DataFrame(columns, schema=CONFUSION_INTERVALS).fill_nan(None)
 

@@ -11,8 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lesionlens.config import EvaluationConfig
-from lesionlens.evaluation.bootstrap import draw, ratios, share_interval
-from lesionlens.records import PatchArrays
+from lesionlens.records import SampleArrays
+from lesionlens.scoring.bootstrap import draw, proportion_interval, ratios
 
 PART = 256  # patches in memory as float64 at once
 
@@ -26,19 +26,19 @@ SHORTCUTS: dict[str, DataType | type[DataType]] = {
 
 
 def shortcut_audit(
-    patches: PatchArrays, windows: NDArray[np.float64] | None, evaluation: EvaluationConfig, seed: int
+    patches: SampleArrays, windows: NDArray[np.float64] | None, evaluation: EvaluationConfig, seed: int
 ) -> pl.DataFrame:
     """Test accuracy of logistic regressions that see no more than a few numbers of every patch.
 
     windows float64 [n, 2]: width and height of each patch's window in full-image pixels, in the patches' order; None
-    leaves 'size' out. Trained on the training part, features standardised there. Result: features ('majority', the
+    leaves 'size' out. Trained on the training split, features standardised there. Result: features ('majority', the
     most frequent training class for every patch; 'size': log area and log aspect; 'intensity'; 'sharpness'; 'all'),
     accuracy, low, high (clustered by patient), n. A training part of one class gives the majority alone. Raises
     ValueError where a part is empty.
     """
-    train, test = patches.parts == "train", patches.parts == "test"
+    train, test = patches.splits == "train", patches.splits == "test"
     if not train.any() or not test.any():
-        raise ValueError("shortcut audit: it needs a training and a test part; check the patch set's split")
+        raise ValueError("shortcut audit: it needs a training and a test split; check the sample set's split")
     sets = {"intensity": _in_parts(intensity, patches.pixels), "sharpness": _in_parts(sharpness, patches.pixels)}
     if windows is not None:
         width, height = np.log(windows[:, 0]), np.log(windows[:, 1])
@@ -53,7 +53,7 @@ def shortcut_audit(
     right = np.stack([guess == labels[test] for guess in guesses.values()], axis=1).astype(np.float64)
     clusters = draw(patches.patients[test], evaluation.resamples, np.random.default_rng(seed))
     everything = np.ones(right.shape, dtype=np.bool_)
-    low, high = share_interval(
+    low, high = proportion_interval(
         ratios(right, everything, clusters), evaluation.confidence, clusters.patients(everything)
     )
     columns = {"features": list(guesses), "accuracy": right.mean(axis=0), "low": low, "high": high}

@@ -10,7 +10,7 @@ from polars import DataType
 from scipy.stats import binom, ttest_1samp
 
 from lesionlens.config import EvaluationConfig
-from lesionlens.evaluation.bootstrap import Clusters, draw, interval, ratios
+from lesionlens.scoring.bootstrap import Clusters, draw, interval, ratios
 
 COMPARISONS: dict[str, DataType | type[DataType]] = {
     "evaluation_a": pl.Int64,
@@ -31,7 +31,7 @@ ROUNDING = 1e-12  # what sums of IoU differences may be off by, many times over
 def compare(samples: pl.DataFrame, selected: Collection[int], evaluation: EvaluationConfig, seed: int) -> pl.DataFrame:
     """Every two evaluations, by accuracy and by LL, on the patches that both evaluated.
 
-    samples: evaluation_id, patch_id, patient, is_lesion, correct, iou (null where there is none). Result columns:
+    samples: evaluation_id, sample_id, patient, is_lesion, correct, iou (null where there is none). Result columns:
     evaluation_a < evaluation_b, score ('accuracy' or 'll'), value_a, value_b, difference (a - b), low, high, p,
     p_holm, n. accuracy: all patches, p by `mcnemar`. ll: mean IoU over the lesions that both classified correctly,
     since means over different samples can't be compared; p by `t_test`. Both take patients as independent, not their
@@ -40,11 +40,11 @@ def compare(samples: pl.DataFrame, selected: Collection[int], evaluation: Evalua
     samples are of fewer than two patients are left out: nothing can be said of their difference.
     """
     rows = []
-    drawn: dict[bytes, Clusters] = {}  # evaluations of one patch set share their patients, and so their resamples
+    drawn: dict[bytes, Clusters] = {}  # evaluations of one sample set share their patients, and so their resamples
     identities = sorted(samples["evaluation_id"].unique().to_list())
     frames = {i: samples.filter(pl.col("evaluation_id") == i).drop("evaluation_id") for i in identities}
     for a, b in combinations(identities, 2):
-        both = frames[a].join(frames[b], on="patch_id", suffix="_b").sort("patch_id")
+        both = frames[a].join(frames[b], on="sample_id", suffix="_b").sort("sample_id")
         if both["patient"].n_unique() < 2:
             continue
         patients = both["patient"].to_numpy().astype(np.str_)

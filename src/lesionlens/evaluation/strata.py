@@ -1,4 +1,4 @@
-"""Scores within strata: lesion type, pathology, mask fraction, subtlety, breast density, view."""
+"""Scores within subgroups: lesion type, pathology, mask fraction, subtlety, breast density, view."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -8,13 +8,13 @@ import polars as pl
 from numpy.typing import NDArray
 from polars import DataType
 
-from lesionlens.evaluation.bootstrap import Clusters
-from lesionlens.evaluation.explanations import scorable
-from lesionlens.evaluation.means import Key, Mean, means
-from lesionlens.records import PatchArrays
+from lesionlens.localization.samples import scorable
+from lesionlens.records import SampleArrays
+from lesionlens.scoring.bootstrap import Clusters
+from lesionlens.scoring.means import Key, Mean, means
 
-STRATUM_SCORES: dict[str, DataType | type[DataType]] = {
-    "stratum": pl.String,
+SUBGROUP_SCORES: dict[str, DataType | type[DataType]] = {
+    "subgroup": pl.String,
     "level": pl.String,
     "name": pl.String,
     "method": pl.String,
@@ -40,8 +40,8 @@ def mask_fraction_band(fraction: pl.Expr) -> pl.Expr:
     return band
 
 
-def stratum_scores(
-    patches: PatchArrays,
+def subgroup_scores(
+    patches: SampleArrays,
     attributes: pl.DataFrame,
     correct: NDArray[np.bool_],
     ious: Mapping[str, NDArray[np.float64]],
@@ -50,29 +50,31 @@ def stratum_scores(
 ) -> pl.DataFrame:
     """accuracy, and ll (mean IoU, over correctly classified and over all lesions) of maps and baselines, by level.
 
-    attributes: patch_id and any of lesion_type, pathology, mask_fraction, subtlety, breast_density, view; the first
+    attributes: sample_id and any of lesion_type, pathology, mask_fraction, subtlety, breast_density, view; the first
     four stratify lesions alone, the others all samples. ious: by method, float64 [n], NaN where there is no mask. Null
-    is the level 'unknown'; an attribute that is null throughout is left out. Rows: STRATUM_SCORES, levels ascending.
+    is the level 'unknown'; an attribute that is null throughout is left out. Rows: SUBGROUP_SCORES, levels ascending.
     """
-    columns = pl.DataFrame({"patch_id": patches.ids}).join(attributes, on="patch_id", how="left", maintain_order="left")
+    columns = pl.DataFrame({"sample_id": patches.ids}).join(
+        attributes, on="sample_id", how="left", maintain_order="left"
+    )
     lesions = scorable(patches)
     wanted = []
-    for stratum in (*OF_LESION, *OF_IMAGE):
-        if stratum not in columns.columns or not columns[stratum].count():
+    for subgroup in (*OF_LESION, *OF_IMAGE):
+        if subgroup not in columns.columns or not columns[subgroup].count():
             continue
-        inside = patches.has_mask if stratum in OF_LESION else np.ones(len(patches.ids), dtype=np.bool_)
-        for level, used in _levels(columns, stratum, inside).items():
-            key: Key = {"stratum": stratum, "level": level}
+        inside = patches.has_mask if subgroup in OF_LESION else np.ones(len(patches.ids), dtype=np.bool_)
+        for level, used in _levels(columns, subgroup, inside).items():
+            key: Key = {"subgroup": subgroup, "level": level}
             named: Key = key | {"name": "accuracy", "method": None, "population": "all"}
             wanted.append(Mean(named, correct.astype(np.float64), used))
             for population, chosen in {"correct_lesions": lesions & correct, "lesions": lesions}.items():
                 for method, iou in ious.items():
                     named = key | {"name": "ll", "method": method, "population": population}
                     wanted.append(Mean(named, iou, used & chosen & ~np.isnan(iou)))
-    return means(wanted, clusters, confidence).frame(STRATUM_SCORES)
+    return means(wanted, clusters, confidence).frame(SUBGROUP_SCORES)
 
 
-def _levels(columns: pl.DataFrame, stratum: str, inside: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
-    banded = mask_fraction_band(pl.col(stratum)) if stratum == "mask_fraction" else pl.col(stratum)
+def _levels(columns: pl.DataFrame, subgroup: str, inside: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
+    banded = mask_fraction_band(pl.col(subgroup)) if subgroup == "mask_fraction" else pl.col(subgroup)
     of_sample = columns.select(banded.cast(pl.String).fill_null(UNKNOWN)).to_series().to_numpy()
     return {str(level): inside & (of_sample == level) for level in np.unique(of_sample[inside])}

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionlens.evaluation.levels import STEPS
+from lesionlens.localization.curves import STEPS
 
 # The levels of every stored IoU curve: 0.05, 0.10, ..., 0.95.
 CURVE: NDArray[np.float32] = (np.arange(1, 20) / 20).astype(np.float32)

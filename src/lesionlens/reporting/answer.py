@@ -100,7 +100,7 @@ def _comparison(data: ReportData, first: Model, second: Model) -> Row | None:
 
 
 def _erase_test(data: ReportData, best: Model) -> Difference | None:
-    found = rows(data, "erase_test", run_id=best.run_id, population="correct_lesions", group_name="all")
+    found = rows(data, "occlusion_test", run_id=best.run_id, population="correct_lesions", group_name="all")
     if not found:
         return None
     return Difference(*(found[0][key] for key in ("difference", "difference_low", "difference_high")))

@@ -153,7 +153,7 @@ def _models(placed: Sequence[Placed]) -> Table:
         cells.append(_erased(p))
         body.append(TableRow(tuple(cells), series=p.series))
     notes = (
-        "Every score is that of the model's own study: over its own test part, at its own threshold rule. Paired "
+        "Every score is that of the model's own study: over its own test split, at its own threshold rule. Paired "
         "differences on the same samples are in each study's report.",
     )
     return Table("models", "Models", "of all studies", columns, tuple(body), notes)
@@ -161,7 +161,7 @@ def _models(placed: Sequence[Placed]) -> Table:
 
 def _erased(p: Placed) -> Cell:
     key = {"population": "correct_lesions", "group_name": "all"}
-    found = rows(p.study, "erase_test", run_id=p.model.run_id, **key)
+    found = rows(p.study, "occlusion_test", run_id=p.model.run_id, **key)
     if not found:
         return Cell(DASH)
     row = found[0]
@@ -195,9 +195,9 @@ def _patches(studies: Sequence[ReportData], names: Sequence[str]) -> Table:
         Column("Training"),
         Column("Validation"),
         Column("Test"),
-        Column("Patients in several parts"),
+        Column("Patients in several splits"),
         Column("Lesions left out"),
-        Column("Patch set", numeric=False),
+        Column("Sample set", numeric=False),
     )
     body = []
     for data, name in zip(studies, names, strict=True):
@@ -207,9 +207,9 @@ def _patches(studies: Sequence[ReportData], names: Sequence[str]) -> Table:
         cells = [Cell(name), Cell(count(frame(data, "labels").height))]
         cells += [Cell(count(int(counts[part].sum() or 0))) for part in ("train", "validation", "test")]
         cells += [Cell(count(shared), mark="bad" if shared else ""), Cell(count(left_out))]
-        cells.append(Cell(str(data.study["patch_set_digest"])[:12], mark="mono"))
+        cells.append(Cell(str(data.study["sample_set_digest"])[:12], mark="mono"))
         body.append(TableRow(tuple(cells)))
-    notes = ("Studies with the same patch set were trained and tested on the very same patches.",)
+    notes = ("Studies with the same sample set were trained and tested on the very same patches.",)
     return Table("patches", "Patches", "of each study", columns, tuple(body), notes)
 
 

@@ -3,12 +3,12 @@
 import base64
 from typing import Any
 
-from lesionlens.data.stored import unpack_mask, unpack_pixels
 from lesionlens.records import ReportData
 from lesionlens.reporting.gallery import outline
 from lesionlens.reporting.models import Row, frame
 from lesionlens.reporting.pictures import webp
-from lesionlens.reporting.wording import PARTS, count, plain
+from lesionlens.reporting.wording import SPLITS, count, plain
+from lesionlens.samples.normalise import unpack_mask, unpack_pixels
 
 
 def contact_sheet(data: ReportData) -> list[dict[str, Any]]:
@@ -45,5 +45,5 @@ def _sample(row: Row) -> dict[str, Any]:
         "size": size,
         "title": row["patient"],
         "where": where,
-        "facts": f"{plain(row['part'], PARTS)}, window {count(width)} × {count(height)} pixels",
+        "facts": f"{plain(row['split'], SPLITS)}, window {count(width)} × {count(height)} pixels",
     }

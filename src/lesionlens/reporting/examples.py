@@ -20,10 +20,10 @@ def examples(data: ReportData, models: Sequence[Model]) -> dict[str, list[list[s
         if not found:
             continue
         sure = frame(data, "sample_results").filter(run_id=model.run_id)
-        sure = sure.sort("confidence", "patch_id", descending=[True, False], nulls_last=True)
-        members = {(row["correct"], row["located"]): row["patch_ids"] for row in found}
+        sure = sure.sort("confidence", "sample_id", descending=[True, False], nulls_last=True)
+        members = {(row["correct"], row["located"]): row["sample_ids"] for row in found}
         result[str(model.run_id)] = [
-            sure.filter(sure["patch_id"].is_in(members.get(key, [])))["patch_key"].head(SHOWN).to_list()
+            sure.filter(sure["sample_id"].is_in(members.get(key, [])))["patch_key"].head(SHOWN).to_list()
             for key in QUADRANTS
         ]
     return result

@@ -13,12 +13,12 @@ from lesionlens.reporting.wording import METHODS, MINUS, count, counted, number,
 ROW = 44
 
 
-def erase_chart(data: ReportData) -> Chart | None:
+def occlusion_chart(data: ReportData) -> Chart | None:
     """Mean fall of probability with the lesion erased (filled) and with as much tissue erased (ring), per model."""
     found = [
         (model, row)
         for model in shown(data)
-        for row in rows(data, "erase_test", run_id=model.run_id, population="correct_lesions", group_name="all")
+        for row in rows(data, "occlusion_test", run_id=model.run_id, population="correct_lesions", group_name="all")
         if row["lesion_drop"] is not None
     ]
     if not found:
@@ -142,8 +142,8 @@ def by_mask_fraction(data: ReportData) -> tuple[Chart, ...]:
 
 
 def _fractions(data: ReportData, model: Model) -> Chart | None:
-    key = {"run_id": model.run_id, "stratum": "mask_fraction", "name": "ll", "population": "correct_lesions"}
-    found = frame(data, "stratum_scores").filter(pl.all_horizontal(pl.col(k) == v for k, v in key.items()))
+    key = {"run_id": model.run_id, "subgroup": "mask_fraction", "name": "ll", "population": "correct_lesions"}
+    found = frame(data, "subgroup_scores").filter(pl.all_horizontal(pl.col(k) == v for k, v in key.items()))
     bands = found.filter(pl.col("value").is_not_null() & (pl.col("level") != "unknown")).sort("level").to_dicts()
     if not bands:
         return None

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from lesionlens.evaluation.bootstrap import draw
-from lesionlens.evaluation.means import Mean, means
 from lesionlens.records import ReportData
 from lesionlens.reporting.axes import Scale, path, spread
 from lesionlens.reporting.figures import Chart, Dot, Line, Text
 from lesionlens.reporting.localization import BASELINES, Score, headline, score
 from lesionlens.reporting.models import Model, Row, frame, lookup, shown
 from lesionlens.reporting.wording import METHODS, count, counted, number, plain, spoken
+from lesionlens.scoring.bootstrap import draw
+from lesionlens.scoring.means import Mean, means
 
 ROW = 52
 GLYPHS = {"whole_patch": "square", "centred_disc": "ring", "mean_mask": "diamond", "random_weights": "cross"}

@@ -10,10 +10,10 @@ import polars as pl
 from numpy.typing import NDArray
 from skimage.measure import approximate_polygon, find_contours
 
-from lesionlens.data.stored import unpack_mask, unpack_pixels
 from lesionlens.records import ReportData
 from lesionlens.reporting.models import Model, frame, lookup
 from lesionlens.reporting.pictures import pictures
+from lesionlens.samples.normalise import unpack_mask, unpack_pixels
 
 BYTES = 12_000_000
 """What a gallery may take of a page of 15 MB: charts, tables and contact sheets need well under 3."""
@@ -32,11 +32,11 @@ def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
     names = dict(labels.select("code", "name").rows())
     known = {model.run_id: model for model in models}
     results = frame(data, "sample_results").filter(pl.col("run_id").is_in(list(known)))
-    by_patch = results.partition_by("patch_id", as_dict=True, maintain_order=True)
+    by_patch = results.partition_by("sample_id", as_dict=True, maintain_order=True)
     maps = _maps(data, results)
     samples, patches = [], []
     for row in frame(data, "gallery").iter_rows(named=True):
-        found = by_patch.get((row["patch_id"],))
+        found = by_patch.get((row["sample_id"],))
         if found is not None:
             patches.append(unpack_pixels(row["pixels"]))
             samples.append(_sample(row, len(patches[-1]), found.to_dicts(), names, maps))
@@ -78,7 +78,7 @@ def _sample(
                 "threshold": _rounded(result.get("threshold")),
                 "whole": _rounded(result.get("whole_patch_iou")),
                 "hit": result.get("hit"),
-                "map": maps.get((result["run_id"], row["patch_id"])),
+                "map": maps.get((result["run_id"], row["sample_id"])),
             }
             for result in results
         },
@@ -117,14 +117,14 @@ def _maps(data: ReportData, results: pl.DataFrame) -> dict[tuple[int, int], dict
     scaling = lookup(data.study.get("config"), "evaluation.scaling") or "relu_max"
     maps = frame(data, "maps").filter(pl.col("target") == "predicted")
     if "method" in results.columns:
-        wanted = results.select("run_id", "patch_id", "method").unique()
-        maps = maps.join(wanted, on=["run_id", "patch_id", "method"], how="semi")
+        wanted = results.select("run_id", "sample_id", "method").unique()
+        maps = maps.join(wanted, on=["run_id", "sample_id", "method"], how="semi")
     found = {}
     for row in maps.iter_rows(named=True):
         if row["grid"] is not None:
             grid = np.asarray(row["grid"], dtype=np.float64).reshape(row["rows"], row["cols"])
             values = base64.b64encode(quantised(grid, scaling).tobytes()).decode()
-            found[row["run_id"], row["patch_id"]] = {"rows": row["rows"], "cols": row["cols"], "values": values}
+            found[row["run_id"], row["sample_id"]] = {"rows": row["rows"], "cols": row["cols"], "values": values}
     return found
 
 

@@ -14,10 +14,10 @@ Shown = tuple[ReportData, str, Sequence[Model]]
 def merged_gallery(parts: Sequence[Shown]) -> dict[str, Any]:
     """As `gallery`: a patch that several studies tested stands once, with the results of all their models.
 
-    Studies share patches where they share the patch set. Where they do not, a patch's key begins with its study's
+    Studies share patches where they share the sample set. Where they do not, a patch's key begins with its study's
     name, so that a link to it lasts. Runs are known by study and number: one run may be evaluated in two ways.
     """
-    sets = {str(data.study["patch_set_digest"]) for data, _, _ in parts}
+    sets = {str(data.study["sample_set_digest"]) for data, _, _ in parts}
     runs: list[dict[str, Any]] = []
     classes: dict[str, dict[str, str]] = {}
     samples: dict[tuple[str, str], dict[str, Any]] = {}
@@ -31,6 +31,6 @@ def merged_gallery(parts: Sequence[Shown]) -> dict[str, Any]:
         classes |= {each["code"]: each for each in found["classes"]}
         for sample in found["samples"]:
             key = sample["key"] if len(sets) == 1 else f"{name}: {sample['key']}"
-            kept = samples.setdefault((str(data.study["patch_set_digest"]), key), sample | {"key": key, "results": {}})
+            kept = samples.setdefault((str(data.study["sample_set_digest"]), key), sample | {"key": key, "results": {}})
             kept["results"] |= {f"{number}.{run}": result for run, result in sample["results"].items()}
     return {"runs": runs, "classes": list(classes.values()), "samples": list(samples.values()), "reduced": reduced}

@@ -141,7 +141,7 @@ def sentence(data: ReportData, model: Model) -> str:
     row = headline(data, model)
     if row is None or score(row).value is None:
         untuned = row is not None and row["reason"] == "no_validation_lesions"
-        why = "the validation part has no lesion to tune the threshold on" if untuned else NO_LESION
+        why = "the validation split has no lesion to tune the threshold on" if untuned else NO_LESION
         return f"There is no localisation score: {why}."
     groups: dict[str, list[str]] = {}
     placed = standings(data, model)

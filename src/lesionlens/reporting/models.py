@@ -44,16 +44,16 @@ FRAMES = {
     "class_scores": ("run_id", "ordinal", "precision", "precision_low", "recall", "f1", "f1_high", "support"),
     "run_scores": ("run_id", "name", "method", "policy", "population", "group_name", "value", "low", "high", "n"),
     "epochs": ("run_id", "epoch", "phase", "train_loss", "validation_loss", "validation_accuracy", "seconds"),
-    "sample_results": ("run_id", "patch_id", "patch_key", "true_code", "predicted_code", "correct", "iou"),
-    "gallery": ("patch_id", "pixels", "mask"),
-    "maps": ("run_id", "patch_id", "method", "target", "rows", "cols", "grid"),
+    "sample_results": ("run_id", "sample_id", "patch_key", "true_code", "predicted_code", "correct", "iou"),
+    "gallery": ("sample_id", "pixels", "mask"),
+    "maps": ("run_id", "sample_id", "method", "target", "rows", "cols", "grid"),
     "exclusion_reasons": ("reason", "lesions"),
-    "split_check": ("unit", "part_a", "part_b", "shared"),
+    "split_check": ("unit", "split_a", "split_b", "shared"),
     "official_overlap": ("unit", "shared"),
     "normalisation": ("code", "mean", "std"),
     "exclusions": ("image_key", "lesion_key", "reason", "detail"),
-    "runs": ("run_id", "backbone", "strategy", "batch_size", "unit_rate", "seed", "status", "reason"),
-    "contact_sheet": ("code", "name", "patient", "part", "window_x0", "pixels", "mask", "width", "height", "overview"),
+    "runs": ("run_id", "backbone", "strategy", "batch_size", "unit1_rate", "seed", "status", "reason"),
+    "contact_sheet": ("code", "name", "patient", "split", "window_x0", "pixels", "mask", "width", "height", "overview"),
     "comparison": ("evaluation_a", "evaluation_b", "score", "difference", "low", "high", "p_holm", "n"),
     "iou_curves": ("run_id", "method", "target", "threshold", "iou", "low", "high"),
     "selected_runs": ("run_id",),
@@ -62,10 +62,21 @@ FRAMES = {
     "calibration": ("run_id", "calibration_error", "low", "high"),
     "binary_scores": ("run_id", "side", "score", "value", "low", "high", "n"),
     "quadrants": ("run_id", "code", "correct", "located", "n", "lesions", "share"),
-    "erase_test": ("run_id", "population", "group_name", "n", "lesion_drop", "control_drop", "difference"),
+    "occlusion_test": ("run_id", "population", "group_name", "n", "lesion_drop", "control_drop", "difference"),
     "weight_randomisation": ("run_id", "step", "layer", "ssim", "ssim_chance", "rank_correlation"),
     "shortcut_audit": ("features", "accuracy", "low", "high", "n"),
-    "stratum_scores": ("run_id", "stratum", "level", "name", "population", "value", "low", "high", "n", "whole_patch"),
+    "subgroup_scores": (
+        "run_id",
+        "subgroup",
+        "level",
+        "name",
+        "population",
+        "value",
+        "low",
+        "high",
+        "n",
+        "whole_patch",
+    ),
     "seed_spread": ("backbone", "strategy", "name", "seeds", "mean", "lowest", "highest"),
 }
 
@@ -81,7 +92,7 @@ class Model:
     backbone: str
     strategy: str
     batch_size: int
-    unit_rate: float
+    unit1_rate: float
     seed: int
     status: str
     series: int
@@ -119,7 +130,7 @@ def models(data: ReportData) -> tuple[Model, ...]:
     runs = frame(data, "runs").unique(subset="run_id", keep="first", maintain_order=True).to_dicts()
     chosen = {row["run_id"] for row in rows(data, "selected_runs")} if "selected_runs" in data.frames else set()
     chosen = chosen or {run["run_id"] for run in runs}
-    told_apart = [name for name in ("batch_size", "unit_rate", "seed") if len({run[name] for run in runs}) > 1]
+    told_apart = [name for name in ("batch_size", "unit1_rate", "seed") if len({run[name] for run in runs}) > 1]
     cells = Counter((run["backbone"], run["strategy"]) for run in runs if run["run_id"] in chosen)
     order = sorted((run["run_id"] not in chosen, place) for place, run in enumerate(runs))
     series = {place: number for number, (_, place) in enumerate(order)}
@@ -134,7 +145,7 @@ def models(data: ReportData) -> tuple[Model, ...]:
                 backbone=run["backbone"],
                 strategy=run["strategy"],
                 batch_size=run["batch_size"],
-                unit_rate=run["unit_rate"],
+                unit1_rate=run["unit1_rate"],
                 seed=run["seed"],
                 status=run["status"],
                 series=series[place],
@@ -161,7 +172,7 @@ def _short(run: Row, told_apart: list[str]) -> str:
 def _extras(run: Row, told_apart: list[str]) -> list[str]:
     words = {
         "batch_size": f"batch {run['batch_size']}",
-        "unit_rate": f"rate {run['unit_rate']:g}",
+        "unit1_rate": f"rate {run['unit1_rate']:g}",
         "seed": f"seed {run['seed']}",
     }
     return [words[name] for name in told_apart]

@@ -79,7 +79,7 @@ def facts(data: ReportData) -> tuple[tuple[str, str], ...]:
         ("Intervals", f"bootstrap over patients, {count(lookup(config, 'evaluation.resamples'))} resamples"),
         ("Seed", str(lookup(config, "seed"))),
         ("Data set digest", str(data.study["dataset_digest"])),
-        ("Patch set digest", str(data.study["patch_set_digest"])),
+        ("Sample set digest", str(data.study["sample_set_digest"])),
     )
     return words
 

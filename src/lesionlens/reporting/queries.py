@@ -30,11 +30,11 @@ order by patch_key, run_id""",
 select backbone, strategy, side, score, value, low, high, n
 from binary_scores where study_id = {study} order by run_id, side, score""",
     "quadrants": """\
-select backbone, strategy, code, correct, located, n, lesions, share, low, high, patch_ids
+select backbone, strategy, code, correct, located, n, lesions, share, low, high, sample_ids
 from quadrants where study_id = {study} order by run_id, ordinal, correct desc, located desc""",
     "erase": """\
 select backbone, strategy, group_name, n, lesion_drop, control_drop, difference, difference_low, difference_high
-from erase_test where study_id = {study} and population = 'correct_lesions' order by run_id, group_name""",
+from occlusion_test where study_id = {study} and population = 'correct_lesions' order by run_id, group_name""",
     "shortcuts": """\
 select features, s.accuracy, s.low, s.high, s.n,
        min(t.accuracy) as weakest_network, max(t.accuracy) as strongest_network
@@ -42,12 +42,12 @@ from shortcut_audit as s
 left join (table_2_accuracy as t join selected_runs as r on r.study_id = t.study_id and r.run_id = t.run_id)
   on t.study_id = s.study_id
 where s.study_id = {study} group by features, s.accuracy, s.low, s.high, s.n order by s.accuracy""",
-    "strata": """\
-select backbone, strategy, stratum, level, name, value, low, high, n, whole_patch, whole_patch_low, whole_patch_high,
+    "subgroups": """\
+select backbone, strategy, subgroup, level, name, value, low, high, n, whole_patch, whole_patch_low, whole_patch_high,
        centred_disc, centred_disc_low, centred_disc_high, mean_mask, mean_mask_low, mean_mask_high,
        random_weights, random_weights_low, random_weights_high
-from stratum_scores where study_id = {study} and population in ('all', 'correct_lesions')
-order by run_id, stratum, level, name""",
+from subgroup_scores where study_id = {study} and population in ('all', 'correct_lesions')
+order by run_id, subgroup, level, name""",
     "baselines": """\
 select d.backbone, d.strategy, ll, l.low, l.high, l.n, baseline,
        case baseline when 'whole_patch' then whole_patch when 'centred_disc' then centred_disc
@@ -61,7 +61,7 @@ select backbone, strategy, population, ll, low, high, n
 from localization_scores
 where study_id = {study} and headline and group_name = 'all' order by run_id, population""",
     "selection": """\
-select backbone, strategy, batch_size, unit_rate, seed, t.validation_loss, accuracy, low, high,
+select backbone, strategy, batch_size, unit1_rate, seed, t.validation_loss, accuracy, low, high,
        exists (select from selected_runs as s where s.study_id = t.study_id and s.run_id = t.run_id) as chosen
 from table_2_accuracy as t where study_id = {study} order by backbone, strategy, validation_loss""",
     "groups": """\
@@ -105,7 +105,7 @@ order by run_id, support nulls last, code""",
 select run_a, run_b as minus_run_b, score, difference, low, high, p_holm, n
 from model_comparisons where study_id = {study} order by run_a, run_b, score""",
     "seeds": """\
-select backbone, strategy, batch_size, head_rate, unit_rate, name, method, policy, seeds, mean, lowest, highest
+select backbone, strategy, batch_size, head_rate, unit1_rate, name, method, policy, seeds, mean, lowest, highest
 from seed_spread
 where study_id = {study} and seeds > 1 and group_name = 'all'
   and (name = 'accuracy' and population = 'all'
@@ -119,9 +119,9 @@ from exclusions where study_id = {study} order by reason, image_key, lesion_key"
     "normalisation": """\
 select code, mean, std from input_statistics where study_id = {study} order by code nulls first""",
     "leaks": """\
-select part_a, part_b, unit, shared, passed from leak_checks where study_id = {study} order by unit, part_a, part_b""",
+select split_a, split_b, unit, shared, passed from leak_checks where study_id = {study} order by unit, split_a, split_b""",
     "runs": """\
-select backbone, strategy, batch_size, unit_rate, seed, status, reason, device, digest, epochs,
+select backbone, strategy, batch_size, unit1_rate, seed, status, reason, device, digest, epochs,
        finished_at - started_at as training, evaluation_seconds
 from runs where study_id = {study} order by run_id""",
 }
@@ -133,7 +133,7 @@ select study, run_id, t.backbone, t.strategy, t.accuracy, t.low, t.high, t.n, l.
        whole_patch, centred_disc, mean_mask, random_weights, difference, difference_low, difference_high
 from table_2_accuracy as t
 left join (select * from table_4_localization where headline) as l using (study_id, study, run_id)
-left join (select * from erase_test where population = 'correct_lesions' and group_name = 'all') as e
+left join (select * from occlusion_test where population = 'correct_lesions' and group_name = 'all') as e
      using (study_id, study, run_id)
 where study_id in ({studies}) order by study_id, run_id""",
     "options": """\
@@ -144,7 +144,7 @@ select study_id, study, sum(train) as train, sum(validation) as validation, sum(
        (select sum(lesions) from exclusion_reasons as x where x.study_id = t.study_id) as left_out
 from table_1_patches as t where study_id in ({studies}) group by study_id, study order by study_id""",
     "origins": """\
-select study_id, study, created_at, config -> 'seed' as seed, digest, dataset_digest, patch_set_digest, versions
+select study_id, study, created_at, config -> 'seed' as seed, digest, dataset_digest, sample_set_digest, versions
 from studies where study_id in ({studies}) order by study_id""",
     "samples": """\
 select study_id, study, s.patch_key, s.backbone, s.strategy, s.true_code, s.predicted_code, s.confidence, s.iou

@@ -56,7 +56,7 @@ def spread_over_seeds(data: ReportData) -> Table:
     )
     cells: dict[tuple[object, ...], dict[str, dict[str, object]]] = {}
     for row in rows(data, "seed_spread"):
-        key = (row["backbone"], row["strategy"], row["batch_size"], row["head_rate"], row["unit_rate"])
+        key = (row["backbone"], row["strategy"], row["batch_size"], row["head_rate"], row["unit1_rate"])
         own = row["name"] == "accuracy" and row["population"] == "all"
         placed = row["name"] == "ll" and (row["method"], row["policy"]) in method
         placed = placed and row["target"] == "predicted" and row["population"] == "correct_lesions"

@@ -14,7 +14,7 @@ BY_RULE = {
     "no_target_class": "belongs to no target class (benign without callback)",
     "class_of_first_row": "the breast's first finding belongs to no target class",
     "overwritten": "a later lesion of the same image and class took its place",
-    "part_left_out": "official test part that the published study did not use",
+    "split_left_out": "official test split that the published study did not use",
 }
 NOTES = {
     "mask_resized": "note: the mask was resized to its image",
@@ -86,7 +86,7 @@ def _total(found: list[dict[str, int]], known: Published | None) -> TableRow:
 
 
 def _beside(ours: dict[str, int], theirs: dict[str, int], support: int) -> list[Cell]:
-    """The published counts of both parts with this study's difference, and the support of the published reports."""
+    """The published counts of both splits with this study's difference, and the support of the published reports."""
     cells = []
     for part, own in (("train", ours["train_and_validation"]), ("test", ours["test"])):
         apart = (own or 0) - theirs[part]
@@ -148,7 +148,7 @@ def normalisation(data: ReportData) -> Table:
     return Table(
         "normalisation",
         "Normalisation",
-        "Grey values of the training part",
+        "Grey values of the training split",
         columns,
         body,
         notes,
@@ -157,15 +157,15 @@ def normalisation(data: ReportData) -> Table:
 
 
 def leaks(data: ReportData) -> Table:
-    """Patients, images and lesions that two parts share."""
+    """Patients, images and lesions that two splits share."""
     columns = (Column("Between", numeric=False), *(Column(f"Shared {words}") for words in UNITS.values()))
     found = frame(data, "split_check")
-    pairs = found.select("part_a", "part_b").unique(maintain_order=True).rows()
+    pairs = found.select("split_a", "split_b").unique(maintain_order=True).rows()
     body = []
     for a, b in pairs:
         cells = [Cell(f"{plain(a, PARTS)} and {plain(b, PARTS)}")]
         for unit in UNITS:
-            hits = found.filter((pl.col("unit") == unit) & (pl.col("part_a") == a) & (pl.col("part_b") == b))
+            hits = found.filter((pl.col("unit") == unit) & (pl.col("split_a") == a) & (pl.col("split_b") == b))
             shared = int(hits["shared"].sum()) if hits.height else None
             cells.append(Cell(count(shared), "", "alarm" if shared else ""))
         body.append(TableRow(tuple(cells)))
@@ -181,7 +181,7 @@ def leaks(data: ReportData) -> Table:
 
 
 def _own_parts(data: ReportData) -> tuple[str, ...]:
-    """What the parts that the data set came with share, whatever this study made of them."""
+    """What the splits that the data set came with share, whatever this study made of them."""
     shared = {row["unit"]: row["shared"] for row in frame(data, "official_overlap").to_dicts()}
     if not shared.get("patient"):
         return ()

@@ -1,4 +1,4 @@
-"""Did the lesion matter? Quadrants, erase test, shortcut audit and strata as tables."""
+"""Did the lesion matter? Quadrants, erase test, shortcut audit and subgroups as tables."""
 
 from lesionlens.records import ReportData
 from lesionlens.reporting.localization import BASELINES, headline
@@ -14,7 +14,7 @@ FEATURES = {
     "sharpness": "sharpness",
     "all": "all of these",
 }
-STRATA = {
+SUBGROUPS = {
     "lesion_type": "Lesion",
     "pathology": "Pathology",
     "mask_fraction": "Share of the patch inside the annotation",
@@ -102,7 +102,7 @@ def erase(data: ReportData) -> Table:
     )
     body = []
     for model in shown(data):
-        found = rows(data, "erase_test", run_id=model.run_id, population="correct_lesions")
+        found = rows(data, "occlusion_test", run_id=model.run_id, population="correct_lesions")
         for row in found:
             cells = [Cell(model.title), Cell("all" if row["group_name"] == "all" else row["group_name"])]
             cells.append(Cell(count(row["n"])))
@@ -150,7 +150,7 @@ def shortcuts(data: ReportData) -> Table:
         cells = (Cell(plain(row["features"], FEATURES)), accuracy, *(ends or [Cell(DASH)] * 2))
         body.append(TableRow(cells, "total" if row["features"] == "all" else ""))
     notes = (
-        f"Over the test part, {count(max((row['n'] for row in audit), default=0))} patches. A class that can be told "
+        f"Over the test split, {count(max((row['n'] for row in audit), default=0))} patches. A class that can be told "
         "from the window's size or its grey values alone needs no look at the lesion. Red: the interval reaches the "
         "accuracy of the strongest network shown.",
     )
@@ -158,32 +158,32 @@ def shortcuts(data: ReportData) -> Table:
     return Table("shortcuts", "Shortcut audit", title, columns, tuple(body), notes, query("shortcuts", data))
 
 
-def strata(data: ReportData) -> tuple[Table, ...]:
+def subgroups(data: ReportData) -> tuple[Table, ...]:
     """One table per attribute: accuracy and LL of the best-classifying model's samples, by its values."""
-    found = frame(data, "stratum_scores")
-    present = [name for name in STRATA if name in found["stratum"].unique().to_list()]
-    return tuple(_stratum(data, name) for name in present)
+    found = frame(data, "subgroup_scores")
+    present = [name for name in SUBGROUPS if name in found["subgroup"].unique().to_list()]
+    return tuple(_subgroup(data, name) for name in present)
 
 
-def _stratum(data: ReportData, stratum: str) -> Table:
+def _subgroup(data: ReportData, subgroup: str) -> Table:
     columns = (
         Column("Base model", numeric=False),
-        Column(STRATA[stratum], numeric=False),
+        Column(SUBGROUPS[subgroup], numeric=False),
         Column("Patches"),
         Column("Accuracy", small=f"{confidence(data)} interval"),
         Column("LL score", small=f"{confidence(data)} interval"),
         *(Column(plain(name, METHODS).capitalize(), small="LL") for name in BASELINES),
     )
-    body = [row for model in shown(data) for row in _levels(data, model, stratum)]
+    body = [row for model in shown(data) for row in _levels(data, model, subgroup)]
     return Table(
-        f"stratum-{stratum.replace('_', '-')}", "By", STRATA[stratum][0].lower() + STRATA[stratum][1:], columns,
-        tuple(body), sql=query("strata", data),
+        f"subgroup-{subgroup.replace('_', '-')}", "By", SUBGROUPS[subgroup][0].lower() + SUBGROUPS[subgroup][1:], columns,
+        tuple(body), sql=query("subgroups", data),
     )  # fmt: skip
 
 
-def _levels(data: ReportData, model: Model, stratum: str) -> list[TableRow]:
+def _levels(data: ReportData, model: Model, subgroup: str) -> list[TableRow]:
     levels: dict[str, dict[str, Row]] = {}
-    for row in rows(data, "stratum_scores", run_id=model.run_id, stratum=stratum):
+    for row in rows(data, "subgroup_scores", run_id=model.run_id, subgroup=subgroup):
         if row["name"] == "accuracy" or row["population"] == "correct_lesions":
             levels.setdefault(row["level"], {})[row["name"]] = row
     body = []

@@ -34,7 +34,7 @@ def selection(data: ReportData) -> Table:
                     (
                         Cell(title),
                         Cell(count(model.batch_size)),
-                        Cell(f"{model.unit_rate:g}"),
+                        Cell(f"{model.unit1_rate:g}"),
                         Cell(str(model.seed)),
                         plain_number(row["validation_loss"], 3, mark),
                         scored(row["accuracy"], row["low"], row["high"], mark),

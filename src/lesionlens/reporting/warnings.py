@@ -65,13 +65,13 @@ def _configuration(data: ReportData) -> list[Warning]:
 def _shared(data: ReportData) -> list[Warning]:
     leaks = frame(data, "split_check").filter(pl.col("shared") > 0)
     parts = [
-        f"{count(row['shared'])} {plain(row['unit'], UNITS)} in both {plain(row['part_a'], PARTS)} "
-        f"and {plain(row['part_b'], PARTS)}"
+        f"{count(row['shared'])} {plain(row['unit'], UNITS)} in both {plain(row['split_a'], PARTS)} "
+        f"and {plain(row['split_b'], PARTS)}"
         for row in leaks.to_dicts()
     ]
     if not parts:
         return []
-    grave = "test" in leaks["part_a"].to_list() + leaks["part_b"].to_list()
+    grave = "test" in leaks["split_a"].to_list() + leaks["split_b"].to_list()
     text = f"The parts are not independent: {joined(parts)}. Scores on shared patients are too high."
     return [Warning("Patients are shared between parts", text, grave)]
 

@@ -33,20 +33,20 @@ TARGETS = {"predicted": "predicted class", "true": "true class", "none": "no cla
 POLICIES = {
     "fixed": "one fixed threshold",
     "otsu": "Otsu's threshold for each map",
-    "validation": "threshold tuned on the validation part",
+    "validation": "threshold tuned on the validation split",
     "area": "area of the annotation (diagnostic: uses the truth)",
     "mask": "the baseline's own region",
 }
 NORMALISATIONS = {
     "per_class": "statistics of the patch's own class",
-    "train": "statistics of the training part",
+    "train": "statistics of the training split",
     "imagenet": "ImageNet statistics",
     "per_patch": "statistics of each patch",
 }
 SPLITS = {
     "paper": "as published: training patches moved to test",
-    "official": "the data set's own parts",
-    "sound": "official parts; patients in both go to test",
+    "official": "the data set's own splits",
+    "sound": "official splits; patients in both go to test",
 }
 STATUSES = {"pending": "not started", "running": "running", "finished": "finished", "failed": "failed"}
 PARTS = {"train": "training", "validation": "validation", "test": "test"}

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from lesionlens.config import RunConfig, TrainingConfig
+from lesionlens.errors import CheckpointError
 from lesionlens.identity import digest
 from lesionlens.records import Checkpoint
 from lesionlens.training import store
-from lesionlens.training.errors import CheckpointError
-from lesionlens.training.stopping import Stopper
 from lesionlens.training.store import Folder
+from lesionlens.training.strategies import Stopper
 
 SUFFIX = ".safetensors"
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lesionlens.identity import digest
-from lesionlens.training.steps import Source, Step
+from lesionlens.training.epochs import Source, Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from lesionlens.training.errors import TrainingError
+from lesionlens.errors import TrainingError
 
 TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 SUFFIX = ".safetensors"

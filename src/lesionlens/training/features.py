@@ -15,12 +15,12 @@ import torchvision
 from torch import Tensor
 
 from lesionlens.config import TrainingConfig
+from lesionlens.errors import TrainingError
 from lesionlens.identity import digest
+from lesionlens.models.backbones import Classifier, Level, stages_between
+from lesionlens.models.weights import state_digest
 from lesionlens.training import feature_files as files
-from lesionlens.training.backbones import Classifier, Level, stages_between
-from lesionlens.training.errors import TrainingError
 from lesionlens.training.inputs import Inputs
-from lesionlens.training.weights import state_digest
 
 BUILD_BATCH = 16
 LIMIT_BYTES = 64 * 2**30
@@ -28,7 +28,7 @@ LIMIT_BYTES = 64 * 2**30
 
 
 class FeatureCache:
-    """Frozen features of one patch set in one folder."""
+    """Frozen features of one sample set in one folder."""
 
     def __init__(self, folder: Path, inputs: Inputs, training: TrainingConfig) -> None:
         self.folder = folder / "features"

@@ -11,21 +11,29 @@ import torch
 from torch import Tensor, nn
 
 from lesionlens.config import RunConfig, TrainingConfig
-from lesionlens.records import Checkpoint, EpochResult, PatchArrays
+from lesionlens.errors import CheckpointError, DivergedError, TrainingError
+from lesionlens.models.backbones import Classifier, build
+from lesionlens.models.weights import initial_model
+from lesionlens.records import Checkpoint, EpochResult, SampleArrays
 from lesionlens.training import checkpoints as files
 from lesionlens.training.adam import make_adam
-from lesionlens.training.backbones import Classifier, build
 from lesionlens.training.checkpoints import Position, Saved
-from lesionlens.training.epochs import Epoch, reproducible, train_epoch, validate
-from lesionlens.training.errors import CheckpointError, DivergedError, TrainingError
-from lesionlens.training.features import FeatureCache
+from lesionlens.training.epochs import (
+    Epoch,
+    Graphed,
+    Source,
+    Step,
+    eager,
+    precision,
+    reproducible,
+    train_epoch,
+    validate,
+)
+from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.inputs import Inputs
 from lesionlens.training.sources import augmented, computed, stored
-from lesionlens.training.steps import Graphed, Source, Step, eager, precision
-from lesionlens.training.stopping import Stopper
 from lesionlens.training.store import Folder
-from lesionlens.training.strategies import PHASES, Phase, parameter_groups, rule_of, set_modes
-from lesionlens.training.weights import initial_model
+from lesionlens.training.strategies import PHASES, Phase, Stopper, parameter_groups, rule_of, set_modes
 
 __all__ = ["TrainingError", "choose_device", "fit"]
 
@@ -45,7 +53,7 @@ def choose_device(wanted: str) -> str:
 def fit(
     run: RunConfig,
     training: TrainingConfig,
-    patches: PatchArrays,
+    patches: SampleArrays,
     folder: Folder,
     cache: Path | None,
     device: str,
@@ -61,7 +69,7 @@ def fit(
 
     Same configuration, seed, patches and machine: same bits on the CPU. Losses are means over patches.
     Raises TrainingError: DivergedError for a NaN or infinite loss, WeightsMissingError, CheckpointError and
-    others for a full disk or a full GPU; ValueError if the training or the validation part is empty.
+    others for a full disk or a full GPU; ValueError if the training or the validation split is empty.
     """
     try:
         yield from _Fit(run, training, patches, folder, cache, torch.device(choose_device(device))).epochs(resume)
@@ -72,7 +80,7 @@ def fit(
         ) from error
 
 
-def first_model(run: RunConfig, training: TrainingConfig, patches: PatchArrays) -> Classifier:
+def first_model(run: RunConfig, training: TrainingConfig, patches: SampleArrays) -> Classifier:
     """The network before its first epoch, in evaluation mode. Made on the CPU whatever trains it: the same anywhere."""
     cpu = torch.device("cpu")
     inputs = Inputs(patches, training.normalise, cpu)
@@ -87,7 +95,7 @@ class _Fit:
         self,
         run: RunConfig,
         training: TrainingConfig,
-        patches: PatchArrays,
+        patches: SampleArrays,
         folder: Folder,
         cache: Path | None,
         device: torch.device,
@@ -101,7 +109,7 @@ class _Fit:
         self.train_rows, self.validation_rows = self.inputs.rows("train"), self.inputs.rows("validation")
         for part, rows in (("train", self.train_rows), ("validation", self.validation_rows)):
             if not rows:
-                raise ValueError(f"patch set {patches.digest[:12]} has no {part} patches: nothing to train with")
+                raise ValueError(f"sample set {patches.digest[:12]} has no {part} patches: nothing to train with")
         self.features = None if cache is None else self._cache(cache)
 
     def _cache(self, folder: Path) -> FeatureCache | None:
@@ -158,7 +166,7 @@ class _Fit:
     def _read(self, checkpoint: Checkpoint) -> Saved:
         saved = files.read_checkpoint(self.folder, checkpoint)
         if (saved.configuration, saved.patches) != self.identity:
-            raise CheckpointError(f"checkpoint {checkpoint.path} belongs to another run or patch set")
+            raise CheckpointError(f"checkpoint {checkpoint.path} belongs to another run or sample set")
         return saved
 
     def _phase(
@@ -234,7 +242,7 @@ class _Fit:
             if not math.isfinite(loss):
                 raise DivergedError(
                     f"{name} loss is {loss} in epoch {epoch} of run {self.run.title}: training diverged. "
-                    f"Choose lower rates than head {self.run.head_rate:g}, unit {self.run.unit_rate:g}"
+                    f"Choose lower rates than head {self.run.head_rate:g}, unit {self.run.unit1_rate:g}"
                 )
         return Epoch(train_loss, validation_loss, accuracy)
 

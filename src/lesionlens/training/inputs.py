@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lesionlens.config import Normalise
-from lesionlens.data.normalise import normalise
 from lesionlens.identity import bytes_digest, digest
-from lesionlens.records import Part, PatchArrays
+from lesionlens.records import SampleArrays, Split
+from lesionlens.samples.normalise import normalise
 
 CHUNK = 256
 
@@ -22,7 +22,7 @@ class Inputs:
     On a GPU all normalised patches stay in its memory, if half of what is free takes them.
     """
 
-    def __init__(self, patches: PatchArrays, mode: Normalise, device: torch.device) -> None:
+    def __init__(self, patches: SampleArrays, mode: Normalise, device: torch.device) -> None:
         self.patches = patches
         self.mode = mode
         self.device = device
@@ -52,9 +52,9 @@ class Inputs:
         chunks = np.array_split(np.arange(len(self)), max(len(self) // CHUNK, 1))
         return torch.cat([self._grey(chunk).to(self.device) for chunk in chunks])
 
-    def rows(self, part: Part) -> list[int]:
-        """Positions of a part's patches, ascending."""
-        return [int(i) for i in np.flatnonzero(self.patches.parts == part)]
+    def rows(self, split: Split) -> list[int]:
+        """Positions of a split's patches, ascending."""
+        return [int(i) for i in np.flatnonzero(self.patches.splits == split)]
 
     def digest(self) -> str:
         """SHA-256 of all that decides the normalised pixels: grey values, mode, statistics, and labels if used."""

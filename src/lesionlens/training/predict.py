@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from lesionlens.config import RunConfig, TrainingConfig
+from lesionlens.errors import CheckpointError
+from lesionlens.models.backbones import Classifier, build
 from lesionlens.records import Checkpoint
-from lesionlens.training.backbones import Classifier, build
 from lesionlens.training.checkpoints import configuration_of, read_checkpoint
-from lesionlens.training.errors import CheckpointError
 from lesionlens.training.store import Folder
 
 

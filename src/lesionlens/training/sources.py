@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from lesionlens.config import TrainingConfig
-from lesionlens.training.backbones import Classifier, Level
-from lesionlens.training.features import BUILD_BATCH, whole_batches
+from lesionlens.models.backbones import Classifier, Level
+from lesionlens.training.epochs import Source
+from lesionlens.training.feature_cache import BUILD_BATCH, whole_batches
 from lesionlens.training.inputs import Inputs
-from lesionlens.training.steps import Source
 
 
 def stored(features: Tensor, device: torch.device) -> Source:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from lesionlens.config import RateRule, RunConfig, Strategy, TrainingConfig
-from lesionlens.training.backbones import BACKBONES, UNITS, Classifier, Level
+from lesionlens.models.backbones import BACKBONES, UNITS, Classifier, Level
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +54,21 @@ def rule_of(run: RunConfig, training: TrainingConfig) -> RateRule:
 def parameter_groups(model: Classifier, phase: Phase, run: RunConfig, rule: RateRule) -> list[dict[str, Any]]:
     """Optimiser groups with `name`, `params` and `lr`, head first, then towards the input.
 
-    tenth_per_unit: head_rate, unit_rate, unit_rate / 10. harmonic: the i-th convolution from the output (from
-    0, through both units) gets unit_rate / (i + 1). author_vgg: head_rate / (2 (i + 1)), as in the author's
+    tenth_per_block: head_rate, unit1_rate, unit1_rate / 10. harmonic: the i-th convolution from the output (from
+    0, through both units) gets unit1_rate / (i + 1). author_vgg: head_rate / (2 (i + 1)), as in the author's
     code. A batch normalisation goes with the convolution before it. Groups of the last two rules are named
     by unit and convolution, counted from the input: unit1.conv3.
     """
     groups: list[dict[str, Any]] = [{"name": "head", "params": list(model.head.parameters()), "lr": run.head_rate}]
     units = [unit for unit in ("unit1", "unit2") if unit in phase.units]
-    if rule == "tenth_per_unit":
+    if rule == "tenth_per_block":
         for unit in units:
-            rate = run.unit_rate if unit == "unit1" else run.unit_rate / 10
+            rate = run.unit1_rate if unit == "unit1" else run.unit1_rate / 10
             groups.append({"name": unit, "params": list(model.get_submodule(unit).parameters()), "lr": rate})
         return groups
     convolutions = [each for unit in units for each in reversed(list(_convolutions(model, unit)))]
     for i, (name, parameters) in enumerate(convolutions):
-        rate = run.unit_rate / (i + 1) if rule == "harmonic" else run.head_rate / (2 * (i + 1))
+        rate = run.unit1_rate / (i + 1) if rule == "harmonic" else run.head_rate / (2 * (i + 1))
         groups.append({"name": name, "params": parameters, "lr": rate})
     return groups
 

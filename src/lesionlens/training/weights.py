@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from lesionlens.config import RunConfig, TrainingConfig
+from lesionlens.errors import WeightsMissingError
 from lesionlens.identity import bytes_digest
-from lesionlens.training.backbones import BACKBONES, Classifier, build
-from lesionlens.training.errors import WeightsMissingError
+from lesionlens.models.backbones import BACKBONES, Classifier, build
 
 ORIGIN = "https://download.pytorch.org/models/"
 CALIBRATION_PATCHES = 512
