@@ -15,12 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from lesionlens.attribution import closed_form
-from lesionlens.attribution.cam import reference_grids
-from lesionlens.attribution.scaling import activation_maps
-from lesionlens.localization import curves as levels
-from lesionlens.localization.metrics import CHUNK, histogram_scores
-from lesionlens.models.backbones import Classifier, build, cam_layer
 from numpy.typing import NDArray
 from pytorch_grad_cam import GradCAM
 from skimage.filters import threshold_otsu
@@ -28,7 +22,13 @@ from torch import Tensor, nn
 
 from benchmarks.allocation import of_a_script
 from benchmarks.interleaved import Seconds, interleaved, ratios, spread
+from lesionlens.attribution import closed_form
+from lesionlens.attribution.cam import reference_grids
+from lesionlens.attribution.scaling import activation_maps
 from lesionlens.config import Backbone
+from lesionlens.localization import curves as levels
+from lesionlens.localization.metrics import CHUNK, histogram_scores
+from lesionlens.models.backbones import Classifier, build, cam_layer
 from lesionlens.training.allocator import keep_freed_memory
 
 BATCH = 32

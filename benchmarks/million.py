@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from lesionlens.evaluate import evaluate
 from sqlalchemy import (
     Connection,
     Engine,
@@ -40,8 +39,9 @@ from sqlalchemy import (
 from benchmarks.record import Setting, prepare
 from db import embedded, migrate, read, tables, write
 from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, StudyConfig
+from lesionlens.evaluate import evaluate
 from lesionlens.records import Checkpoint, EpochResult
-from lesionlens.reporting.render import render
+from lesionlens.reporting.page import render
 from lesionlens.training.fit import first_model
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "record.md"

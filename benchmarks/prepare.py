@@ -18,18 +18,18 @@ from typing import Any
 from unittest.mock import patch as replaced
 
 import numpy as np
-from lesionlens.datasets.registry import read_index
-from lesionlens.images.reading import read_picture
-from lesionlens.phantom.dataset import write_phantom
-from lesionlens.processes import keep_freed_memory
-from lesionlens.samples import cutting as image_jobs
-from lesionlens.samples.cutting import LesionJob, LesionTask, cut_lesions
-from lesionlens.samples.selection import select
 from PIL import Image as Pillow
 
 from benchmarks.interleaved import interleaved, ratios, spread
 from lesionlens.config import DataConfig, PatchConfig, PhantomConfig, StudyConfig
+from lesionlens.datasets.registry import read_index
+from lesionlens.images.reading import read_picture
+from lesionlens.phantom.dataset import write_phantom
+from lesionlens.processes import keep_freed_memory
 from lesionlens.records import Patch
+from lesionlens.samples import cutting as image_jobs
+from lesionlens.samples.cutting import LesionJob, LesionTask, cut_lesions
+from lesionlens.samples.selection import select
 
 GOAL = 1.3
 IMAGES = 40

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from db.read_samples import PATCHES
 from psycopg import sql
 from sqlalchemy import Connection, Engine, Table, create_engine, insert, select, text
 
@@ -27,8 +26,9 @@ from benchmarks.interleaved import interleaved, ratios, spread
 from db import embedded, migrate, read, tables, write
 from db.copy import driver, type_name
 from db.frames import frame
+from db.read_samples import PATCHES
 from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, HyperSet, StudyConfig
-from lesionlens.records import Box, DatasetIndex, Evaluation, Image, Label, Lesion, Patch, Statistics
+from lesionlens.records import Box, DatasetIndex, Evaluation, Image, Label, Lesion, Patch, Split, Statistics
 
 LABELS = tuple(Label(code, code, "mass" if n else "background", n, n > 0) for n, code in enumerate("BCDEF"))
 POLICIES = ("fixed", "otsu", "validation", "area")
@@ -80,7 +80,7 @@ def prepare(engine: Engine, train: int, test: int, size: int) -> Setting:
     return Setting(engine, sample_set, run, tests)
 
 
-def _part(share: float) -> Part:
+def _part(share: float) -> Split:
     return "train" if share < 0.85 else "validation" if share < 1 else "test"
 
 

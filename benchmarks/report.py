@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.render import render
+from lesionlens.reporting.page import render
 from tests.reporting.conftest import build
 
 GRID = tuple(product(("vgg16", "vgg19", "resnet34", "resnet50"), ("gradual", "simultaneous")))

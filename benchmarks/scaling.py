@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lesionlens.settings import Home
 
 from flows import server
 from lesionlens.config import DataConfig, ExecutionConfig, GridConfig, HyperSet, PhantomConfig, StudyConfig
 from lesionlens.identity import digest
 from lesionlens.records import Box, DatasetIndex, Image, Label, Lesion, Patch, Statistics
+from lesionlens.settings import Home
 
 ROOT = Path(__file__).resolve().parents[1]
 EPOCHS = 2

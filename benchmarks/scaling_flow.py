@@ -9,20 +9,20 @@ from datetime import datetime
 from typing import Any
 from unittest.mock import patch
 
-from flows.work import complete, take_what_is_free
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists
-from tasks.study import Stage, missing_runs, study_config
 
 from benchmarks.scaling import BYTES, EPOCHS, SECONDS
 from flows import shares
 from flows.server import SHARES
+from flows.work import complete, take_what_is_free
 from lesionlens.config import ExecutionConfig, RunConfig, StudyConfig
 from lesionlens.records import Checkpoint, EpochResult
 from lesionlens.training import store
 from tasks import train
+from tasks.study import Stage, missing_runs, study_config
 
 
 @flow(name="simulated study")

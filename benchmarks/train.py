@@ -25,7 +25,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from lesionlens.models.backbones import Classifier
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -44,6 +43,7 @@ from benchmarks.train_ours import (
 from benchmarks.train_peer import Files, fit_phase, in_memory
 from benchmarks.train_peer import fit_run as fit_peer
 from lesionlens.config import HyperSet, RunConfig, StoppingConfig, TrainingConfig
+from lesionlens.models.backbones import Classifier
 from lesionlens.training.allocator import keep_freed_memory
 from lesionlens.training.checkpoints import load_model
 from lesionlens.training.strategies import HEAD, HEAD_1, HEAD_1_2

@@ -11,16 +11,16 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from lesionlens.models.backbones import Classifier
-from lesionlens.training.feature_cache import FeatureCache
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lesionlens.config import RunConfig, StoppingConfig, TrainingConfig
+from lesionlens.models.backbones import Classifier
 from lesionlens.records import Checkpoint, SampleArrays, Statistics
 from lesionlens.training.adam import make_adam
 from lesionlens.training.checkpoints import Position, Saved, optimizer_tensors, write_checkpoint
 from lesionlens.training.epochs import Graphed, Source, Step, batches, eager, precision, validate
+from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.fit import first_model, fit
 from lesionlens.training.inputs import Inputs
 from lesionlens.training.sources import stored

@@ -16,7 +16,6 @@ from pathlib import Path
 import lightning as L
 import numpy as np
 import torch
-from lesionlens.models.backbones import UNITS, Classifier
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from PIL import Image
 from torch import Tensor
@@ -24,6 +23,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from lesionlens.config import RunConfig, StoppingConfig, TrainingConfig
+from lesionlens.models.backbones import UNITS, Classifier
 from lesionlens.training.epochs import batches
 from lesionlens.training.inputs import Inputs
 from lesionlens.training.strategies import PHASES, Phase, parameter_groups, rule_of

@@ -148,7 +148,8 @@ split_check = Table(
     UniqueConstraint("sample_set_id", "unit", "split_a", "split_b"),
     CheckConstraint("unit IN ('patient', 'image', 'lesion')", name="unit"),
     CheckConstraint(
-        "split_a IN ('train', 'validation', 'test') AND split_b IN ('train', 'validation', 'test') AND split_a <> split_b",
+        "split_a IN ('train', 'validation', 'test') AND split_b IN ('train', 'validation', 'test')"
+        " AND split_a <> split_b",
         name="splits",
     ),
     CheckConstraint("shared >= 0", name="shared"),

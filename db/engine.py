@@ -7,11 +7,11 @@ from functools import lru_cache
 from typing import Any
 
 import psycopg
-from lesionlens.settings import home
 from sqlalchemy import URL, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from db import embedded, migrate
+from lesionlens.settings import home
 
 OLDEST = 150000
 # a server says so while it recovers from a crash of its own, for example by a full disk; psycopg gives no code for it

@@ -46,7 +46,8 @@ FOUND: dict[str, LiteralString] = {
     "reliability_curve": "SELECT * FROM reliability_curve WHERE study_id = %(study_id)s ORDER BY run_id, bin",
     "binary_scores": "SELECT * FROM binary_scores WHERE study_id = %(study_id)s ORDER BY run_id, side, score",
     "roc_curve": "SELECT * FROM roc_curve WHERE study_id = %(study_id)s ORDER BY run_id, ordinal, threshold DESC",
-    "occlusion_test": "SELECT * FROM occlusion_test WHERE study_id = %(study_id)s ORDER BY run_id, population, group_name",
+    "occlusion_test": "SELECT * FROM occlusion_test WHERE study_id = %(study_id)s"
+    " ORDER BY run_id, population, group_name",
     "occlusion_samples": "SELECT * FROM occlusion_samples WHERE study_id = %(study_id)s ORDER BY run_id, sample_id",
     "weight_randomisation": "SELECT * FROM weight_randomisation WHERE study_id = %(study_id)s ORDER BY run_id, step",
     "shortcut_audit": "SELECT * FROM shortcut_audit WHERE study_id = %(study_id)s ORDER BY accuracy, features",

@@ -5,7 +5,6 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from lesionlens.samples.normalise import pack_mask, pack_pixels
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 from sqlalchemy import Connection, Table, bindparam, func, select
@@ -15,6 +14,7 @@ from db import tables
 from db.copy import copy_rows, finite
 from lesionlens.config import RunConfig, TrainingConfig
 from lesionlens.records import DatasetIndex, Exclusion, ImageSize, LeakCheck, Overview, Patch, Statistics
+from lesionlens.samples.normalise import pack_mask, pack_pixels
 
 WINDOW = ("window_x0", "window_y0", "window_x1", "window_y1")
 LESION_BOX = ("lesion_x0", "lesion_y0", "lesion_x1", "lesion_y1")

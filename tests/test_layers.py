@@ -16,7 +16,7 @@ SCIENCE = (
     "lesionlens.training.fit",
     "lesionlens.training.checkpoints",
     "lesionlens.evaluate",
-    "lesionlens.reporting.render",
+    "lesionlens.reporting.page",
     "lesionlens.presets",
 )
 RECORD = ("db.engine", "db.migrate", "db.read", "db.write", "db.lease", "db.embedded")

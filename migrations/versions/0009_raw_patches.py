@@ -62,7 +62,7 @@ def _convert(pixels: Callable[[bytes], bytes], mask: Callable[[bytes, int], byte
 def _batches(connection: sa.Connection) -> Iterator[Sequence[sa.Row[tuple[int, bytes, bytes | None, int]]]]:
     last = 0
     query = sa.text(
-        "SELECT sample.id, sample.pixels, sample.mask, sample_set.size FROM patch"
+        "SELECT sample.id, sample.pixels, sample.mask, sample_set.size FROM sample"
         " JOIN sample_set ON sample_set.id = sample.sample_set_id WHERE sample.id > :last ORDER BY sample.id LIMIT :most"
     )
     while rows := connection.execute(query, {"last": last, "most": BATCH}).all():

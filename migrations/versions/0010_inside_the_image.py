@@ -36,20 +36,20 @@ BEGIN
     THEN
         RAISE check_violation USING
             MESSAGE = format('patch %s leaves image %s of %s x %s', NEW.key, whole.key, whole.width, whole.height),
-            TABLE = 'patch', CONSTRAINT = 'patch_inside_image';
+            TABLE = 'sample', CONSTRAINT = 'patch_inside_image';
     END IF;
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION patch_inside_image() IS 'Refuses a patch whose window or lesion box leaves its image';
 CREATE TRIGGER patch_inside_image
-AFTER INSERT OR UPDATE OF image_id, window_x1, window_y1, lesion_x1, lesion_y1 ON patch
+AFTER INSERT OR UPDATE OF image_id, window_x1, window_y1, lesion_x1, lesion_y1 ON sample
 FOR EACH ROW EXECUTE FUNCTION patch_inside_image();
 
 CREATE FUNCTION image_holds_patches() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     outside text;
 BEGIN
-    SELECT sample.key INTO outside FROM patch
+    SELECT sample.key INTO outside FROM sample
     WHERE sample.image_id = NEW.id
         AND (greatest(window_x1, lesion_x1) > NEW.width OR greatest(window_y1, lesion_y1) > NEW.height)
     LIMIT 1;

@@ -1,10 +1,11 @@
-"""Content identity: the same configuration and inputs give the same digest on any machine."""
+"""Content identity and seeded generators: the same configuration and inputs give the same digest and the same draws."""
 
 import hashlib
 import json
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel
 
 
@@ -35,3 +36,8 @@ def bytes_digest(chunks: Iterable[bytes]) -> str:
     for chunk in chunks:
         sha.update(chunk)
     return sha.hexdigest()
+
+
+def generator(seed: int, *names: str) -> np.random.Generator:
+    """A generator of its own for what `names` say, for example ("jitter", lesion key)."""
+    return np.random.default_rng(int(digest(seed, *names)[:32], 16))

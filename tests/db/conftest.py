@@ -13,7 +13,7 @@ from db import read, write
 from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, HyperSet, StudyConfig, TrainingConfig
 from lesionlens.identity import digest
 from lesionlens.records import (
-    PARTS,
+    SPLITS,
     Box,
     Checkpoint,
     DatasetIndex,
@@ -83,7 +83,7 @@ def make_patches(patients: int = 12) -> list[Patch]:
         patches.append(
             Patch(
                 f"patch {n}", LABELS[n % 3].code, f"image {n}", f"lesion {n}" if is_lesion else None, f"P_{n:05d}",
-                PARTS[n // 3 % 3] if n < 9 else "test", Box(10, 20, 110, 120),
+                SPLITS[n // 3 % 3] if n < 9 else "test", Box(10, 20, 110, 120),
                 Box(30, 40, 60, 70) if is_lesion else None, 0.0625 if is_lesion else None, pixels,
                 mask if is_lesion else None,
             )

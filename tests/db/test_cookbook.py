@@ -159,7 +159,7 @@ def test_views_and_tables_are_about_the_same_samples(engine: Engine, filled: Any
     """The sums of views over one study are those of their tables."""
     queries = {
         "class_probabilities": "SELECT 3 * count(*) FROM prediction", "map_scores": "SELECT count(*) FROM localization",
-        "patches": "SELECT count(*) FROM patch", "learning_curves": "SELECT count(*) FROM epoch",
+        "patches": "SELECT count(*) FROM sample", "learning_curves": "SELECT count(*) FROM epoch",
         "run_scores": "SELECT count(*) FROM run_score", "exclusions": "SELECT count(*) FROM exclusion",
     }  # fmt: skip
     with engine.connect() as connection:

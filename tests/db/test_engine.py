@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from alembic.util import CommandError
-from lesionlens.settings import home
 from sqlalchemy import Column, Engine, Integer, create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
@@ -16,6 +15,7 @@ from db.engine import database_url as url_in_use
 from db.engine import make_engine, parse
 from db.metadata import metadata
 from db.migrate import RecordError
+from lesionlens.settings import home
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -57,7 +57,8 @@ def test_the_roc_curve_is_scikit_learns(engine: Engine, filled: Any) -> None:
         curves = read.evaluation_frame(connection, "roc_curve", filled.study)
         predictions = frame(
             connection,
-            "SELECT evaluation_id, l.ordinal, y.probabilities FROM prediction AS y JOIN sample AS p ON p.id = y.sample_id"
+            "SELECT evaluation_id, l.ordinal, y.probabilities FROM prediction AS y JOIN sample AS p"
+            " ON p.id = y.sample_id"
             " JOIN label AS l ON l.id = p.label_id",
         )
     for number in filled.evaluations:

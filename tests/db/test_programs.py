@@ -82,7 +82,7 @@ def test_a_command_that_cannot_reach_the_record_says_so_in_one_line(command: lis
     assert line.startswith("lesionlens: ") and said in line and "secret" not in line
 
 
-SUMS = text("SELECT (SELECT md5(string_agg(pixels::text, '' ORDER BY id)) FROM patch),"
+SUMS = text("SELECT (SELECT md5(string_agg(pixels::text, '' ORDER BY id)) FROM sample),"
             " (SELECT md5(string_agg(s::text, '' ORDER BY s::text)) FROM sample_results AS s),"
             " (SELECT md5(string_agg(r::text, '' ORDER BY id)) FROM run_score AS r)")  # fmt: skip
 

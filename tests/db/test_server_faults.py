@@ -8,13 +8,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from lesionlens.settings import home
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from db import embedded, tables
 from db.copy import copy_rows
 from db.engine import make_engine
+from lesionlens.settings import home
 
 COLUMNS = ("digest", "name", "kind", "root")
 COUNT = text("SELECT count(*) FROM dataset")

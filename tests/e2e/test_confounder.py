@@ -13,10 +13,6 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from lesionlens.datasets.registry import read_index
-from lesionlens.evaluate import evaluate
-from lesionlens.phantom.dataset import write_phantom
-from lesionlens.samples.sample_set import build_samples
 
 from lesionlens.config import (
     BackgroundConfig,
@@ -29,7 +25,11 @@ from lesionlens.config import (
     StudyConfig,
     TrainingConfig,
 )
+from lesionlens.datasets.registry import read_index
+from lesionlens.evaluate import evaluate
+from lesionlens.phantom.dataset import write_phantom
 from lesionlens.records import Evaluation, Patch, SampleArrays, Statistics
+from lesionlens.samples.sample_set import build_samples
 from lesionlens.training.checkpoints import load_model
 from lesionlens.training.fit import fit
 

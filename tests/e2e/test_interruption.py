@@ -9,9 +9,9 @@ from typing import Any
 
 import psutil
 import pytest
-from lesionlens.settings import Home
 
 from flows import local_server
+from lesionlens.settings import Home
 from tests.e2e.cluster import study, until
 
 pytestmark = pytest.mark.slow

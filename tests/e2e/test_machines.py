@@ -8,9 +8,9 @@ from urllib.error import HTTPError
 
 import psutil
 import pytest
-from lesionlens.settings import Home
 
 from flows import local_server, processes
+from lesionlens.settings import Home
 from tests.e2e.cluster import PASSWORD, Cluster, kill, programs, study, until
 
 pytestmark = [

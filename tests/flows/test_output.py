@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lesionlens.datasets.csv_table import read_table
 
 from flows import output
+from lesionlens.datasets.csv_table import read_table
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = """

@@ -18,11 +18,11 @@ from typing import Any
 
 import psutil
 import pytest
-from lesionlens.settings import Home
 
 from flows import deployments, local_server, processes, server
 from lesionlens.config import BackgroundConfig, DataConfig, GridConfig, PatchConfig, PhantomConfig, StudyConfig
 from lesionlens.presets import demo
+from lesionlens.settings import Home
 
 ROOT = Path(__file__).resolve().parents[2]
 HISTORY = """

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from lesionlens.samples.normalise import pack_mask, pack_pixels
 from PIL import Image
 from playwright.sync_api import sync_playwright
 from scipy.ndimage import gaussian_filter, zoom
 
 from lesionlens.presets import demo
 from lesionlens.records import ReportData
+from lesionlens.samples.normalise import pack_mask, pack_pixels
 
 from .evidence import EVIDENCE, add_evidence, add_shortcuts
 
@@ -71,7 +71,8 @@ class Record:
         if is_lesion:
             texture += gaussian_filter(mask.astype(float), 3) * 70
         return {
-            "sample_id": sample_id, "ordinal": ordinal, "code": code, "group": group, "mask": mask if is_lesion else None,
+            "sample_id": sample_id, "ordinal": ordinal, "code": code, "group": group,
+            "mask": mask if is_lesion else None,
             "x": x, "y": y, "pixels": np.clip(texture, 0, 255).astype(np.uint8), "patient": f"P_{sample_id:05d}",
         }  # fmt: skip
 

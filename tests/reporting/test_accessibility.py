@@ -10,7 +10,7 @@ import platformdirs
 import pytest
 
 from lesionlens.reporting.compare import render_comparison
-from lesionlens.reporting.render import render
+from lesionlens.reporting.page import render
 
 PACKAGES = Path(__file__).resolve().parents[1] / "package.json"
 

@@ -8,8 +8,8 @@ import re
 import polars as pl
 from PIL import Image
 
-from lesionlens.reporting.contact_sheet import contact_sheet
-from lesionlens.reporting.render import render
+from lesionlens.reporting.page import render
+from lesionlens.reporting.thumbnails import contact_sheet
 
 
 def test_every_class_has_samples_with_window_and_outline(data):

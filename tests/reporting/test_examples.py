@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from lesionlens.reporting.examples import SHOWN, examples
-from lesionlens.reporting.models import shown
-from lesionlens.reporting.table_evidence import QUADRANTS
+from lesionlens.reporting.data import shown
+from lesionlens.reporting.gallery import SHOWN, examples
+from lesionlens.reporting.tables.evidence import QUADRANTS
 
 
 def test_each_quadrant_shows_its_own_patches_surest_first(data):

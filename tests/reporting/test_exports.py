@@ -11,9 +11,9 @@ import xml.etree.ElementTree as ElementTree
 import polars as pl
 import pytest
 
-from lesionlens.reporting.exports import as_csv, as_latex, escaped
-from lesionlens.reporting.render import render
-from lesionlens.reporting.table import Cell, Column, Table, TableRow
+from lesionlens.reporting.page import render
+from lesionlens.reporting.tables.files import as_csv, as_latex, escaped
+from lesionlens.reporting.tables.spec import Cell, Column, Table, TableRow
 
 SVG = "{http://www.w3.org/2000/svg}"
 

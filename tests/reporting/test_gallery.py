@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from lesionlens.attribution.scaling import activation_maps
 
+from lesionlens.attribution.scaling import activation_maps
+from lesionlens.reporting.data import shown as models_of
 from lesionlens.reporting.gallery import gallery, outline, quantised
-from lesionlens.reporting.models import shown as models_of
 
 grids = arrays(np.float64, (4, 5), elements=st.floats(-10, 10, width=32))
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from lesionlens.attribution.scaling import activation_maps
 
-from lesionlens.reporting.render import render
+from lesionlens.attribution.scaling import activation_maps
+from lesionlens.reporting.page import render
 from tests.reporting.conftest import watched
 
 pytestmark = pytest.mark.browser
@@ -138,7 +138,7 @@ def test_keyboard_alone(page):
     page.wait_for_function("before => document.getElementById('viewer-title').textContent === before", arg=first)
     page.keyboard.press("Escape")
     page.wait_for_function("document.activeElement.className === 'card'")
-    assert "sample" not in page.url
+    page.wait_for_url(lambda url: "sample" not in url)
 
 
 def test_map_is_the_one_that_was_scored(page):

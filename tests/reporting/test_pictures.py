@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesionlens.reporting.pictures import pictures, webp
+from lesionlens.reporting.thumbnails import pictures, webp
 
 
 def opened(text):

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from lesionlens.reporting.table_populations import populations
+from lesionlens.reporting.tables.populations import populations
 
 
 def test_every_model_is_scored_over_the_same_common_lesions(make_data):

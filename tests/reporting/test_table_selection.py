@@ -4,7 +4,7 @@ import dataclasses
 
 import polars as pl
 
-from lesionlens.reporting.table_selection import selection
+from lesionlens.reporting.tables.selection import selection
 
 
 def test_one_run_for_each_model_needs_no_selection(data):

@@ -6,7 +6,6 @@ from typing import get_args
 import numpy as np
 import pytest
 from sqlalchemy import Engine
-from tasks.patches import patches_of
 
 from db import write
 from lesionlens.config import (
@@ -21,6 +20,7 @@ from lesionlens.config import (
 )
 from lesionlens.identity import digest
 from lesionlens.records import Box, DatasetIndex, Image, Label, Lesion, Patch, Statistics
+from tasks.patches import patches_of
 
 LABELS = (
     Label("B", "background", "background", 0, False),

@@ -5,17 +5,17 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from lesionlens.localization.metrics import score_grids
 from prefect.logging import disable_run_logger
 from sqlalchemy import Engine, select
-from tasks.patches import patches_of
-from tasks.study import missing_runs
 
 from db import read, tables
 from db.frames import frame
 from lesionlens import evaluate as revision
 from lesionlens.config import ExecutionConfig, Method, StudyConfig
+from lesionlens.localization.metrics import score_grids
 from tasks.evaluate import audit_shortcuts, compare_runs, evaluate_run, plan_evaluations
+from tasks.patches import patches_of
+from tasks.study import missing_runs
 from tasks.train import train_run
 
 METHODS: tuple[Method, ...] = get_args(Method)

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lesionlens.datasets.registry import read_index
-from lesionlens.phantom.dataset import write_phantom
 from PIL import Image
 from prefect.logging import disable_run_logger
 from sqlalchemy import Engine, text
@@ -26,6 +24,8 @@ from lesionlens.config import (
     SplitConfig,
     StudyConfig,
 )
+from lesionlens.datasets.registry import read_index
+from lesionlens.phantom.dataset import write_phantom
 from lesionlens.presets import paper
 from lesionlens.records import Patch
 from tasks import prepare
@@ -79,7 +79,7 @@ def test_batches_are_committed_while_cutting_and_a_killed_set_is_begun_anew(
     def killed(*arguments: object) -> Iterator[object]:
         for n, item in enumerate(build(*arguments)):  # type: ignore[arg-type]
             if n == 24:
-                seen.extend(numbers(engine, "SELECT (SELECT count(*) FROM patch) + (SELECT count(*) FROM exclusion)"))
+                seen.extend(numbers(engine, "SELECT (SELECT count(*) FROM sample) + (SELECT count(*) FROM exclusion)"))
                 raise KeyboardInterrupt
             yield item
 
@@ -94,7 +94,7 @@ def test_batches_are_committed_while_cutting_and_a_killed_set_is_begun_anew(
     assert numbers(engine, "SELECT count(*), count(finished_at) FROM sample_set") == [(1, 1)]
     lesions = "SELECT count(*) FROM lesion"
     reasons = "SELECT count(*) FROM exclusion WHERE lesion_id IS NOT NULL"
-    assert numbers(engine, f"SELECT ({lesions}) - ({reasons}) - (SELECT count(lesion_id) FROM patch)") == [(0,)]  # noqa: S608
+    assert numbers(engine, f"SELECT ({lesions}) - ({reasons}) - (SELECT count(lesion_id) FROM sample)") == [(0,)]  # noqa: S608
 
 
 def test_parts_of_the_data_sets_own_that_share_patients_are_told(

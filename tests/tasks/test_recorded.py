@@ -5,12 +5,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from lesionlens.errors import CheckpointError, DivergedError, WeightsMissingError
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
-from tasks.recorded import _try_again, passing, recorded
 
 from db.lease import LeaseLostError
+from lesionlens.errors import CheckpointError, DivergedError, WeightsMissingError
+from tasks.recorded import _try_again, passing, recorded
 from tasks.train import train_run
 
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lesionlens.models.backbones import Classifier
 from prefect.logging import disable_run_logger
 from sqlalchemy import Connection, Engine, text
-from tasks.patches import patches_of
 
 from db import read, write
 from lesionlens.config import ExecutionConfig, RunConfig, StoppingConfig, TrainingConfig
 from lesionlens.identity import digest
+from lesionlens.models.backbones import Classifier
 from lesionlens.records import Box, DatasetIndex, EpochResult, Image, Label, Lesion, Patch, Statistics
 from lesionlens.training.fit import first_model
+from tasks.patches import patches_of
 from tasks.progress import Stage
 from tasks.train import Outcome, train_run
 

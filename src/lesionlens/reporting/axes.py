@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lesionlens.reporting.wording import MINUS
+from lesionlens.reporting.formatting import MINUS
 
 
 @dataclass(frozen=True, slots=True)

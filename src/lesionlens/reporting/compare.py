@@ -5,16 +5,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.answer import answer, subtitle
+from lesionlens.reporting.data import Model, evaluated, frame, lookup, rows, shown
 from lesionlens.reporting.figures_localization import Entry, forest_of
-from lesionlens.reporting.gallery_merged import Shown, merged_gallery
-from lesionlens.reporting.localization import BASELINES, headline, score
-from lesionlens.reporting.models import Model, evaluated, frame, lookup, rows, shown
+from lesionlens.reporting.formatting import DASH, METHODS, count, counted, interval, number, plain
+from lesionlens.reporting.gallery import Shown, merged_gallery
+from lesionlens.reporting.page import SELECTED, Rendered, heat, written
 from lesionlens.reporting.queries import compared
-from lesionlens.reporting.render import SELECTED, Rendered, heat, written
-from lesionlens.reporting.table import Cell, Column, Table, TableRow, scored
+from lesionlens.reporting.tables.spec import Cell, Column, Table, TableRow, scored
+from lesionlens.reporting.verdict import BASELINES, answer, headline, score, subtitle
 from lesionlens.reporting.warnings import Warning, warnings
-from lesionlens.reporting.wording import DASH, METHODS, count, counted, interval, number, plain
 
 SECTIONS = (
     ("answer", "Answer"),

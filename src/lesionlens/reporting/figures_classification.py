@@ -4,9 +4,9 @@ import polars as pl
 
 from lesionlens.records import ReportData
 from lesionlens.reporting.axes import Scale, path, spread
+from lesionlens.reporting.data import Model, Row, frame, rows, shown
 from lesionlens.reporting.figures import Chart, Dot, Line
-from lesionlens.reporting.models import Model, Row, frame, rows, shown
-from lesionlens.reporting.wording import count, number, spoken
+from lesionlens.reporting.formatting import count, number, spoken
 from lesionlens.scoring.calibration import error_by_chance
 
 SIZE = (300, 238)

@@ -6,9 +6,9 @@ import polars as pl
 
 from lesionlens.records import ReportData
 from lesionlens.reporting.axes import Scale, path, spread
+from lesionlens.reporting.data import Model, Row, frame, rows, shown
 from lesionlens.reporting.figures import Chart, Dot, Line, Text
-from lesionlens.reporting.models import Model, Row, frame, rows, shown
-from lesionlens.reporting.wording import METHODS, MINUS, count, counted, number, plain, spoken
+from lesionlens.reporting.formatting import METHODS, MINUS, count, counted, number, plain, spoken
 
 ROW = 44
 

@@ -8,10 +8,10 @@ import polars as pl
 
 from lesionlens.records import ReportData
 from lesionlens.reporting.axes import Scale, path, spread
+from lesionlens.reporting.data import Model, Row, frame, lookup, shown
 from lesionlens.reporting.figures import Chart, Dot, Line, Text
-from lesionlens.reporting.localization import BASELINES, Score, headline, score
-from lesionlens.reporting.models import Model, Row, frame, lookup, shown
-from lesionlens.reporting.wording import METHODS, count, counted, number, plain, spoken
+from lesionlens.reporting.formatting import METHODS, count, counted, number, plain, spoken
+from lesionlens.reporting.verdict import BASELINES, Score, headline, score
 from lesionlens.scoring.bootstrap import draw
 from lesionlens.scoring.means import Mean, means
 

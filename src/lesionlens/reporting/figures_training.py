@@ -2,9 +2,9 @@
 
 from lesionlens.records import ReportData
 from lesionlens.reporting.axes import Scale, path, spread
+from lesionlens.reporting.data import Model, Row, models, rows
 from lesionlens.reporting.figures import Chart, Dot, Line, Text
-from lesionlens.reporting.models import Model, Row, models, rows
-from lesionlens.reporting.wording import number
+from lesionlens.reporting.formatting import number
 
 PHASES = ("head", "+1", "+2")
 LOSSES = {"train_loss": "training", "validation_loss": "validation"}

@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from skimage.measure import approximate_polygon, find_contours
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.models import Model, frame, lookup
-from lesionlens.reporting.pictures import pictures
+from lesionlens.reporting.data import Model, frame, lookup, rows
+from lesionlens.reporting.tables.evidence import QUADRANTS
+from lesionlens.reporting.thumbnails import outline, pictures
 from lesionlens.samples.normalise import unpack_mask, unpack_pixels
 
 BYTES = 12_000_000
 """What a gallery may take of a page of 15 MB: charts, tables and contact sheets need well under 3."""
-TOLERANCE = 0.4
 
 
 def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
@@ -102,17 +101,6 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
 
-def outline(mask: NDArray[np.bool_]) -> str:
-    """The outline of a mask bool [s, s] as SVG path data in pixels of the patch; '' for an empty mask."""
-    mask = np.pad(mask, 1)
-    paths = []
-    for contour in find_contours(mask.astype(np.float32), 0.5):  # type: ignore[no-untyped-call]
-        points = approximate_polygon(contour, TOLERANCE) - 0.5  # type: ignore[no-untyped-call]
-        if len(points) > 3:
-            paths.append("M" + "L".join(f"{x:.1f} {y:.1f}" for y, x in points[:-1]) + "Z")
-    return "".join(paths)
-
-
 def _maps(data: ReportData, results: pl.DataFrame) -> dict[tuple[int, int], dict[str, Any]]:
     scaling = lookup(data.study.get("config"), "evaluation.scaling") or "relu_max"
     maps = frame(data, "maps").filter(pl.col("target") == "predicted")
@@ -142,3 +130,55 @@ def quantised(grid: NDArray[np.float64], scaling: str) -> NDArray[np.uint8]:
     if span <= 0:
         return np.zeros(grid.shape, dtype=np.uint8)
     return np.asarray(np.rint((finite - low) / span * 255), dtype=np.uint8)
+
+
+Shown = tuple[ReportData, str, Sequence[Model]]
+"""A study, its name on the page, and its models that are shown."""
+
+
+def merged_gallery(parts: Sequence[Shown]) -> dict[str, Any]:
+    """As `gallery`: a patch that several studies tested stands once, with the results of all their models.
+
+    Studies share patches where they share the sample set. Where they do not, a patch's key begins with its study's
+    name, so that a link to it lasts. Runs are known by study and number: one run may be evaluated in two ways.
+    """
+    sets = {str(data.study["sample_set_digest"]) for data, _, _ in parts}
+    runs: list[dict[str, Any]] = []
+    classes: dict[str, dict[str, str]] = {}
+    samples: dict[tuple[str, str], dict[str, Any]] = {}
+    reduced = False
+    for data, name, models in parts:
+        found, number = gallery(data, models), data.study["id"]
+        reduced = reduced or found["reduced"]
+        for run in found["runs"]:
+            title = f"{run['title']} · {name}"
+            runs.append(run | {"id": f"{number}.{run['id']}", "title": title, "series": len(runs) % 8})
+        classes |= {each["code"]: each for each in found["classes"]}
+        for sample in found["samples"]:
+            key = sample["key"] if len(sets) == 1 else f"{name}: {sample['key']}"
+            kept = samples.setdefault((str(data.study["sample_set_digest"]), key), sample | {"key": key, "results": {}})
+            kept["results"] |= {f"{number}.{run}": result for run, result in sample["results"].items()}
+    return {"runs": runs, "classes": list(classes.values()), "samples": list(samples.values()), "reduced": reduced}
+
+
+SHOWN = 6
+
+
+def examples(data: ReportData, models: Sequence[Model]) -> dict[str, list[list[str]]]:
+    """Patch keys by run number, a list for each of QUADRANTS: at most SHOWN, the most confident prediction first.
+
+    Over all lesion classes; a model without quadrants in the record is left out.
+    """
+    result = {}
+    for model in models:
+        found = rows(data, "quadrants", run_id=model.run_id, code="all")
+        if not found:
+            continue
+        sure = frame(data, "sample_results").filter(run_id=model.run_id)
+        sure = sure.sort("confidence", "sample_id", descending=[True, False], nulls_last=True)
+        members = {(row["correct"], row["located"]): row["sample_ids"] for row in found}
+        result[str(model.run_id)] = [
+            sure.filter(sure["sample_id"].is_in(members.get(key, [])))["patch_key"].head(SHOWN).to_list()
+            for key in QUADRANTS
+        ]
+    return result

@@ -119,7 +119,8 @@ from exclusions where study_id = {study} order by reason, image_key, lesion_key"
     "normalisation": """\
 select code, mean, std from input_statistics where study_id = {study} order by code nulls first""",
     "leaks": """\
-select split_a, split_b, unit, shared, passed from leak_checks where study_id = {study} order by unit, split_a, split_b""",
+select split_a, split_b, unit, shared, passed from leak_checks where study_id = {study}
+order by unit, split_a, split_b""",
     "runs": """\
 select backbone, strategy, batch_size, unit1_rate, seed, status, reason, device, digest, epochs,
        finished_at - started_at as training, evaluation_seconds

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.localization import headline
-from lesionlens.reporting.models import evaluated, frame, lookup, models, shown
-from lesionlens.reporting.wording import PARTS, STATUSES, UNITS, count, counted, joined, number, plain
+from lesionlens.reporting.data import evaluated, frame, lookup, models, shown
+from lesionlens.reporting.formatting import PARTS, STATUSES, UNITS, count, counted, joined, number, plain
+from lesionlens.reporting.verdict import headline
 
 FEW_TEST = 30
 FEW_LESIONS = 50

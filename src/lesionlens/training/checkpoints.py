@@ -19,6 +19,7 @@ from torch import Tensor
 from lesionlens.config import RunConfig, TrainingConfig
 from lesionlens.errors import CheckpointError
 from lesionlens.identity import digest
+from lesionlens.models.backbones import Classifier, build
 from lesionlens.records import Checkpoint
 from lesionlens.training import store
 from lesionlens.training.store import Folder
@@ -136,3 +137,18 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[int, dict[st
 def _like(parameter: Tensor, tensor: Tensor) -> Tensor:
     """In the parameter's memory layout: fused Adam walks a parameter and its moments in step."""
     return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
+
+
+def load_model(
+    run: RunConfig, training: TrainingConfig, classes: Sequence[str], folder: Folder, checkpoint: Checkpoint
+) -> Classifier:
+    """The run's network as the checkpoint in `folder` holds it, on the CPU, in evaluation mode.
+
+    Raises CheckpointError if the file is missing, is not what the record says, or belongs to another run.
+    """
+    saved = read_checkpoint(folder, checkpoint)
+    if saved.configuration != configuration_of(run, training, classes):
+        raise CheckpointError(f"checkpoint {checkpoint.path} in {folder} was not made by run {run.title}")
+    model = build(run.backbone, len(classes), run.seed)
+    model.load_state_dict(saved.model)
+    return model.eval()

@@ -1,0 +1,1 @@
+"""Attribution methods: from a model and a sample to a map."""

@@ -1,0 +1,1 @@
+"""Tests of what a decision rests on: occlusion, weight randomisation, shortcuts."""

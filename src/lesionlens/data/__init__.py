@@ -1,1 +1,0 @@
-"""From files to patches: readers, windows, splits, normalisation."""

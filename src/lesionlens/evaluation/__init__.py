@@ -1,1 +1,0 @@
-"""From models to scores: classification, activation maps, localisation, statistics."""

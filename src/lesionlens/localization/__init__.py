@@ -1,0 +1,1 @@
+"""Maps against annotations: metrics, thresholds, baselines."""

@@ -1,0 +1,1 @@
+"""Backbones cut into blocks, and their first weights."""

@@ -1,0 +1,1 @@
+"""Synthetic mammograms in CBIS-DDSM's layout."""

@@ -1,0 +1,1 @@
+"""Tables of a report: one specification gives HTML, CSV and LaTeX."""

@@ -1,0 +1,1 @@
+"""An index to samples: selection, splits, windows, cutting, normalisation."""

@@ -1,0 +1,98 @@
+"""Windows: where a patch is cut, around a lesion or in tissue without one."""
+
+from collections.abc import Sequence
+from math import floor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionlens.images.annotation import Roi, overlap
+from lesionlens.images.image import Picture, resize_mask
+from lesionlens.records import Box
+
+
+def median_position(roi: Roi) -> tuple[float, float]:
+    """(x, y) of the median mask pixel along each axis, in image coordinates where pixel i covers i to i + 1."""
+    x = _median(roi.mask.sum(axis=0))
+    y = _median(roi.mask.sum(axis=1))
+    return roi.box.x0 + x + 0.5, roi.box.y0 + y + 0.5
+
+
+def lesion_window(
+    roi: Roi, shape: tuple[int, ...], context: float, jitter: float = 0.0, draw: tuple[float, float] = (0.5, 0.5)
+) -> Box:
+    """The window of `context` times the lesion box, centred at the median mask pixel, clipped to the image.
+
+    `jitter` moves it along each axis by that share of the way towards a place drawn evenly (`draw`, two numbers
+    in [0, 1)) among all places where it holds the whole lesion box. The lesion box is always wholly inside.
+    """
+    height, width = shape
+    x, y = median_position(roi)
+    x0, x1 = _span(roi.box.x0, roi.box.x1, x, context, jitter, draw[0])
+    y0, y1 = _span(roi.box.y0, roi.box.y1, y, context, jitter, draw[1])
+    return Box(max(x0, 0), max(y0, 0), min(x1, width), min(y1, height))
+
+
+def cut_mask(roi: Roi, window: Box, size: int) -> tuple[NDArray[np.bool_], float]:
+    """The mask in the window, resized (nearest) to bool [size, size]; and its share of the window before resizing."""
+    mask = np.zeros((window.height, window.width), dtype=np.bool_)
+    x0, x1 = max(roi.box.x0, window.x0), min(roi.box.x1, window.x1)
+    y0, y1 = max(roi.box.y0, window.y0), min(roi.box.y1, window.y1)
+    if x0 < x1 and y0 < y1:
+        source = roi.mask[y0 - roi.box.y0 : y1 - roi.box.y0, x0 - roi.box.x0 : x1 - roi.box.x0]
+        mask[y0 - window.y0 : y1 - window.y0, x0 - window.x0 : x1 - window.x0] = source
+    return resize_mask(mask, size, size), float(mask.mean())
+
+
+def _median(counts: NDArray[np.intp]) -> float:
+    """Median index, weighted by counts; the mean of the two middle ones for an even total."""
+    total = np.cumsum(counts)
+    low, high = np.searchsorted(total, [(total[-1] - 1) // 2 + 1, total[-1] // 2 + 1])
+    return float(low + high) / 2
+
+
+def _span(start: int, stop: int, centre: float, context: float, jitter: float, draw: float) -> tuple[int, int]:
+    """First and last + 1 pixel of a window along one axis, before clipping."""
+    length = max(floor(context * (stop - start) + 0.5), stop - start)
+    first, last = stop - length, start  # where it may begin and still hold start..stop
+    centred = min(max(centre - length / 2, first), last)
+    begin = floor(centred + jitter * (first + draw * (last - first) - centred) + 0.5)
+    begin = min(max(begin, first), last)
+    return begin, begin + length
+
+
+TRIES = 300
+SHARED = 0.25  # most intersection over union of two windows of one image
+
+
+def background_windows(
+    picture: Picture,
+    masked: NDArray[np.bool_],
+    sizes: Sequence[tuple[int, int]],
+    min_mean: float,
+    most: int,
+    rng: np.random.Generator,
+) -> tuple[Box, ...]:
+    """Up to `most` windows inside the image, in the order found.
+
+    masked bool [h, w]; sizes (width, height) are used in turn, each until a place is found for it or its tries run
+    out. A window holds no masked pixel, its mean grey (0 to 255) is above `min_mean`, and no two have more than a
+    quarter of their union in common.
+    """
+    height, width = picture.shape
+    found: list[Box] = []
+    fitting = [size for size in sizes if size[0] <= width and size[1] <= height][: 2 * most]
+    for w, h in fitting:
+        if len(found) == most:
+            break
+        for _ in range(TRIES):
+            x0, y0 = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
+            box = Box(x0, y0, x0 + w, y0 + h)
+            if _accepted(picture, masked, box, min_mean) and all(overlap(box, other) <= SHARED for other in found):
+                found.append(box)
+                break
+    return tuple(found)
+
+
+def _accepted(picture: Picture, masked: NDArray[np.bool_], box: Box, min_mean: float) -> bool:
+    return not masked[box.y0 : box.y1, box.x0 : box.x1].any() and picture.mean(box) > min_mean

@@ -1,0 +1,50 @@
+"""What lies in a folder is found out from its files."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from lesionlens.config import DataConfig, PhantomConfig, StudyConfig
+from lesionlens.datasets.registry import read_index, recognised
+from lesionlens.phantom.dataset import write_phantom
+from lesionlens.presets import demo, paper, sound
+from tests.unit.conftest import Own
+
+SMALL = PhantomConfig(height=300, width=200, train_per_class=2, test_per_class=1, callback_free=4)
+
+
+def test_a_deployment_takes_whatever_folder_it_is_given(own: Own, tmp_path: Path) -> None:
+    own.add("cyst", "p1")
+    own.add("nodule", "p2")
+    manifest, kaggle = own.finish(), tmp_path / "kaggle"
+    write_phantom(SMALL, kaggle)
+    assert recognised(sound(manifest)).data == DataConfig(source="manifest", root=manifest)
+    assert recognised(sound(kaggle)).data == DataConfig(source="cbis_kaggle", root=kaggle)
+    assert {label.code for label in read_index(sound(manifest).data, manifest).labels} == {"cyst", "nodule"}
+    assert recognised(demo()) == demo()
+
+
+def test_the_published_test_part_is_refused_for_other_data(own: Own) -> None:
+    own.add("cyst", "p1")
+    with pytest.raises(ValidationError, match="paper is about CBIS-DDSM"):
+        recognised(paper(own.finish()))
+
+
+def test_a_folder_of_something_else_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"holds neither manifest\.csv"):
+        recognised(StudyConfig(data=DataConfig(root=tmp_path)))
+
+
+def test_what_is_wrong_with_a_data_set_is_said_also_where_it_is_recognised(tmp_path: Path) -> None:
+    """Two data sets, or pictures on another disk: not "nothing is here"."""
+    data = DataConfig(root=tmp_path / "data")
+    for name in ("data/csv", "pictures"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "data/jpeg").symlink_to(tmp_path / "pictures")
+    with pytest.raises(ValueError, match="jpeg is a link that leaves"):
+        read_index(data, tmp_path / "data")
+    for name in ("a/csv", "a/jpeg", "b/csv", "b/jpeg"):
+        (tmp_path / "both" / name).mkdir(parents=True)
+    with pytest.raises(ValueError, match="holds 2 data sets"):
+        read_index(data, tmp_path / "both")

@@ -1,0 +1,138 @@
+"""Decoding, and everything that must not be decoded."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lesionlens.images.image import UnusableImageError
+from lesionlens.images.reading import image_size, inside, read_picture, spelt
+from tests.unit.conftest import damaged, write_dicom, write_tiff
+
+
+def refused(root: Path, relative: str) -> str:
+    with pytest.raises(UnusableImageError) as error:
+        read_picture(root, relative)
+    return error.value.reason
+
+
+@pytest.fixture
+def jpeg(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 60), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.jpg")
+    return tmp_path / "a.jpg"
+
+
+def test_grey_and_colour_files_come_as_grey(jpeg: Path) -> None:
+    picture = read_picture(jpeg.parent, "a.jpg")
+    pixels = picture.pixels
+    assert (picture.top, picture.exact, picture.shape) == (255, False, (80, 60))
+    assert pixels.shape == (80, 60) and pixels.dtype == np.uint8 and image_size(jpeg.parent, "a.jpg") == (60, 80)
+    Image.fromarray(pixels).convert("RGB").save(jpeg.parent / "b.png")
+    np.testing.assert_array_equal(read_picture(jpeg.parent, "b.png").pixels, pixels)
+
+
+def test_spoilt_files_are_told_apart(jpeg: Path) -> None:
+    root, whole = jpeg.parent, jpeg.read_bytes()
+    (root / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
+    (root / "header.jpg").write_bytes(whole[:30])
+    (root / "empty.jpg").write_bytes(b"")
+    (root / "text.jpg").write_bytes(b"not a picture at all")
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(root / "float.tif")
+    pages = [Image.fromarray(np.full((4, 4), n, np.uint8)) for n in range(2)]
+    pages[0].save(root / "pages.tif", save_all=True, append_images=pages[1:])
+    for name in ("truncated.jpg", "header.jpg", "empty.jpg", "text.jpg", "float.tif", "pages.tif"):
+        assert refused(root, name) == "unreadable", name
+    assert refused(root, "nothing.jpg") == "missing"
+    (root / "folder.jpg").mkdir()
+    assert refused(root, "folder.jpg") == "missing"
+
+
+@pytest.mark.parametrize("side", [9_000, 60_000])
+def test_a_bomb_is_refused_by_its_header(tmp_path: Path, side: int) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+    (tmp_path / "bomb.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
+    )
+    assert refused(tmp_path, "bomb.png") == "too_large"
+
+
+@pytest.mark.parametrize("path", ["../a.jpg", "/etc/passwd", "x/../../a.jpg", "", "x\\..\\a.jpg", "a\0.jpg"])
+def test_paths_out_of_the_root_are_refused(jpeg: Path, path: str) -> None:
+    root = jpeg.parent / "root"
+    (root / "x").mkdir(parents=True)
+    assert refused(root, path) == "refused"
+
+
+def test_a_link_out_of_the_root_is_refused_and_one_inside_is_not(jpeg: Path) -> None:
+    root = jpeg.parent / "root"
+    root.mkdir()
+    (root / "out.jpg").symlink_to(jpeg)
+    assert refused(root, "out.jpg") == "refused"
+    (root / "in.jpg").write_bytes(jpeg.read_bytes())
+    (root / "link.jpg").symlink_to(root / "in.jpg")
+    assert read_picture(root, "link.jpg").shape == (80, 60)
+    assert inside(root, "link.jpg") == (root / "in.jpg").resolve()
+
+
+@pytest.mark.parametrize("name", ["deep.png", "deep.tif"])
+def test_sixteen_bit_files_keep_their_depth(tmp_path: Path, name: str) -> None:
+    pixels = np.arange(80 * 60, dtype=np.uint16).reshape(80, 60) * 13
+    Image.fromarray(pixels).save(tmp_path / name)
+    picture = read_picture(tmp_path, name)
+    np.testing.assert_array_equal(picture.pixels, pixels)
+    assert (picture.pixels.dtype, picture.top, picture.exact) == (np.uint16, 65535, True)
+
+
+def test_a_bilevel_mask_is_black_and_white(tmp_path: Path) -> None:
+    mask = np.indices((9, 7)).sum(axis=0) % 2 > 0
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_picture(tmp_path, "mask.png").pixels, mask * 255)
+
+
+@pytest.mark.parametrize(("bits", "top"), [(8, 255), (16, 65535)])
+def test_a_tiff_in_which_white_is_zero_is_turned_over(tmp_path: Path, bits: int, top: int) -> None:
+    ramp = np.arange(48).reshape(6, 8).astype(np.uint8 if bits == 8 else np.uint16)
+    for white_is_zero in (False, True):
+        write_tiff(tmp_path / "a.tif", ramp, white_is_zero)
+        picture = read_picture(tmp_path, "a.tif")
+        assert picture.top == top
+        np.testing.assert_array_equal(picture.pixels, top - ramp if white_is_zero else ramp)
+
+
+def test_names_that_the_system_cannot_follow_cost_their_own_sample(jpeg: Path) -> None:
+    (jpeg.parent / "circle.jpg").symlink_to(jpeg.parent / "circle.jpg")
+    assert refused(jpeg.parent, "circle.jpg") == "unreadable"
+    assert refused(jpeg.parent, "x" * 300 + ".jpg") == "unreadable"
+    assert refused(jpeg.parent, "a.jpg/b.jpg") == "missing"
+    assert refused(jpeg.parent, spelt("a\udcff.jpg")) == "refused"
+    assert spelt("\u00a0ä.jpg") == "\u00a0ä.jpg"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["a.png", "deep.png", "a.jpg", "a.tif", "deep.tif", "lzw.tif", "a.dcm"])
+def test_whatever_is_damaged_a_file_is_read_or_refused_in_words(tmp_path: Path, name: str) -> None:
+    """No damage ends a study, and every detail can be stored: text without NUL, in UTF-8."""
+    grey = np.random.default_rng(0).integers(0, 256, (24, 20), dtype=np.uint8)
+    if name == "a.dcm":
+        write_dicom(tmp_path / name, grey.astype(np.uint16) * 16, BitsStored=12, HighBit=11, PatientID="P_00001")
+    else:
+        deep = grey if name[0] == "a" else grey.astype(np.uint16) * 257
+        Image.fromarray(deep).save(tmp_path / name, **({"compression": "tiff_lzw"} if name == "lzw.tif" else {}))
+    outcomes = set()
+    for data in damaged((tmp_path / name).read_bytes(), 400):
+        (tmp_path / "x").write_bytes(data)
+        try:
+            picture = read_picture(tmp_path, "x")
+            assert len(picture.shape) == 2 and picture.pixels.max() <= picture.top
+            outcomes.add("read")
+        except UnusableImageError as error:
+            assert "\0" not in error.detail and error.detail.encode()
+            outcomes.add(error.reason)
+    assert outcomes >= {"read", "unreadable"}

@@ -1,0 +1,145 @@
+"""First weights: ImageNet files found, checked or asked for; random networks calibrated."""
+
+import hashlib
+import urllib.error
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torchvision import models
+
+from lesionlens.config import RunConfig, TrainingConfig
+from lesionlens.errors import WeightsMissingError
+from lesionlens.models.backbones import BACKBONES, build
+from lesionlens.models.weights import fetch_imagenet, initial_model, load_imagenet, state_digest
+from lesionlens.records import SampleArrays
+from lesionlens.training.inputs import Inputs
+
+
+@pytest.fixture(autouse=True)
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No network, an empty hub folder."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.delenv("LESIONLENS_WEIGHTS", raising=False)
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise urllib.error.URLError("Network is unreachable")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+
+
+def save(folder: Path, state: dict[str, torch.Tensor]) -> str:
+    """A weights file named as torchvision names them; returns its name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(state, folder / "new")
+    name = f"resnet18-{hashlib.sha256((folder / 'new').read_bytes()).hexdigest()[:8]}.pth"
+    (folder / "new").rename(folder / name)
+    return name
+
+
+def test_missing_weights_say_which_file_goes_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LESIONLENS_WEIGHTS", str(tmp_path / "mine"))
+    with pytest.raises(WeightsMissingError) as caught:
+        load_imagenet("vgg16-397923af.pth")
+    for part in ("vgg16-397923af.pth", str(tmp_path / "mine"), str(tmp_path / "torch" / "hub" / "checkpoints"), "none"):
+        assert part in str(caught.value)
+
+
+def test_one_error_names_every_file_that_is_missing(tmp_path: Path) -> None:
+    present = save(tmp_path / "torch" / "hub" / "checkpoints", {"weight": torch.zeros(3)})
+    with pytest.raises(WeightsMissingError) as caught:
+        fetch_imagenet(["vgg16-397923af.pth", present, "vgg19-dcbb9e9d.pth"])
+    assert str(caught.value).startswith("ImageNet weights vgg16-397923af.pth, vgg19-dcbb9e9d.pth are not on")
+
+
+@pytest.mark.parametrize("place", ["LESIONLENS_WEIGHTS", "hub"])
+def test_pretrained_stages_and_a_seeded_head(
+    place: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make_run: Callable[..., RunConfig],
+    make_training: Callable[..., TrainingConfig],
+    make_patches: Callable[..., SampleArrays],
+) -> None:
+    state = models.resnet18(weights=None).state_dict()
+    folder = tmp_path / "mine" if place == "LESIONLENS_WEIGHTS" else tmp_path / "torch" / "hub" / "checkpoints"
+    if place == "LESIONLENS_WEIGHTS":
+        monkeypatch.setenv(place, str(folder))
+    name = save(folder, state)
+    entry = BACKBONES["resnet18"]
+    monkeypatch.setitem(BACKBONES, "resnet18", type(entry)(entry.make, entry.cut, entry.family, name))
+    inputs = Inputs(make_patches(), "imagenet", torch.device("cpu"))
+    first, second = (
+        initial_model(make_run(seed=seed), make_training(weights="imagenet"), 5, inputs, inputs.rows("train"))
+        for seed in (0, 1)
+    )
+    assert torch.equal(first.stem.get_parameter("conv1.weight"), state["conv1.weight"])
+    assert torch.equal(second.unit1.get_buffer("1.bn2.running_var"), state["layer4.1.bn2.running_var"])
+    assert not torch.equal(first.head.weight, second.head.weight)
+
+
+def test_a_damaged_file_is_not_used(tmp_path: Path) -> None:
+    folder = tmp_path / "torch" / "hub" / "checkpoints"
+    name = save(folder, {"weight": torch.zeros(3)})
+    with (folder / name).open("r+b") as file:
+        file.truncate(100)
+    with pytest.raises(WeightsMissingError, match=r"damaged.*Fetch it again"):
+        load_imagenet(name)
+
+
+def test_only_tensors_are_read(tmp_path: Path) -> None:
+    """A file that would run code on loading is refused, whatever its digest."""
+    name = save(tmp_path / "torch" / "hub" / "checkpoints", {"weight": Path("x")})  # type: ignore[dict-item]
+    with pytest.raises(WeightsMissingError, match="more than tensors"):
+        load_imagenet(name)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11_bn", "efficientnet_b0"])
+def test_calibration_makes_a_random_network_see(
+    name: str,
+    make_run: Callable[..., RunConfig],
+    make_training: Callable[..., TrainingConfig],
+    make_patches: Callable[..., SampleArrays],
+) -> None:
+    """Calibrated, what leaves a batch normalisation has variance about 1 on patches never used for it."""
+    inputs = Inputs(make_patches(48, 32, size=64), "train", torch.device("cpu"))
+    model = initial_model(make_run(name), make_training(), 5, inputs, inputs.rows("train"))
+    assert not any(module.training for module in model.modules())
+    assert {module.momentum for module in model.modules() if isinstance(module, nn.BatchNorm2d)} == {
+        module.momentum for module in build(name, 5, 0).modules() if isinstance(module, nn.BatchNorm2d)
+    }
+    first = next(module for module in model.stem.modules() if isinstance(module, nn.BatchNorm2d))
+    seen: list[torch.Tensor] = []
+    first.register_forward_hook(lambda module, args, output: seen.append(output.clone()))
+    with torch.no_grad():
+        model(inputs(inputs.rows("validation")))
+    spread = seen[0].std((0, 2, 3))
+    assert 0.7 < float(spread.median()) < 1.4
+
+
+def test_calibration_knows_training_patches_only(
+    make_run: Callable[..., RunConfig],
+    make_training: Callable[..., TrainingConfig],
+    make_patches: Callable[..., SampleArrays],
+) -> None:
+    patches = make_patches()
+    digests = []
+    for change in (None, "validation", "train"):
+        pixels = patches.pixels.copy()
+        if change:
+            pixels[patches.splits == change] //= 2
+        changed = type(patches)(*[pixels if name == "pixels" else getattr(patches, name) for name in patches.__slots__])
+        inputs = Inputs(changed, "train", torch.device("cpu"))
+        model = initial_model(make_run(), make_training(), 5, inputs, inputs.rows("train"))
+        digests.append(state_digest([model.stem]))
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_state_digest_sees_every_value() -> None:
+    model = build("resnet18", 5, 0)
+    before = state_digest([model.stem, model.unit2])
+    assert before == state_digest([model.stem, model.unit2]) != state_digest([model.unit2, model.stem])
+    model.stem.get_buffer("bn1.running_mean")[3] += 1e-6
+    assert state_digest([model.stem, model.unit2]) != before

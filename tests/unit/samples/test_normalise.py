@@ -1,0 +1,64 @@
+"""Statistics of the training split and the normalisations built on them."""
+
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from lesionlens.config import Normalise
+from lesionlens.records import Box, Patch, Split, Statistics
+from lesionlens.samples.normalise import normalise, statistics
+
+RNG = np.random.default_rng(3)
+
+
+def patch(label: str, split: Split, level: int) -> Patch:
+    pixels = np.clip(RNG.normal(level, 20, (16, 16)), 0, 255).astype(np.uint8)
+    return Patch(f"{label}{level}", label, "i", None, "p", split, Box(0, 0, 16, 16), None, None, pixels, None)
+
+
+PATCHES = [patch("BM", "train", 90), patch("MM", "train", 140), patch("BM", "train", 95), patch("MM", "test", 250)]
+
+
+def test_statistics_are_numpys_over_the_training_part() -> None:
+    rows = statistics(PATCHES)
+    assert [row.label for row in rows] == [None, "BM", "MM"]
+    training = np.stack([p.pixels for p in PATCHES[:3]]) / 255
+    assert (rows[0].mean, rows[0].std) == (pytest.approx(training.mean()), pytest.approx(training.std()))
+    assert (rows[2].mean, rows[2].std) == (pytest.approx(training[1].mean()), pytest.approx(training[1].std()))
+
+
+def test_no_training_part_is_an_error() -> None:
+    with pytest.raises(ValueError, match="training split"):
+        statistics(PATCHES[3:])
+
+
+def test_each_mode_by_its_definition() -> None:
+    pixels, labels = np.stack([p.pixels for p in PATCHES]), np.array([p.label for p in PATCHES])
+    rows = statistics(PATCHES)
+    grey = pixels / 255
+    expected = {
+        "train": (grey - rows[0].mean) / rows[0].std,
+        "per_patch": (grey - grey.mean((1, 2), keepdims=True)) / grey.std((1, 2), keepdims=True),
+        "imagenet": (grey - 0.449) / 0.226,
+        "per_class": np.stack([(g - rows[n].mean) / rows[n].std for g, n in zip(grey, (1, 2, 1, 2), strict=True)]),
+    }
+    for mode in get_args(Normalise):
+        found = normalise(pixels, labels, rows, mode)
+        assert found.dtype == np.float32 and found.shape == pixels.shape
+        np.testing.assert_allclose(found, expected[mode], rtol=1e-4, atol=1e-5)
+
+
+def test_per_class_uses_the_label_and_train_does_not() -> None:
+    pixels = np.stack([PATCHES[0].pixels] * 2)
+    rows = statistics(PATCHES)
+    leaked, clean = (normalise(pixels, np.array(["BM", "MM"]), rows, mode) for mode in ("per_class", "train"))
+    assert not np.allclose(leaked[0], leaked[1])
+    np.testing.assert_array_equal(clean[0], clean[1])
+
+
+def test_a_flat_patch_stays_finite_and_an_unknown_class_is_named() -> None:
+    flat = np.full((1, 4, 4), 80, np.uint8)
+    assert np.isfinite(normalise(flat, np.array(["B"]), (), "per_patch")).all()
+    with pytest.raises(ValueError, match="MC"):
+        normalise(flat, np.array(["MC"]), (Statistics(None, 0.4, 0.2),), "per_class")

@@ -1,0 +1,207 @@
+"""Paired comparisons: tests against known values and by simulation, differences against plain computation."""
+
+import warnings
+from itertools import product
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import binomtest, t
+
+from lesionlens.config import EvaluationConfig
+from lesionlens.scoring.comparison import COMPARISONS, compare, holm, mcnemar, t_test
+
+CONFIG = EvaluationConfig(resamples=400)
+
+
+def samples(evaluation: int, correct: np.ndarray, iou: np.ndarray, lesion: np.ndarray | None = None) -> pl.DataFrame:
+    count = len(correct)
+    lesions = np.ones(count, dtype=np.bool_) if lesion is None else lesion
+    return pl.DataFrame(
+        {
+            "evaluation_id": [evaluation] * count,
+            "sample_id": list(range(count)),
+            "patient": [f"P_{i // 2}" for i in range(count)],
+            "is_lesion": lesions,
+            "correct": correct,
+            "iou": [value if kept else None for value, kept in zip(iou.tolist(), lesions, strict=True)],
+        }
+    )
+
+
+@pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (1, 0), (3, 9), (10, 10), (2, 30)])
+def test_mcnemar_of_one_patch_per_patient_is_the_exact_binomial_test(only_a: int, only_b: int) -> None:
+    expected = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    assert mcnemar(np.repeat([1, 0, -1], [only_a, 7, only_b])) == pytest.approx(expected)
+
+
+def test_mcnemar_counts_every_exchange_of_the_models_by_patient() -> None:
+    generator = np.random.default_rng(0)
+    signs = np.array(list(product([-1, 1], repeat=9)))
+    for _ in range(40):
+        surplus = generator.integers(-5, 6, 9) * generator.integers(0, 2, 9)
+        as_far = np.abs(signs @ surplus) >= abs(surplus.sum())
+        assert mcnemar(surplus) == pytest.approx(as_far.mean())
+
+
+def test_mcnemar_takes_thousands_of_patients() -> None:
+    assert 0 < mcnemar(np.repeat([1, -1], [900, 2100])) < 1e-50
+    assert mcnemar(np.zeros(0, dtype=np.int64)) == 1
+
+
+def test_mcnemar_is_not_misled_by_patches_of_one_patient_that_agree() -> None:
+    generator = np.random.default_rng(1)
+    by_patient, by_patch = [], []
+    for _ in range(1500):
+        likely = generator.beta(0.5, 0.5, size=(60, 2, 1))  # how often each of two equal models is right, by patient
+        right = (generator.random((60, 2, 4)) < likely).astype(np.int64)
+        gap = right[:, 0] - right[:, 1]
+        by_patient.append(mcnemar(gap.sum(axis=1)))
+        by_patch.append(mcnemar(gap.ravel()))
+    assert 0.03 < np.mean(np.array(by_patient) < 0.05) < 0.06
+    assert np.mean(np.array(by_patch) < 0.05) > 0.15
+
+
+def test_t_test_is_the_formula_of_the_book() -> None:
+    sums = np.array([0.3, -0.1, 0.25, 0.4, 0.05, 0.1])
+    statistic = sums.mean() / (sums.std(ddof=1) / np.sqrt(6))
+    assert t_test(sums) == pytest.approx(2 * t.sf(statistic, df=5))
+    assert t_test(-sums) == pytest.approx(t_test(sums))
+
+
+def test_t_test_says_no_more_than_exchanging_the_models_could() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert t_test(np.array([0.2, 0.2])) == 0.5
+        assert t_test(np.array([0.1, 0.1 + 1e-17, 0.3 - 0.2])) == 0.25
+        assert t_test(np.array([0.5, 0.5001, 0.5, 0.5001, 0.5])) == 2**-4
+        assert t_test(np.full(2000, 0.1)) == 0  # 2 ** -1999 is nearer to 0 than any float
+
+
+def test_t_test_sees_no_difference_in_rounding() -> None:
+    for sums in (np.zeros(5), np.array([0.1 + 0.2 - 0.3, 0, 0, 0]), np.full(9, 0.1 + 0.2 - 0.3)):
+        assert t_test(sums) == 1
+
+
+def test_ll_of_equal_models_differs_in_one_of_twenty_studies_whose_lesions_cluster() -> None:
+    generator = np.random.default_rng(2)
+    by_patient, by_lesion = [], []
+    for _ in range(3000):
+        lesions = generator.integers(1, 6, 40)
+        gap = np.repeat(generator.normal(0, 0.2, 40), lesions) + generator.normal(0, 0.1, lesions.sum())
+        by_patient.append(t_test(np.add.reduceat(gap, np.cumsum(lesions) - lesions)))
+        by_lesion.append(t_test(gap))
+    assert 0.035 < np.mean(np.array(by_patient) < 0.05) < 0.065
+    assert np.mean(np.array(by_lesion) < 0.05) > 0.15
+
+
+def test_holm_steps_down_and_never_decreases() -> None:
+    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(holm(np.array([0.6, 0.9])), [1.0, 1.0])
+    assert len(holm(np.zeros(0))) == 0
+
+
+def test_accuracy_and_ll_are_compared_on_the_same_samples() -> None:
+    generator = np.random.default_rng(0)
+    count = 200
+    lesion = np.arange(count) % 4 != 0
+    correct_a, correct_b = generator.random(count) < 0.9, generator.random(count) < 0.6
+    iou_a, iou_b = generator.random(count), generator.random(count) * 0.2
+    both = pl.concat([samples(2, correct_b, iou_b, lesion), samples(1, correct_a, iou_a, lesion)])
+    frame = compare(both, [], CONFIG, seed=0)
+    assert frame.schema == pl.Schema(COMPARISONS)
+    accuracy, located = frame.row(0, named=True), frame.row(1, named=True)
+    assert [(row["evaluation_a"], row["evaluation_b"], row["score"]) for row in (accuracy, located)] == [
+        (1, 2, "accuracy"),
+        (1, 2, "ll"),
+    ]
+    assert accuracy["value_a"] == pytest.approx(correct_a.mean()) and accuracy["n"] == count
+    surplus = (correct_a.astype(int) - correct_b.astype(int)).reshape(-1, 2).sum(axis=1)
+    assert accuracy["p"] == accuracy["p_holm"] == mcnemar(surplus)
+    used = lesion & correct_a & correct_b
+    assert located["n"] == used.sum()
+    assert located["difference"] == pytest.approx(iou_a[used].mean() - iou_b[used].mean())
+    assert 0 < located["low"] < located["difference"] < located["high"]
+    by_patient = np.where(used, iou_a - iou_b, 0).reshape(-1, 2).sum(axis=1)
+    assert located["p"] == pytest.approx(t_test(by_patient[used.reshape(-1, 2).any(axis=1)]))
+
+
+def test_many_patches_of_a_patient_say_no_more_than_one() -> None:
+    generator = np.random.default_rng(3)
+    frames = [samples(i, generator.random(60) < 0.6 + 0.1 * i, generator.random(60)) for i in range(2)]
+    once = pl.concat(frames)
+    often = pl.concat([once.with_columns(sample_id=5 * pl.col("sample_id") + copy) for copy in range(5)])
+    few, many = (compare(found, [], CONFIG, seed=0) for found in (once, often))
+    assert few.height == 2 and (5 * few["n"]).to_list() == many["n"].to_list()
+    for column in ("difference", "low", "high", "p"):
+        np.testing.assert_allclose(few[column].to_numpy(), many[column].to_numpy(), rtol=1e-9, err_msg=column)
+
+
+def test_equal_evaluations_do_not_differ() -> None:
+    correct, iou = np.arange(40) % 3 > 0, np.linspace(0, 1, 40)
+    frame = compare(pl.concat([samples(1, correct, iou), samples(2, correct, iou)]), [], CONFIG, seed=0)
+    assert frame["difference"].to_list() == [0, 0] and frame["p"].to_list() == [1, 1]
+
+
+def test_holm_runs_over_the_pairs_of_one_score() -> None:
+    generator = np.random.default_rng(1)
+    frames = [samples(i, generator.random(80) < 0.5 + 0.15 * i, generator.random(80)) for i in range(3)]
+    frame = compare(pl.concat(frames), [], CONFIG, seed=0)
+    assert frame.height == 6
+    for score in ("accuracy", "ll"):
+        part = frame.filter(pl.col("score") == score)
+        np.testing.assert_allclose(part["p_holm"].to_numpy(), holm(part["p"].to_numpy()))
+
+
+def test_pairs_of_selected_runs_are_corrected_among_themselves() -> None:
+    generator = np.random.default_rng(4)
+    frames = [samples(i, generator.random(80) < 0.5 + 0.1 * i, generator.random(80)) for i in range(5)]
+    frame = compare(pl.concat(frames), [0, 2, 3, 99], CONFIG, seed=0)
+    chosen = pl.col("evaluation_a").is_in([0, 2, 3]) & pl.col("evaluation_b").is_in([0, 2, 3])
+    for score in ("accuracy", "ll"):
+        part = frame.filter(pl.col("score") == score)
+        family, every = part.filter(chosen), holm(part["p"].to_numpy())
+        assert (family.height, part.height) == (3, 10)
+        np.testing.assert_allclose(family["p_holm"].to_numpy(), holm(family["p"].to_numpy()))
+        others = part.with_columns(of_all=every).filter(~chosen)
+        assert others["p_holm"].to_list() == others["of_all"].to_list()
+
+
+def test_a_clear_difference_is_told_among_48_runs() -> None:
+    generator = np.random.default_rng(5)
+    hard = generator.random(160) * 0.4
+    frames = [
+        samples(
+            i, generator.random(160) < (0.95 if i == 0 else 0.5), hard + 0.1 * generator.random(160) + 0.1 * (i == 0)
+        )
+        for i in range(48)
+    ]
+    frame = compare(pl.concat(frames), [], EvaluationConfig(resamples=100), seed=0)
+    assert frame.height == 2 * 1128
+    for score in ("accuracy", "ll"):
+        part = frame.filter(pl.col("score") == score)
+        of_first = part.filter(pl.col("evaluation_a") == 0)
+        assert of_first.height == 47 and of_first["p_holm"].max() < 0.05
+        assert part.filter(pl.col("evaluation_a") > 0)["p_holm"].min() > 0.05
+
+
+def test_nothing_to_compare_gives_an_empty_frame() -> None:
+    one = samples(1, np.ones(4, dtype=np.bool_), np.ones(4))
+    other = samples(2, np.ones(4, dtype=np.bool_), np.ones(4)).with_columns(pl.col("sample_id") + 100)
+    for frame in (
+        compare(one, [1], CONFIG, 0),
+        compare(pl.concat([one, other]), [1, 2], CONFIG, 0),
+        compare(one.clear(), [], CONFIG, 0),
+    ):
+        assert frame.height == 0 and frame.schema == pl.Schema(COMPARISONS)
+
+
+def test_without_commonly_correct_lesions_only_accuracy_is_compared() -> None:
+    right, wrong = np.ones(6, dtype=np.bool_), np.zeros(6, dtype=np.bool_)
+    frame = compare(pl.concat([samples(1, right, np.ones(6)), samples(2, wrong, np.ones(6))]), [], CONFIG, seed=0)
+    assert frame["score"].to_list() == ["accuracy"] and frame["difference"].to_list() == [1]
+
+
+def test_samples_of_one_patient_say_nothing_of_a_difference() -> None:
+    frame = pl.concat([samples(n, np.array([n == 1, True]), np.array([0.2, 0.1 * n])) for n in (1, 2)])
+    assert frame["patient"].n_unique() == 1 and compare(frame, [1, 2], CONFIG, seed=0).height == 0

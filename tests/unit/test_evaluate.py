@@ -1,0 +1,253 @@
+"""One run evaluated whole: what the frames hold, and that they hang together."""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from lesionlens.config import EvaluationConfig, RunConfig, TrainingConfig
+from lesionlens.evaluate import evaluate
+from lesionlens.localization.metrics import score_grids
+from lesionlens.models.backbones import build
+from lesionlens.records import Evaluation, SampleArrays, Statistics
+from lesionlens.scoring.bootstrap import draw, interval, ratios
+
+RUN = RunConfig(backbone="resnet18", strategy="gradual")
+TRAINING = TrainingConfig(weights="none")
+CONFIG = EvaluationConfig(methods=("grad_cam", "layer_cam"), resamples=100, randomisation_samples=4)
+KEY = ["name", "method", "target", "policy", "population", "group_name"]
+
+
+def run(patches: SampleArrays, config: EvaluationConfig = CONFIG, cache: Path | None = None, **options) -> Evaluation:
+    model = build("resnet18", 5, seed=3)
+    return evaluate(model, RUN, TRAINING, config, patches, attributes_of(patches), 0, "cpu", cache, **options)
+
+
+def attributes_of(patches: SampleArrays) -> pl.DataFrame:
+    """View and pathology as a data set gives them: BC and BM benign, MC and MM malignant, nothing of background."""
+    words = np.array([None, "BENIGN", "BENIGN_WITHOUT_CALLBACK", "MALIGNANT", "MALIGNANT"], dtype=object)
+    return pl.DataFrame(
+        {
+            "sample_id": patches.ids,
+            "pathology": words[patches.labels].tolist(),
+            "mask_fraction": [
+                f if there else None for f, there in zip(patches.masks.mean(axis=(1, 2)), patches.has_mask, strict=True)
+            ],
+            "view": ["CC" if number % 3 else "MLO" for number in patches.ids],
+            "subtlety": [None] * len(patches.ids),
+        },
+        schema_overrides={"pathology": pl.String, "subtlety": pl.Int16},
+    )
+
+
+@pytest.fixture(scope="module")
+def patches(tiny_patches: Callable[..., SampleArrays]) -> SampleArrays:
+    """One test lesion lost its mask when it was resized."""
+    made = tiny_patches()
+    made.masks[11] = False
+    assert made.splits[11] == "test" and made.has_mask[11]
+    return made
+
+
+@pytest.fixture(scope="module")
+def result(patches: SampleArrays) -> Evaluation:
+    return run(patches)
+
+
+def test_every_test_sample_is_predicted_and_no_other(patches: SampleArrays, result: Evaluation) -> None:
+    frame = result.predictions
+    assert frame["sample_id"].to_list() == patches.split("test").ids.tolist()
+    probabilities = np.array(frame["probabilities"].to_list())
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_array_equal(probabilities.argmax(axis=1), frame["predicted"].to_numpy())
+
+
+def test_every_method_and_target_explains_every_test_sample(patches: SampleArrays, result: Evaluation) -> None:
+    counts = result.explanations.group_by("method", "target").len().sort("method", "target")
+    pairs = [(m, t) for m in ("grad_cam", "layer_cam") for t in ("predicted", "true")]
+    pairs += [(m, "none") for m in ("centred_disc", "mean_mask", "whole_patch")] + [("random_weights", "predicted")]
+    assert counts.select("method", "target").rows() == sorted(pairs)
+    assert set(counts["len"]) == {len(patches.split("test").ids)}
+    true = result.explanations.filter(method="grad_cam", target="true")
+    assert true["label"].to_list() == patches.split("test").labels.tolist()
+
+
+def test_background_and_lost_masks_have_no_score_and_say_why(patches: SampleArrays, result: Evaluation) -> None:
+    lost = int(patches.ids[11])
+    background = patches.ids[(patches.splits == "test") & ~patches.has_mask].tolist()
+    for frame in (result.localizations, result.explanations):
+        assert set(frame.filter(pl.col("sample_id").is_in(background))["reason"]) == {"background"}
+        assert set(frame.filter(sample_id=lost)["reason"]) == {"empty_mask"}
+    unscored = result.localizations.filter(pl.col("sample_id").is_in([*background, lost]))
+    assert unscored["iou"].null_count() == unscored.height
+    scored = result.localizations.filter(~pl.col("sample_id").is_in([*background, lost]))
+    assert scored["iou"].null_count() == 0 and scored["iou"].is_between(0, 1).all()
+
+
+def test_scores_can_be_computed_again_from_the_stored_grid(patches: SampleArrays, result: Evaluation) -> None:
+    test = patches.split("test")
+    rows = result.explanations.filter(method="layer_cam", target="predicted")
+    shape = rows["rows"][0], rows["cols"][0]
+    grids = np.array(rows["grid"].to_list(), dtype=np.float32).reshape(-1, *shape)
+    again = score_grids(grids, test.masks, "relu_max", 0.5)
+    stored = result.localizations.filter(method="layer_cam", target="predicted", policy="otsu")
+    np.testing.assert_array_equal(stored["iou"].fill_null(np.nan).to_numpy(), again.otsu_iou)
+    np.testing.assert_array_equal(rows["pixel_ap"].fill_null(np.nan).to_numpy(), again.pixel_ap)
+    curve = np.array([row if row else [np.nan] * 19 for row in rows["iou_curve"].to_list()])
+    np.testing.assert_allclose(curve, again.curve, atol=1e-7)
+
+
+def test_the_headline_is_the_mean_over_correctly_classified_lesions(patches: SampleArrays, result: Evaluation) -> None:
+    test = patches.split("test")
+    correct = result.predictions["predicted"].to_numpy() == test.labels
+    lesions = test.has_mask & test.masks.any(axis=(1, 2))
+    for method, target, policy in (("grad_cam", "predicted", "validation"), ("whole_patch", "none", "mask")):
+        iou = result.localizations.filter(method=method, target=target, policy=policy)["iou"].to_numpy()
+        scores = result.run_scores.filter(name="ll", method=method, target=target, policy=policy)
+        for population, group, chosen in (
+            ("correct_lesions", "all", lesions & correct),
+            ("lesions", "all", lesions),
+            ("lesions", "mass", lesions & np.isin(test.labels, [2, 4])),
+        ):
+            row = scores.filter(population=population, group_name=group).row(0, named=True)
+            assert row["n"] == chosen.sum() > 0
+            assert row["value"] == pytest.approx(iou[chosen].mean())
+            assert row["low"] <= row["value"] <= row["high"]
+    product = result.run_scores.filter(name="acc_x_ll", method="grad_cam", target="predicted", policy="fixed")
+    located = result.localizations.filter(method="grad_cam", target="predicted", policy="fixed")["iou"].to_numpy()
+    assert product["value"][0] == pytest.approx(correct.mean() * located[lesions & correct].mean())
+
+
+def test_every_interval_comes_from_resampled_patients(patches: SampleArrays, result: Evaluation) -> None:
+    """Three patches of a patient: resampling patches instead would draw other, narrower intervals."""
+    test = patches.split("test")
+    clusters = draw(test.patients, CONFIG.resamples, np.random.default_rng(0))
+    assert len(np.unique(test.patients)) < len(test.ids)
+    correct = result.predictions["predicted"].to_numpy() == test.labels
+    lesions = test.has_mask & test.masks.any(axis=(1, 2))
+    found = result.localizations.filter(method="whole_patch", target="none", policy="mask")
+    iou = found["iou"].fill_null(0.0).to_numpy()
+    for name, values, used in (("accuracy", correct, lesions | ~lesions), ("ll", iou, lesions)):
+        expected = interval(ratios(values[:, None] * 1.0, used[:, None], clusters), CONFIG.confidence, 9)
+        key = {"method": "whole_patch", "population": "lesions"} if name == "ll" else {"population": "all"}
+        row = result.run_scores.filter(name=name, group_name="all", **key).row(0, named=True)
+        assert (row["low"], row["high"]) == pytest.approx((expected[0][0], expected[1][0]))
+
+
+def test_run_scores_are_unique_and_null_only_with_a_reason(result: Evaluation) -> None:
+    frame = result.run_scores
+    assert frame.select(KEY).n_unique() == frame.height
+    assert (frame["value"].is_null() == frame["reason"].is_not_null()).all()
+    assert set(frame["group_name"]) == {"all", "background", "calcification", "mass"}
+    accuracy = frame.filter(name="accuracy", group_name="all").row(0, named=True)
+    assert accuracy["value"] == pytest.approx(
+        np.average(result.class_scores["recall"], weights=result.class_scores["support"])
+    )
+
+
+def test_curves_are_the_means_of_the_stored_ones(patches: SampleArrays, result: Evaluation) -> None:
+    test = patches.split("test")
+    correct = result.predictions["predicted"].to_numpy() == test.labels
+    stored = result.explanations.filter(method="layer_cam", target="true")
+    known = stored["iou_curve"].is_not_null().to_numpy()
+    for population, chosen in (("lesions", known), ("correct_lesions", known & correct)):
+        rows = result.iou_curves.filter(method="layer_cam", target="true", population=population, group_name="all")
+        assert rows["threshold"].to_list() == pytest.approx([0.05 * k for k in range(1, 20)])
+        curves = np.array(stored["iou_curve"].filter(pl.Series(chosen)).to_list())
+        np.testing.assert_allclose(rows["iou"].to_numpy(), curves.mean(axis=0), atol=1e-6)
+        assert (rows["low"] <= rows["iou"]).all() and (rows["iou"] <= rows["high"]).all()
+
+
+def test_the_audits_are_part_of_an_evaluation(patches: SampleArrays, result: Evaluation) -> None:
+    test = patches.split("test")
+    lesions = test.has_mask & test.masks.any(axis=(1, 2))
+    assert result.occlusions["sample_id"].to_list() == test.ids[lesions].tolist()
+    confidence = result.predictions["probabilities"].list.max().to_numpy()[lesions]
+    np.testing.assert_allclose(result.occlusions["probability"].to_numpy(), confidence, atol=1e-6)
+    drop = result.run_scores.filter(name="erase_difference", population="lesions", group_name="all").row(0, named=True)
+    difference = (result.occlusions["control_erased"] - result.occlusions["lesion_erased"]).drop_nulls()
+    assert (drop["n"], drop["value"]) == (difference.len(), pytest.approx(difference.mean()))
+    together = result.quadrants.filter(pl.col("label").is_null())
+    assert together["n"].sum() == lesions.sum() and together["share"].sum() == pytest.approx(1)
+    assert result.reliability["n"].sum() == len(test.ids)
+    assert set(result.subgroup_scores["subgroup"]) == {"pathology", "mask_fraction", "view"}
+    assert result.randomisations["step"].to_list()[:2] == [-1, 0] and result.randomisations["n"].max() <= 4
+    names = set(result.run_scores["name"])
+    assert {"calibration_error", "lesion_auc", "malignant_auc", "malignant_specificity"} <= names
+
+
+def test_the_threshold_is_tuned_on_validation_lesions_alone(patches: SampleArrays, result: Evaluation) -> None:
+    masks = patches.masks.copy()
+    masks[patches.splits == "test"] = np.roll(masks[patches.splits == "test"], 20, axis=2)
+    moved = run(replace(patches, masks=masks))
+    tuned = pl.col("policy") == "validation"
+    before = result.localizations.filter(tuned).select("sample_id", "method", "threshold")
+    assert before.equals(moved.localizations.filter(tuned).select("sample_id", "method", "threshold"))
+    assert before.group_by("method").agg(pl.col("threshold").n_unique())["threshold"].to_list() == [1, 1, 1]
+
+
+def test_without_validation_lesions_that_policy_is_null_with_a_reason(patches: SampleArrays) -> None:
+    splits = np.where((patches.splits == "validation") & patches.has_mask, "train", patches.splits)
+    config = EvaluationConfig(resamples=100, randomisation_samples=0)
+    found = run(replace(patches, splits=splits), config)
+    rows = found.localizations.filter(pl.col("policy") == "validation")
+    assert rows["iou"].null_count() == rows["threshold"].null_count() == rows.height
+    assert set(rows["reason"]) == {"background", "empty_mask", "no_validation_lesions"}
+    headline = found.run_scores.filter(name="ll", method="grad_cam", policy="validation")
+    assert headline["value"].null_count() == headline.height and set(headline["reason"]) == {"no_validation_lesions"}
+
+
+def test_the_same_seed_gives_the_same_frames_with_and_without_the_cache(
+    patches: SampleArrays, result: Evaluation, tmp_path: Path
+) -> None:
+    again = run(patches)
+    for field in fields(Evaluation):
+        assert getattr(result, field.name).equals(getattr(again, field.name)), field.name
+    cached = run(patches, cache=tmp_path)
+    assert list(tmp_path.rglob("*.safetensors"))
+    grids = [np.array(r.explanations["grid"].drop_nulls().to_list()) for r in (result, cached)]
+    np.testing.assert_allclose(grids[0], grids[1], atol=1e-4 * np.abs(grids[0]).max())
+
+
+def test_progress_counts_up_to_its_total(patches: SampleArrays) -> None:
+    calls: list[tuple[int, int]] = []
+    run(
+        patches,
+        EvaluationConfig(resamples=100, randomisation_samples=2),
+        progress=lambda done, total: calls.append((done, total)),
+    )
+    assert calls == sorted(calls) and calls[-1][0] == calls[-1][1]
+    assert len({total for _, total in calls}) == 1
+
+
+def test_weights_that_are_not_finite_are_refused_with_the_patch_named(patches: SampleArrays) -> None:
+    model = build("resnet18", 5, seed=0)
+    with torch.no_grad():
+        model.head.weight[0, 0] = float("nan")
+    with pytest.raises(ValueError, match=f"patch {patches.split('test').ids[0]} is not finite"):
+        evaluate(model, RUN, TRAINING, CONFIG, patches, attributes_of(patches), 0, "cpu")
+
+
+def test_per_class_normalisation_reaches_the_model(patches: SampleArrays, result: Evaluation) -> None:
+    statistics = tuple(Statistics(code, 0.2 + 0.1 * i, 0.1) for i, code in enumerate(patches.classes))
+    leaking = TRAINING.model_copy(update={"normalise": "per_class"})
+    given = replace(patches, statistics=statistics)
+    found = evaluate(build("resnet18", 5, seed=3), RUN, leaking, CONFIG, given, attributes_of(given), 0, "cpu")
+    assert not found.predictions["probabilities"].equals(result.predictions["probabilities"])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_gives_the_same_maps_within_rounding(patches: SampleArrays, result: Evaluation) -> None:
+    found = evaluate(build("resnet18", 5, seed=3), RUN, TRAINING, CONFIG, patches, attributes_of(patches), 0, "cuda")
+    grids = [np.array(r.explanations["grid"].drop_nulls().to_list()) for r in (result, found)]
+    np.testing.assert_allclose(grids[0], grids[1], atol=1e-2 * np.abs(grids[0]).max())
+
+
+def test_an_empty_test_part_is_refused(patches: SampleArrays) -> None:
+    with pytest.raises(ValueError, match="test split is empty"):
+        run(replace(patches, splits=np.full(len(patches.ids), "train")))

@@ -1,0 +1,317 @@
+"""A run: what trains and what does not, exactness of cached features, reproducibility, failure."""
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lesionlens.config import RunConfig, TrainingConfig
+from lesionlens.errors import CheckpointError, DivergedError, TrainingError
+from lesionlens.models.backbones import BACKBONES, UNITS
+from lesionlens.records import Checkpoint, EpochResult, SampleArrays, Statistics
+from lesionlens.training.checkpoints import load_model, read_checkpoint
+from lesionlens.training.epochs import batches, reproducible
+from lesionlens.training.fit import _Fit, choose_device, first_model, fit
+from lesionlens.training.inputs import Inputs
+from lesionlens.training.sources import flipped_and_turned
+from lesionlens.training.strategies import HEAD_1_2, PHASES, Stopper, parameter_groups, rule_of
+
+Make = Callable[..., SampleArrays]
+MakeRun = Callable[..., RunConfig]
+MakeTraining = Callable[..., TrainingConfig]
+
+
+def figures(results: list[EpochResult]) -> list[tuple[float, float, float]]:
+    return [(each.train_loss, each.validation_loss, each.validation_accuracy) for each in results]
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_each_phase_trains_its_units_and_leaves_the_rest_as_it_was(
+    name: str, tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    """Every epoch in a run that resumes after the one before: what never trained has the first bits, the rest moves."""
+    patches, run = make_patches(size=64 if name == "efficientnet_b0" else 32), make_run(name)
+    training = make_training(epochs=2)
+    first = first_model(run, training, patches).state_dict()
+    best = before = first
+    known: tuple[Checkpoint, ...] = ()
+    for number in range(1, 7):
+        result = next(fit(run, training, patches, tmp_path / "run", tmp_path / "cache", "cpu", known))
+        assert (result.epoch, result.phase) == (number, (number + 1) // 2)
+        trained = PHASES["gradual"][result.phase - 1].units
+        assert {key.split(".")[0] for key in result.rates} == set(trained)
+        after = read_checkpoint(tmp_path / "run", result.checkpoints[1]).model
+        assert {key.split(".")[0] for key in after} == set(UNITS)
+        start = best if number % 2 else before  # a phase starts from the best epoch of the phase before
+        for key, tensor in after.items():
+            if key.split(".")[0] in trained:
+                assert not torch.equal(tensor, start[key]), f"{key} did not change in epoch {number}"
+            else:
+                assert torch.equal(tensor, first[key]), f"{key} changed in epoch {number}"
+        before, known = after, result.checkpoints
+        best = read_checkpoint(tmp_path / "run", known[0]).model
+
+
+@pytest.mark.parametrize(
+    ("name", "strategy"),
+    [*((name, "simultaneous") for name in BACKBONES), ("vgg11_bn", "gradual"), ("efficientnet_b0", "gradual")],
+)
+def test_exact_features_change_no_bit(
+    name: str, strategy: str, tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    """With ragged batches, too: losses and weights of the run that computes every layer anew."""
+    patches, run, training = make_patches(19, 13), make_run(name, strategy, batch_size=8), make_training(exact=True)
+    cached = list(fit(run, training, patches, tmp_path / "a", tmp_path / "cache", "cpu"))
+    computed = list(fit(run, training, patches, tmp_path / "b", None, "cpu"))
+    assert [replace(each, seconds=0) for each in cached] == [replace(each, seconds=0) for each in computed]
+    assert list((tmp_path / "cache").rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_exact_is_the_plain_loop(
+    name: str, tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    """The loop as anyone would write it: every layer runs in every step, Adam as torch has it."""
+    patches, run, training = make_patches(32, 16), make_run(name, "simultaneous"), make_training(exact=True)
+    result = next(fit(run, training, patches, tmp_path / "run", tmp_path / "cache", "cpu"))
+    model, inputs = first_model(run, training, patches), Inputs(patches, "train", torch.device("cpu"))
+    optimizer = torch.optim.Adam(parameter_groups(model, HEAD_1_2, run, rule_of(run, training)))
+    labels, losses = torch.from_numpy(patches.labels), []
+    with reproducible(inputs.device, run.seed, 1):
+        model.train()
+        model.stem.eval().requires_grad_(False)
+        for batch in batches(inputs.rows("train"), 16, run.seed, 1):
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(model(inputs(batch)), labels[batch])
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(loss.item())
+        model.eval()
+        with torch.no_grad():
+            rows = inputs.rows("validation")
+            validation = torch.nn.functional.cross_entropy(model(inputs(rows)), labels[rows], reduction="sum")
+    assert (result.train_loss, result.validation_loss) == (sum(losses) / 2, float(validation) / len(rows))
+    kept = read_checkpoint(tmp_path / "run", result.checkpoints[1]).model
+    assert all(torch.equal(kept[key], tensor) for key, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "tolerance"), [({}, 2e-3), ({"feature_dtype": "float16"}, 2e-2), ({"feature_dtype": "bfloat16"}, 1e-1)]
+)
+def test_the_faster_arithmetic_differs_by_rounding(
+    changes: dict[str, str],
+    tolerance: float,
+    tmp_path: Path,
+    make_patches: Make,
+    make_run: MakeRun,
+    make_training: MakeTraining,
+) -> None:
+    patches, run = make_patches(32, 16), make_run("resnet18", "simultaneous", head_rate=1e-4, unit1_rate=3e-5)
+    exact, fast = (
+        figures(list(fit(run, training, patches, tmp_path / str(i), tmp_path / "cache", "cpu")))
+        for i, training in enumerate((make_training(2, exact=True), make_training(2, **changes)))
+    )
+    for one, other in zip(exact, fast, strict=True):
+        assert one[:2] == pytest.approx(other[:2], rel=tolerance)
+
+
+def test_augmentation_stores_no_features_says_so_and_resumes(
+    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining, caplog: pytest.LogCaptureFixture
+) -> None:
+    patches, run, training = make_patches(), make_run("resnet18", "simultaneous"), make_training(3, augment=True)
+    whole = figures(list(fit(run, training, patches, tmp_path / "a", tmp_path / "cache", "cpu")))
+    assert not (tmp_path / "cache").exists()
+    assert "no features are stored, its patches are flipped and turned" in caplog.text
+    first = next(iter(fit(run, training, patches, tmp_path / "b", None, "cpu")))
+    rest = fit(run, training, patches, tmp_path / "b", None, "cpu", first.checkpoints)
+    assert figures([first, *rest]) == whole
+    plain = figures(list(fit(run, make_training(3), patches, tmp_path / "c", None, "cpu")))
+    assert plain[0][0] != whole[0][0]
+
+
+def test_flips_and_turns_are_the_eight_ways_a_square_can_lie() -> None:
+    torch.manual_seed(0)
+    patch = torch.arange(9.0).reshape(1, 1, 3, 3)
+    lying = flipped_and_turned(patch.expand(400, 1, 3, 3))
+    ways = {tuple(each.flatten().tolist()) for each in lying}
+    assert len(ways) == 8 and all(sorted(way) == sorted(patch.flatten().tolist()) for way in ways)
+    counts = torch.tensor([sum(tuple(each.flatten().tolist()) == way for each in lying) for way in ways])
+    assert counts.min() > 25
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11_bn"])
+def test_first_weights_are_made_on_the_cpu_whatever_trains_them(
+    name: str, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    """A run's own inputs may live on a GPU, where a network on the CPU cannot take them."""
+    patches, training = make_patches(), make_training()
+    on_meta = _Fit(make_run(name), training, patches, Path(), None, torch.device("meta"))
+    assert on_meta.inputs([0]).device.type == "meta"
+    model = first_model(on_meta.run, on_meta.training, on_meta.patches)
+    assert {each.device.type for each in model.state_dict().values()} == {"cpu"}
+    measured = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert measured and all((module.running_mean != 0).any() for module in measured)
+
+
+def test_same_configuration_same_bits_other_seed_other_run(
+    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    """A network with random depth, too: nothing depends on the state of the global generator."""
+    patches, training = make_patches(size=64), make_training(epochs=2)
+    digests = []
+    for i, seed in enumerate((0, 0, 1)):
+        torch.manual_seed(i)
+        run = make_run("efficientnet_b0", "simultaneous", seed=seed)
+        results = list(fit(run, training, patches, tmp_path / str(i), tmp_path / "cache", "cpu"))
+        digests.append([each.checkpoints[1].sha256 for each in results])
+    assert digests[0] == digests[1]
+    assert not set(digests[0]) & set(digests[2])
+
+
+def test_threads_of_one_process_do_not_disturb_each_other(
+    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    """Random depth draws from the process's generator: two runs at once must still be what each is alone."""
+    patches, training = make_patches(size=64), make_training(epochs=2)
+
+    def losses(name: str, seed: int) -> list[tuple[float, float, float]]:
+        run = make_run("efficientnet_b0", "simultaneous", seed=seed)
+        return figures(list(fit(run, training, patches, tmp_path / f"{name} {seed}", tmp_path / "cache", "cpu")))
+
+    alone = [losses("alone", seed) for seed in (0, 1)]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(losses, ("together", "together"), (0, 1)))
+    assert together == alone
+
+
+def test_it_learns(tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining) -> None:
+    results = list(
+        fit(
+            make_run("resnet18", "simultaneous", batch_size=8),
+            make_training(epochs=6),
+            make_patches(40, 20, size=48),
+            tmp_path / "run",
+            tmp_path / "cache",
+            "cpu",
+        )
+    )
+    assert max(each.validation_accuracy for each in results) >= 0.8
+    assert results[-1].train_loss < results[0].train_loss / 3
+
+
+def test_a_phase_starts_from_the_best_of_the_phase_before(
+    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    """Rates near zero later on: phase 2 then stays at the best loss of phase 1, not at its last."""
+    run = make_run("vgg11_bn", head_rate=1.0, unit1_rate=1e-12)
+    training = make_training(epochs=20, patience=2)
+    stream = fit(run, training, make_patches(), tmp_path / "run", tmp_path / "cache", "cpu")
+    first: list[EpochResult] = []
+    for result in stream:
+        if result.phase == 2:
+            break
+        first.append(result)
+        best = result.checkpoints[0]
+        model = read_checkpoint(tmp_path / "run", best).model
+    lowest = min(first, key=lambda each: each.validation_loss)
+    stoppers = [Stopper()]
+    for each in first:
+        stoppers.append(stoppers[-1].after(each.validation_loss, training.stopping))
+    assert [each.improved for each in first] == [each.counted for each in stoppers[1:]]
+    assert lowest.epoch == best.epoch < first[-1].epoch
+    after = read_checkpoint(tmp_path / "run", result.checkpoints[1]).model
+    assert all(torch.equal(model[key], after[key]) for key in model if key.startswith("stem."))
+    assert result.epoch == first[-1].epoch + 1 and result.improved
+    torch.testing.assert_close(after["unit1.0.weight"], model["unit1.0.weight"], rtol=0, atol=1e-9)
+
+
+def test_batch_norm_of_the_frozen_half_can_be_left_in_training(
+    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining, caplog: pytest.LogCaptureFixture
+) -> None:
+    patches, run = make_patches(), make_run("resnet18", "simultaneous")
+
+    def after(mode: str) -> tuple[dict[str, Tensor], float]:
+        training = make_training(frozen_bn=mode)
+        result = next(iter(fit(run, training, patches, tmp_path / mode, tmp_path / "cache", "cpu")))
+        model = read_checkpoint(tmp_path / mode, result.checkpoints[1]).model
+        return {key: tensor for key, tensor in model.items() if key.startswith("stem.")}, result.train_loss
+
+    drifted, other_loss = after("train")
+    assert not (tmp_path / "cache").exists()  # nothing constant to keep
+    assert "no features are stored, its frozen batch normalisation normalises by the batch" in caplog.text
+    kept, loss = after("eval")
+    moved = {key for key in kept if not torch.equal(drifted[key], kept[key])}
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    assert moved == {key for key in kept if key.endswith(statistics)}
+    assert other_loss != loss
+
+
+def test_a_gpu_without_room_fails_its_run_and_says_what_helps(
+    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object) -> float:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr("lesionlens.training.fit.train_epoch", full)
+    expected = r"run resnet18 gradual batch 16 .* more memory than the GPU has free.*2\.00 GiB.*runs_per_device"
+    with pytest.raises(TrainingError, match=expected):
+        next(fit(make_run(), make_training(), make_patches(), tmp_path / "run", None, "cpu"))
+
+
+def test_the_checkpoint_gives_the_network_back(
+    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    patches, run, training = make_patches(), make_run("vgg11_bn", "simultaneous"), make_training(epochs=2)
+    results = list(fit(run, training, patches, tmp_path / "run", None, "cpu"))
+    best = results[-1].checkpoints[0]
+    model = load_model(run, training, patches.classes, tmp_path / "run", best)
+    inputs = Inputs(patches, "train", torch.device("cpu"))
+    rows = inputs.rows("validation")
+    with torch.no_grad():
+        loss = torch.nn.functional.cross_entropy(model(inputs(rows)), torch.from_numpy(patches.labels[rows]))
+    assert not model.training
+    losses = [each.validation_loss for each in results]
+    assert best.epoch == 1 + losses.index(min(losses))
+    assert float(loss) == pytest.approx(min(losses), rel=1e-4)
+    with pytest.raises(CheckpointError, match="not made by run"):
+        load_model(make_run("vgg11_bn", seed=3), training, patches.classes, tmp_path / "run", best)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(
+    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    patches = replace(make_patches(), statistics=(Statistics(None, math.nan, 0.2),))
+    with pytest.raises(DivergedError, match=r"training loss is nan in epoch 1 of run vgg11_bn gradual.*lower rates"):
+        next(fit(make_run("vgg11_bn"), make_training(), patches, tmp_path / "run", None, "cpu"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_empty_part_is_named(
+    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    with pytest.raises(ValueError, match="no validation patches"):
+        next(fit(make_run(), make_training(), make_patches(8, 0), tmp_path, None, "cpu"))
+
+
+def test_patches_are_normalised_by_their_own_class_where_asked(make_patches: Make) -> None:
+    patches = make_patches()
+    plain, own = (Inputs(patches, mode, torch.device("cpu"))([3, 4]) for mode in ("train", "per_class"))
+    assert plain.shape == (2, 3, 32, 32) and plain.dtype == torch.float32
+    assert torch.equal(plain[:, 0], plain[:, 2])
+    grey = patches.pixels[3].astype(np.float64) / 255
+    np.testing.assert_allclose(own[0, 1].numpy(), (grey - 0.4) / 0.16, rtol=1e-4, atol=1e-5)
+
+
+def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert (choose_device("auto"), choose_device("cpu")) == ("cpu", "cpu")
+    with pytest.raises(TrainingError, match="no CUDA device"):
+        choose_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto") == "cuda"
