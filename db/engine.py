@@ -11,7 +11,7 @@ from sqlalchemy import URL, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from db import embedded, migrate
-from lesionlens.settings import home
+from lesionlens.settings import home, settings
 
 OLDEST = 150000
 # a server says so while it recovers from a crash of its own, for example by a full disk; psycopg gives no code for it
@@ -23,10 +23,10 @@ def database_url() -> str:
 
     The URL may hold a password: pass it on, never print or store it.
     """
-    named = os.environ.get("LESIONLENS_DATABASE_URL")
-    if not named:
+    named = settings().database_url
+    if named is None:
         return embedded.start(home().ensure().record)
-    return parse(named).render_as_string(hide_password=False)
+    return parse(named.get_secret_value()).render_as_string(hide_password=False)
 
 
 def parse(text: str) -> URL:

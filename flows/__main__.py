@@ -8,17 +8,17 @@ import signal
 import sys
 from pathlib import Path
 
-from lesionlens.datasets.registry import recognised
-from lesionlens.errors import TrainingError
-from lesionlens.settings import home
 from pydantic import ValidationError
 
 from db import embedded
 from db.command import FAULTS, said
 from db.engine import make_engine
-from flows import server
+from flows import serve, server
 from lesionlens.config import StudyConfig
+from lesionlens.datasets.registry import recognised
+from lesionlens.errors import TrainingError
 from lesionlens.presets import PRESETS, preset
+from lesionlens.settings import home
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,8 +54,8 @@ def _parser() -> argparse.ArgumentParser:
         "--runs", type=int, nargs="+", default=[], metavar="RUN", help="show only these runs, of any study"
     )
     compare.set_defaults(run=lambda options: _compare(tuple(options.studies), tuple(options.runs)))
-    serve = commands.add_parser("serve", help="Prefect's server, UI and worker on 127.0.0.1:4200")
-    serve.set_defaults(run=lambda _: server.serve(home().ensure()))
+    serving = commands.add_parser("serve", help="Prefect's server, UI and worker on 127.0.0.1:4200")
+    serving.set_defaults(run=lambda _: serve.serve(home().ensure()))
     stop = commands.add_parser("stop", help="stop server, worker and embedded record")
     stop.set_defaults(run=lambda _: _stop())
     return parser
@@ -92,7 +92,7 @@ def _compare(studies: tuple[str, ...], runs: tuple[int, ...]) -> None:
 
 
 def _stop() -> None:
-    stopped = server.stop(home())
+    stopped = serve.stop(home())
     embedded.stop(home().record)
     print("Stopped." if stopped else "No server and no worker of this home runs here.")
 

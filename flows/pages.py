@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fastapi import FastAPI
-from lesionlens.settings import home
 from prefect.server.api.server import create_app as prefect_app
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
@@ -21,6 +20,7 @@ from starlette.routing import Route
 
 from db import read
 from db.engine import make_engine
+from lesionlens.settings import home
 
 
 def create_app() -> FastAPI:

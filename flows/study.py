@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from lesionlens.errors import TrainingError
 from prefect import flow, get_run_logger
 from pydantic import Field
 
@@ -19,6 +18,7 @@ from lesionlens.config import (
     StudyConfig,
     TrainingConfig,
 )
+from lesionlens.errors import TrainingError
 from tasks.grid import failed_runs
 from tasks.progress import confirm_cancellation
 

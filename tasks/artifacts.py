@@ -10,12 +10,11 @@ from prefect.settings import get_current_settings
 from db import read
 from db.engine import make_engine
 from lesionlens.records import ReportData
-from lesionlens.reporting.answer import answer
 from lesionlens.reporting.compare import told
-from lesionlens.reporting.localization import headline, score
-from lesionlens.reporting.models import models, rows
-from lesionlens.reporting.table import Cell, Column
-from lesionlens.reporting.wording import duration, number, plain, spoken
+from lesionlens.reporting.data import models, rows
+from lesionlens.reporting.formatting import duration, number, plain, spoken
+from lesionlens.reporting.tables.spec import Cell, Column
+from lesionlens.reporting.verdict import answer, headline, score
 from tasks.db_task import retried
 
 SAMPLES = ("table_1_patches", "exclusion_reasons")

@@ -3,16 +3,16 @@
 import time
 
 import polars as pl
-from lesionlens.audits.shortcuts import shortcut_audit
-from lesionlens.evaluate import evaluate, evaluation_digest
-from lesionlens.scoring.comparison import compare
-from lesionlens.scoring.localization import common_scores
-from lesionlens.settings import home
 
 from db import read, write
 from db.engine import make_engine
 from db.lease import free_lease, lease
+from lesionlens.audits.shortcuts import shortcut_audit
 from lesionlens.config import ExecutionConfig
+from lesionlens.evaluate import evaluate, evaluation_digest
+from lesionlens.scoring.comparison import compare
+from lesionlens.scoring.localization import common_scores
+from lesionlens.settings import home
 from lesionlens.training.checkpoints import load_model
 from tasks.db_task import db_task, retried, samples_of, study_config
 from tasks.device import device_slot

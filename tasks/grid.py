@@ -14,9 +14,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from lesionlens.evaluate import evaluation_digest
-from lesionlens.models.backbones import BACKBONES
-from lesionlens.models.weights import fetch_imagenet
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
@@ -27,6 +24,9 @@ from db import read
 from db.engine import make_engine
 from db.lease import held
 from lesionlens.config import ExecutionConfig
+from lesionlens.evaluate import evaluation_digest
+from lesionlens.models.backbones import BACKBONES
+from lesionlens.models.weights import fetch_imagenet
 from tasks import evaluate, train
 from tasks.db_task import is_transient, retried, study_config
 from tasks.progress import progress

@@ -6,13 +6,6 @@ from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 
-from lesionlens.datasets.registry import read_index, recognised
-from lesionlens.evaluate import evaluation_digest
-from lesionlens.phantom.dataset import write_phantom
-from lesionlens.samples.normalise import GreyStatistics
-from lesionlens.samples.sample_set import build_samples
-from lesionlens.samples.splits import Shared, check_splits, official_overlap
-from lesionlens.settings import home
 from prefect import get_run_logger
 from sqlalchemy import Engine
 
@@ -20,8 +13,15 @@ from db import read, write
 from db.engine import make_engine
 from db.lease import lease
 from lesionlens.config import DataConfig, StudyConfig
+from lesionlens.datasets.registry import read_index, recognised
+from lesionlens.evaluate import evaluation_digest
 from lesionlens.identity import digest
+from lesionlens.phantom.dataset import write_phantom
 from lesionlens.records import DatasetIndex, Exclusion, Patch, Split
+from lesionlens.samples.normalise import GreyStatistics
+from lesionlens.samples.sample_set import build_samples
+from lesionlens.samples.splits import Shared, check_splits, official_overlap
+from lesionlens.settings import home
 from tasks.db_task import db_task
 from tasks.progress import progress
 

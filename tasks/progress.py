@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from prefect import Flow, get_run_logger
@@ -48,8 +48,12 @@ def progress(title: str, unit: str, total: int | None = None, done: int = 0) -> 
         context = copy_context()  # the run that logs and artifacts belong to travels in it
         follower = threading.Thread(target=context.run, args=(_follow, task, over, not terminal), daemon=True)
         follower.start()
+
+        def advance(count: int, whole: int | None = None) -> None:
+            drawn.update(number, completed=count, total=whole)
+
         try:
-            yield lambda count, whole=None: drawn.update(number, completed=count, total=whole)
+            yield advance
             ending = f"{title}: {task.completed - done:g} {unit} in {_clock(task.elapsed)}"
         except BaseException:
             ending = f"{title}: stopped at {_count(task)}"
@@ -107,7 +111,8 @@ def _follow(task: bars.Task, over: threading.Event, lines: bool) -> None:
 
 def _move(artifact: UUID | None, task: bars.Task) -> UUID:
     if artifact is None:
-        return create_progress_artifact(task.percentage, description=_line(task))
+        created = create_progress_artifact(task.percentage, description=_line(task))
+        return cast(UUID, created)  # a coroutine only where an event loop runs
     update_progress_artifact(artifact, task.percentage, description=_line(task))
     return artifact
 

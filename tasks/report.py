@@ -4,7 +4,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from lesionlens.settings import home
 from prefect import get_run_logger
 
 from db import read, write
@@ -13,7 +12,8 @@ from db.lease import lease
 from lesionlens import __version__
 from lesionlens.identity import digest
 from lesionlens.reporting.compare import render_comparison as compare
-from lesionlens.reporting.render import render
+from lesionlens.reporting.page import render
+from lesionlens.settings import home
 from tasks.db_task import db_task, retried
 
 

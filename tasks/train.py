@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Literal
 
-from lesionlens.settings import home
 from prefect import get_run_logger
 from sqlalchemy import Engine
 
@@ -11,6 +10,7 @@ from db import read, write
 from db.engine import make_engine
 from db.lease import Lease, free_lease, lease
 from lesionlens.config import ExecutionConfig
+from lesionlens.settings import home
 from lesionlens.training import store
 from lesionlens.training.fit import TrainingError, fit
 from lesionlens.training.store import Folder
