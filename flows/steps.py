@@ -4,7 +4,6 @@ from pathlib import Path
 
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
-from pydantic import Field
 
 from lesionlens.config import ExecutionConfig, StudyConfig
 from tasks import artifacts, grid
@@ -61,11 +60,13 @@ def _comparison_name() -> str:
 
 
 @flow(name="compare", flow_run_name=_comparison_name)
-def compare(
-    studies: tuple[str, ...] = Field((), description="Studies by id or name; empty for those of the runs"),
-    runs: tuple[int, ...] = Field((), description="Show only these runs; empty for each study's selected ones"),
-) -> Path:
-    """Render studies, or runs of any studies, side by side, and show the verdict. Returns where the page lies."""
+def compare(studies: tuple[str, ...] = (), runs: tuple[int, ...] = ()) -> Path:
+    """Render studies, or runs of any studies, side by side, and show the verdict. Returns where the page lies.
+
+    Args:
+        studies: Studies by id or name; empty for those of the runs
+        runs: Show only these runs; empty for each study's selected ones
+    """
     study_ids = find_studies(studies, runs)
     page, page_id = render_comparison(study_ids, runs)
     artifacts.show_comparison(study_ids, runs, page_id)

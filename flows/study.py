@@ -22,18 +22,10 @@ from lesionlens.errors import TrainingError
 from tasks.grid import failed_runs
 from tasks.progress import confirm_cancellation
 
-Data = Annotated[Path, Field(description="Folder of CBIS-DDSM, or of a manifest.csv")]
-Name = Annotated[str, Field(min_length=1, max_length=80, description="Shown in the report")]
-Weights = Annotated[Literal["imagenet", "none"], Field(description="First weights: of ImageNet, or random")]
-Backbones = Annotated[tuple[Backbone, ...], Field(min_length=1, description="Networks to train")]
-Strategies = Annotated[
-    tuple[Strategy, ...], Field(min_length=1, description="gradual: block after block; simultaneous: all at once")
-]
-Seeds = Annotated[tuple[int, ...], Field(min_length=1, description="Each repeats the whole grid")]
-Methods = Annotated[tuple[Method, ...], Field(min_length=1, description="How activation maps are made")]
-Device = Annotated[Literal["auto", "cpu", "cuda"], Field(description="Where networks run; auto takes a GPU if there")]
-AtOnce = Annotated[int, Field(ge=1, le=64, description="Runs trained or evaluated at once on one device")]
 GRID, EVALUATION, EXECUTION = GridConfig(), EvaluationConfig(), ExecutionConfig()
+Name = Annotated[str, Field(min_length=1, max_length=80)]
+Device = Literal["auto", "cpu", "cuda"]
+AtOnce = Annotated[int, Field(ge=1, le=64)]
 
 
 @flow(name="study", flow_run_name="study {config.name}", on_cancellation=[confirm_cancellation])
@@ -50,15 +42,25 @@ def study_demo() -> Path:
 
 @flow(name="study-paper", flow_run_name="study {name}", on_cancellation=[confirm_cancellation])
 def study_paper(
-    data: Data,
+    data: Path,
     name: Name = "paper",
-    backbones: Backbones = GRID.backbones,
-    strategies: Strategies = GRID.strategies,
-    seeds: Seeds = GRID.seeds,
+    backbones: tuple[Backbone, ...] = GRID.backbones,
+    strategies: tuple[Strategy, ...] = GRID.strategies,
+    seeds: tuple[int, ...] = GRID.seeds,
     device: Device = EXECUTION.device,
     runs_per_device: AtOnce = EXECUTION.runs_per_device,
 ) -> Path:
-    """What the published study did, as literally as can be established."""
+    """What the published study did, as literally as can be established.
+
+    Args:
+        data: Folder of CBIS-DDSM
+        name: Shown in the report
+        backbones: Networks to train
+        strategies: gradual: the head first, then block after block; simultaneous: all that trains at once
+        seeds: Each repeats the grid with its own weights and order of samples
+        device: Where networks run; auto takes a GPU if there is one
+        runs_per_device: Runs trained or evaluated at once on one device, over all studies
+    """
     changes = {
         "name": name,
         "grid": GridConfig(backbones=backbones, strategies=strategies, seeds=seeds),
@@ -69,17 +71,29 @@ def study_paper(
 
 @flow(name="study-sound", flow_run_name="study {name}", on_cancellation=[confirm_cancellation])
 def study_sound(
-    data: Data,
+    data: Path,
     name: Name = "sound",
-    weights: Weights = "imagenet",
-    backbones: Backbones = GRID.backbones,
-    strategies: Strategies = GRID.strategies,
-    seeds: Seeds = GRID.seeds,
-    methods: Methods = EVALUATION.methods,
+    weights: Literal["imagenet", "none"] = "imagenet",
+    backbones: tuple[Backbone, ...] = GRID.backbones,
+    strategies: tuple[Strategy, ...] = GRID.strategies,
+    seeds: tuple[int, ...] = GRID.seeds,
+    methods: tuple[Method, ...] = EVALUATION.methods,
     device: Device = EXECUTION.device,
     runs_per_device: AtOnce = EXECUTION.runs_per_device,
 ) -> Path:
-    """The same question with patients kept apart, statistics of the training split, and tuned thresholds."""
+    """The same question with patients kept apart, statistics of the training split, and tuned thresholds.
+
+    Args:
+        data: Folder of CBIS-DDSM, or of a manifest.csv (docs/data.md)
+        name: Shown in the report
+        weights: First weights, of ImageNet or random
+        backbones: Networks to train
+        strategies: gradual: the head first, then block after block; simultaneous: all that trains at once
+        seeds: Each repeats the grid with its own weights and order of samples
+        methods: How activation maps are made
+        device: Where networks run; auto takes a GPU if there is one
+        runs_per_device: Runs trained or evaluated at once on one device, over all studies
+    """
     changes = {
         "name": name,
         "training": TrainingConfig(weights=weights),
