@@ -28,7 +28,7 @@ from db.copy import driver, type_name
 from db.frames import frame
 from db.read_samples import PATCHES
 from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, HyperSet, StudyConfig
-from lesionlens.records import Box, DatasetIndex, Evaluation, Image, Label, Lesion, Patch, Split, Statistics
+from lesionlens.records import Box, DatasetIndex, Evaluation, Image, Label, Lesion, Sample, Split, Statistics
 
 LABELS = tuple(Label(code, code, "mass" if n else "background", n, n > 0) for n, code in enumerate("BCDEF"))
 POLICIES = ("fixed", "otsu", "validation", "area")
@@ -57,7 +57,7 @@ def prepare(engine: Engine, train: int, test: int, size: int) -> Setting:
     mask = np.zeros((size, size), dtype=np.bool_)
     mask[size // 4 : size // 2, size // 4 : size // 2] = True
     patches = [
-        Patch(
+        Sample(
             f"p{n}", LABELS[n % 5].code, f"i{n}", f"l{n}", f"P{n:05d}", _part(n / train),
             Box(0, 0, size, size), Box(1, 1, size // 2, size // 2), 0.06,
             random.integers(0, 256, (size, size), dtype=np.uint8), mask,

@@ -26,7 +26,7 @@ import numpy as np
 from flows import server
 from lesionlens.config import DataConfig, ExecutionConfig, GridConfig, HyperSet, PhantomConfig, StudyConfig
 from lesionlens.identity import digest
-from lesionlens.records import Box, DatasetIndex, Image, Label, Lesion, Patch, Statistics
+from lesionlens.records import Box, DatasetIndex, Image, Label, Lesion, Sample, Statistics
 from lesionlens.settings import Home
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -150,9 +150,9 @@ def _plan(config: StudyConfig) -> int:
     return study
 
 
-def _patch(n: int, part: Any, random: np.random.Generator) -> Patch:
+def _patch(n: int, part: Any, random: np.random.Generator) -> Sample:
     lesion = n % 2 == 1
-    return Patch(
+    return Sample(
         f"patch {n}", LABELS[n % 2].code, f"image {n}", f"lesion {n}" if lesion else None, f"P_{n:05d}", part,
         Box(0, 0, 32, 32), Box(8, 8, 24, 24) if lesion else None, 0.25 if lesion else None,
         random.integers(0, 256, (32, 32), dtype=np.uint8), np.eye(32, dtype=bool) if lesion else None,

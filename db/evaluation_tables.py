@@ -170,7 +170,7 @@ localization = Table(
     PrimaryKeyConstraint("evaluation_id", "sample_id", "method", "target", "policy"),
     ForeignKeyConstraint(
         ["evaluation_id", "sample_id", "method", "target"],
-        ["explanation.evaluation_id", "explanation.sample_id", "explanation.method", "explanation.target"],
+        ["activation_map.evaluation_id", "activation_map.sample_id", "activation_map.method", "activation_map.target"],
         ondelete="CASCADE",
     ),
     CheckConstraint("iou IS NOT NULL OR reason IS NOT NULL", name="null_has_reason"),

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from db import tables
 from db.copy import copy_rows, finite
 from lesionlens.config import RunConfig, TrainingConfig
-from lesionlens.records import DatasetIndex, Exclusion, ImageSize, LeakCheck, Overview, Patch, Statistics
+from lesionlens.records import DatasetIndex, Exclusion, ImageSize, LeakCheck, Overview, Sample, Statistics
 from lesionlens.samples.normalise import pack_mask, pack_pixels
 
 WINDOW = ("window_x0", "window_y0", "window_x1", "window_y1")
@@ -110,14 +110,14 @@ class SampleWriter:
         self.images = ids(connection, tables.image, "key", dataset_id)
         self.lesions = ids(connection, tables.lesion, "key", dataset_id)
 
-    def add(self, connection: Connection, items: Sequence[Patch | Exclusion | ImageSize | Overview]) -> None:
+    def add(self, connection: Connection, items: Sequence[Sample | Exclusion | ImageSize | Overview]) -> None:
         """Store a batch in its order, sizes of images first: the record refuses a box that leaves its image.
 
         Raises ValueError where a patch's arrays are not `size` x `size`, KeyError where an item names an image,
         lesion or label that the data set lacks.
         """
         self._sizes(connection, [item for item in items if isinstance(item, ImageSize)])
-        patches = [item for item in items if isinstance(item, Patch)]
+        patches = [item for item in items if isinstance(item, Sample)]
         copy_rows(connection, tables.sample, PATCH, self._patches(patches))
         columns = ("sample_set_id", "image_id", "lesion_id", "reason", "detail")
         left_out = (
@@ -138,7 +138,7 @@ class SampleWriter:
             connection,
             tables.split_check,
             ("sample_set_id", "unit", "split_a", "split_b", "shared", "examples"),
-            ((self.sample_set_id, x.unit, x.split_a, x.split_b, x.shared, list(x.examples)) for x in checks),
+            ((self.sample_set_id, x.entity, x.split_a, x.split_b, x.shared, list(x.examples)) for x in checks),
         )
         copy_rows(
             connection,
@@ -168,7 +168,7 @@ class SampleWriter:
             values = update.values(width=bindparam("columns"), height=bindparam("rows"))
             connection.execute(values, sorted(found, key=lambda row: row["number"]))
 
-    def _patches(self, patches: Sequence[Patch]) -> Iterator[tuple[Any, ...]]:
+    def _patches(self, patches: Sequence[Sample]) -> Iterator[tuple[Any, ...]]:
         """Rows in the order given."""
         for patch in patches:
             window, box = patch.window, patch.lesion_box
@@ -187,7 +187,7 @@ def save_sample_set(
     digest: str,
     config: dict[str, Any],
     size: int,
-    patches: Sequence[Patch],
+    patches: Sequence[Sample],
     exclusions: Sequence[Exclusion],
     checks: Sequence[LeakCheck],
     statistics: Sequence[Statistics],
@@ -207,7 +207,7 @@ def save_sample_set(
     return sample_set_id
 
 
-def _packed(patch: Patch, size: int) -> tuple[bytes, bytes | None]:
+def _packed(patch: Sample, size: int) -> tuple[bytes, bytes | None]:
     for name, array in (("pixels", patch.pixels), ("mask", patch.mask)):
         if array is not None and array.shape != (size, size):
             raise ValueError(f"patch {patch.key}: {name} is {array.shape}, the set's size is {size} x {size}")

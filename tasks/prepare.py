@@ -17,7 +17,7 @@ from lesionlens.datasets.registry import read_index, recognised
 from lesionlens.evaluate import evaluation_digest
 from lesionlens.identity import digest
 from lesionlens.phantom.dataset import write_phantom
-from lesionlens.records import DatasetIndex, Exclusion, Patch, Split
+from lesionlens.records import DatasetIndex, Exclusion, Sample, Split
 from lesionlens.samples.normalise import GreyStatistics
 from lesionlens.samples.sample_set import build_samples
 from lesionlens.samples.splits import Shared, check_splits, official_overlap
@@ -95,7 +95,7 @@ def _cut(engine: Engine, writer: write.SampleWriter, index: DatasetIndex, root: 
         while batch := list(islice(items, BATCH)):
             for item in batch:
                 notes += isinstance(item, Exclusion)
-                if isinstance(item, Patch):
+                if isinstance(item, Sample):
                     counts[item.split, item.label] += 1
                     shared.add(item)
                     grey.add(item)

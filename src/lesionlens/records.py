@@ -97,11 +97,11 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Patch:
-    """A window of an image, resized to size x size.
+class Sample:
+    """What a model sees once: a window of an image, resized to size x size (a patch).
 
     pixels uint8 [size, size]; mask bool [size, size] or None for background; window and lesion_box in
-    full-image pixels; mask_fraction is the share of window pixels (before resizing) inside the mask,
+    full-image pixels; mask_fraction is the proportion of window pixels (before resizing) inside the mask,
     None for background. `key` is unique in the sample set and the same for the same content.
     """
 
@@ -137,9 +137,9 @@ class ImageSize:
 
 @dataclass(frozen=True, slots=True)
 class LeakCheck:
-    """How many `unit`s two splits share. `examples` names at most ten of them."""
+    """How many patients, images or lesions are in both of two splits. `examples` names at most ten of them."""
 
-    unit: Literal["patient", "image", "lesion"]
+    entity: Literal["patient", "image", "lesion"]
     split_a: Split
     split_b: Split
     shared: int

@@ -26,7 +26,7 @@ from lesionlens.records import (
     LeakCheck,
     Lesion,
     Overview,
-    Patch,
+    Sample,
     Statistics,
 )
 from tests.e2e.cluster import Postgres, programs
@@ -72,7 +72,7 @@ def make_index(patients: int = 12) -> DatasetIndex:
     return DatasetIndex("tiny", "phantom", digest("tiny", patients), LABELS, images, (*lesions, lost))
 
 
-def make_patches(patients: int = 12) -> list[Patch]:
+def make_patches(patients: int = 12) -> list[Sample]:
     random = np.random.default_rng(0)
     patches = []
     for n in range(patients):
@@ -81,7 +81,7 @@ def make_patches(patients: int = 12) -> list[Patch]:
         mask[4:10, 5:12] = True
         pixels = random.integers(0, 256, (SIZE, SIZE), dtype=np.uint8)
         patches.append(
-            Patch(
+            Sample(
                 f"patch {n}", LABELS[n % 3].code, f"image {n}", f"lesion {n}" if is_lesion else None, f"P_{n:05d}",
                 SPLITS[n // 3 % 3] if n < 9 else "test", Box(10, 20, 110, 120),
                 Box(30, 40, 60, 70) if is_lesion else None, 0.0625 if is_lesion else None, pixels,

@@ -28,7 +28,7 @@ from lesionlens.config import (
 from lesionlens.datasets.registry import read_index
 from lesionlens.evaluate import evaluate
 from lesionlens.phantom.dataset import write_phantom
-from lesionlens.records import Evaluation, Patch, SampleArrays, Statistics
+from lesionlens.records import Evaluation, Sample, SampleArrays, Statistics
 from lesionlens.samples.sample_set import build_samples
 from lesionlens.training.checkpoints import load_model
 from lesionlens.training.fit import fit
@@ -56,7 +56,7 @@ def patches_of(config: StudyConfig, root: Path) -> SampleArrays:
     """Background and malignant masses as arrays, grey statistics measured on the training split."""
     write_phantom(config.data.phantom, root)
     found = build_samples(read_index(config.data, root), root, config)
-    kept = [item for item in found if isinstance(item, Patch) and item.label in CLASSES]
+    kept = [item for item in found if isinstance(item, Sample) and item.label in CLASSES]
     size = config.patches.size
     pixels = np.stack([patch.pixels for patch in kept])
     parts = np.array([patch.split for patch in kept])

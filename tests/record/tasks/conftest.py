@@ -19,7 +19,7 @@ from lesionlens.config import (
     TrainingConfig,
 )
 from lesionlens.identity import digest
-from lesionlens.records import Box, DatasetIndex, Image, Label, Lesion, Patch, Statistics
+from lesionlens.records import Box, DatasetIndex, Image, Label, Lesion, Sample, Statistics
 from tasks.patches import patches_of
 
 LABELS = (
@@ -39,7 +39,7 @@ STUDY = StudyConfig(
 )
 
 
-def patches() -> list[Patch]:
+def patches() -> list[Sample]:
     """64 x 64 noise, two patches a patient; bright squares are lesions."""
     random = np.random.default_rng(0)
     made = []
@@ -52,7 +52,7 @@ def patches() -> list[Patch]:
             mask[row : row + 20, column : column + 20] = True
             grey[mask] += np.uint8(60 * label.ordinal)
         made.append(
-            Patch(
+            Sample(
                 f"patch {n}", label.code, f"image {n}", f"lesion {n}" if mask is not None else None, f"P_{n // 2:05d}",
                 split, Box(0, 0, 64, 64), Box(8, 8, 28, 28) if mask is not None else None,
                 None if mask is None else float(mask.mean()), grey, mask,

@@ -15,7 +15,7 @@ from db import read, write
 from lesionlens.config import ExecutionConfig, RunConfig, StoppingConfig, TrainingConfig
 from lesionlens.identity import digest
 from lesionlens.models.backbones import Classifier
-from lesionlens.records import Box, DatasetIndex, EpochResult, Image, Label, Lesion, Patch, Statistics
+from lesionlens.records import Box, DatasetIndex, EpochResult, Image, Label, Lesion, Sample, Statistics
 from lesionlens.training.fit import first_model
 from tasks.patches import patches_of
 from tasks.progress import Stage
@@ -37,7 +37,7 @@ def sample_set(engine: Engine) -> int:
     images = tuple(Image(f"image {n}", f"P_{n:05d}", f"{n}.jpg") for n in count)
     lesions = tuple(Lesion(f"lesion {n}", f"image {n}", "mass", "MALIGNANT", "MM", None) for n in count if n % 2)
     patches = [
-        Patch(
+        Sample(
             f"patch {n}", LABELS[n % 2].code, f"image {n}", f"lesion {n}" if n % 2 else None, f"P_{n:05d}", split,
             Box(0, 0, 32, 32), Box(8, 8, 24, 24) if n % 2 else None, 0.25 if n % 2 else None,
             random.integers(0, 256, (32, 32), dtype=np.uint8), np.eye(32, dtype=bool) if n % 2 else None,
