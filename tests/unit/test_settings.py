@@ -32,7 +32,7 @@ def test_a_user_keeps_state_in_the_users_data_folder(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("text", ["http", "0", "65536", "-1"])
 def test_a_wrong_port_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LESIONLENS_PORT", text)
-    with pytest.raises(ValueError, match="^LESIONLENS_PORT: ") as wrong:
+    with pytest.raises(ValueError, match=r"^LESIONLENS_PORT: ") as wrong:
         settings()
     assert "\n" not in str(wrong.value)
 

@@ -1,27 +1,30 @@
-"""A small study in a real record: 64 x 64 noise, patches of three classes, one run planned."""
+"""A small study in a real record: 64 x 64 noise, samples of three classes, runs planned but not trained."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
+from prefect.logging import disable_run_logger
 from sqlalchemy import Engine
 
 from db import write
 from lesionlens.config import (
     DataConfig,
     EvaluationConfig,
+    ExecutionConfig,
     GridConfig,
     HyperSet,
-    Method,
     StoppingConfig,
     StudyConfig,
     TrainingConfig,
 )
 from lesionlens.identity import digest
 from lesionlens.records import Box, DatasetIndex, Image, Label, Lesion, Sample, Statistics
-from tasks.patches import patches_of
+from tasks.db_task import samples_of
 
+CPU = ExecutionConfig(device="cpu")
 LABELS = (
     Label("B", "background", "background", 0, False),
     Label("BM", "benign mass", "mass", 1, True),
@@ -29,18 +32,27 @@ LABELS = (
 )
 SPLITS = ("train",) * 12 + ("validation",) * 3 + ("test",) * 3
 STUDY = StudyConfig(
-    name="methods",
+    name="noise",
     data=DataConfig(source="phantom"),
-    training=TrainingConfig(weights="none", stopping=StoppingConfig(max_epochs=1)),
+    training=TrainingConfig(weights="none", stopping=StoppingConfig(max_epochs=2, patience=2)),
     grid=GridConfig(
         backbones=("resnet18",), strategies=("simultaneous",), sets=(HyperSet(batch_size=8, head_rate=1e-3),)
     ),
-    evaluation=EvaluationConfig(methods=get_args(Method), resamples=100, randomisation_samples=2),
+    evaluation=EvaluationConfig(resamples=100, randomisation_samples=2),
 )
 
 
-def patches() -> list[Sample]:
-    """64 x 64 noise, two patches a patient; bright squares are lesions."""
+@dataclass(frozen=True)
+class Planned:
+    """A study in the record, and its runs in the order of the grid."""
+
+    config: StudyConfig
+    study_id: int
+    runs: tuple[int, ...]
+
+
+def noise_samples() -> list[Sample]:
+    """64 x 64 noise, two samples a patient; bright squares are lesions."""
     random = np.random.default_rng(0)
     made = []
     for n, split in enumerate(SPLITS):
@@ -53,7 +65,7 @@ def patches() -> list[Sample]:
             grey[mask] += np.uint8(60 * label.ordinal)
         made.append(
             Sample(
-                f"patch {n}", label.code, f"image {n}", f"lesion {n}" if mask is not None else None, f"P_{n // 2:05d}",
+                f"sample {n}", label.code, f"image {n}", f"lesion {n}" if mask is not None else None, f"P_{n // 2:05d}",
                 split, Box(0, 0, 64, 64), Box(8, 8, 28, 28) if mask is not None else None,
                 None if mask is None else float(mask.mean()), grey, mask,
             )
@@ -61,25 +73,40 @@ def patches() -> list[Sample]:
     return made
 
 
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Tasks called outside of flow runs have no run to log to."""
+    with disable_run_logger():
+        yield
+
+
 @pytest.fixture
-def planned(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[StudyConfig, int, int]:
-    """A study whose one run is not trained yet: its configuration, its number and the run's."""
+def plan(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[StudyConfig], Planned]:
+    """Enters a study over the noise samples, in a home of its own."""
     monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path))
-    patches_of.cache_clear()
-    made = patches()
-    images = tuple(Image(p.image_key, p.patient, f"{n}.jpg") for n, p in enumerate(made))
+    samples_of.cache_clear()
+    made = noise_samples()
+    images = tuple(Image(sample.image_key, sample.patient, f"{n}.jpg") for n, sample in enumerate(made))
     lesions = tuple(
-        Lesion(p.lesion_key, p.image_key, "mass", "MALIGNANT" if p.label == "MM" else "BENIGN", p.label, None)
-        for p in made
-        if p.lesion_key
+        Lesion(s.lesion_key, s.image_key, "mass", "MALIGNANT" if s.label == "MM" else "BENIGN", s.label, None)
+        for s in made
+        if s.lesion_key
     )
     index = DatasetIndex("noise", "phantom", digest("noise"), LABELS, images, lesions)
+
     with engine.begin() as connection:
         dataset = write.save_dataset(connection, index, "/data")
         grey = [Statistics(None, 0.3, 0.2)]
-        sample_set = write.save_sample_set(connection, dataset, digest("noise patches"), {}, 64, made, [], [], grey)
-        kept = STUDY.model_dump(mode="json")
-        study = write.save_study(connection, digest("study"), STUDY.name, kept, digest("e"), sample_set, {})
-        (run,) = STUDY.grid.runs()
-        number = write.save_run(connection, study, digest(run, STUDY.training), sample_set, run, STUDY.training)
-    return STUDY, study, number
+        sample_set = write.save_sample_set(connection, dataset, digest("noise"), {}, 64, made, [], [], grey)
+
+    def make(config: StudyConfig) -> Planned:
+        with engine.begin() as connection:
+            kept = config.model_dump(mode="json")
+            study = write.save_study(connection, digest(kept), config.name, kept, digest("e"), sample_set, {})
+            runs = [
+                write.save_run(connection, study, digest(run, config.training), sample_set, run, config.training)
+                for run in config.grid.runs()
+            ]
+        return Planned(config, study, tuple(runs))
+
+    return make

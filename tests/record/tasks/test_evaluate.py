@@ -1,55 +1,59 @@
 """Evaluation on a real record: every method of the configuration, both classes, scored anew from the stored grids."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import get_args
 
 import numpy as np
 import pytest
-from prefect.logging import disable_run_logger
 from sqlalchemy import Engine, select
 
 from db import read, tables
 from db.frames import frame
 from lesionlens import evaluate as revision
-from lesionlens.config import ExecutionConfig, Method, StudyConfig
+from lesionlens.config import EvaluationConfig, Method, StudyConfig
 from lesionlens.localization.metrics import score_grids
+from tasks.db_task import samples_of
 from tasks.evaluate import audit_shortcuts, compare_runs, evaluate_run, plan_evaluations
-from tasks.patches import patches_of
-from tasks.study import missing_runs
+from tasks.grid import Step, missing_runs
 from tasks.train import train_run
+from tests.record.tasks.conftest import CPU, STUDY, Planned
 
 METHODS: tuple[Method, ...] = get_args(Method)
 SAME_AT_BLOCK = ("grad_cam", "hires_cam")
 BASELINES = ("whole_patch", "centred_disc", "mean_mask")
-CPU = ExecutionConfig(device="cpu")
-Trained = tuple[StudyConfig, int, int]
+ALL_METHODS = EvaluationConfig(methods=METHODS, resamples=100, randomisation_samples=2)
 
 
 @pytest.fixture
-def trained(planned: Trained) -> Trained:
-    """A study of one run, trained for one epoch: its configuration, its number and the run's."""
-    with disable_run_logger():
-        assert train_run.fn(planned[2], "resnet18", CPU, datetime.now(UTC)) == "finished"
-    return planned
+def trained(plan: Callable[[StudyConfig], Planned]) -> Callable[[EvaluationConfig], Planned]:
+    """Enters a study and trains its one run."""
+
+    def make(evaluation: EvaluationConfig) -> Planned:
+        planned = plan(STUDY.model_copy(update={"evaluation": evaluation}))
+        assert train_run.fn(planned.runs[0], "resnet18", CPU, datetime.now(UTC)) == "finished"
+        return planned
+
+    return make
 
 
 @pytest.mark.slow
 def test_every_method_and_class_is_in_the_record_and_scored_anew_without_a_model(
-    engine: Engine, trained: Trained
+    engine: Engine, trained: Callable[[EvaluationConfig], Planned]
 ) -> None:
-    config, study, run = trained
-    with disable_run_logger():
-        assert [evaluate_run.fn(run, "resnet18", config, CPU) for _ in range(2)] == ["finished"] * 2
-        assert compare_runs.fn(study, config) == 0  # one run has no other
-        assert [audit_shortcuts.fn(study, config) for _ in range(2)] == [True, False]
+    planned = trained(ALL_METHODS)
+    study, (run,) = planned.study_id, planned.runs
+    assert [evaluate_run.fn(study, run, "resnet18", CPU) for _ in range(2)] == ["finished"] * 2
+    assert compare_runs.fn(study) == 0  # one run has no other
+    assert [audit_shortcuts.fn(study) for _ in range(2)] == [True, False]
     with engine.connect() as connection:
         explained = frame(connection, "SELECT sample_id, method, target, rows, cols, grid FROM activation_map")
         located = frame(connection, "SELECT sample_id, method, target, policy, iou FROM localization")
-        patches = patches_of(read.study_sample_set(connection, study)).split("test")
+        samples = samples_of(read.study_sample_set(connection, study)).split("test")
     expected = {(method, target) for method in METHODS for target in ("predicted", "true")}
     expected |= {(method, "none") for method in BASELINES} | {("random_weights", "predicted")}
-    assert explained["sample_id"].n_unique() == len(patches.ids) == 3
-    assert explained.select("method", "target").n_unique() * len(patches.ids) == explained.height
+    assert explained["sample_id"].n_unique() == len(samples.ids) == 3
+    assert explained.select("method", "target").n_unique() * len(samples.ids) == explained.height
     assert set(explained.select("method", "target").rows()) == expected
     for (method, target), rows in explained.sort("sample_id").group_by("method", "target"):
         found = located.filter(method=method, target=target).sort("sample_id")
@@ -58,7 +62,7 @@ def test_every_method_and_class_is_in_the_record_and_scored_anew_without_a_model
             continue
         assert set(found["policy"]) == {"fixed", "otsu", "validation", "area"}
         grids = np.array(rows["grid"].to_list(), dtype=np.float32).reshape(-1, rows["rows"][0], rows["cols"][0])
-        again = score_grids(grids, patches.masks, "relu_max", 0.5)
+        again = score_grids(grids, samples.masks, "relu_max", 0.5)
         for policy, iou in (("fixed", again.fixed_iou), ("otsu", again.otsu_iou), ("area", again.area_iou)):
             stored = found.filter(policy=policy)["iou"].fill_null(np.nan).to_numpy()
             np.testing.assert_allclose(stored, iou, atol=1e-6, err_msg=f"{method} {target} {policy}")
@@ -69,16 +73,16 @@ def test_every_method_and_class_is_in_the_record_and_scored_anew_without_a_model
 
 @pytest.mark.slow
 def test_what_an_older_version_evaluated_is_kept_and_evaluated_anew(
-    engine: Engine, trained: Trained, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, trained: Callable[[EvaluationConfig], Planned], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, study, run = trained
-    quick = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"methods": ("grad_cam",)})})
+    planned = trained(STUDY.evaluation)
+    study, (run,) = planned.study_id, planned.runs
+    step = Step("evaluate", study, CPU, datetime.now(UTC))
 
     def evaluated() -> list[int]:
-        with disable_run_logger():
-            plan_evaluations.fn(study, quick)
-            assert evaluate_run.fn(run, "resnet18", quick, CPU) == "finished"
-            audit_shortcuts.fn(study, quick)
+        plan_evaluations(study)
+        assert evaluate_run.fn(study, run, "resnet18", CPU) == "finished"
+        audit_shortcuts.fn(study)
         with engine.connect() as connection:
             assert read.runs_to_evaluate(connection, study) == []
             assert frame(connection, "SELECT DISTINCT evaluation_id FROM study_evaluations").height == 1
@@ -89,13 +93,12 @@ def test_what_an_older_version_evaluated_is_kept_and_evaluated_anew(
     first = evaluated()
     assert len(first) == 1 and evaluated() == first
     monkeypatch.setattr(revision, "REVISION", 2)
-    with disable_run_logger():
-        plan_evaluations.fn(study, quick)
-        assert [number for number, _ in missing_runs.fn("evaluate", study, quick, datetime.now(UTC))] == [run]
+    plan_evaluations(study)
+    assert [number for number, _ in missing_runs(step)] == [run]
     again = evaluated()
     assert len(again) == 2 and again[0] == first[0]
     monkeypatch.setattr(revision, "REVISION", 1)  # a machine that was not updated
-    with disable_run_logger(), pytest.raises(ValueError, match="install the same on all machines"):
-        missing_runs.fn("evaluate", study, quick, datetime.now(UTC))
-    with disable_run_logger(), pytest.raises(ValueError, match="no study 99"):
-        plan_evaluations.fn(99, quick)
+    with pytest.raises(ValueError, match="install the same on all machines"):
+        missing_runs(step)
+    with pytest.raises(ValueError, match="no study 99"):
+        plan_evaluations(99)

@@ -1,17 +1,16 @@
 """Preparing patches into a real record: in batches, again, after a kill; the study's Table I from the real files."""
 
 import csv
-import gc
 import logging
 import os
 import shutil
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from prefect.logging import disable_run_logger
 from sqlalchemy import Engine, text
 
 from db import write
@@ -40,12 +39,6 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    with disable_run_logger():
-        yield
-
-
 def study(root: Path) -> StudyConfig:
     return StudyConfig(
         data=DataConfig(root=root),
@@ -61,9 +54,9 @@ def numbers(engine: Engine, query: str) -> list[tuple[object, ...]]:
 
 
 def test_the_second_time_does_nothing(engine: Engine, phantom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = prepare.prepare_patches.fn(study(phantom), phantom)
+    first = prepare.prepare_samples(study(phantom), phantom)
     monkeypatch.setattr(prepare, "build_samples", None)  # whoever cuts again fails
-    assert prepare.prepare_patches.fn(study(phantom), phantom) == first
+    assert prepare.prepare_samples(study(phantom), phantom) == first
     assert numbers(engine, "SELECT count(*), count(finished_at) FROM sample_set") == [(1, 1)]
     classes = numbers(engine, "SELECT count(DISTINCT label_id) FROM sample JOIN overview USING (image_id)")
     assert classes == [(5,)]
@@ -85,12 +78,12 @@ def test_batches_are_committed_while_cutting_and_a_killed_set_is_begun_anew(
 
     monkeypatch.setattr(prepare, "build_samples", killed)
     with pytest.raises(KeyboardInterrupt):
-        prepare.prepare_patches.fn(study(phantom), phantom)
+        prepare.prepare_samples(study(phantom), phantom)
     (stored,) = seen
     assert 12 <= stored[0] <= 24  # some of the items are sizes and overviews
     assert numbers(engine, "SELECT count(*), count(finished_at) FROM sample_set") == [(1, 0)]
     monkeypatch.setattr(prepare, "build_samples", build)
-    prepare.prepare_patches.fn(study(phantom), phantom)
+    prepare.prepare_samples(study(phantom), phantom)
     assert numbers(engine, "SELECT count(*), count(finished_at) FROM sample_set") == [(1, 1)]
     lesions = "SELECT count(*) FROM lesion"
     reasons = "SELECT count(*) FROM exclusion WHERE lesion_id IS NOT NULL"
@@ -105,7 +98,7 @@ def test_parts_of_the_data_sets_own_that_share_patients_are_told(
     monkeypatch.setattr(prepare, "_cut", lambda *_: None)
     for rule, words in (("official", "split.rule official keeps it so"), ("sound", "they go wholly to test")):
         config = study(real_tables).model_copy(update={"split": SplitConfig.model_validate({"rule": rule})})
-        prepare.prepare_patches.fn(config, real_tables)
+        prepare.prepare_samples(config, real_tables)
         assert f"share 31 patients, with 29 images of the same side and view; {words}" in caplog.text
     ((sample_set,),) = numbers(engine, "SELECT max(id) FROM sample_set")
     with engine.begin() as connection:
@@ -126,25 +119,27 @@ def test_a_study_without_a_test_part_stops_before_training(engine: Engine, tmp_p
     (tmp_path / "manifest.csv").write_text("\n".join(rows))
     config = study(tmp_path)
     with pytest.raises(ValueError, match="no patch is in the validation split"):
-        prepare.prepare_patches.fn(config, tmp_path)
+        prepare.prepare_samples(config, tmp_path)
     assert numbers(engine, "SELECT count(*), count(finished_at) FROM sample_set") == [(1, 0)]
 
 
 def test_memory_does_not_grow_with_the_data_set(phantom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No more than a batch of patches is alive at a time."""
+    """No more than a batch of samples is alive at a time."""
+    build, made = prepare.build_samples, list[weakref.ref[object]]()
     most = written = 0
-    gc.collect()
-    before = sum(isinstance(thing, Sample) for thing in gc.get_objects())
     monkeypatch.setattr(prepare, "BATCH", 8)
 
-    class Writer:
-        sample_set_id = 1
+    def watched(*arguments: object) -> Iterator[object]:
+        for item in build(*arguments):  # type: ignore[arg-type]
+            if isinstance(item, Sample):
+                made.append(weakref.ref(item.pixels))
+            yield item
 
+    class Writer:
         def add(self, connection: object, items: list[object]) -> None:
             nonlocal most, written
             written += sum(isinstance(item, Sample) for item in items)
-            gc.collect()
-            most = max(most, sum(isinstance(thing, Sample) for thing in gc.get_objects()) - before)
+            most = max(most, sum(pixels() is not None for pixels in made))
 
         def close(self, *arguments: object) -> None:
             pass
@@ -157,10 +152,11 @@ def test_memory_does_not_grow_with_the_data_set(phantom: Path, monkeypatch: pyte
 
         def __exit__(self, *arguments: object) -> None: ...
 
+    monkeypatch.setattr(prepare, "build_samples", watched)
     config = study(phantom)
     index = read_index(config.data, phantom)
     prepare._cut(NoEngine(), Writer(), index, phantom, config)  # type: ignore[arg-type]
-    assert 4 <= most <= 8 + 4 < written / 2  # a batch, and the background windows of an image in flight
+    assert 4 <= most <= 8 + 1 < written / 2  # a batch, and the sample that the loop has read before
 
 
 @pytest.fixture(scope="module")
@@ -203,8 +199,8 @@ def test_table_1_and_every_row_of_the_real_case_files(engine: Engine, real_table
             "background": base.background.model_copy(update={"size": 12}),
         }
     )
-    sample_set = prepare.prepare_patches.fn(config, root)
-    prepare.plan_study.fn(config, sample_set)
+    sample_set = prepare.prepare_samples(config, root)
+    prepare.plan_study(config, sample_set)
     table = numbers(engine, "SELECT code, train_and_validation, test FROM table_1_patches ORDER BY ordinal")
     assert table[1:] == [("BC", 358, 110), ("BM", 554, 183), ("MC", 375, 110), ("MM", 599, 144)]
     assert table[0] == ("B", 644, 310)

@@ -1,21 +1,22 @@
 """Which pages are rendered again."""
 
+from collections.abc import Callable
+
 import pytest
-from prefect.logging import disable_run_logger
 from sqlalchemy import Engine, text
 
 from lesionlens.config import StudyConfig
 from tasks import report
+from tests.record.tasks.conftest import STUDY, Planned
 
 
 def test_a_page_is_kept_until_the_study_or_the_code_changes(
-    engine: Engine, planned: tuple[StudyConfig, int, int], monkeypatch: pytest.MonkeyPatch
+    engine: Engine, plan: Callable[[StudyConfig], Planned], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, study, _ = planned
+    study_id = plan(STUDY).study_id
 
     def pages() -> int:
-        with disable_run_logger():
-            assert report.render_report.fn(study).exists()
+        assert report.render_report.fn(study_id).exists()
         with engine.connect() as connection:
             return int(connection.scalar(text("SELECT count(*) FROM report")) or 0)
 

@@ -2,74 +2,34 @@
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pytest
-from prefect.logging import disable_run_logger
 from sqlalchemy import Connection, Engine, text
 
 from db import read, write
-from lesionlens.config import ExecutionConfig, RunConfig, StoppingConfig, TrainingConfig
-from lesionlens.identity import digest
+from db.lease import free_lease
+from lesionlens.config import Backbone, GridConfig, HyperSet, RunConfig, Strategy, StudyConfig
 from lesionlens.models.backbones import Classifier
-from lesionlens.records import Box, DatasetIndex, EpochResult, Image, Label, Lesion, Sample, Statistics
+from lesionlens.records import EpochResult
 from lesionlens.training.fit import first_model
-from tasks.patches import patches_of
-from tasks.progress import Stage
-from tasks.train import Outcome, train_run
+from tasks.train import Outcome, lock_name, train_run
+from tests.record.tasks.conftest import CPU, STUDY, Planned
 
-LABELS = (
-    Label("B", "background", "background", 0, False),
-    Label("MM", "malignant mass", "mass", 1, True),
-)
-SPLITS = ("train",) * 16 + ("validation",) * 8
-CPU = ExecutionConfig(device="cpu")
+Plan = Callable[[StudyConfig], Planned]
 
 
-@pytest.fixture
-def sample_set(engine: Engine) -> int:
-    """Two classes of 32 x 32 noise."""
-    random = np.random.default_rng(0)
-    count = range(len(SPLITS))
-    images = tuple(Image(f"image {n}", f"P_{n:05d}", f"{n}.jpg") for n in count)
-    lesions = tuple(Lesion(f"lesion {n}", f"image {n}", "mass", "MALIGNANT", "MM", None) for n in count if n % 2)
-    patches = [
-        Sample(
-            f"patch {n}", LABELS[n % 2].code, f"image {n}", f"lesion {n}" if n % 2 else None, f"P_{n:05d}", split,
-            Box(0, 0, 32, 32), Box(8, 8, 24, 24) if n % 2 else None, 0.25 if n % 2 else None,
-            random.integers(0, 256, (32, 32), dtype=np.uint8), np.eye(32, dtype=bool) if n % 2 else None,
-        )
-        for n, split in enumerate(SPLITS)
-    ]  # fmt: skip
-    index = DatasetIndex("noise", "phantom", digest("noise"), LABELS, images, lesions)
-    with engine.begin() as connection:
-        dataset = write.save_dataset(connection, index, "/data")
-        statistics = [Statistics(None, 0.5, 0.3)]
-        return write.save_sample_set(connection, dataset, digest("noise patches"), {}, 32, patches, [], [], statistics)
-
-
-@pytest.fixture
-def plan(engine: Engine, sample_set: int) -> Callable[..., list[int]]:
-    """Enters runs; returns their ids."""
-    patches_of.cache_clear()
-
-    training = TrainingConfig(weights="none", stopping=StoppingConfig(max_epochs=2, patience=2))
-
-    def make(*runs: RunConfig) -> list[int]:
-        with engine.begin() as connection:
-            study = write.save_study(connection, digest("study"), "noise", {}, digest("e"), sample_set, {})
-            return [write.save_run(connection, study, digest(run, training), sample_set, run, training) for run in runs]
-
-    return make
+def study(*backbones: Backbone, strategy: Strategy = "simultaneous", unit1_rate: float = 3e-5) -> StudyConfig:
+    sets = (HyperSet(batch_size=8, head_rate=1e-3, unit1_rate=unit1_rate),)
+    return STUDY.model_copy(update={"grid": GridConfig(backbones=backbones, strategies=(strategy,), sets=sets)})
 
 
 def train(*runs: int) -> list[Outcome]:
     since = datetime.now(UTC)
-    with disable_run_logger():
-        return [train_run.fn(run, f"run {run}", CPU, since) for run in runs]
+    return [train_run.fn(run, f"run {run}", CPU, since) for run in runs]
 
 
 def statuses(engine: Engine) -> list[tuple[str, str | None]]:
@@ -77,13 +37,8 @@ def statuses(engine: Engine) -> list[tuple[str, str | None]]:
         return [tuple(row) for row in connection.execute(text("SELECT status, reason FROM run ORDER BY id"))]
 
 
-def run_of(backbone: str, **changes: object) -> RunConfig:
-    settings = {"backbone": backbone, "strategy": "simultaneous", "batch_size": 8, "head_rate": 1e-3} | changes
-    return RunConfig.model_validate(settings)
-
-
 def test_a_run_that_diverges_is_recorded_and_the_grid_goes_on(
-    engine: Engine, plan: Callable[..., list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One network starts with a weight that is not a number: so are its logits and losses."""
 
@@ -93,9 +48,8 @@ def test_a_run_that_diverges_is_recorded_and_the_grid_goes_on(
             model.head.weight.data[0, 0] = math.nan
         return model
 
-    monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path))
     monkeypatch.setattr("lesionlens.training.fit.first_model", broken)
-    first, second = plan(run_of("vgg11_bn"), run_of("resnet18"))
+    first, second = plan(study("vgg11_bn", "resnet18")).runs
     assert train(first, second) == ["failed", "finished"]
     (failed, reason), finished = statuses(engine)
     assert failed == "failed" and reason is not None
@@ -113,17 +67,19 @@ def test_a_run_that_diverges_is_recorded_and_the_grid_goes_on(
 @pytest.mark.parametrize("kind", ["folder", "URL"])
 def test_a_full_disk_fails_its_run_only_and_the_same_command_goes_on_later(
     engine: Engine,
-    plan: Callable[..., list[int]],
+    plan: Plan,
     small_disk: Callable[[int], Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
 ) -> None:
     disk = small_disk(100_000_000)
-    monkeypatch.setenv("LESIONLENS_HOME", str(disk if kind == "folder" else tmp_path))
-    if kind == "URL":
+    (large,) = plan(study("resnet18")).runs
+    (small,) = plan(study("efficientnet_b0", strategy="gradual", unit1_rate=1e-9)).runs
+    if kind == "folder":
+        monkeypatch.setenv("LESIONLENS_HOME", str(disk))
+    else:
         monkeypatch.setenv("LESIONLENS_CHECKPOINTS", f"file://{disk}/checkpoints")
-    large, small = plan(run_of("resnet18"), run_of("efficientnet_b0", strategy="gradual", unit1_rate=1e-9))
     assert train(large, small) == ["failed", "finished"]
     (failed, reason), finished = statuses(engine)
     assert failed == "failed" and reason is not None
@@ -138,44 +94,59 @@ def test_a_full_disk_fails_its_run_only_and_the_same_command_goes_on_later(
 
 
 def test_the_end_of_a_run_says_what_it_takes_on_disk(
-    plan: Callable[..., list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path))
-    monkeypatch.setattr("tasks.train.get_run_logger", lambda: logging.getLogger("told"))
-    (run,) = plan(run_of("resnet18", strategy="gradual"))
+    monkeypatch.setattr("tasks.train.get_run_logger", lambda: logging.getLogger("run"))
+    (run,) = plan(study("resnet18", strategy="gradual")).runs
     with caplog.at_level(logging.INFO):
-        assert train_run.fn(run, "run", CPU, datetime.now(UTC)) == "finished"
+        assert train(run) == ["finished"]
     size = sum(path.stat().st_size for path in (tmp_path / "checkpoints").rglob("*.safetensors"))
     assert f"on disk: its checkpoints {size / 1e9:.2f} GB, those of all runs {size / 1e9:.2f} GB" in caplog.text
     assert "feature cache" in caplog.text
 
 
-def test_a_resumed_run_shows_its_own_pace_and_at_most_how_long(
-    engine: Engine,
-    plan: Callable[..., list[int]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_resumed_run_trains_and_counts_from_where_it_stood(
+    engine: Engine, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two of six epochs are done, then the record is out of reach."""
-    monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path))
-    (run,) = plan(run_of("resnet18", strategy="gradual"))
-    lines, saved = list[str](), write.save_epoch
+    """Two of at most six epochs are done, then the process ends."""
+    (run,) = plan(study("resnet18", strategy="gradual")).runs
+    saved, began, advanced = write.save_epoch, list[tuple[object, ...]](), list[int]()
 
     def failing(connection: Connection, run_id: int, result: EpochResult) -> None:
         if result.epoch == 3:
             raise RuntimeError("stop")
         saved(connection, run_id, result)
 
-    def watched(self: Stage, done: int, total: int | None = None) -> None:
-        lines.append(self.line())
-        advance(self, done, total)
-        lines.append(self.line())
+    @contextmanager
+    def watched(*given: object) -> Iterator[Callable[[int, int], None]]:
+        began.append(given)
+        yield lambda done, total: advanced.append(done)
 
-    advance = Stage.advance
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="stop"):
         patch.setattr(write, "save_epoch", failing)
         train(run)
-    monkeypatch.setattr(Stage, "advance", watched)
+    with engine.connect() as connection:
+        before = read.epochs(connection, run)
+    monkeypatch.setattr("tasks.train.progress", watched)
     assert train(run) == ["finished"]
-    assert lines[0].endswith(": 2/6 epochs")
-    assert ": 3/6 epochs" in lines[1] and ", at most " in lines[1]
+    with engine.connect() as connection:
+        after = read.epochs(connection, run)
+    assert before.height == 2 and after.head(2).equals(before)
+    assert began == [(f"train run {run}", "epochs", 6, 2)] and advanced == list(range(3, after.height + 1))
+
+
+def test_two_workers_never_train_the_same_run(engine: Engine, plan: Plan) -> None:
+    (run,) = plan(study("resnet18")).runs
+    with free_lease(engine, lock_name(run)) as claim:
+        assert claim is not None
+        assert train_run.fn(run, "run", CPU, datetime.now(UTC), wait=False) == "elsewhere"
+    assert statuses(engine) == [("pending", None)]
+
+
+def test_a_run_that_failed_in_this_step_is_not_tried_again(engine: Engine, plan: Plan) -> None:
+    (run,) = plan(study("resnet18")).runs
+    since = datetime.now(UTC)
+    with engine.begin() as connection:
+        write.fail_run(connection, run, "a NaN loss")
+    assert train_run.fn(run, "run", CPU, since) == "failed"
+    assert statuses(engine) == [("failed", "a NaN loss")]

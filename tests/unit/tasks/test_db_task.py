@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from db.lease import LeaseLostError
 from lesionlens.errors import CheckpointError, DivergedError, WeightsMissingError
-from tasks.recorded import _try_again, passing, recorded
+from tasks.db_task import _is_worth_a_retry, db_task, is_transient
 from tasks.train import train_run
 
 
@@ -30,7 +30,7 @@ def refused(said: str) -> OperationalError:
     ],
 )
 def test_trouble_that_passes(error: Exception) -> None:
-    assert passing(error)
+    assert is_transient(error)
 
 
 @pytest.mark.parametrize(
@@ -49,29 +49,29 @@ def test_trouble_that_passes(error: Exception) -> None:
     ],
 )
 def test_trouble_that_only_a_person_can_mend(error: Exception) -> None:
-    assert not passing(error)
+    assert not is_transient(error)
 
 
 def test_a_closed_connection_passes_and_a_wrong_statement_does_not(database_url: str) -> None:
     engine = create_engine(database_url)
     with pytest.raises(DBAPIError) as closed, engine.connect() as connection:
         connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
-    assert passing(closed.value)
+    assert is_transient(closed.value)
     with pytest.raises(DBAPIError) as wrong, engine.connect() as connection:
         connection.execute(text("SELECT 1 / 0"))
-    assert not passing(wrong.value)
+    assert not is_transient(wrong.value)
     engine.dispose()
 
 
 def test_a_task_waits_longer_each_time() -> None:
-    @recorded("count")
+    @db_task("count")
     def count(number: int) -> int:
         return number
 
     delays = count.retry_delay_seconds
     assert isinstance(delays, list) and len(delays) == count.retries >= 3
     assert delays == sorted(delays) and delays[0] >= 1
-    assert train_run.retry_condition_fn is _try_again
+    assert train_run.retry_condition_fn is _is_worth_a_retry
 
 
 def test_prefect_asks_before_it_tries_again(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_prefect_asks_before_it_tries_again(tmp_path: Path) -> None:
     for error, again in ((OSError(errno.EIO, "read error"), True), (DivergedError("nan"), False)):
         state = run_coro_as_sync(exception_to_failed_state(error))
         assert state is not None
-        assert _try_again(train_run, None, state) is again  # type: ignore[arg-type]
+        assert _is_worth_a_retry(train_run, None, state) is again  # type: ignore[arg-type]
 
 
 def test_it_asks_in_a_thread_with_a_running_loop_too() -> None:
@@ -91,7 +91,7 @@ def test_it_asks_in_a_thread_with_a_running_loop_too() -> None:
     from prefect.states import exception_to_failed_state
 
     async def ask() -> bool:
-        return _try_again(train_run, None, await exception_to_failed_state(OSError(errno.EIO, "read error")))  # type: ignore[arg-type]
+        return _is_worth_a_retry(train_run, None, await exception_to_failed_state(OSError(errno.EIO, "read error")))  # type: ignore[arg-type]
 
     # A thread of its own: a browser test leaves its event loop running in this one.
     with ThreadPoolExecutor(1) as thread:
