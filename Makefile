@@ -28,7 +28,7 @@ study: $(READY) ## the study on CBIS-DDSM or own images (docs/data.md): make stu
 fetch: $(READY) ## obtain CBIS-DDSM: make fetch DATA=/path/to/cbis-ddsm EDITION=kaggle|idc
 	@test -n "$(DATA)" || { echo "Name the folder: make fetch DATA=/path/to/cbis-ddsm"; exit 2; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[fetch]'
-	@$(BIN)/python -m lesionlens.data.fetch $(EDITION) "$(DATA)" $(if $(YES),--yes)
+	@$(BIN)/python -m lesionlens.datasets.download $(EDITION) "$(DATA)" $(if $(YES),--yes)
 
 compare: $(READY) ## several studies on one page: make compare STUDIES="demo 2", or runs of any: RUNS="3 7"
 	@test -n "$(STUDIES)$(RUNS)" || { echo 'Name studies by number or name, or runs: make compare STUDIES="demo 2", or RUNS="3 7"'; exit 2; }
@@ -41,15 +41,15 @@ stop: $(READY) ## stop what `make serve` and the embedded record left running
 	@$(BIN)/python -m flows stop
 
 psql: $(READY) ## a prompt on the record; takes SQL on standard input
-	@$(BIN)/python -m db.psql
+	@$(BIN)/python -m db.cli psql
 
 backup: $(READY) ## the whole record into a file: make backup FILE=study.dump
 	@test -n "$(FILE)" || { echo "Name the file: make backup FILE=study.dump"; exit 2; }
-	@$(BIN)/python -m db.backup dump "$(FILE)"
+	@$(BIN)/python -m db.cli backup "$(FILE)"
 
 restore: $(READY) ## fill an empty record from such a file: make restore FILE=study.dump
 	@test -n "$(FILE)" || { echo "Name the file: make restore FILE=study.dump"; exit 2; }
-	@$(BIN)/python -m db.backup restore "$(FILE)"
+	@$(BIN)/python -m db.cli restore "$(FILE)"
 
 test: $(READY) ## all tests
 	@$(BIN)/python -m pytest
@@ -59,7 +59,7 @@ check: $(READY) ## formatting, lint, types, layers, migrations
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m db.migrate check
+	@$(BIN)/python -m db.cli check
 
 docs: $(READY) ## write the file list and the entity diagram anew
 	@$(BIN)/python docs/files.py

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from db import embedded
-from db.command import FAULTS, said
+from db.cli import FAULTS, error_message
 from db.engine import make_engine
+from db.postgres import server as record
 from flows import serve, server
 from lesionlens.config import StudyConfig
 from lesionlens.datasets.registry import recognised
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.run(options)
     except (*FAULTS, ValidationError, ValueError, FileNotFoundError, server.ServerError, TrainingError) as error:
-        print(f"lesionlens: {said(error)}", file=sys.stderr)
+        print(f"lesionlens: {error_message(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nStopped. What is finished is kept; the same command goes on from here.", file=sys.stderr)
@@ -93,7 +93,7 @@ def _compare(studies: tuple[str, ...], runs: tuple[int, ...]) -> None:
 
 def _stop() -> None:
     stopped = serve.stop(home())
-    embedded.stop(home().record)
+    record.stop(home().record)
     print("Stopped." if stopped else "No server and no worker of this home runs here.")
 
 

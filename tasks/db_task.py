@@ -13,9 +13,9 @@ from prefect.client.schemas.objects import State, TaskRun
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from db import read
+from db import datasets, studies
 from db.engine import make_engine
-from db.lease import LeaseLostError
+from db.locks import LeaseLostError
 from lesionlens.config import StudyConfig
 from lesionlens.records import SampleArrays
 
@@ -103,7 +103,7 @@ def _is_worth_a_retry(_task: Task[..., object], _run: TaskRun, state: State[obje
 def study_config(study_id: int) -> StudyConfig:
     """The study's configuration. ValueError for an unknown id, or options that this version does not have."""
     with make_engine().connect() as connection:
-        entered = read.study_config(connection, study_id)
+        entered = studies.study_config(connection, study_id)
     try:
         return StudyConfig.model_validate(entered)
     except ValidationError as error:
@@ -118,4 +118,4 @@ def study_config(study_id: int) -> StudyConfig:
 def samples_of(sample_set_id: int) -> SampleArrays:
     """All samples of a set as arrays. A finished set never changes, so the last one read stays in memory."""
     with make_engine().connect() as connection:
-        return read.load_samples(connection, sample_set_id)
+        return datasets.load_samples(connection, sample_set_id)

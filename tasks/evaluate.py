@@ -4,9 +4,9 @@ import time
 
 import polars as pl
 
-from db import read, write
+from db import datasets, evaluations, studies
 from db.engine import make_engine
-from db.lease import free_lease, lease
+from db.locks import free_lease, lease
 from lesionlens.audits.shortcuts import shortcut_audit
 from lesionlens.config import ExecutionConfig
 from lesionlens.evaluate import evaluate, evaluation_digest
@@ -25,7 +25,7 @@ def plan_evaluations(study_id: int) -> None:
     """Make the evaluations of this version those of the study; the record keeps those of an older version."""
     identity = evaluation_digest(study_config(study_id))
     with make_engine().begin() as connection:
-        write.plan_evaluations(connection, study_id, identity)
+        studies.plan_evaluations(connection, study_id, identity)
 
 
 @db_task("evaluate", "evaluate {title}")
@@ -37,11 +37,11 @@ def evaluate_run(study_id: int, run_id: int, title: str, execution: ExecutionCon
         if claim is None:
             return "elsewhere"
         with engine.begin() as connection:
-            if read.find_evaluation(connection, run_id, identity) is not None:
+            if evaluations.find_evaluation(connection, run_id, identity) is not None:
                 return "finished"
-            run = read.run_row(connection, run_id)
-            checkpoint = next(c for c in read.checkpoints(connection, run_id) if c.role == "best")
-            attributes = read.sample_attributes(connection, run.sample_set_id)
+            run = studies.run_row(connection, run_id)
+            checkpoint = next(c for c in studies.checkpoints(connection, run_id) if c.role == "best")
+            attributes = datasets.sample_attributes(connection, run.sample_set_id)
         samples = samples_of(run.sample_set_id)
         with device_slot(engine, execution) as device, progress(f"evaluate {title}", "samples") as advance:
             paths = home().ensure()
@@ -55,7 +55,7 @@ def evaluate_run(study_id: int, run_id: int, title: str, execution: ExecutionCon
         seconds = time.monotonic() - started
         claim.check()
         with engine.begin() as connection:
-            write.save_evaluation(connection, run_id, identity, config.evaluation, seconds, result)
+            evaluations.save_evaluation(connection, run_id, identity, config.evaluation, seconds, result)
     return "finished"
 
 
@@ -68,7 +68,7 @@ def lock_name(run_id: int) -> str:
 def is_compared(study_id: int) -> bool:
     """Whether every evaluation of the study is in its comparisons."""
     with make_engine().connect() as connection:
-        return read.is_compared(connection, study_id)
+        return evaluations.is_compared(connection, study_id)
 
 
 @db_task("compare runs")
@@ -79,10 +79,10 @@ def compare_runs(study_id: int) -> int:
     """
     config, engine = study_config(study_id), make_engine()
     with lease(engine, f"comparisons of study {study_id}"), engine.begin() as connection:
-        frame = compare(*read.comparison_samples(connection, study_id), config.evaluation, config.seed)
-        write.save_comparisons(connection, study_id, frame)
-        scores = common_scores(*read.common_samples(connection, study_id), config.evaluation, config.seed)
-        write.save_study_scores(connection, study_id, scores)
+        frame = compare(*evaluations.comparison_samples(connection, study_id), config.evaluation, config.seed)
+        evaluations.save_comparisons(connection, study_id, frame)
+        scores = common_scores(*evaluations.common_samples(connection, study_id), config.evaluation, config.seed)
+        evaluations.save_study_scores(connection, study_id, scores)
     return frame.height
 
 
@@ -92,14 +92,14 @@ def audit_shortcuts(study_id: int) -> bool:
     config, engine = study_config(study_id), make_engine()
     identity = evaluation_digest(config)
     with engine.connect() as connection:
-        sample_set_id = read.study_sample_set(connection, study_id)
+        sample_set_id = studies.study_row(connection, study_id).sample_set_id
     with lease(engine, f"shortcuts of sample set {sample_set_id}"):
         with engine.connect() as connection:
-            if read.has_shortcuts(connection, sample_set_id, identity):
+            if evaluations.has_shortcuts(connection, sample_set_id, identity):
                 return False
-            attributes = read.sample_attributes(connection, sample_set_id)
+            attributes = datasets.sample_attributes(connection, sample_set_id)
         windows = attributes.select("window_width", "window_height").cast(pl.Float64).to_numpy()
         found = shortcut_audit(samples_of(sample_set_id), windows, config.evaluation, config.seed)
         with engine.begin() as connection:
-            write.save_shortcuts(connection, sample_set_id, identity, found)
+            evaluations.save_shortcuts(connection, sample_set_id, identity, found)
     return True

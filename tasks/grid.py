@@ -20,9 +20,9 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
-from db import read
+from db import evaluations, studies
 from db.engine import make_engine
-from db.lease import held
+from db.locks import held
 from lesionlens.config import ExecutionConfig
 from lesionlens.evaluate import evaluation_digest
 from lesionlens.models.backbones import BACKBONES
@@ -83,23 +83,22 @@ def missing_runs(step: Step) -> list[Run]:
     config = study_config(step.study_id)
     with make_engine().connect() as connection:
         if step.name == "train":
-            found = read.runs_to_train(connection, step.study_id, tried_since=step.since)
+            found = studies.runs_to_train(connection, step.study_id, tried_since=step.since)
         else:
-            if read.study_row(connection, step.study_id).evaluation_digest != evaluation_digest(config):
+            if studies.study_row(connection, step.study_id).evaluation_digest != evaluation_digest(config):
                 raise ValueError(
                     f"study {step.study_id} is evaluated by another version of lesionlens than the one on this "
                     "machine: install the same on all machines"
                 )
-            found = read.runs_to_evaluate(connection, step.study_id)
-    return [(run_id, config.grid.title(run)) for run_id, run in found]
+            found = studies.runs_to_evaluate(connection, step.study_id)
+    return found
 
 
 @retried
 def failed_runs(study_id: int) -> list[tuple[str, str]]:
     """(title, reason) of every failed run of the study."""
-    grid = study_config(study_id).grid
     with make_engine().connect() as connection:
-        return [(grid.title(run), reason) for run, reason in read.failed_runs(connection, study_id)]
+        return studies.failed_runs(connection, study_id)
 
 
 def _find_weights(study_id: int) -> None:
@@ -132,10 +131,10 @@ def _is_free(step: Step, run_id: int) -> bool:
     try:
         with make_engine().connect() as connection:
             if step.name == "train":
-                known = read.outcome(connection, run_id, step.since)
+                known = studies.outcome(connection, run_id, step.since)
                 return known is None and held(connection, [train.lock_name(run_id)]) == [False]
-            digest = read.study_row(connection, step.study_id).evaluation_digest
-            evaluated = read.find_evaluation(connection, run_id, digest)
+            digest = studies.study_row(connection, step.study_id).evaluation_digest
+            evaluated = evaluations.find_evaluation(connection, run_id, digest)
             return evaluated is None and held(connection, [evaluate.lock_name(run_id)]) == [False]
     except DBAPIError as error:
         if not is_transient(error):

@@ -6,9 +6,9 @@ from typing import Literal
 from prefect import get_run_logger
 from sqlalchemy import Engine
 
-from db import read, write
+from db import studies
 from db.engine import make_engine
-from db.lease import Lease, free_lease, lease
+from db.locks import Lease, free_lease, lease
 from lesionlens.config import ExecutionConfig
 from lesionlens.settings import home
 from lesionlens.training import store
@@ -34,7 +34,7 @@ def train_run(run_id: int, title: str, execution: ExecutionConfig, since: dateti
         if claim is None:
             return "elsewhere"
         with engine.connect() as connection:
-            known = read.outcome(connection, run_id, since)
+            known = studies.outcome(connection, run_id, since)
         if known is not None:
             return known
         with device_slot(engine, execution) as device:
@@ -50,9 +50,9 @@ def train_run(run_id: int, title: str, execution: ExecutionConfig, since: dateti
 
 def _fit(engine: Engine, run_id: int, title: str, device: str, claim: Lease) -> None:
     with engine.begin() as connection:
-        run = read.run_row(connection, run_id)
-        resume = read.checkpoints(connection, run_id)
-        write.start_run(connection, run_id, device)
+        run = studies.run_row(connection, run_id)
+        resume = studies.checkpoints(connection, run_id)
+        studies.start_run(connection, run_id, device)
     samples, paths = samples_of(run.sample_set_id), home().ensure()
     folder = checkpoint_folder(paths.checkpoints, run.digest)
     most = run.training.stopping.max_epochs * (3 if run.config.strategy == "gradual" else 1)
@@ -61,13 +61,13 @@ def _fit(engine: Engine, run_id: int, title: str, device: str, claim: Lease) -> 
         for result in fit(run.config, run.training, samples, folder, paths.cache, device, resume):
             claim.check()
             with engine.begin() as connection:
-                write.save_epoch(connection, run_id, result)
+                studies.save_epoch(connection, run_id, result)
             advance(result.epoch, most)
             stop_if_cancelled()
     claim.check()
     with engine.begin() as connection:
-        write.finish_run(connection, run_id)
-        best = read.checkpoints(connection, run_id)[0]
+        studies.finish_run(connection, run_id)
+        best = studies.checkpoints(connection, run_id)[0]
     own, all_runs, cache = (store.size(place) / 1e9 for place in (folder, paths.checkpoints, paths.cache))
     get_run_logger().info(
         "%s: best epoch %d; on disk: its checkpoints %.2f GB, those of all runs %.2f GB, feature cache %.2f GB",
@@ -78,7 +78,7 @@ def _fit(engine: Engine, run_id: int, title: str, device: str, claim: Lease) -> 
 def record_failure(run_id: int, title: str, reason: str) -> None:
     """Enter that a run failed, and why."""
     with make_engine().begin() as connection:
-        write.fail_run(connection, run_id, reason)
+        studies.fail_run(connection, run_id, reason)
     get_run_logger().error("%s failed: %s", title, reason)
 
 

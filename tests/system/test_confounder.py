@@ -103,8 +103,8 @@ def test_a_model_that_was_shown_a_shortcut_is_found_out(tmp_path: Path) -> None:
         ("ll", maps | {"policy": "validation"}, 0.15),
         ("hit_rate", maps, 0.2),
         ("pixel_ap", maps, 0.2),
-        ("erase_lesion_drop", {}, 0.3),
-        ("erase_difference", {}, 0.3),
+        ("occlusion_lesion_drop", {}, 0.3),
+        ("occlusion_difference", {}, 0.3),
     ):
         honest, cheating = score(clean, name, **key), score(marked, name, **key)
         assert honest["low"] - cheating["high"] > 0, (name, honest, cheating)

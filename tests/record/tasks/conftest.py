@@ -9,7 +9,7 @@ import pytest
 from prefect.logging import disable_run_logger
 from sqlalchemy import Engine
 
-from db import write
+from db import studies
 from lesionlens.config import (
     DataConfig,
     EvaluationConfig,
@@ -23,6 +23,7 @@ from lesionlens.config import (
 from lesionlens.identity import digest
 from lesionlens.records import Box, DatasetIndex, Image, Label, Lesion, Sample, Statistics
 from tasks.db_task import samples_of
+from tests.record.makers import save_samples
 
 CPU = ExecutionConfig(device="cpu")
 LABELS = (
@@ -94,19 +95,21 @@ def plan(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
     )
     index = DatasetIndex("noise", "phantom", digest("noise"), LABELS, images, lesions)
 
+    grey = [Statistics(None, 0.3, 0.2)]
     with engine.begin() as connection:
-        dataset = write.save_dataset(connection, index, "/data")
-        grey = [Statistics(None, 0.3, 0.2)]
-        sample_set = write.save_sample_set(connection, dataset, digest("noise"), {}, 64, made, [], [], grey)
+        sample_set = save_samples(connection, index, digest("noise"), 64, made, statistics=grey)
 
     def make(config: StudyConfig) -> Planned:
         with engine.begin() as connection:
             kept = config.model_dump(mode="json")
-            study = write.save_study(connection, digest(kept), config.name, kept, digest("e"), sample_set, {})
+            study = studies.save_study(connection, digest(kept), config.name, kept, digest("e"), sample_set, {})
             runs = [
-                write.save_run(connection, study, digest(run, config.training), sample_set, run, config.training)
+                studies.save_run(
+                    connection, study, digest(run, config.training), sample_set, run, config.training,
+                    config.grid.title(run),
+                )
                 for run in config.grid.runs()
-            ]
+            ]  # fmt: skip
         return Planned(config, study, tuple(runs))
 
     return make

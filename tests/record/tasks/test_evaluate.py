@@ -6,10 +6,10 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from db.bulk import frame
 from sqlalchemy import Engine, select
 
-from db import read, tables
-from db.frames import frame
+from db import studies, tables
 from lesionlens import evaluate as revision
 from lesionlens.config import EvaluationConfig, Method, StudyConfig
 from lesionlens.localization.metrics import score_grids
@@ -49,7 +49,7 @@ def test_every_method_and_class_is_in_the_record_and_scored_anew_without_a_model
     with engine.connect() as connection:
         explained = frame(connection, "SELECT sample_id, method, target, rows, cols, grid FROM activation_map")
         located = frame(connection, "SELECT sample_id, method, target, policy, iou FROM localization")
-        samples = samples_of(read.study_sample_set(connection, study)).split("test")
+        samples = samples_of(studies.study_row(connection, study).sample_set_id).split("test")
     expected = {(method, target) for method in METHODS for target in ("predicted", "true")}
     expected |= {(method, "none") for method in BASELINES} | {("random_weights", "predicted")}
     assert explained["sample_id"].n_unique() == len(samples.ids) == 3
@@ -84,10 +84,10 @@ def test_what_an_older_version_evaluated_is_kept_and_evaluated_anew(
         assert evaluate_run.fn(study, run, "resnet18", CPU) == "finished"
         audit_shortcuts.fn(study)
         with engine.connect() as connection:
-            assert read.runs_to_evaluate(connection, study) == []
+            assert studies.runs_to_evaluate(connection, study) == []
             assert frame(connection, "SELECT DISTINCT evaluation_id FROM study_evaluations").height == 1
             assert frame(connection, "SELECT * FROM shortcut_audit").height == 5
-            return list(connection.scalars(select(tables.evaluation.c.id).order_by(tables.evaluation.c.id)))
+            return list(connection.scalars(select(results.evaluation.c.id).order_by(results.evaluation.c.id)))
 
     monkeypatch.setattr(revision, "REVISION", 1)
     first = evaluated()

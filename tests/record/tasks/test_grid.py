@@ -11,8 +11,8 @@ from prefect.states import Completed, Failed
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from db import write
-from db.lease import lease
+from db import studies
+from db.locks import lease
 from lesionlens.config import GridConfig, HyperSet, StudyConfig
 from lesionlens.errors import WeightsMissingError
 from tasks import grid, train
@@ -44,7 +44,7 @@ class Task:
         state = self.states.pop(0)
         if state.is_completed() and state.data == "finished":
             with self.engine.begin() as connection:
-                write.finish_run(connection, run_id)
+                studies.finish_run(connection, run_id)
         return state
 
 
@@ -75,7 +75,7 @@ def test_a_run_is_free_if_nobody_works_on_it_and_it_is_not_done(
     with lease(engine, train.lock_name(first)):
         assert [grid._is_free(step(planned), run) for run in planned.runs] == [False, True]
     with engine.begin() as connection:
-        write.finish_run(connection, second)
+        studies.finish_run(connection, second)
     assert [grid._is_free(step(planned), run) for run in planned.runs] == [True, False]
 
 
@@ -85,7 +85,7 @@ def test_a_failed_run_is_tried_again_by_the_next_step_only(
     planned = plan(TWO)
     before = step(planned)
     with engine.begin() as connection:
-        write.fail_run(connection, planned.runs[0], "a NaN loss")
+        studies.fail_run(connection, planned.runs[0], "a NaN loss")
     titles = [f"resnet18 simultaneous #1 seed {seed}" for seed in (0, 1)]
     assert grid.missing_runs(before) == [(planned.runs[1], titles[1])]
     assert grid.missing_runs(step(planned)) == list(zip(planned.runs, titles, strict=True))

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import Engine, text
 
-from db import write
+from db import studies
 from lesionlens.config import (
     BackgroundConfig,
     DataConfig,
@@ -102,7 +102,7 @@ def test_parts_of_the_data_sets_own_that_share_patients_are_told(
         assert f"share 31 patients, with 29 images of the same side and view; {words}" in caplog.text
     ((sample_set,),) = numbers(engine, "SELECT max(id) FROM sample_set")
     with engine.begin() as connection:
-        write.save_study(connection, "s" * 64, "real", {}, "e" * 64, sample_set, {})
+        studies.save_study(connection, "s" * 64, "real", {}, "e" * 64, sample_set, {})
     overlap = "SELECT unit, shared, cardinality(examples) FROM official_overlap ORDER BY unit"
     assert numbers(engine, overlap) == [("image", 29, 10), ("patient", 31, 10)]
 

@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from db import read, write
-from db.lease import free_lease
+from db import studies
+from db.bulk import frame
+from db.locks import free_lease
 from lesionlens.config import Backbone, GridConfig, HyperSet, RunConfig, Strategy, StudyConfig
 from lesionlens.models.backbones import Classifier
 from lesionlens.records import EpochResult
@@ -37,6 +39,10 @@ def statuses(engine: Engine) -> list[tuple[str, str | None]]:
         return [tuple(row) for row in connection.execute(text("SELECT status, reason FROM run ORDER BY id"))]
 
 
+def epochs_of(connection: Connection, run_id: int) -> pl.DataFrame:
+    return frame(connection, "SELECT * FROM epoch WHERE run_id = %(run_id)s ORDER BY epoch", run_id=run_id)
+
+
 def test_a_run_that_diverges_is_recorded_and_the_grid_goes_on(
     engine: Engine, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,10 +62,10 @@ def test_a_run_that_diverges_is_recorded_and_the_grid_goes_on(
     assert "training loss is nan in epoch 1" in reason and "Choose lower rates than head 0.001, unit 3e-05" in reason
     assert finished == ("finished", None)
     with engine.connect() as connection:
-        assert read.checkpoints(connection, first) == ()
-        epochs = read.epochs(connection, second)
-    assert epochs["seconds"].min() > 0  # type: ignore[operator]
-    assert epochs["rates"].to_list()[0] == {"head": 1e-3, "unit1": 3e-5, "unit2": 3e-6}
+        assert studies.checkpoints(connection, first) == ()
+        trained = epochs_of(connection, second)
+    assert trained["seconds"].min() > 0  # type: ignore[operator]
+    assert trained["rates"].to_list()[0] == {"head": 1e-3, "unit1": 3e-5, "unit2": 3e-6}
     folders = list((tmp_path / "checkpoints").iterdir())
     assert len(folders) == 1 and len(list(folders[0].iterdir())) <= 2
 
@@ -86,7 +92,7 @@ def test_a_full_disk_fails_its_run_only_and_the_same_command_goes_on_later(
     assert "checkpoint of epoch 1" in reason and "No space left on device" in reason and "Free disk space" in reason
     assert finished == ("finished", None)
     with engine.connect() as connection:
-        assert read.checkpoints(connection, large) == () and read.epochs(connection, large).is_empty()
+        assert studies.checkpoints(connection, large) == () and epochs_of(connection, large).is_empty()
     monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path))
     monkeypatch.delenv("LESIONLENS_CHECKPOINTS", raising=False)
     assert train(large, small) == ["finished", "finished"]
@@ -110,7 +116,7 @@ def test_a_resumed_run_trains_and_counts_from_where_it_stood(
 ) -> None:
     """Two of at most six epochs are done, then the process ends."""
     (run,) = plan(study("resnet18", strategy="gradual")).runs
-    saved, began, advanced = write.save_epoch, list[tuple[object, ...]](), list[int]()
+    saved, began, advanced = studies.save_epoch, list[tuple[object, ...]](), list[int]()
 
     def failing(connection: Connection, run_id: int, result: EpochResult) -> None:
         if result.epoch == 3:
@@ -123,14 +129,14 @@ def test_a_resumed_run_trains_and_counts_from_where_it_stood(
         yield lambda done, total: advanced.append(done)
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="stop"):
-        patch.setattr(write, "save_epoch", failing)
+        patch.setattr(studies, "save_epoch", failing)
         train(run)
     with engine.connect() as connection:
-        before = read.epochs(connection, run)
+        before = epochs_of(connection, run)
     monkeypatch.setattr("tasks.train.progress", watched)
     assert train(run) == ["finished"]
     with engine.connect() as connection:
-        after = read.epochs(connection, run)
+        after = epochs_of(connection, run)
     assert before.height == 2 and after.head(2).equals(before)
     assert began == [(f"train run {run}", "epochs", 6, 2)] and advanced == list(range(3, after.height + 1))
 
@@ -147,6 +153,6 @@ def test_a_run_that_failed_in_this_step_is_not_tried_again(engine: Engine, plan:
     (run,) = plan(study("resnet18")).runs
     since = datetime.now(UTC)
     with engine.begin() as connection:
-        write.fail_run(connection, run, "a NaN loss")
+        studies.fail_run(connection, run, "a NaN loss")
     assert train_run.fn(run, "run", CPU, since) == "failed"
     assert statuses(engine) == [("failed", "a NaN loss")]

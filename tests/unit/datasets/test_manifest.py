@@ -13,7 +13,7 @@ from lesionlens.datasets.manifest import read_manifest
 from lesionlens.records import Box, Exclusion, Overview, Sample
 from lesionlens.samples.sample_set import build_samples
 from lesionlens.samples.splits import leak_checks
-from tests.unit.conftest import Own
+from tests.unit.files import Own
 
 
 def complaint(own: Own, name: str = "manifest.csv") -> str:

@@ -17,7 +17,7 @@ from lesionlens.images.image import UnusableImageError
 from lesionlens.images.reading import image_size, read_picture
 from lesionlens.records import DatasetIndex, Exclusion, Sample
 from lesionlens.samples.sample_set import build_samples
-from tests.unit.conftest import Kaggle, damaged, write_dicom
+from tests.unit.files import Kaggle, damaged, write_dicom
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR UI")  # readable names stand for series here
 

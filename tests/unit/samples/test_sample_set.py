@@ -24,7 +24,7 @@ from lesionlens.records import Box, Exclusion, ImageSize, Overview, Sample
 from lesionlens.samples import cutting as image_jobs
 from lesionlens.samples.sample_set import Item, build_samples
 from lesionlens.samples.splits import leak_checks
-from tests.unit.conftest import Kaggle
+from tests.unit.files import Kaggle
 
 
 def study(
