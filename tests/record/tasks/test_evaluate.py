@@ -6,10 +6,10 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from db.bulk import frame
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, text
 
-from db import studies, tables
+from db import studies
+from db.bulk import frame
 from lesionlens import evaluate as revision
 from lesionlens.config import EvaluationConfig, Method, StudyConfig
 from lesionlens.localization.metrics import score_grids
@@ -87,7 +87,7 @@ def test_what_an_older_version_evaluated_is_kept_and_evaluated_anew(
             assert studies.runs_to_evaluate(connection, study) == []
             assert frame(connection, "SELECT DISTINCT evaluation_id FROM study_evaluations").height == 1
             assert frame(connection, "SELECT * FROM shortcut_audit").height == 5
-            return list(connection.scalars(select(results.evaluation.c.id).order_by(results.evaluation.c.id)))
+            return list(connection.scalars(text("SELECT id FROM evaluation ORDER BY id")))
 
     monkeypatch.setattr(revision, "REVISION", 1)
     first = evaluated()
