@@ -5,7 +5,7 @@ READY := .venv/.ready
 PRESET ?= sound
 EDITION ?= kaggle
 
-.PHONY: help demo study fetch compare serve worker stop psql backup restore test check docs lock clean
+.PHONY: help demo study fetch compare serve stop psql backup restore test check docs lock clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST)
@@ -34,25 +34,22 @@ compare: $(READY) ## several studies on one page: make compare STUDIES="demo 2",
 	@test -n "$(STUDIES)$(RUNS)" || { echo 'Name studies by number or name, or runs: make compare STUDIES="demo 2", or RUNS="3 7"'; exit 2; }
 	@$(BIN)/python -m flows compare $(STUDIES) $(if $(RUNS),--runs $(RUNS))
 
-serve: $(READY) ## Prefect server, UI and workers on 127.0.0.1:4200
+serve: $(READY) ## Prefect server, UI and worker on 127.0.0.1:4200
 	@$(BIN)/python -m flows serve
-
-worker: $(READY) ## take shares of studies from a server elsewhere: docs/orchestration.md
-	@$(BIN)/python -m flows worker
 
 stop: $(READY) ## stop what `make serve` and the embedded record left running
 	@$(BIN)/python -m flows stop
 
 psql: $(READY) ## a prompt on the record; takes SQL on standard input
-	@$(BIN)/python -m db.psql
+	@$(BIN)/python -m db.cli psql
 
 backup: $(READY) ## the whole record into a file: make backup FILE=study.dump
 	@test -n "$(FILE)" || { echo "Name the file: make backup FILE=study.dump"; exit 2; }
-	@$(BIN)/python -m db.backup dump "$(FILE)"
+	@$(BIN)/python -m db.cli backup "$(FILE)"
 
 restore: $(READY) ## fill an empty record from such a file: make restore FILE=study.dump
 	@test -n "$(FILE)" || { echo "Name the file: make restore FILE=study.dump"; exit 2; }
-	@$(BIN)/python -m db.backup restore "$(FILE)"
+	@$(BIN)/python -m db.cli restore "$(FILE)"
 
 test: $(READY) ## all tests
 	@$(BIN)/python -m pytest
@@ -62,7 +59,7 @@ check: $(READY) ## formatting, lint, types, layers, migrations
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m db.migrate check
+	@$(BIN)/python -m db.cli check
 
 docs: $(READY) ## write the file list and the entity diagram anew
 	@$(BIN)/python docs/files.py

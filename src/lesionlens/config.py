@@ -231,12 +231,8 @@ class ExecutionConfig(Frozen):
     runs_per_device: int = Field(
         1, ge=1, le=64, description="Runs trained or evaluated at once on one device, over all studies"
     )
-    runner: Literal["local", "workers", "dask"] = Field(
-        "local", description="Who trains and evaluates: this machine, the workers of the work pool, or a Dask cluster"
-    )
-    shares: int = Field(2, ge=1, le=1000, description="Deployment runs that share the work when runner is workers")
     dask_scheduler: str | None = Field(
-        None, description="Address such as tcp://host:8786; empty for a cluster on this machine; used by runner dask"
+        None, description="Address of a Dask scheduler that runs them, such as tcp://host:8786; empty for this machine"
     )
     timeout: float = Field(86_400, gt=0, description="Seconds after which one run is given up as hanging; not on Dask")
 

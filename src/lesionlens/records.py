@@ -7,6 +7,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from lesionlens.frames import FRAMES
+
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -227,30 +229,24 @@ class EpochResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """Everything one evaluation of one run computed, as frames.
+    """Everything one evaluation of one run computed: `frames` by the names of FRAMES, with its schemas.
 
-    Columns as in the tables of `db/evaluation_tables.py` and `db/audit_tables.py`, with `sample_id` and label ordinals
-    instead of label ids. `occlusions` and `randomisations` may be empty: without lesions, or where not asked for.
+    `occlusions` and `randomisations` may be empty: without lesions, or where not asked for. Raises ValueError where a
+    frame is missing or its columns are others.
     """
 
-    predictions: pl.DataFrame
-    explanations: pl.DataFrame
-    localizations: pl.DataFrame
-    class_scores: pl.DataFrame
-    confusion_intervals: pl.DataFrame
-    run_scores: pl.DataFrame
-    baseline_differences: pl.DataFrame
-    subgroup_scores: pl.DataFrame
-    iou_curves: pl.DataFrame
-    quadrants: pl.DataFrame
-    reliability: pl.DataFrame
-    occlusions: pl.DataFrame
-    randomisations: pl.DataFrame
+    frames: dict[str, pl.DataFrame]
+
+    def __post_init__(self) -> None:
+        for name, schema in FRAMES.items():
+            if name not in self.frames or self.frames[name].schema != pl.Schema(schema):
+                raise ValueError(f"evaluation: frame {name} must have the columns {', '.join(schema)}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReportData:
-    """One read of the record: what a report shows. `frames` by name of the view or query."""
+    """One read of the record: what a report shows. `frames` by name, and the SQL that gave them by the same names."""
 
     study: dict[str, Any]
     frames: dict[str, pl.DataFrame] = field(default_factory=dict)
+    sql: dict[str, str] = field(default_factory=dict)
