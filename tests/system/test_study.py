@@ -40,12 +40,12 @@ def test_every_run_is_audited_and_the_sample_set_once(finished: Home) -> None:
     assert features == ["all", "intensity", "majority", "sharpness", "size"]
 
 
-def test_every_lesion_is_a_patch_or_has_a_reason(finished: Home) -> None:
+def test_every_lesion_is_a_sample_or_has_a_reason(finished: Home) -> None:
     lost = finished.sql(
         "SELECT lesion.key FROM lesion"
-        " LEFT JOIN sample ON patch.lesion_id = lesion.id"
+        " LEFT JOIN sample ON sample.lesion_id = lesion.id"
         " LEFT JOIN exclusion ON exclusion.lesion_id = lesion.id"
-        " WHERE patch.id IS NULL AND exclusion.id IS NULL"
+        " WHERE sample.id IS NULL AND exclusion.id IS NULL"
     )
     assert lost.is_empty()
 
@@ -66,8 +66,8 @@ def printed(page: str, caption: str) -> str:
 def test_the_views_return_what_the_report_prints(finished: Home) -> None:
     page = next((finished.path / "reports").glob("*.html")).read_text()
     accuracy = printed(page, "Model accuracy on test patches")
-    for share, low, high in finished.sql("SELECT accuracy, low, high FROM table_2_accuracy").rows():
-        assert f"{float(share):.2f} {float(low):.2f}–{float(high):.2f}" in accuracy
+    for value, low, high in finished.sql("SELECT accuracy, low, high FROM table_2_accuracy").rows():
+        assert f"{float(value):.2f} {float(low):.2f}–{float(high):.2f}" in accuracy
     areas = printed(page, "One-vs-rest area under the ROC curve")
     for (mean,) in finished.sql("SELECT auc FROM table_3_auc WHERE code = 'mean'").rows():
         assert f"from probabilities {float(mean):.2f}" in areas
@@ -81,10 +81,10 @@ def test_the_views_return_what_the_report_prints(finished: Home) -> None:
         "SELECT code, train, validation, train_and_validation, test FROM table_1_patches"
     ).rows():
         assert f" {code} {' '.join(parts)} " in counts
-    for code, count, share, low, high in finished.sql(
+    for code, count, value, low, high in finished.sql(
         "SELECT true_code, count, row_fraction, low, high FROM confusion_matrix WHERE low IS NOT NULL"
     ).rows():
-        assert f"{float(share):.2f} {float(low):.2f}–{float(high):.2f} {count}" in page_text(page), code
+        assert f"{float(value):.2f} {float(low):.2f}–{float(high):.2f} {count}" in page_text(page), code
 
 
 def page_text(page: str) -> str:
@@ -93,9 +93,9 @@ def page_text(page: str) -> str:
 
 def test_the_confusion_matrix_adds_up_to_accuracy(finished: Home) -> None:
     wrong = finished.sql(
-        "SELECT run_id FROM (SELECT run_id, sum(count) FILTER (WHERE true_code = predicted_code) / sum(count) AS share"
+        "SELECT run_id FROM (SELECT run_id, sum(count) FILTER (WHERE true_code = predicted_code) / sum(count) AS diagonal"
         " FROM confusion_matrix GROUP BY run_id) AS c JOIN table_2_accuracy USING (run_id)"
-        " WHERE abs(share - accuracy) > 1e-6"
+        " WHERE abs(diagonal - accuracy) > 1e-6"
     )
     assert wrong.is_empty()
 
