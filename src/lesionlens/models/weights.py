@@ -1,7 +1,6 @@
 """Where a network's first weights come from: ImageNet files, or a seed."""
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,6 +12,7 @@ from lesionlens.config import RunConfig, TrainingConfig
 from lesionlens.errors import WeightsMissingError
 from lesionlens.identity import bytes_digest
 from lesionlens.models.backbones import BACKBONES, Classifier, build
+from lesionlens.settings import settings
 
 ORIGIN = "https://download.pytorch.org/models/"
 CALIBRATION_PATCHES = 512
@@ -95,7 +95,7 @@ def fetch_imagenet(file_names: Sequence[str]) -> None:
         raise WeightsMissingError(
             f"ImageNet weights {', '.join(missing)} are not on this machine and could not be downloaded ({reason}). "
             f"Fetch them elsewhere from {ORIGIN} and put them into the folder that LESIONLENS_WEIGHTS names "
-            f"(now {os.environ.get('LESIONLENS_WEIGHTS') or 'not set'}) or into {hub}; or choose weights 'none'"
+            f"(now {settings().weights or 'not set'}) or into {hub}; or choose weights 'none'"
         ) from reason
 
 
@@ -105,8 +105,8 @@ def _hub() -> Path:
 
 def _find(file_name: str) -> Path | None:
     """Where the file lies on this machine."""
-    named = os.environ.get("LESIONLENS_WEIGHTS")
-    folders = [*([Path(named)] if named else []), _hub()]
+    named = settings().weights
+    folders = [_hub()] if named is None else [named, _hub()]
     return next((folder / file_name for folder in folders if (folder / file_name).is_file()), None)
 
 
