@@ -10,16 +10,15 @@ from prefect.settings import get_current_settings
 from db import reports
 from db.engine import make_engine
 from lesionlens.records import ReportData
-from lesionlens.reporting.compare import told
+from lesionlens.reporting.compare import summary
 from lesionlens.reporting.data import models, rows
-from lesionlens.reporting.formatting import duration, number, plain, spoken
-from lesionlens.reporting.tables.spec import Cell, Column
+from lesionlens.reporting.formatting import duration, number, term, with_interval
 from lesionlens.reporting.verdict import answer, headline, score
 from tasks.db_task import retried
 
 SAMPLES = ("table_1_patches", "exclusion_reasons")
 TRAINING = ("runs", "selected_runs", "epochs")
-ANSWER = ("labels", "table_1_patches", "runs", "selected_runs", "run_scores", "comparison", "occlusion_test",
+ANSWER = ("labels", "table_1_patches", "runs", "selected_runs", "comparison", "occlusion_test",
           "table_2_accuracy", "table_4_localization", "baseline_differences", "localization_scores")  # fmt: skip
 QUESTION = "Does the classifier look at the lesion?"
 
@@ -32,7 +31,7 @@ def show_samples(study_id: int) -> None:
         for row in rows(data, "table_1_patches")
     ]
     reasons = [
-        {"reason": plain(row["reason"], {}), "lesions": row["lesions"]} for row in rows(data, "exclusion_reasons")
+        {"reason": term(row["reason"], {}), "lesions": row["lesions"]} for row in rows(data, "exclusion_reasons")
     ]
     create_table_artifact(counts, f"study-{study_id}-samples", f"Samples of study {_name(data)}")
     if reasons:
@@ -73,8 +72,8 @@ def show_results(study_id: int) -> str:
             {
                 "model": model.full,
                 "state": model.status,
-                "accuracy": spoken(accuracy["accuracy"], accuracy["low"], accuracy["high"]) if accuracy else "",
-                "overlap with the lesion (mean IoU)": score(own).spoken if own else "",
+                "accuracy": with_interval(accuracy["accuracy"], accuracy["low"], accuracy["high"]) if accuracy else "",
+                "overlap with the lesion (mean IoU)": score(own).text if own else "",
                 "lesions": score(own).n if own else "",
             }
         )
@@ -88,14 +87,12 @@ def show_results(study_id: int) -> str:
 def show_comparison(study_ids: tuple[int, ...], runs: tuple[int, ...], page_id: int) -> None:
     """The verdict over these studies, the scores of their models, and where the page is."""
     studies = tuple(_read(study_id, ANSWER) for study_id in study_ids)
-    verdict, table = told(studies, runs)
-    heads = [_in_a_line(column) for column in table.columns]
-    lines = [dict(zip(heads, map(_in_a_line, row.cells), strict=True)) for row in table.rows]
+    verdict, table = summary(studies, runs)
     names, link = ", ".join(_name(data) for data in studies), _url(f"comparisons/{page_id}")
     answers = "\n\n".join(f"**{_name(data)}**: {answer(data).verdict}" for data in studies)
     text = f"## {verdict}\n\n{answers}\n\n[The whole comparison]({link})"
     create_markdown_artifact(text, f"comparison-{page_id}-answer", f"{QUESTION} {names}")
-    create_table_artifact(lines, f"comparison-{page_id}-table", f"Models of {names}, with intervals")
+    create_table_artifact(table.texts(), f"comparison-{page_id}-table", f"Models of {names}, with intervals")
     create_link_artifact(link, f"Comparison of {names}", f"comparison-{page_id}-page", f"The comparison of {names}")
 
 
@@ -107,10 +104,6 @@ def _read(study_id: int, frames: tuple[str, ...]) -> ReportData:
 
 def _name(data: ReportData) -> str:
     return str(data.study["name"])
-
-
-def _in_a_line(cell: Cell | Column) -> str:
-    return f"{cell.text} ({cell.small})" if cell.small else cell.text
 
 
 def _url(page: str) -> str:

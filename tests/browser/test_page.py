@@ -1,26 +1,28 @@
 """The page in a real Chromium, opened from disk."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from lesionlens.attribution.scaling import activation_maps
-from lesionlens.reporting.page import render
-from tests.reporting.conftest import watched
+
+from .conftest import watched
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def address(data, tmp_path_factory):
-    path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(render(data).page, encoding="utf-8")
-    return path.as_uri()
-
-
 @pytest.fixture
-def page(browser, address):
+def page(browser, addresses):
     """An open report, watched."""
-    with watched(browser, address) as opened:
+    with watched(browser, addresses["report"]) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def seen(browser, addresses):
+    """An open report for tests that only look at it."""
+    with watched(browser, addresses["report"]) as opened:
         yield opened
 
 
@@ -58,15 +60,14 @@ def quadrant(data, run, correct, located):
     return data.frames["quadrants"].filter(**key).row(0, named=True)
 
 
-@pytest.mark.parametrize(("correct", "located"), [(True, True), (True, False), (False, True), (False, False)])
-def test_gallery_lists_the_patches_of_every_quadrant(page, data, correct, located):
+def test_gallery_lists_the_patches_of_every_quadrant(page, data):
     page.select_option("[name=run]", "2")
-    page.select_option("[name=correct]", "yes" if correct else "no")
-    page.select_option("[name=located]", "yes" if located else "no")
-    expected = quadrant(data, 2, correct, located)["n"]
-    if correct:  # a wrong class is no quadrant's where there is no lesion; the filter on the maximum leaves those out
-        assert expected > 0
-    assert page.locator("#found").inner_text() == f"{expected} of 60 patches"
+    for correct, located in itertools.product((True, False), repeat=2):
+        page.select_option("[name=correct]", "yes" if correct else "no")
+        page.select_option("[name=located]", "yes" if located else "no")
+        expected = quadrant(data, 2, correct, located)["n"]
+        assert page.locator("#found").inner_text() == f"{expected} of 60 patches"
+    assert quadrant(data, 2, True, True)["n"] > 0
 
 
 def test_examples_of_a_quadrant_open_and_lead_to_all_of_it(page, data):
@@ -111,8 +112,8 @@ def test_slider_sets_the_opacity_of_every_map(page):
     assert canvas.evaluate("node => getComputedStyle(node).opacity") == "0"
 
 
-def test_permanent_link_opens_the_sample_with_all_models(page, address):
-    page.goto(address + "#sample=case_102%3ABM")
+def test_permanent_link_opens_the_sample_with_all_models(page, addresses):
+    page.goto(addresses["report"] + "#sample=case_102%3ABM")
     page.reload()
     assert page.locator("#viewer").is_visible()
     assert "case_102:BM" in page.locator("#viewer-title").inner_text()
@@ -121,8 +122,8 @@ def test_permanent_link_opens_the_sample_with_all_models(page, address):
     assert page.locator("#panels .outline").count() == 5
 
 
-def test_unknown_link_is_harmless(page, address):
-    page.goto(address + "#sample=%E0%A4%A")
+def test_unknown_link_is_harmless(page, addresses):
+    page.goto(addresses["report"] + "#sample=%E0%A4%A")
     page.reload()
     assert not page.locator("#viewer").is_visible()
 
@@ -141,8 +142,8 @@ def test_keyboard_alone(page):
     page.wait_for_url(lambda url: "sample" not in url)
 
 
-def test_map_is_the_one_that_was_scored(page):
-    drawn = page.evaluate(
+def test_map_is_the_one_that_was_scored(seen):
+    drawn = seen.evaluate(
         """() => {
           const sample = record.samples.find((s) => s.outline && s.results[1].map);
           return Array.from(scaled(sample.results[1].map, sample.size));
@@ -151,20 +152,20 @@ def test_map_is_the_one_that_was_scored(page):
     assert max(drawn) == 1 and min(drawn) >= 0
 
 
-def test_upsampling_is_torch_bilinear(page):
+def test_upsampling_is_torch_bilinear(seen):
     grid = np.random.default_rng(0).integers(0, 256, (3, 5)).astype(np.float32)
     grid[0, 0] = 0
-    here = page.evaluate("g => Array.from(upsample(g, 3, 5, 32))", grid.ravel().tolist())
+    here = seen.evaluate("g => Array.from(upsample(g, 3, 5, 32))", grid.ravel().tolist())
     here = np.array(here).reshape(32, 32)
     there, _ = activation_maps(grid[None], 32, "relu_max")
     assert np.abs((here - here.min()) / (here.max() - here.min()) - there[0]).max() < 1e-5
 
 
-def test_dark_and_light(browser, address):
+def test_dark_and_light(browser, addresses):
     shades = {}
     for scheme in ("light", "dark"):
         page = browser.new_page(color_scheme=scheme)
-        page.goto(address)
+        page.goto(addresses["report"])
         shades[scheme] = page.evaluate("getComputedStyle(document.body).backgroundColor")
         page.click("#theme")
         page.click("#theme")
@@ -173,10 +174,10 @@ def test_dark_and_light(browser, address):
     assert shades["light"] != shades["dark"]
 
 
-@pytest.mark.parametrize("width", [360, 768, 1600])
-def test_page_never_scrolls_sideways(page, width):
-    page.set_viewport_size({"width": width, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+def test_page_never_scrolls_sideways(page):
+    for width in (360, 768, 1600):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_prints_to_pdf(page):
@@ -187,19 +188,19 @@ def test_prints_to_pdf(page):
     assert page.locator("#answer").is_visible()
 
 
-def test_every_control_has_a_name_and_every_image_a_text(page):
-    nameless = page.evaluate(
+def test_every_control_has_a_name_and_every_image_a_text(seen):
+    nameless = seen.evaluate(
         """() => [...document.querySelectorAll('button, select, input')].filter((node) =>
           !node.labels?.length && !node.getAttribute('aria-label') && !node.textContent.trim()).length"""
     )
     assert nameless == 0
-    assert page.locator("img:not([alt])").count() == 0
-    assert page.locator("svg:not([aria-hidden]):not([aria-labelledby])").count() == 0
+    assert seen.locator("img:not([alt])").count() == 0
+    assert seen.locator("svg:not([aria-hidden]):not([aria-labelledby])").count() == 0
 
 
-def test_no_word_of_a_chart_leaves_its_drawing(page):
+def test_no_word_of_a_chart_leaves_its_drawing(seen):
     """A drawing as wide as its place, as on paper, would cut it off."""
-    outside = page.evaluate("""() => {
+    outside = seen.evaluate("""() => {
       document.querySelectorAll("details").forEach((each) => { each.open = true; });
       return [...document.querySelectorAll("figure.chart svg")].flatMap((svg) => {
         const box = svg.getBoundingClientRect();

@@ -1,4 +1,4 @@
-"""Images, outlines and maps keep what they show."""
+"""Every sample with its results, its images within their room, its maps as they were; examples of each quadrant."""
 
 import dataclasses
 import json
@@ -12,7 +12,8 @@ from hypothesis.extra.numpy import arrays
 
 from lesionlens.attribution.scaling import activation_maps
 from lesionlens.reporting.data import shown as models_of
-from lesionlens.reporting.gallery import gallery, outline, quantised
+from lesionlens.reporting.gallery import SHOWN, examples, gallery, quantised
+from lesionlens.reporting.tables.evidence import QUADRANTS
 
 grids = arrays(np.float64, (4, 5), elements=st.floats(-10, 10, width=32))
 
@@ -33,22 +34,6 @@ def test_quantised_grid_gives_the_same_map(scaling, grid):
 
 def test_not_finite_grid_is_blank():
     assert not quantised(np.array([[np.nan, 1.0]]), "relu_max").any()
-
-
-def test_outline_encloses_the_mask():
-    mask = np.zeros((40, 40), dtype=np.bool_)
-    mask[10:20, 5:30] = True
-    points = [tuple(map(float, point.split())) for point in outline(mask).strip("MZ").split("L")]
-    assert {min(x for x, _ in points), max(x for x, _ in points)} == {5, 30}
-    assert {min(y for _, y in points), max(y for _, y in points)} == {10, 20}
-
-
-def test_outline_of_a_mask_that_fills_the_patch_is_its_border():
-    assert outline(np.ones((8, 8), dtype=np.bool_)).count("L") >= 3
-
-
-def test_empty_mask_has_no_outline():
-    assert outline(np.zeros((8, 8), dtype=np.bool_)) == ""
 
 
 def test_every_sample_with_every_run(data):
@@ -76,3 +61,16 @@ def test_gallery_keeps_its_bytes_and_says_so(data, monkeypatch):
     small = gallery(data, models_of(data))
     assert small["reduced"] and len(json.dumps(small["samples"])) <= room
     assert [sample["results"] for sample in small["samples"]] == [sample["results"] for sample in whole["samples"]]
+
+
+def test_each_quadrant_shows_its_own_patches_with_the_highest_confidence_first(data):
+    found = examples(data, models_of(data))
+    assert list(found) == ["1", "2", "3", "4"]
+    samples = data.frames["sample_results"].filter(run_id=2)
+    for keys, (correct, located) in zip(found["2"], QUADRANTS, strict=True):
+        of_quadrant = samples.filter(correct=correct, hit=located).sort("confidence", descending=True)
+        assert keys == of_quadrant["sample_key"].head(SHOWN).to_list() and keys
+
+
+def test_a_model_without_quadrants_has_no_examples(data, changed):
+    assert examples(changed(data, quadrants=data.frames["quadrants"].clear()), models_of(data)) == {}

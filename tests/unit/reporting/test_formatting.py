@@ -6,7 +6,17 @@ import pytest
 
 from lesionlens.config import Backbone, EvaluationConfig, Method, Normalise, Policy
 from lesionlens.reporting import formatting
-from lesionlens.reporting.formatting import counted, duration, interval, joined, number, p_value, plain
+from lesionlens.reporting.formatting import (
+    counted,
+    duration,
+    interval,
+    joined,
+    number,
+    p_value,
+    proportion,
+    term,
+    with_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +39,8 @@ def test_interval():
     assert interval(0.1, 0.25) == "0.10–0.25"
     assert interval(-0.1, 0.25) == "−0.10 to 0.25"
     assert interval(None, 0.25) == ""
+    assert with_interval(0.2, -0.1, 0.25) == "0.20 (−0.10 to 0.25)" and with_interval(0.2, None, None) == "0.20"
+    assert proportion(0.424, 0.33, 0.508) == "42\u00a0%\u00a0(33–51\u00a0%)" and proportion(0.424) == "42\u00a0%"
 
 
 def test_words():
@@ -54,4 +66,4 @@ def test_every_choice_has_a_term(codes, terms):
 
 
 def test_unknown_code_is_shown_without_underscores():
-    assert plain("new_thing", formatting.METHODS) == "new thing"
+    assert term("new_thing", formatting.METHODS) == "new thing"
