@@ -93,9 +93,9 @@ def page_text(page: str) -> str:
 
 def test_the_confusion_matrix_adds_up_to_accuracy(finished: Home) -> None:
     wrong = finished.sql(
-        "SELECT run_id FROM (SELECT run_id, sum(count) FILTER (WHERE true_code = predicted_code) / sum(count) AS diagonal"
+        "SELECT run_id FROM (SELECT run_id, sum(count) FILTER (WHERE true_code = predicted_code) / sum(count) AS hits"
         " FROM confusion_matrix GROUP BY run_id) AS c JOIN table_2_accuracy USING (run_id)"
-        " WHERE abs(diagonal - accuracy) > 1e-6"
+        " WHERE abs(hits - accuracy) > 1e-6"
     )
     assert wrong.is_empty()
 
