@@ -2,15 +2,13 @@
 
 import hashlib
 import json
-import random
+import os
 import resource
 import shutil
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 
@@ -161,74 +159,60 @@ def test_a_limit_on_file_size_is_said(stream, tmp_path: Path) -> None:  # type: 
     assert {path.name for path in tmp_path.iterdir()} == {known.checkpoints[0].path}
 
 
-SCRIPT = """
-import json, sys
-from dataclasses import asdict
-from pathlib import Path
-import numpy as np
-import torch
-from lesionlens.config import RunConfig, TrainingConfig
-from lesionlens.records import Checkpoint, SampleArrays, Statistics
-from lesionlens.training.fit import fit
+def record_epochs(results: Iterator[EpochResult], record: Path) -> None:
+    """Every epoch into a file that is itself written atomically."""
+    for result in results:
+        fresh = record.with_suffix(".new")
+        fresh.write_text(json.dumps(asdict(result)))
+        fresh.replace(record)
 
-torch.set_num_threads(1)
-home = Path(sys.argv[1])
-(home / "started").touch()  # importing torch is not worth killing
-record = home / "record.json"
-count = 32
-labels = np.arange(count) % 5
-pixels = np.random.default_rng(0).integers(0, 256, (count, 32, 32)).astype(np.uint8)
-patches = SampleArrays(
-    "0" * 64, tuple("abcde"), np.arange(count), pixels, np.zeros(pixels.shape, bool), labels,
-    np.array(["train", "validation"])[np.arange(count) % 2], np.array(["p"] * count), labels > 0, tuple("abcde"),
-    (Statistics(None, 0.5, 0.3),),
-)
-run = RunConfig(backbone="efficientnet_b0", strategy="gradual", batch_size=8, head_rate=1e-3, unit1_rate=1e-3)
-training = TrainingConfig.model_validate({"weights": "none", "stopping": {"max_epochs": 4, "patience": 2}})
-known = json.loads(record.read_text())["checkpoints"] if record.exists() else []
-resume = tuple(Checkpoint(**each) for each in known)
-for result in fit(run, training, patches, home / "run", home / "cache", "cpu", resume):
-    new = home / "record.new"
-    new.write_text(json.dumps(asdict(result)))
-    new.replace(record)
-(home / "done").touch()
-"""
+
+def killed(work: Callable[[], None], moment: int, after: bool) -> int:
+    """The work in a process of its own, killed before or after it moves its `moment`-th file into place; its status."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    moves, move = count(1), Path.replace
+
+    def last_move(path: Path, target: Path) -> Path:
+        last = next(moves) == moment
+        if not last or after:
+            move(path, target)
+        if last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Path(target)
+
+    Path.replace = last_move  # type: ignore[method-assign, assignment]
+    try:
+        work()
+    finally:
+        os._exit(0)
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments(tmp_path: Path) -> None:
-    """SIGKILL, again and again, against a record that is itself written atomically."""
+def test_killed_between_any_two_files_it_ends_in_the_same_bits(
+    make_patches: Callable[..., SampleArrays],
+    make_run: Callable[..., RunConfig],
+    make_training: Callable[..., TrainingConfig],
+    tmp_path: Path,
+) -> None:
+    """SIGKILL, again and again: around features, around a checkpoint, between it and its record, after that."""
+    arguments = make_run("efficientnet_b0", strategy="gradual"), make_training(epochs=2), make_patches(24)
 
-    def start(home: Path) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-c", SCRIPT, str(home)], stderr=subprocess.PIPE)
-
-    def wait_for(path: Path, before: bytes | None, process: subprocess.Popen[bytes]) -> None:
-        """Until the file is there with another content; importing torch is not worth killing."""
-        until = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < until:
-            if path.exists() and path.read_bytes() != before:
-                return
-            time.sleep(0.005)
+    def start(home: Path) -> Callable[[], None]:
+        home.mkdir(exist_ok=True)
+        record = home / "record.json"
+        known = json.loads(record.read_text())["checkpoints"] if record.exists() else []
+        resume = tuple(Checkpoint(**found) for found in known)
+        results = fit(*arguments, home / "run", home / "cache", "cpu", resume)
+        return lambda: record_epochs(results, record)
 
     calm, wild = tmp_path / "calm", tmp_path / "wild"
-    calm.mkdir()
-    wild.mkdir()
-    process = start(calm)
-    assert process.wait(300) == 0, process.stderr.read().decode() if process.stderr else ""
-    chance, ends_by = random.Random(0), list[int]()
-    record = wild / "record.json"
-    for kill in range(5):
-        before = record.read_bytes() if record.exists() else None
-        process = start(wild)
-        # The first two die before an epoch is recorded, the others some time after the next one.
-        wait_for(record if kill > 1 else wild / "started", before, process)
-        time.sleep(chance.uniform(0.0, 0.2))
-        process.send_signal(signal.SIGKILL)
-        ends_by.append(process.wait())
-        (wild / "started").unlink(missing_ok=True)
-    assert ends_by.count(-signal.SIGKILL) > 2
-    process = start(wild)
-    assert process.wait(300) == 0, process.stderr.read().decode() if process.stderr else ""
+    start(calm)()
+    moments = ((1, False), (1, True), (2, False), (2, True), (3, True), (3, False), (4, True))
+    assert [killed(start(wild), *moment) for moment in moments] == [-signal.SIGKILL] * len(moments)
+    assert json.loads((wild / "record.json").read_text())["epoch"] < EPOCHS
+    start(wild)()
     ends = [json.loads((home / "record.json").read_text()) | {"seconds": 0} for home in (calm, wild)]
-    assert ends[0] == ends[1]
+    assert ends[0] == ends[1] and ends[0]["epoch"] == EPOCHS
     assert {path.name for path in (calm / "run").iterdir()} == {path.name for path in (wild / "run").iterdir()}
