@@ -13,6 +13,7 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists
+from upath import UPath
 
 from benchmarks.scaling import BYTES, EPOCHS, SECONDS
 from flows import shares
@@ -20,7 +21,6 @@ from flows.server import SHARES
 from flows.work import complete, take_what_is_free
 from lesionlens.config import ExecutionConfig, RunConfig, StudyConfig
 from lesionlens.records import Checkpoint, EpochResult
-from lesionlens.training import store
 from tasks import train
 from tasks.study import Stage, missing_runs, study_config
 
@@ -40,19 +40,19 @@ def simulated_share(stage: Stage, study_id: int, execution: ExecutionConfig, sin
         take_what_is_free(stage, study_id, config, execution, since, missing_runs(stage, study_id, config, since))
 
 
-def _sleep(
-    run: RunConfig, training: object, patches: object, folder: store.Folder, *rest: Any
-) -> Iterator[EpochResult]:
+def _sleep(run: RunConfig, training: object, patches: object, folder: UPath, *rest: Any) -> Iterator[EpochResult]:
     for epoch in range(1, EPOCHS + 1):
         time.sleep(SECONDS)
         data = os.urandom(BYTES)
         sha256 = hashlib.sha256(data).hexdigest()
         name = f"{epoch:04d}-{sha256[:16]}.safetensors"
-        store.write(folder, name, data)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
         found = tuple(Checkpoint(role, 1, epoch, name, sha256, BYTES) for role in ("best", "last"))
         yield EpochResult(1, epoch, 1.0, 1.0, 0.5, SECONDS, {"head": run.head_rate}, True, found)
-        for other in set(store.names(folder)) - {name}:
-            store.remove(folder, other)
+        for other in folder.iterdir():
+            if other.name != name:
+                other.unlink()
 
 
 def deploy() -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from db.lease import slot
 from lesionlens.config import ExecutionConfig
-from lesionlens.training.allocator import keep_freed_memory
+from lesionlens.processes import keep_freed_memory
 from lesionlens.training.fit import choose_device
 from tasks.cancellation import Wanted
 

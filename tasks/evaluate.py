@@ -13,12 +13,12 @@ from lesionlens.evaluate import evaluate, evaluation_digest
 from lesionlens.scoring.comparison import compare
 from lesionlens.scoring.localization import common_scores
 from lesionlens.settings import home
-from lesionlens.training.checkpoints import load_model
+from lesionlens.training.checkpoints import checkpoint_folder, load_model
 from tasks.device import device_slot
 from tasks.patches import patches_of
 from tasks.progress import stage
 from tasks.recorded import recorded
-from tasks.train import Outcome, folder_of
+from tasks.train import Outcome
 
 
 @recorded("plan evaluations", "plan evaluations of study {study_id}")
@@ -49,7 +49,7 @@ def evaluate_run(
             paths = home().ensure()
             started = time.monotonic()
             model = load_model(
-                run.config, run.training, patches.classes, folder_of(paths.checkpoints, run.digest), checkpoint
+                run.config, run.training, patches.classes, checkpoint_folder(paths.checkpoints, run.digest), checkpoint
             )
             with stage(f"evaluate {title}", unit="samples") as advance:
                 result = evaluate(

@@ -10,10 +10,11 @@ from db import read, write
 from db.engine import make_engine
 from db.lease import Lease, free_lease, lease
 from lesionlens.config import ExecutionConfig
+from lesionlens.errors import TrainingError
 from lesionlens.settings import home
-from lesionlens.training import store
-from lesionlens.training.fit import TrainingError, fit
-from lesionlens.training.store import Folder
+from lesionlens.training.checkpoints import checkpoint_folder, size
+from lesionlens.training.fit import fit
+from lesionlens.training.strategies import PHASES
 from tasks.cancellation import Wanted
 from tasks.device import device_slot
 from tasks.patches import patches_of
@@ -57,8 +58,8 @@ def _fit(engine: Engine, run_id: int, title: str, device: str, mine: Lease) -> N
         write.start_run(connection, run_id, device)
     patches = patches_of(run.sample_set_id)
     paths, wanted = home().ensure(), Wanted()
-    folder = folder_of(paths.checkpoints, run.digest)
-    most = run.training.stopping.max_epochs * (3 if run.config.strategy == "gradual" else 1)
+    folder = checkpoint_folder(paths.checkpoints, run.digest)
+    most = run.training.stopping.max_epochs * len(PHASES[run.config.strategy])
     trained = max((each.epoch for each in resume), default=0)
     with stage(f"train {title}", "epochs", most, done=trained, at_most=True) as advance:
         for result in fit(run.config, run.training, patches, folder, paths.cache, device, resume):
@@ -71,7 +72,7 @@ def _fit(engine: Engine, run_id: int, title: str, device: str, mine: Lease) -> N
     with engine.begin() as connection:
         write.finish_run(connection, run_id)
         best = read.checkpoints(connection, run_id)[0]
-    own, all_runs, cache = (store.size(place) / 1e9 for place in (folder, paths.checkpoints, paths.cache))
+    own, all_runs, cache = (size(place) / 1e9 for place in (folder, paths.checkpoints, paths.cache))
     get_run_logger().info(
         "%s: best epoch %d; on disk: its checkpoints %.2f GB, those of all runs %.2f GB, feature cache %.2f GB",
         title, best.epoch, own, all_runs, cache,
@@ -88,8 +89,3 @@ def record_failure(run_id: int, title: str, reason: str) -> None:
 def work_name(run_id: int) -> str:
     """The name of the lease of a run's training."""
     return f"run {run_id}"
-
-
-def folder_of(checkpoints: Folder, digest: str) -> Folder:
-    """Where the checkpoints of the run with this digest lie."""
-    return store.beneath(checkpoints, digest[:16])

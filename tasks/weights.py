@@ -1,7 +1,6 @@
 """The networks' first weights, on this machine before the first run of a grid."""
 
 from lesionlens.config import StudyConfig
-from lesionlens.models.backbones import BACKBONES
 from lesionlens.models.weights import fetch_imagenet
 from tasks.recorded import recorded
 
@@ -13,4 +12,4 @@ def find_weights(config: StudyConfig) -> None:
     Raises WeightsMissingError, which names every missing file.
     """
     if config.training.weights == "imagenet":
-        fetch_imagenet([BACKBONES[name].weights for name in config.grid.backbones])
+        fetch_imagenet(config.grid.backbones)

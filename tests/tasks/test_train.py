@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, text
 from db import read, write
 from lesionlens.config import ExecutionConfig, RunConfig, StoppingConfig, TrainingConfig
 from lesionlens.identity import digest
-from lesionlens.models.backbones import Classifier
+from lesionlens.models.classifier import Classifier
 from lesionlens.records import Box, DatasetIndex, EpochResult, Image, Label, Lesion, Patch, Statistics
 from lesionlens.training.fit import first_model
 from tasks.patches import patches_of
@@ -99,7 +99,7 @@ def test_a_run_that_diverges_is_recorded_and_the_grid_goes_on(
     assert train(first, second) == ["failed", "finished"]
     (failed, reason), finished = statuses(engine)
     assert failed == "failed" and reason is not None
-    assert "training loss is nan in epoch 1" in reason and "Choose lower rates than head 0.001, unit 3e-05" in reason
+    assert "training loss is nan in epoch 1" in reason and "Choose lower rates than head 0.001, unit1 3e-05" in reason
     assert finished == ("finished", None)
     with engine.connect() as connection:
         assert read.checkpoints(connection, first) == ()

@@ -12,7 +12,7 @@ import torch
 from lesionlens.config import EvaluationConfig, RunConfig, TrainingConfig
 from lesionlens.evaluate import evaluate
 from lesionlens.localization.metrics import score_grids
-from lesionlens.models.backbones import build
+from lesionlens.models.registry import build
 from lesionlens.records import Evaluation, SampleArrays, Statistics
 from lesionlens.scoring.bootstrap import draw, interval, ratios
 

@@ -8,7 +8,7 @@ import pytest
 
 PROGRAM = """
 import json, resource, sys, torch
-from lesionlens.training.allocator import keep_freed_memory
+from lesionlens.processes import keep_freed_memory
 torch.set_num_threads(1)
 agreed = keep_freed_memory() if sys.argv[1] == "kept" else None
 torch.manual_seed(0)
