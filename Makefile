@@ -44,15 +44,15 @@ stop: $(READY) ## stop what `make serve` and the embedded record left running
 	@$(BIN)/python -m flows stop
 
 psql: $(READY) ## a prompt on the record; takes SQL on standard input
-	@$(BIN)/python -m db.psql
+	@$(BIN)/python -m db.cli psql
 
 backup: $(READY) ## the whole record into a file: make backup FILE=study.dump
 	@test -n "$(FILE)" || { echo "Name the file: make backup FILE=study.dump"; exit 2; }
-	@$(BIN)/python -m db.backup dump "$(FILE)"
+	@$(BIN)/python -m db.cli backup "$(FILE)"
 
 restore: $(READY) ## fill an empty record from such a file: make restore FILE=study.dump
 	@test -n "$(FILE)" || { echo "Name the file: make restore FILE=study.dump"; exit 2; }
-	@$(BIN)/python -m db.backup restore "$(FILE)"
+	@$(BIN)/python -m db.cli restore "$(FILE)"
 
 test: $(READY) ## all tests
 	@$(BIN)/python -m pytest
@@ -62,7 +62,7 @@ check: $(READY) ## formatting, lint, types, layers, migrations
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m db.migrate check
+	@$(BIN)/python -m db.cli check
 
 docs: $(READY) ## write the file list and the entity diagram anew
 	@$(BIN)/python docs/files.py

@@ -9,7 +9,6 @@ from one asking before; the slowest of three.
 """
 
 import argparse
-import dataclasses
 import re
 import tempfile
 import time
@@ -37,39 +36,40 @@ from sqlalchemy import (
 )
 
 from benchmarks.record import Setting, prepare
-from db import embedded, migrate, read, tables, write
+from db import datasets, evaluations, reports, schema, studies
+from db.postgres import server
+from db.tables import metadata
 from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, StudyConfig
 from lesionlens.evaluate import evaluate
-from lesionlens.records import Checkpoint, EpochResult
+from lesionlens.records import Checkpoint, EpochResult, Evaluation
 from lesionlens.reporting.page import render
 from lesionlens.training.fit import first_model
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "record.md"
 EPOCHS = 45
 GRID = 7
-OF_EVALUATION = (
-    tables.prediction, tables.activation_map, tables.localization, tables.class_score, tables.run_score,
-    tables.confusion_interval, tables.baseline_difference, tables.subgroup_score, tables.iou_curve, tables.quadrant,
-    tables.reliability, tables.occlusion, tables.randomisation,
-)  # fmt: skip
-OF_RUN = (tables.epoch, tables.checkpoint)
+tables = metadata.tables
+OF_EVALUATION = tuple(evaluations.TABLES.values())
+OF_RUN = (tables["epoch"], tables["checkpoint"])
 SIZES = text(
     "SELECT relname, pg_total_relation_size(oid) AS bytes, reltuples::bigint AS rows FROM pg_class"
     " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY bytes DESC"
 )
 
 
-def plan(engine: Engine, setting: Setting, studies: int) -> list[tuple[int, list[int]]]:
+def plan(engine: Engine, setting: Setting, count: int) -> list[tuple[int, list[int]]]:
     """Studies with the study's grid of 48 runs, a seed each: (study, its runs)."""
     planned = []
     with engine.begin() as connection:
-        for seed in range(studies):
+        for seed in range(count):
             config = StudyConfig(name=f"study {seed}", data=DataConfig(source="phantom"), seed=seed,
                                  grid=GridConfig(seeds=(seed,)))  # fmt: skip
             document = config.model_dump(mode="json")
-            study = write.save_study(connection, f"study {seed}", config.name, document, "e", setting.sample_set, {})
+            study = studies.save_study(connection, f"study {seed}", config.name, document, "e", setting.sample_set, {})
             runs = [
-                write.save_run(connection, study, f"{seed} {n}", setting.sample_set, run, config.training)
+                studies.save_run(
+                    connection, study, f"{seed} {n}", setting.sample_set, run, config.training, f"{seed} {n}"
+                )
                 for n, run in enumerate(config.grid.runs())
             ]
             planned.append((study, runs))
@@ -81,23 +81,23 @@ def first_evaluation(engine: Engine, setting: Setting, run: int) -> int:
     config = StudyConfig(data=DataConfig(source="phantom"), training={"weights": "none"})
     small = config.grid.runs()[0].model_copy(update={"backbone": "resnet18"})
     with engine.connect() as connection:
-        patches = read.load_samples(connection, setting.sample_set)
-        attributes = read.sample_attributes(connection, setting.sample_set)
+        patches = datasets.load_samples(connection, setting.sample_set)
+        attributes = datasets.sample_attributes(connection, setting.sample_set)
     model = first_model(small, config.training, patches)
     found = evaluate(model, small, config.training, config.evaluation, patches, attributes, 0, "cpu")
     has_grid, grid = pl.col("grid").is_not_null(), np.random.default_rng(0).normal(size=GRID * GRID)
-    wide = found.explanations.with_columns(
-        rows=pl.when(has_grid).then(GRID), cols=pl.when(has_grid).then(GRID),
+    wide = found.frames["maps"].with_columns(
+        rows=pl.when(has_grid).then(GRID).cast(pl.Int16), cols=pl.when(has_grid).then(GRID).cast(pl.Int16),
         grid=pl.when(has_grid).then(pl.lit(grid.tolist(), dtype=pl.List(pl.Float32))),
     )  # fmt: skip
     kept = [Checkpoint(role, 1, EPOCHS, f"{role}.safetensors", "ab" * 32, 10) for role in ("best", "last")]
     with engine.begin() as connection:
         for epoch in range(1, EPOCHS + 1):
-            write.save_epoch(
+            studies.save_epoch(
                 connection, run, EpochResult(1, epoch, 1.0, 1.0, 0.5, 60.0, {"head": 1e-3}, True, tuple(kept))
             )
-        return write.save_evaluation(
-            connection, run, "e", EvaluationConfig(), 60.0, dataclasses.replace(found, explanations=wide)
+        return evaluations.save_evaluation(
+            connection, run, "e", EvaluationConfig(), 60.0, Evaluation(found.frames | {"maps": wide})
         )
 
 
@@ -122,14 +122,14 @@ def fill(engine: Engine, setting: Setting, planned: list[tuple[int, list[int]]])
 def copy_run(connection: Connection, run: int, evaluation: int, number: int) -> int:
     """Rows of a run and of its evaluation, for run `number`; returns the new evaluation's number."""
     values = {"run_id": number, "digest": "e", "seconds": 60.0, "config": EvaluationConfig().model_dump(mode="json")}
-    made = connection.scalar(insert(tables.evaluation).values(values).returning(tables.evaluation.c.id))
+    made = connection.scalar(insert(tables["evaluation"]).values(values).returning(tables["evaluation"].c.id))
     assert made is not None
     for each in OF_RUN:
         _copy_rows(connection, each, "run_id", run, number)
     for each in OF_EVALUATION:
         _copy_rows(connection, each, "evaluation_id", evaluation, made)
-    write.start_run(connection, number, "cpu")
-    write.finish_run(connection, number)
+    studies.start_run(connection, number, "cpu")
+    studies.finish_run(connection, number)
     return int(made)
 
 
@@ -141,33 +141,35 @@ def _copy_rows(connection: Connection, table: Table, key: str, old: int, new: in
 
 def _of_sample_set(connection: Connection, setting: Setting) -> None:
     number = literal(setting.sample_set)
-    lesions = select(number, tables.lesion.c.image_id, tables.lesion.c.id, literal("mask_missing"), literal("none"))
+    lesions = select(
+        number, tables["lesion"].c.image_id, tables["lesion"].c.id, literal("mask_missing"), literal("none")
+    )
     names = ["sample_set_id", "image_id", "lesion_id", "reason", "detail"]
-    connection.execute(insert(tables.exclusion).from_select(names, lesions.limit(200)))
+    connection.execute(insert(tables["exclusion"]).from_select(names, lesions.limit(200)))
     check = {"sample_set_id": setting.sample_set, "unit": "patient", "split_a": "train", "split_b": "test", "shared": 0}
-    connection.execute(insert(tables.split_check).values(check | {"examples": []}))
+    connection.execute(insert(tables["split_check"]).values(check | {"examples": []}))
     found = {"features": ["size"], "accuracy": [0.3], "low": [0.2], "high": [0.4], "n": [860]}
-    write.save_shortcuts(connection, setting.sample_set, "e", pl.DataFrame(found))
+    evaluations.save_shortcuts(connection, setting.sample_set, "e", pl.DataFrame(found))
 
 
-def _of_study(connection: Connection, study: int, evaluations: list[int]) -> None:
+def _of_study(connection: Connection, study: int, numbers: list[int]) -> None:
     """Every two runs compared, and LL over common lesions."""
-    pairs = [pair for pair in combinations(evaluations, 2) for _ in range(2)]
+    pairs = [pair for pair in combinations(numbers, 2) for _ in range(2)]
     values = {"value_a": 0.6, "value_b": 0.5, "difference": 0.1, "low": 0.0, "high": 0.2, "p": 0.1, "p_holm": 0.5}
     frame = pl.DataFrame(
         {"evaluation_a": [a for a, _ in pairs], "evaluation_b": [b for _, b in pairs],
          "score": ["accuracy", "ll"] * (len(pairs) // 2)}
     ).with_columns(**{name: pl.lit(value) for name, value in values.items()}, n=pl.lit(860))  # fmt: skip
-    write.save_comparisons(connection, study, frame)
-    score = tables.run_score
+    evaluations.save_comparisons(connection, study, frame)
+    score = tables["run_score"]
     names = ["name", "method", "target", "policy", "group_name", "value", "low", "high", "n", "reason"]
     rows = (
         select(literal(study), literal("common_lesions"), score.c.evaluation_id, *(score.c[name] for name in names))
-        .where(score.c.evaluation_id.in_(evaluations), score.c.name == "ll", score.c.population == "lesions")
+        .where(score.c.evaluation_id.in_(numbers), score.c.name == "ll", score.c.population == "lesions")
         .where(score.c.policy.is_not(None))
     )
     connection.execute(
-        insert(tables.study_score).from_select(["study_id", "population", "evaluation_id", *names], rows)
+        insert(tables["study_score"]).from_select(["study_id", "population", "evaluation_id", *names], rows)
     )
 
 
@@ -213,7 +215,7 @@ def show_sizes(connection: Connection) -> None:
 def show_report(connection: Connection, study: int) -> None:
     """Print how long reading and rendering a study's report takes. Its patches are 64 pixels wide, the study's 224."""
     started = time.perf_counter()
-    data = read.report_data(connection, study)
+    data = reports.report_data(connection, study)
     reading = time.perf_counter() - started
     page = render(data).page
     both = time.perf_counter() - started
@@ -225,14 +227,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="a try in a minute")
     options = parser.parse_args()
-    studies, train, test = (2, 60, 40) if options.small else (25, 2540, 860)
+    count, train, test = (2, 60, 40) if options.small else (25, 2540, 860)
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "record"
-        engine = create_engine(embedded.start(record))
+        engine = create_engine(server.start(record))
         try:
-            migrate.upgrade(engine)
+            schema.upgrade(engine)
             setting = prepare(engine, train, test, 64)
-            planned = plan(engine, setting, studies)
+            planned = plan(engine, setting, count)
             fill(engine, setting, planned)
             study, runs = planned[len(planned) // 2]
             numbers = {"study": study, "run": runs[20], "other": runs[30]}
@@ -248,7 +250,7 @@ def main() -> None:
                 show_report(connection, study)
         finally:
             engine.dispose()
-            embedded.stop(record)
+            server.stop(record)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from lesionlens.datasets.registry import read_index
 from lesionlens.images.reading import read_picture
 from lesionlens.phantom.dataset import write_phantom
 from lesionlens.processes import keep_freed_memory
-from lesionlens.records import Patch
+from lesionlens.records import Sample
 from lesionlens.samples import cutting as image_jobs
 from lesionlens.samples.cutting import LesionJob, LesionTask, cut_lesions
 from lesionlens.samples.selection import select
@@ -82,7 +82,7 @@ def measure(config: StudyConfig, root: Path, rounds: int, say: Callable[[str], N
     files = files_of(jobs)
     if not same_pixels(jobs, files):
         raise SystemExit("the two sides decoded different pixels: the comparison is void")
-    patches = sum(isinstance(item, Patch) for job in jobs for item in cut_lesions(job))
+    patches = sum(isinstance(item, Sample) for job in jobs for item in cut_lesions(job))
     sides = {"cut": lambda: [cut_lesions(job) for job in jobs], "decode": lambda: decode(files)}
     seconds = interleaved(sides, rounds)
     ratio = ratios(seconds, "decode", "cut")

@@ -23,17 +23,21 @@ from psycopg import sql
 from sqlalchemy import Connection, Engine, Table, create_engine, insert, select, text
 
 from benchmarks.interleaved import interleaved, ratios, spread
-from db import embedded, migrate, read, tables, write
-from db.copy import driver, type_name
-from db.frames import frame
-from db.read_samples import PATCHES
+from db import datasets, evaluations, schema, studies
+from db.bulk import driver, frame, type_name
+from db.datasets import SAMPLES as ARRAYS
+from db.postgres import server
+from db.tables import metadata
 from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, HyperSet, StudyConfig
-from lesionlens.records import Box, DatasetIndex, Evaluation, Image, Label, Lesion, Patch, Split, Statistics
+from lesionlens.frames import FRAMES
+from lesionlens.records import Box, DatasetIndex, Evaluation, Image, Label, Lesion, Sample, Split, Statistics
+from tests.record.makers import save_samples
 
 LABELS = tuple(Label(code, code, "mass" if n else "background", n, n > 0) for n, code in enumerate("BCDEF"))
 POLICIES = ("fixed", "otsu", "validation", "area")
 BASELINES = ("whole_patch", "centred_disc", "mean_mask")
-WRITTEN = (tables.prediction, tables.activation_map, tables.localization)
+tables = metadata.tables
+WRITTEN = (tables["prediction"], tables["activation_map"], tables["localization"])
 GOAL = 1.5
 SAMPLES = "SELECT * FROM sample_results WHERE run_id = %(run_id)s ORDER BY sample_id"
 
@@ -57,7 +61,7 @@ def prepare(engine: Engine, train: int, test: int, size: int) -> Setting:
     mask = np.zeros((size, size), dtype=np.bool_)
     mask[size // 4 : size // 2, size // 4 : size // 2] = True
     patches = [
-        Patch(
+        Sample(
             f"p{n}", LABELS[n % 5].code, f"i{n}", f"l{n}", f"P{n:05d}", _part(n / train),
             Box(0, 0, size, size), Box(1, 1, size // 2, size // 2), 0.06,
             random.integers(0, 256, (size, size), dtype=np.uint8), mask,
@@ -69,13 +73,11 @@ def prepare(engine: Engine, train: int, test: int, size: int) -> Setting:
         grid=GridConfig(backbones=("resnet18",), strategies=("gradual",), sets=(HyperSet(),)),
     )
     with engine.begin() as connection:
-        dataset = write.save_dataset(connection, DatasetIndex("b", "phantom", "d", LABELS, images, lesions), "/")
-        sample_set = write.save_sample_set(
-            connection, dataset, "p", {}, size, patches, [], [], [Statistics(None, 0.5, 0.29)]
-        )
-        study = write.save_study(connection, "s", "s", config.model_dump(mode="json"), "e", sample_set, {})
-        run = write.save_run(connection, study, "r", sample_set, config.grid.runs()[0], config.training)
-        query = select(tables.sample.c.id).where(tables.sample.c.split == "test").order_by(tables.sample.c.id)
+        index = DatasetIndex("b", "phantom", "d", LABELS, images, lesions)
+        sample_set = save_samples(connection, index, "p", size, patches, statistics=[Statistics(None, 0.5, 0.29)])
+        study = studies.save_study(connection, "s", "s", config.model_dump(mode="json"), "e", sample_set, {})
+        run = studies.save_run(connection, study, "r", sample_set, config.grid.runs()[0], config.training, "r")
+        query = select(tables["sample"].c.id).where(tables["sample"].c.split == "test").order_by(tables["sample"].c.id)
         tests = tuple(connection.scalars(query))
     return Setting(engine, sample_set, run, tests)
 
@@ -89,38 +91,31 @@ def evaluation_of(tests: Sequence[int]) -> Evaluation:
     random = np.random.default_rng(1)
     count = len(tests)
     probabilities = random.dirichlet(np.ones(5), count).astype(np.float32)
-    explanations, localizations = [], []
+    maps, localizations = [], []
     kinds = [("grad_cam", "predicted"), ("grad_cam", "true"), ("random_weights", "predicted")]
     for method, target in [*kinds, *((name, "none") for name in BASELINES)]:
         constant = target == "none"
         base = {"sample_id": list(tests), "method": [method] * count, "target": [target] * count}
         scores = {name: random.random(count) for name in ("energy", "rank_accuracy", "pixel_ap")}
-        explanations.append(pl.DataFrame(base | scores | {
+        maps.append(pl.DataFrame(base | scores | {
             "layer": ["none" if constant else "block"] * count, "label": [None if constant else 1] * count,
             "rows": [None if constant else 7] * count, "cols": [None if constant else 7] * count,
             "grid": [None] * count if constant else random.normal(size=(count, 49)).tolist(),
             "blank": [False] * count, "iou_curve": random.random((count, 19)).tolist(), "hit": [True] * count,
             "reason": [None] * count,
-        }, schema_overrides={
-            "label": pl.Int64, "rows": pl.Int16, "cols": pl.Int16, "grid": pl.List(pl.Float32),
-            "iou_curve": pl.List(pl.Float32), "reason": pl.String,
-        }))  # fmt: skip
+        }, schema_overrides=FRAMES["maps"]).select(FRAMES["maps"]))  # fmt: skip
         for policy in ("mask",) if constant else POLICIES:
             localizations.append(pl.DataFrame(base | {
                 "policy": [policy] * count, "threshold": [0.5] * count, "iou": random.random(count),
                 "reason": [None] * count,
-            }, schema_overrides={"reason": pl.String}))  # fmt: skip
-    predictions = pl.DataFrame(
-        {"sample_id": list(tests), "predicted": probabilities.argmax(axis=1), "probabilities": probabilities.tolist()},
-        schema_overrides={"probabilities": pl.List(pl.Float32)},
-    )
-    none = pl.DataFrame(schema={"label": pl.Int64})
-    confusions = pl.DataFrame(schema={"label": pl.Int64, "predicted": pl.Int64})
-    empty = pl.DataFrame()
-    return Evaluation(
-        predictions, pl.concat(explanations), pl.concat(localizations), none, confusions, empty, empty, empty, empty,
-        none, empty, empty, empty,
-    )  # fmt: skip
+            }, schema=FRAMES["localizations"]))  # fmt: skip
+    predicted = {"predicted": probabilities.argmax(axis=1), "probabilities": probabilities.tolist()}
+    frames = {name: pl.DataFrame(schema=schema) for name, schema in FRAMES.items()} | {
+        "predictions": pl.DataFrame({"sample_id": list(tests)} | predicted, schema=FRAMES["predictions"]),
+        "maps": pl.concat(maps),
+        "localizations": pl.concat(localizations),
+    }
+    return Evaluation(frames)
 
 
 def measure_writing(setting: Setting, rounds: int, at_once: int) -> None:
@@ -132,7 +127,9 @@ def measure_writing(setting: Setting, rounds: int, at_once: int) -> None:
     def ours() -> None:
         for _ in range(at_once):
             with setting.engine.begin() as connection:
-                write.save_evaluation(connection, setting.run, f"o{next(numbers)}", EvaluationConfig(), 1.0, result)
+                evaluations.save_evaluation(
+                    connection, setting.run, f"o{next(numbers)}", EvaluationConfig(), 1.0, result
+                )
 
     def others(put: Callable[[Connection, Table, list[str], list[tuple[Any, ...]]], None]) -> Callable[[], None]:
         def whole() -> None:
@@ -158,7 +155,7 @@ def measure_writing(setting: Setting, rounds: int, at_once: int) -> None:
 
 def _rows_as_written(setting: Setting, result: Evaluation) -> list[tuple[list[str], list[tuple[Any, ...]]]]:
     with setting.engine.connect() as connection:
-        number = write.save_evaluation(connection, setting.run, "ready", EvaluationConfig(), 1.0, result)
+        number = evaluations.save_evaluation(connection, setting.run, "ready", EvaluationConfig(), 1.0, result)
         ready = []
         for table in WRITTEN:
             names = [c.name for c in table.columns if c.name not in ("id", "evaluation_id")]
@@ -171,7 +168,9 @@ def _rows_as_written(setting: Setting, result: Evaluation) -> list[tuple[list[st
 def _evaluation(connection: Connection, run: int, digest: str) -> int:
     values = {"run_id": run, "digest": digest, "config": {}, "seconds": 1.0}
     return int(
-        connection.execute(insert(tables.evaluation).values(values).returning(tables.evaluation.c.id)).scalar_one()
+        connection.execute(
+            insert(tables["evaluation"]).values(values).returning(tables["evaluation"].c.id)
+        ).scalar_one()
     )
 
 
@@ -204,7 +203,9 @@ def _forget(engine: Engine) -> None:
 def measure_reading(setting: Setting, rounds: int) -> None:
     """Print seconds and ratios of reading a run's sample_results into polars."""
     with setting.engine.begin() as connection:
-        write.save_evaluation(connection, setting.run, "read", EvaluationConfig(), 1.0, evaluation_of(setting.tests))
+        evaluations.save_evaluation(
+            connection, setting.run, "read", EvaluationConfig(), 1.0, evaluation_of(setting.tests)
+        )
         connection.execute(text("ANALYZE"))
     with setting.engine.connect() as connection:
 
@@ -230,18 +231,18 @@ def measure_reading(setting: Setting, rounds: int) -> None:
 def measure_patches(setting: Setting, rounds: int) -> None:
     """Print seconds and ratios of loading the sample set for training."""
     with setting.engine.connect() as connection:
-        query = sql.SQL(PATCHES).format(sample_set_id=sql.Literal(setting.sample_set))
+        query = sql.SQL(ARRAYS).format(sample_set_id=sql.Literal(setting.sample_set))
 
         def bare() -> list[tuple[Any, ...]]:
             with driver(connection).cursor() as cursor, cursor.copy(query) as copy:
                 copy.set_types(["int8", "int8", "text", "text", "bytea", "bytea"])
                 return list(copy.rows())
 
-        known = read.load_samples(connection, setting.sample_set)
+        known = datasets.load_samples(connection, setting.sample_set)
         rows = bare()
         assert known.pixels.tobytes() == b"".join(row[4] for row in rows)
         size = sum(len(row[4]) + len(row[5]) for row in rows) / 1e6
-        sides = {"lesionlens": lambda: read.load_samples(connection, setting.sample_set), "bare COPY out": bare}
+        sides = {"lesionlens": lambda: datasets.load_samples(connection, setting.sample_set), "bare COPY out": bare}
         seconds = interleaved(sides, rounds, time.perf_counter)
     print(f"\nLoading {len(rows):,} patches, {size:.0f} MB, {rounds} rounds, seconds")
     _show(seconds, "bare COPY out")
@@ -267,16 +268,16 @@ def main() -> None:
     train, test, size, at_once = (20, 40, 32, 1) if options.small else (2540, 860, 224, 3)
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "record"
-        engine = create_engine(embedded.start(record))
+        engine = create_engine(server.start(record))
         try:
-            migrate.upgrade(engine)
+            schema.upgrade(engine)
             setting = prepare(engine, train, test, size)
             measure_writing(setting, options.rounds, at_once)
             measure_reading(setting, options.rounds)
             measure_patches(setting, options.rounds)
         finally:
             engine.dispose()
-            embedded.stop(record)
+            server.stop(record)
 
 
 if __name__ == "__main__":

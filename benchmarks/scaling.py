@@ -26,8 +26,9 @@ import numpy as np
 from flows import server
 from lesionlens.config import DataConfig, ExecutionConfig, GridConfig, HyperSet, PhantomConfig, StudyConfig
 from lesionlens.identity import digest
-from lesionlens.records import Box, DatasetIndex, Image, Label, Lesion, Patch, Statistics
+from lesionlens.records import Box, DatasetIndex, Image, Label, Lesion, Sample, Statistics
 from lesionlens.settings import Home
+from tests.record.makers import save_samples
 
 ROOT = Path(__file__).resolve().parents[1]
 EPOCHS = 2
@@ -128,7 +129,7 @@ def _config(runs: int, first: int, machines: int) -> StudyConfig:
 
 def _plan(config: StudyConfig) -> int:
     """Enter a sample set of noise and the study's runs."""
-    from db import write
+    from db import studies
     from db.engine import make_engine
 
     random = np.random.default_rng(0)
@@ -138,21 +139,18 @@ def _plan(config: StudyConfig) -> int:
     patches = [_patch(n, part, random) for n, part in enumerate(parts)]
     index = DatasetIndex("noise", "phantom", digest("noise"), LABELS, images, lesions)
     with make_engine().begin() as connection:
-        dataset = write.save_dataset(connection, index, "/noise")
-        identity = digest("noise patches")
-        sample_set = write.save_sample_set(
-            connection, dataset, identity, {}, 32, patches, [], [], [Statistics(None, 0.5, 0.3)]
-        )
+        grey = [Statistics(None, 0.5, 0.3)]
+        sample_set = save_samples(connection, index, digest("noise patches"), 32, patches, statistics=grey)
         entered = config.model_dump(mode="json")
-        study = write.save_study(connection, digest(entered), config.name, entered, digest("e"), sample_set, {})
+        study = studies.save_study(connection, digest(entered), config.name, entered, digest("e"), sample_set, {})
         for run in config.grid.runs():
-            write.save_run(connection, study, digest(run), sample_set, run, config.training)
+            studies.save_run(connection, study, digest(run), sample_set, run, config.training, config.grid.title(run))
     return study
 
 
-def _patch(n: int, part: Any, random: np.random.Generator) -> Patch:
+def _patch(n: int, part: Any, random: np.random.Generator) -> Sample:
     lesion = n % 2 == 1
-    return Patch(
+    return Sample(
         f"patch {n}", LABELS[n % 2].code, f"image {n}", f"lesion {n}" if lesion else None, f"P_{n:05d}", part,
         Box(0, 0, 32, 32), Box(8, 8, 24, 24) if lesion else None, 0.25 if lesion else None,
         random.integers(0, 256, (32, 32), dtype=np.uint8), np.eye(32, dtype=bool) if lesion else None,
@@ -179,9 +177,9 @@ def _times(study_id: int) -> Iterator[tuple[datetime, datetime]]:
 
 
 def _stop_record(home: Home) -> None:
-    from db import embedded
+    from db.postgres import server as record
 
-    embedded.stop(home.record)
+    record.stop(home.record)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Connections to the record. The only place that reads the database URL."""
+"""Connections to the record. The only place that reads the database's address."""
 
 import os
 import re
@@ -10,12 +10,18 @@ import psycopg
 from sqlalchemy import URL, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
-from db import embedded, migrate
+from db import schema
+from db.postgres import server
 from lesionlens.settings import home
 
 OLDEST = 150000
 # a server says so while it recovers from a crash of its own, for example by a full disk; psycopg gives no code for it
 RECOVERING = re.compile(r"the database system is (starting up|in recovery mode|not yet accepting connections)")
+
+
+def is_named() -> bool:
+    """Whether `LESIONLENS_DATABASE_URL` names a server; otherwise the record is embedded."""
+    return bool(os.environ.get("LESIONLENS_DATABASE_URL"))
 
 
 def database_url() -> str:
@@ -25,7 +31,7 @@ def database_url() -> str:
     """
     named = os.environ.get("LESIONLENS_DATABASE_URL")
     if not named:
-        return embedded.start(home().ensure().record)
+        return server.start(home().ensure().record)
     return parse(named).render_as_string(hide_password=False)
 
 
@@ -51,7 +57,7 @@ def parse(text: str) -> URL:
 
 
 def make_engine() -> Engine:
-    """The process's engine, its record migrated to what this code expects.
+    """The process's engine, its record upgraded to what this code expects.
 
     Cheap to call again: the same engine comes back, and an embedded server that has died is started anew.
     Engines do not travel between processes; call this in each.
@@ -64,13 +70,13 @@ def _engine(url: str, process: int) -> Engine:
     engine = create_engine(url, pool_pre_ping=True, pool_size=4, hide_parameters=True)
     event.listen(engine, "do_connect", _connect)
     _check_version(engine)
-    migrate.upgrade(engine)
+    schema.upgrade(engine)
     return engine
 
 
 def _connect(dialect: Dialect, _record: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
     """Connect; wait for a server that is recovering, as long as for one that starts."""
-    deadline = time.monotonic() + embedded.START_SECONDS
+    deadline = time.monotonic() + server.START_SECONDS
     while True:
         try:
             return dialect.connect(*arguments, **options)
@@ -84,4 +90,4 @@ def _check_version(engine: Engine) -> None:
     with engine.connect() as connection:
         version = connection.connection.driver_connection.info.server_version  # type: ignore[union-attr]
     if version < OLDEST:
-        raise migrate.RecordError(f"the record's server is PostgreSQL {version // 10000}: 15 or newer is needed")
+        raise schema.RecordError(f"the record's server is PostgreSQL {version // 10000}: 15 or newer is needed")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sqlalchemy import Column, Table, UniqueConstraint
 
-from db import tables
+from db.tables import metadata
 
 PAGE = Path(__file__).with_name("record.md")
 START, END = "<!-- entities: make docs -->\n", "<!-- end of entities -->\n"
@@ -39,9 +39,9 @@ def references(table: Table) -> list[str]:
 def diagram() -> str:
     """The whole record, Mermaid's erDiagram in a fence."""
     lines = ["```mermaid", "erDiagram"]
-    for table in tables.metadata.sorted_tables:
+    for table in metadata.sorted_tables:
         lines += [f"    {table.name} {{", *keys(table), "    }"]
-    for table in tables.metadata.sorted_tables:
+    for table in metadata.sorted_tables:
         lines += references(table)
     return "\n".join([*lines, "```"]) + "\n"
 

@@ -1,71 +1,57 @@
-"""Writes docs/files.md: every module with the first sentence of its docstring, then the files beside the code."""
+"""Writes the rooms of docs/architecture.md: every folder, every module with the first sentence of its docstring."""
 
 import ast
 import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = {
-    "flows": "What people run",
-    "tasks": "Units of work",
-    "db": "The record",
-    "src/lesionlens/data": "Patches",
-    "src/lesionlens/training": "Training",
-    "src/lesionlens/evaluation": "Evaluation",
-    "src/lesionlens/reporting": "Reporting",
-    "src/lesionlens": "Shared",
-    "benchmarks": "Measurements",
-}
-BESIDE = {
-    "Makefile": "What people run.",
-    "prefect.yaml": "Deployments of every flow.",
-    "pyproject.toml": "Dependencies by range, tools.",
-    "requirements.lock": "Exact versions, used as constraints.",
-    "migrations/": "Schema and views, step by step.",
-    "templates/": "HTML, CSS and JavaScript of the report; they compute nothing.",
-    "tests/": "Mirror the source; `tests/e2e` runs whole studies.",
-    "docs/": "The record, orchestration, this list (`docs/files.py` writes it).",
-    ".ci/run": "From a clean clone to a verdict.",
-    "CONTRIBUTING.md": "The layers and the rules.",
-    "CHANGELOG.md": "What changed.",
-    "LICENSE": "Apache-2.0.",
-}
+PAGE = ROOT / "docs/architecture.md"
+BEGIN, END = "<!-- files: written by `make docs` -->\n", "<!-- end of files -->\n"
+FOLDERS = ("flows", "tasks", "db", "src/lesionlens", "benchmarks")
 
 
-def modules(folder: str) -> list[Path]:
-    """Tracked modules directly in a folder, package markers left out."""
+def modules() -> dict[Path, list[Path]]:
+    """Python modules by folder, folders in the order of `FOLDERS`, each followed by those below it."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", folder],
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", *FOLDERS],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    paths = sorted({Path(line) for line in listed.stdout.splitlines()})
-    return [p for p in paths if p.parent == Path(folder) and p.suffix == ".py" and p.name != "__init__.py"]
+    paths = sorted({Path(line) for line in listed.stdout.splitlines() if line.endswith(".py")})
+    found: dict[Path, list[Path]] = {}
+    for top in FOLDERS:
+        for path in sorted((p for p in paths if p.is_relative_to(top)), key=lambda p: (p.parent, p.name)):
+            if (ROOT / path).exists():
+                found.setdefault(path.parent, []).append(path)
+    return found
 
 
 def first_paragraph(path: Path) -> str:
-    """The first paragraph of a module's docstring, on one line.
-
-    Raises:
-        ValueError: the module has no docstring.
-    """
+    """The first paragraph of a module's docstring, on one line. ValueError where it has none."""
     docstring = ast.get_docstring(ast.parse((ROOT / path).read_text()))
     if not docstring:
         raise ValueError(f"{path} has no docstring: say in one sentence what it holds")
     return " ".join(docstring.split("\n\n")[0].split())
 
 
-def page() -> str:
-    """docs/files.md as it should be."""
-    lines = ["# Files", ""]
-    for folder, title in FOLDERS.items():
-        found = modules(folder)
-        if found:
-            lines += [f"## {title} (`{folder}/`)", ""]
-            lines += [f"* `{path}` {first_paragraph(path)}" for path in found] + [""]
-    lines += ["## Beside the code", ""]
-    lines += [f"* `{path}` {text}" for path, text in BESIDE.items()]
-    return "\n".join(lines) + "\n"
+def listing() -> str:
+    """One line a module, under its folder."""
+    lines = []
+    for folder, paths in modules().items():
+        markers = [p for p in paths if p.name == "__init__.py"]
+        title = first_paragraph(markers[0]) if markers and (ROOT / markers[0]).read_text().strip() else ""
+        lines += ["", f"**`{folder}/`** {title}".rstrip(), ""]
+        lines += [f"* `{path.name}`: {first_paragraph(path)}" for path in paths if path.name != "__init__.py"]
+    return "\n".join([*lines, "", ""])
+
+
+def page(text: str) -> str:
+    """The document with its list of files as it should be. ValueError where the markers are missing."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"docs/architecture.md lacks the markers {BEGIN.strip()} and {END.strip()}")
+    return before + begin + listing() + end + after
 
 
 if __name__ == "__main__":
-    (ROOT / "docs/files.md").write_text(page())
+    PAGE.write_text(page(PAGE.read_text()))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from db.command import FAULTS, said
+from db.cli import FAULTS, error_message
 from db.engine import make_engine
 from flows import server
 from flows.processes import ServerError
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
             return _compare(tuple(options.studies), tuple(options.runs))
         return _run(_configuration(options))
     except (*FAULTS, ValidationError, ValueError, FileNotFoundError, ServerError, TrainingError) as error:
-        print(f"lesionlens: {said(error)}", file=sys.stderr)
+        print(f"lesionlens: {error_message(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nStopped. What is finished is kept; the same command goes on from here.", file=sys.stderr)
@@ -102,10 +102,10 @@ def _compare(studies: tuple[str, ...], runs: tuple[int, ...]) -> int:
 
 
 def _stop() -> int:
-    from db import embedded
+    from db.postgres import server as record
 
     server.stop(home())
-    embedded.stop(home().record)
+    record.stop(home().record)
     return 0
 
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from db import read
+from db import reports
 from db.engine import make_engine
 
 
@@ -26,11 +26,11 @@ def create_app() -> FastAPI:
 
 
 async def _report(request: Request) -> Response:
-    return await _page(request, read.newest_report, "no report of this study: run `report` first")
+    return await _page(request, reports.newest_report, "no report of this study: run `report` first")
 
 
 async def _comparison(request: Request) -> Response:
-    return await _page(request, read.comparison_page, "no such comparison: run `compare` again")
+    return await _page(request, reports.find_comparison, "no such comparison: run `compare` again")
 
 
 async def _page(request: Request, find: Callable[[Connection, int], bytes | None], missing: str) -> Response:

@@ -25,7 +25,7 @@ def study(config: StudyConfig) -> Path:
     study_id = prepare(config)
     train(study_id, config.execution)
     evaluate(study_id, config.execution)
-    failed, planned = len(failed_runs(study_id, config)), len(config.grid.runs())
+    failed, planned = len(failed_runs(study_id)), len(config.grid.runs())
     page = report(study_id)
     logger = get_run_logger()
     logger.info("%s The report: %s", publish_results(study_id), page)

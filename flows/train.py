@@ -16,7 +16,7 @@ def train(study_id: int, execution: ExecutionConfig = BY_DEFAULT) -> int:
     """Train what the record says is missing. Returns how many runs of the study are failed."""
     config = study_config(study_id)
     complete("train", study_id, config, execution)
-    failed = failed_runs(study_id, config)
+    failed = failed_runs(study_id)
     for title, reason in failed:
         get_run_logger().warning("%s failed: %s", title, reason)
     publish_training(study_id)

@@ -1,4 +1,4 @@
-"""Run migrations on the connection that db/migrate.py passes, inside its transaction."""
+"""Run migrations on the connection that db/schema.py passes, inside its transaction."""
 
 from alembic import context
 

@@ -9,7 +9,7 @@ import torch
 from prefect import get_run_logger
 from sqlalchemy import Engine
 
-from db.lease import slot
+from db.locks import slot
 from lesionlens.config import ExecutionConfig
 from lesionlens.processes import keep_freed_memory
 from lesionlens.training.fit import choose_device

@@ -4,9 +4,9 @@ import time
 
 import polars as pl
 
-from db import read, write
+from db import datasets, evaluations, studies
 from db.engine import make_engine
-from db.lease import free_lease, lease
+from db.locks import free_lease, lease
 from lesionlens.audits.shortcuts import shortcut_audit
 from lesionlens.config import ExecutionConfig, StudyConfig
 from lesionlens.evaluate import evaluate, evaluation_digest
@@ -25,7 +25,7 @@ from tasks.train import Outcome
 def plan_evaluations(study_id: int, config: StudyConfig) -> None:
     """Let the study's evaluations be those that this version computes; those of an older one stay in the record."""
     with make_engine().begin() as connection:
-        write.plan_evaluations(connection, study_id, evaluation_digest(config))
+        studies.plan_evaluations(connection, study_id, evaluation_digest(config))
 
 
 @recorded("evaluate", "evaluate {title}")
@@ -39,11 +39,11 @@ def evaluate_run(
         if mine is None:
             return "elsewhere"
         with engine.begin() as connection:
-            if read.find_evaluation(connection, run_id, identity) is not None:
+            if evaluations.find_evaluation(connection, run_id, identity) is not None:
                 return "finished"
-            run = read.run_row(connection, run_id)
-            checkpoint = next(c for c in read.checkpoints(connection, run_id) if c.role == "best")
-            attributes = read.sample_attributes(connection, run.sample_set_id)
+            run = studies.run_row(connection, run_id)
+            checkpoint = next(c for c in studies.checkpoints(connection, run_id) if c.role == "best")
+            attributes = datasets.sample_attributes(connection, run.sample_set_id)
         patches = patches_of(run.sample_set_id)
         with device_slot(engine, execution) as device:
             paths = home().ensure()
@@ -67,7 +67,7 @@ def evaluate_run(
         seconds = time.monotonic() - started
         mine.check()
         with engine.begin() as connection:
-            write.save_evaluation(connection, run_id, identity, config.evaluation, seconds, result)
+            evaluations.save_evaluation(connection, run_id, identity, config.evaluation, seconds, result)
     return "finished"
 
 
@@ -84,10 +84,10 @@ def compare_runs(study_id: int, config: StudyConfig) -> int:
     """
     engine = make_engine()
     with lease(engine, f"comparisons of study {study_id}"), engine.begin() as connection:
-        frame = compare(*read.comparison_samples(connection, study_id), config.evaluation, config.seed)
-        write.save_comparisons(connection, study_id, frame)
-        scores = common_scores(*read.common_samples(connection, study_id), config.evaluation, config.seed)
-        write.save_study_scores(connection, study_id, scores)
+        frame = compare(*evaluations.comparison_samples(connection, study_id), config.evaluation, config.seed)
+        evaluations.save_comparisons(connection, study_id, frame)
+        scores = common_scores(*evaluations.common_samples(connection, study_id), config.evaluation, config.seed)
+        evaluations.save_study_scores(connection, study_id, scores)
     return frame.height
 
 
@@ -97,14 +97,14 @@ def audit_shortcuts(study_id: int, config: StudyConfig) -> bool:
     identity = evaluation_digest(config)
     engine = make_engine()
     with engine.connect() as connection:
-        sample_set_id = read.study_sample_set(connection, study_id)
+        sample_set_id = studies.study_row(connection, study_id).sample_set_id
     with lease(engine, f"shortcuts of sample set {sample_set_id}"):
         with engine.connect() as connection:
-            if read.has_shortcuts(connection, sample_set_id, identity):
+            if evaluations.has_shortcuts(connection, sample_set_id, identity):
                 return False
-            attributes = read.sample_attributes(connection, sample_set_id)
+            attributes = datasets.sample_attributes(connection, sample_set_id)
         windows = attributes.select("window_width", "window_height").cast(pl.Float64).to_numpy()
         found = shortcut_audit(patches_of(sample_set_id), windows, config.evaluation, config.seed)
         with engine.begin() as connection:
-            write.save_shortcuts(connection, sample_set_id, identity, found)
+            evaluations.save_shortcuts(connection, sample_set_id, identity, found)
     return True

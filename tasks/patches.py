@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from db import read
+from db import datasets
 from db.engine import make_engine
 from lesionlens.records import SampleArrays
 
@@ -11,4 +11,4 @@ from lesionlens.records import SampleArrays
 def patches_of(sample_set_id: int) -> SampleArrays:
     """All patches of a set. A sample set never changes, so the last one read is kept."""
     with make_engine().connect() as connection:
-        return read.load_samples(connection, sample_set_id)
+        return datasets.load_samples(connection, sample_set_id)

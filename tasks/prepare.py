@@ -9,15 +9,15 @@ from pathlib import Path
 from prefect import get_run_logger
 from sqlalchemy import Engine
 
-from db import read, write
+from db import datasets, studies
 from db.engine import make_engine
-from db.lease import lease
+from db.locks import lease
 from lesionlens.config import StudyConfig
 from lesionlens.datasets.registry import read_index, recognised
 from lesionlens.evaluate import evaluation_digest
 from lesionlens.identity import digest
 from lesionlens.phantom.dataset import write_phantom
-from lesionlens.records import DatasetIndex, Exclusion, Patch, Split
+from lesionlens.records import DatasetIndex, Exclusion, Sample, Split
 from lesionlens.samples.normalise import GreyStatistics
 from lesionlens.samples.sample_set import build_samples
 from lesionlens.samples.splits import Shared, check_splits, official_overlap
@@ -52,15 +52,15 @@ def prepare_patches(config: StudyConfig, root: Path) -> int:
     engine = make_engine()
     with lease(engine, f"sample set {identity}"):
         with engine.begin() as connection:
-            known = read.find_sample_set(connection, identity)
+            known = datasets.find_sample_set(connection, identity)
             if known is not None:
                 get_run_logger().info("Patches are in the record already (sample set %s): nothing to do", known)
                 return known
             _tell_overlap(index, config)
-            dataset_id = write.save_dataset(connection, index, str(root))
+            dataset_id = datasets.save_dataset(connection, index, str(root))
             settings = config.model_dump(mode="json", include={"patches", "background", "split", "seed"})
-            sample_set_id = write.open_sample_set(connection, dataset_id, identity, settings, config.patches.size)
-            writer = write.SampleWriter(connection, dataset_id, sample_set_id, config.patches.size)
+            sample_set_id = datasets.open_sample_set(connection, dataset_id, identity, settings, config.patches.size)
+            writer = datasets.SampleWriter(connection, dataset_id, sample_set_id, config.patches.size)
         _cut(engine, writer, index, root, config)
     return sample_set_id
 
@@ -78,7 +78,7 @@ def _tell_overlap(index: DatasetIndex, config: StudyConfig) -> None:
         )
 
 
-def _cut(engine: Engine, writer: write.SampleWriter, index: DatasetIndex, root: Path, config: StudyConfig) -> None:
+def _cut(engine: Engine, writer: datasets.SampleWriter, index: DatasetIndex, root: Path, config: StudyConfig) -> None:
     """Patches into the record batch by batch, so that memory and transactions stay small however large the set."""
     shared, grey = Shared(index.images), GreyStatistics()
     counts: Counter[tuple[Split, str]] = Counter()
@@ -88,7 +88,7 @@ def _cut(engine: Engine, writer: write.SampleWriter, index: DatasetIndex, root: 
         while batch := list(islice(items, BATCH)):
             for item in batch:
                 notes += isinstance(item, Exclusion)
-                if isinstance(item, Patch):
+                if isinstance(item, Sample):
                     counts[item.split, item.label] += 1
                     shared.add(item)
                     grey.add(item)
@@ -104,9 +104,9 @@ def _cut(engine: Engine, writer: write.SampleWriter, index: DatasetIndex, root: 
 def plan_study(config: StudyConfig, sample_set_id: int) -> int:
     """Enter the study and every run of its grid; returns the study id, the same for the same content."""
     with make_engine().begin() as connection:
-        patches = read.sample_set_digest(connection, sample_set_id)
+        patches = datasets.sample_set_digest(connection, sample_set_id)
         content = config.model_dump(mode="json", exclude={"execution", "data", "patches", "background", "split"})
-        study_id = write.save_study(
+        study_id = studies.save_study(
             connection,
             digest(content, patches),
             config.name,
@@ -116,9 +116,8 @@ def plan_study(config: StudyConfig, sample_set_id: int) -> int:
             versions(),
         )
         for run in config.grid.runs():
-            write.save_run(
-                connection, study_id, digest(run, config.training, patches), sample_set_id, run, config.training
-            )
+            identity, title = digest(run, config.training, patches), config.grid.title(run)
+            studies.save_run(connection, study_id, identity, sample_set_id, run, config.training, title)
     return study_id
 
 

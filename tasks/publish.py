@@ -9,7 +9,7 @@ import polars as pl
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.settings import get_current_settings
 
-from db import read
+from db import reports
 from db.engine import make_engine
 from lesionlens.records import ReportData
 from lesionlens.reporting.compare import told
@@ -79,7 +79,7 @@ def publish_comparison(numbers: tuple[int, ...], runs: tuple[int, ...], page: in
 
 def _read(study_id: int, frames: tuple[str, ...]) -> ReportData:
     with make_engine().connect() as connection:
-        return read.report_data(connection, study_id, frames)
+        return reports.report_data(connection, study_id, frames)
 
 
 def _name(data: ReportData) -> str:

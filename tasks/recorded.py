@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from db.lease import LeaseLostError
+from db.locks import LeaseLostError
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from prefect import get_run_logger
 
-from db import read, write
+from db import reports
 from db.engine import make_engine
-from db.lease import lease
+from db.locks import lease
+from db.studies import find_study, studies_of_runs
 from lesionlens import __version__
 from lesionlens.identity import digest
 from lesionlens.reporting.compare import render_comparison as compare
@@ -22,18 +23,18 @@ def render_report(study_id: int) -> Path:
     """Render the study's page, keep it in the record and beside it; returns the file's path."""
     engine = make_engine()
     with lease(engine, f"report on study {study_id}"), engine.begin() as connection:
-        study, evaluations = read.report_inputs(connection, study_id)
+        study, evaluations = reports.report_inputs(connection, study_id)
         identity = digest(study.digest, evaluations, __version__)
         path = home().ensure().reports / f"{study.name}-{study.digest[:8]}.html"
-        known = read.find_report(connection, study_id, identity)
+        known = reports.find_report(connection, study_id, identity)
         if known is not None and path.with_suffix("").exists():
             get_run_logger().info("The report is in the record already: nothing to do")
         else:
-            rendered = render(read.report_data(connection, study_id))
+            rendered = render(reports.report_data(connection, study_id))
             _write_files(path.with_suffix(""), rendered.files)
             if known is None:
                 known = rendered.page.encode()
-                write.save_report(connection, study_id, identity, str(path), known)
+                reports.save_report(connection, study_id, identity, str(path), known)
     if not path.exists() or path.read_bytes() != known:
         path.write_bytes(known)
     return path
@@ -43,8 +44,8 @@ def render_report(study_id: int) -> Path:
 def find_studies(studies: tuple[str, ...], runs: tuple[int, ...]) -> tuple[int, ...]:
     """Numbers of the studies, named by number or name; without names those that have the runs."""
     with make_engine().connect() as connection:
-        numbers = tuple(dict.fromkeys(read.find_study(connection, name) for name in studies))
-        return numbers or tuple(read.studies_of_runs(connection, runs))
+        numbers = tuple(dict.fromkeys(find_study(connection, name) for name in studies))
+        return numbers or tuple(studies_of_runs(connection, runs))
 
 
 @recorded("render comparison")
@@ -52,14 +53,14 @@ def render_comparison(numbers: tuple[int, ...], runs: tuple[int, ...]) -> tuple[
     """Render one page over studies, or over runs of theirs, and keep it in the record; the file's path and its id."""
     engine = make_engine()
     with engine.connect() as connection:
-        rendered = compare(tuple(read.report_data(connection, number) for number in numbers), runs)
+        rendered = compare(tuple(reports.report_data(connection, number) for number in numbers), runs)
     stem = "-".join(["compare", *map(str, numbers), *(f"run{run}" for run in runs)])
     path = home().ensure().reports / f"{stem if len(stem) < 80 else f'compare-{digest(numbers, runs)[:12]}'}.html"
     _write_files(path.with_suffix(""), rendered.files)
     page = rendered.page.encode()
     path.write_bytes(page)
     with engine.begin() as connection:
-        return path, write.save_comparison_page(connection, str(path), page)
+        return path, reports.save_comparison(connection, str(path), page)
 
 
 def _write_files(folder: Path, files: dict[str, str]) -> None:

@@ -7,9 +7,9 @@ from pydantic import ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
-from db import read
+from db import evaluations, studies
 from db.engine import make_engine
-from db.lease import held
+from db.locks import held
 from lesionlens.config import StudyConfig
 from lesionlens.evaluate import evaluation_digest
 from tasks import evaluate, train
@@ -25,7 +25,7 @@ Runs = list[Run]
 def study_config(study_id: int) -> StudyConfig:
     """The configuration as entered. ValueError for an unknown id, or one that this version cannot read."""
     with make_engine().connect() as connection:
-        entered = read.study_config(connection, study_id)
+        entered = studies.study_config(connection, study_id)
     try:
         return StudyConfig.model_validate(entered)
     except ValidationError as error:
@@ -52,29 +52,29 @@ def missing_runs(stage: Stage, study_id: int, config: StudyConfig, since: dateti
     """
     with make_engine().connect() as connection:
         if stage == "train":
-            found = read.runs_to_train(connection, study_id, tried_since=since)
+            found = studies.runs_to_train(connection, study_id, tried_since=since)
         else:
-            if read.study_row(connection, study_id).evaluation_digest != evaluation_digest(config):
+            if studies.study_row(connection, study_id).evaluation_digest != evaluation_digest(config):
                 raise ValueError(
                     f"study {study_id} is evaluated by another version of lesionlens than the one on this machine: "
                     "install the same on all machines"
                 )
-            found = read.runs_to_evaluate(connection, study_id)
-    return [(run_id, config.grid.title(run)) for run_id, run in found]
+            found = studies.runs_to_evaluate(connection, study_id)
+    return found
 
 
 @recorded("look for comparisons")
 def is_compared(study_id: int) -> bool:
     """Whether every evaluation of the study is in its comparisons."""
     with make_engine().connect() as connection:
-        return read.is_compared(connection, study_id)
+        return evaluations.is_compared(connection, study_id)
 
 
 @recorded("list failed runs", "list failed runs of study {study_id}")
-def failed_runs(study_id: int, config: StudyConfig) -> list[tuple[str, str]]:
+def failed_runs(study_id: int) -> list[tuple[str, str]]:
     """(title, reason) of every failed run of the study."""
     with make_engine().connect() as connection:
-        return [(config.grid.title(run), reason) for run, reason in read.failed_runs(connection, study_id)]
+        return studies.failed_runs(connection, study_id)
 
 
 def free_runs(stage: Stage, runs: Runs) -> Runs:
@@ -94,8 +94,8 @@ def is_free(stage: Stage, run_id: int, config: StudyConfig, since: datetime) -> 
             if held(connection, [_work_name(stage, run_id)]) == [True]:
                 return False
             if stage == "train":
-                return read.outcome(connection, run_id, since) is None
-            return read.find_evaluation(connection, run_id, evaluation_digest(config)) is None
+                return studies.outcome(connection, run_id, since) is None
+            return evaluations.find_evaluation(connection, run_id, evaluation_digest(config)) is None
     except DBAPIError as error:
         if not passing(error):
             raise

@@ -6,9 +6,9 @@ from typing import Literal
 from prefect import get_run_logger
 from sqlalchemy import Engine
 
-from db import read, write
+from db import studies
 from db.engine import make_engine
-from db.lease import Lease, free_lease, lease
+from db.locks import Lease, free_lease, lease
 from lesionlens.config import ExecutionConfig
 from lesionlens.errors import TrainingError
 from lesionlens.settings import home
@@ -37,7 +37,7 @@ def train_run(run_id: int, title: str, execution: ExecutionConfig, since: dateti
         if mine is None:
             return "elsewhere"
         with engine.connect() as connection:
-            known = read.outcome(connection, run_id, since)
+            known = studies.outcome(connection, run_id, since)
         if known is not None:
             return known
         with device_slot(engine, execution) as device:
@@ -53,9 +53,9 @@ def train_run(run_id: int, title: str, execution: ExecutionConfig, since: dateti
 
 def _fit(engine: Engine, run_id: int, title: str, device: str, mine: Lease) -> None:
     with engine.begin() as connection:
-        run = read.run_row(connection, run_id)
-        resume = read.checkpoints(connection, run_id)
-        write.start_run(connection, run_id, device)
+        run = studies.run_row(connection, run_id)
+        resume = studies.checkpoints(connection, run_id)
+        studies.start_run(connection, run_id, device)
     patches = patches_of(run.sample_set_id)
     paths, wanted = home().ensure(), Wanted()
     folder = checkpoint_folder(paths.checkpoints, run.digest)
@@ -65,13 +65,13 @@ def _fit(engine: Engine, run_id: int, title: str, device: str, mine: Lease) -> N
         for result in fit(run.config, run.training, patches, folder, paths.cache, device, resume):
             mine.check()
             with engine.begin() as connection:
-                write.save_epoch(connection, run_id, result)
+                studies.save_epoch(connection, run_id, result)
             advance(result.epoch, most)
             wanted.check()
     mine.check()
     with engine.begin() as connection:
-        write.finish_run(connection, run_id)
-        best = read.checkpoints(connection, run_id)[0]
+        studies.finish_run(connection, run_id)
+        best = studies.checkpoints(connection, run_id)[0]
     own, all_runs, cache = (size(place) / 1e9 for place in (folder, paths.checkpoints, paths.cache))
     get_run_logger().info(
         "%s: best epoch %d; on disk: its checkpoints %.2f GB, those of all runs %.2f GB, feature cache %.2f GB",
@@ -82,7 +82,7 @@ def _fit(engine: Engine, run_id: int, title: str, device: str, mine: Lease) -> N
 def record_failure(run_id: int, title: str, reason: str) -> None:
     """Enter that a run failed, and why."""
     with make_engine().begin() as connection:
-        write.fail_run(connection, run_id, reason)
+        studies.fail_run(connection, run_id, reason)
     get_run_logger().error("%s failed: %s", title, reason)
 
 

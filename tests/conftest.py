@@ -1,4 +1,4 @@
-"""Shared by all tests: one embedded PostgreSQL per session, a migrated database per test that asks."""
+"""For all tests: one embedded PostgreSQL per process (of pytest-xdist, too), a database of its own for a test."""
 
 import os
 import subprocess
@@ -10,7 +10,8 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, create_engine, make_url
 
-from db import embedded, migrate
+from db import schema
+from db.postgres import server
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = "migrated"
@@ -24,6 +25,13 @@ def named(url: str, database: str) -> str:
 def plain(url: str) -> str:
     """A URL as psycopg and libpq read it."""
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file run in one process, so that its fixtures are made once, unless they name their own group."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
 
 
 @pytest.fixture(scope="session")
@@ -41,28 +49,28 @@ def real() -> Path:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of the session's server; its database `migrated` is a template at the newest revision."""
+    """URL of this process's server; its database `migrated` is a template with the newest schema."""
     folder = tmp_path_factory.mktemp("server") / "record"
-    url = embedded.start(folder)
+    url = server.start(folder)
     with psycopg.connect(plain(url), autocommit=True) as connection:
-        connection.execute("ALTER SYSTEM SET fsync = off")  # nothing here outlives the session
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")  # nothing here outlives the session
         connection.execute("SELECT pg_reload_conf()")
         connection.execute(f"CREATE DATABASE {TEMPLATE}")
     engine = create_engine(named(url, TEMPLATE))
-    migrate.upgrade(engine)
+    schema.upgrade(engine)
     engine.dispose()
     yield url
-    embedded.stop(folder)
+    server.stop(folder)
 
 
 @pytest.fixture(scope="session")
 def new_database(postgres: str) -> Callable[..., str]:
-    """Makes databases: a copy of the migrated template, or with `migrated=False` an empty one; returns the URL."""
+    """Makes a database as a copy of another, by default of the migrated template; returns its URL."""
     numbers = count()
 
-    def make(migrated: bool = True) -> str:
+    def make(template: str = TEMPLATE) -> str:
         name = f"test_{next(numbers)}"
-        template = TEMPLATE if migrated else "template1"
         with psycopg.connect(plain(postgres), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return named(postgres, name)
@@ -72,7 +80,7 @@ def new_database(postgres: str) -> Callable[..., str]:
 
 @pytest.fixture
 def database_url(new_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> str:
-    """URL of a fresh migrated record, named in the environment as an operator would."""
+    """URL of a fresh empty record, named in the environment as an operator would."""
     url = new_database()
     monkeypatch.setenv("LESIONLENS_DATABASE_URL", url)
     return url
@@ -80,7 +88,7 @@ def database_url(new_database: Callable[..., str], monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    """An engine on a fresh migrated record."""
+    """An engine on a fresh empty record."""
     made = create_engine(database_url)
     yield made
     made.dispose()

@@ -19,7 +19,7 @@ SCIENCE = (
     "lesionlens.reporting.page",
     "lesionlens.presets",
 )
-RECORD = ("db.engine", "db.migrate", "db.read", "db.write", "db.lease", "db.embedded")
+RECORD = ("db.cli", "db.datasets", "db.studies", "db.evaluations", "db.reports", "db.locks")
 
 
 def loaded(modules: tuple[str, ...]) -> set[str]:

@@ -7,12 +7,12 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from polars import DataType
 
 from lesionlens.attribution.explain import Explained
 from lesionlens.audits.occlusion import Occlusions, occlusion_scores, occlusion_test
 from lesionlens.audits.randomisation import drawn_lesions, layers, randomisation_test
 from lesionlens.config import EvaluationConfig, RunConfig, StudyConfig, TrainingConfig
+from lesionlens.frames import FRAMES
 from lesionlens.identity import digest
 from lesionlens.localization.baselines import OTHER_SEED, Samples, constant_baselines, random_weights, run_maps
 from lesionlens.localization.samples import ScoredMaps, localization_frame, map_frame, scorable
@@ -35,13 +35,6 @@ REVISION = 2
 def evaluation_digest(config: StudyConfig) -> str:
     """Identity of a study's evaluations: 64 hex characters. Evaluations of an older revision have another one."""
     return digest("evaluation", REVISION, config.evaluation, config.seed)
-
-
-PREDICTIONS: dict[str, DataType | type[DataType]] = {
-    "sample_id": pl.Int64,
-    "predicted": pl.Int16,
-    "probabilities": pl.List(pl.Float32),
-}
 
 
 def evaluate(
@@ -123,15 +116,15 @@ def _frames(
         for view, (positive, among) in binary_views(patches, attributes).items()
     ]
     predictions = {"sample_id": test.ids, "predicted": known.predicted, "probabilities": probabilities.tolist()}
-    return Evaluation(
-        predictions=pl.DataFrame(predictions, schema=PREDICTIONS),
-        explanations=pl.concat([map_frame(test, e) for e in explanations]),
-        localizations=pl.concat([localization_frame(test, e) for e in explanations]),
-        class_scores=class_scores(probabilities, test.labels).hstack(
+    frames = {
+        "predictions": pl.DataFrame(predictions, schema=FRAMES["predictions"]),
+        "maps": pl.concat([map_frame(test, e) for e in explanations]),
+        "localizations": pl.concat([localization_frame(test, e) for e in explanations]),
+        "class_scores": class_scores(probabilities, test.labels).hstack(
             class_intervals(probabilities, test.labels, clusters, confidence)
         ),
-        confusion_intervals=confusion_intervals(probabilities, test.labels, clusters, confidence),
-        run_scores=pl.concat(
+        "confusion_intervals": confusion_intervals(probabilities, test.labels, clusters, confidence),
+        "run_scores": pl.concat(
             [
                 classification_scores(test, probabilities, clusters, confidence),
                 *binary,
@@ -140,11 +133,12 @@ def _frames(
                 occlusion_scores(test, correct, occlusions, clusters, confidence),
             ]
         ),
-        baseline_differences=baseline_differences(test, correct, explanations, clusters, confidence),
-        subgroup_scores=subgroup_scores(test, attributes, correct, ious, clusters, confidence),
-        iou_curves=iou_curves(test, correct, explanations, clusters, confidence),
-        quadrants=quadrants(test, correct, headline.scores.hit, clusters, confidence),
-        reliability=reliability,
-        occlusions=occlusions.frame(test),
-        randomisations=randomisations,
-    )
+        "baseline_differences": baseline_differences(test, correct, explanations, clusters, confidence),
+        "subgroup_scores": subgroup_scores(test, attributes, correct, ious, clusters, confidence),
+        "iou_curves": iou_curves(test, correct, explanations, clusters, confidence),
+        "quadrants": quadrants(test, correct, headline.scores.hit, clusters, confidence),
+        "reliability": reliability,
+        "occlusions": occlusions.frame(test),
+        "randomisations": randomisations,
+    }
+    return Evaluation(frames)

@@ -7,6 +7,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from lesionlens.frames import FRAMES
+
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -97,11 +99,11 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Patch:
-    """A window of an image, resized to size x size.
+class Sample:
+    """What a model sees once: a window of an image, resized to size x size (a patch).
 
     pixels uint8 [size, size]; mask bool [size, size] or None for background; window and lesion_box in
-    full-image pixels; mask_fraction is the share of window pixels (before resizing) inside the mask,
+    full-image pixels; mask_fraction is the proportion of window pixels (before resizing) inside the mask,
     None for background. `key` is unique in the sample set and the same for the same content.
     """
 
@@ -137,9 +139,9 @@ class ImageSize:
 
 @dataclass(frozen=True, slots=True)
 class LeakCheck:
-    """How many `unit`s two splits share. `examples` names at most ten of them."""
+    """How many patients, images or lesions are in both of two splits. `examples` names at most ten of them."""
 
-    unit: Literal["patient", "image", "lesion"]
+    entity: Literal["patient", "image", "lesion"]
     split_a: Split
     split_b: Split
     shared: int
@@ -227,25 +229,18 @@ class EpochResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """Everything one evaluation of one run computed, as frames.
+    """Everything one evaluation of one run computed: `frames` by the names of FRAMES, with its schemas.
 
-    Columns as in the tables of `db/evaluation_tables.py` and `db/audit_tables.py`, with `sample_id` and label ordinals
-    instead of label ids. `occlusions` and `randomisations` may be empty: without lesions, or where not asked for.
+    `occlusions` and `randomisations` may be empty: without lesions, or where not asked for. Raises ValueError where a
+    frame is missing or its columns are others.
     """
 
-    predictions: pl.DataFrame
-    explanations: pl.DataFrame
-    localizations: pl.DataFrame
-    class_scores: pl.DataFrame
-    confusion_intervals: pl.DataFrame
-    run_scores: pl.DataFrame
-    baseline_differences: pl.DataFrame
-    subgroup_scores: pl.DataFrame
-    iou_curves: pl.DataFrame
-    quadrants: pl.DataFrame
-    reliability: pl.DataFrame
-    occlusions: pl.DataFrame
-    randomisations: pl.DataFrame
+    frames: dict[str, pl.DataFrame]
+
+    def __post_init__(self) -> None:
+        for name, schema in FRAMES.items():
+            if name not in self.frames or self.frames[name].schema != pl.Schema(schema):
+                raise ValueError(f"evaluation: frame {name} must have the columns {', '.join(schema)}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -80,7 +80,7 @@ class Home:
     def sql(self, query: str) -> pl.DataFrame:
         """Ask the record through the command that people use; all values as text."""
         done = subprocess.run(
-            self.command("db.psql", "--csv"),
+            self.command("db.cli", "psql", "--csv"),
             cwd=ROOT, env=self.environment, input=query, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

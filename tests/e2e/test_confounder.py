@@ -28,7 +28,7 @@ from lesionlens.config import (
 from lesionlens.datasets.registry import read_index
 from lesionlens.evaluate import evaluate
 from lesionlens.phantom.dataset import write_phantom
-from lesionlens.records import Evaluation, Patch, SampleArrays, Statistics
+from lesionlens.records import Evaluation, Sample, SampleArrays, Statistics
 from lesionlens.samples.sample_set import build_samples
 from lesionlens.training.checkpoints import load_model
 from lesionlens.training.fit import fit
@@ -56,7 +56,7 @@ def patches_of(config: StudyConfig, root: Path) -> SampleArrays:
     """Background and malignant masses as arrays, grey statistics measured on the training split."""
     write_phantom(config.data.phantom, root)
     found = build_samples(read_index(config.data, root), root, config)
-    kept = [item for item in found if isinstance(item, Patch) and item.label in CLASSES]
+    kept = [item for item in found if isinstance(item, Sample) and item.label in CLASSES]
     size = config.patches.size
     pixels = np.stack([patch.pixels for patch in kept])
     parts = np.array([patch.split for patch in kept])
@@ -103,8 +103,8 @@ def test_a_model_that_was_shown_a_shortcut_is_found_out(tmp_path: Path) -> None:
         ("ll", maps | {"policy": "validation"}, 0.15),
         ("hit_rate", maps, 0.2),
         ("pixel_ap", maps, 0.2),
-        ("erase_lesion_drop", {}, 0.3),
-        ("erase_difference", {}, 0.3),
+        ("occlusion_lesion_drop", {}, 0.3),
+        ("occlusion_difference", {}, 0.3),
     ):
         honest, cheating = score(clean, name, **key), score(marked, name, **key)
         assert honest["low"] - cheating["high"] > 0, (name, honest, cheating)

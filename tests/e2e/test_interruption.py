@@ -21,8 +21,8 @@ NUMBERS = {
     "epochs": "SELECT digest, epoch, phase, train_loss, validation_loss, improved FROM epoch"
     " JOIN run ON run.id = run_id ORDER BY digest, epoch",
     "checkpoints": "SELECT digest, role, epoch FROM checkpoint JOIN run ON run.id = run_id ORDER BY digest, role",
-    "samples": "SELECT run.digest, patch_key, predicted_code, confidence, iou, hit, energy, random_weights_iou"
-    " FROM sample_results JOIN run ON run.id = run_id ORDER BY run.digest, patch_key",
+    "samples": "SELECT run.digest, sample_key, predicted_code, confidence, iou, hit, energy, random_weights_iou"
+    " FROM sample_results JOIN run ON run.id = run_id ORDER BY run.digest, sample_key",
     "scores": "SELECT run.digest, name, method, target, policy, population, group_name, value, low, high FROM run_score"
     " JOIN evaluation ON evaluation.id = evaluation_id JOIN run ON run.id = run_id"
     " ORDER BY 1, 2, 3, 4, 5, 6, 7",
@@ -80,7 +80,7 @@ def begin(new_home: Any, kill_group: Any) -> Iterator[Callable[[int], tuple[Any,
 
 def running(home: Any) -> int:
     """How many runs have an epoch; 0 while the record is not there yet."""
-    done = home.run("db.psql", "--csv", "-c", "SELECT count(DISTINCT run_id) FROM epoch")
+    done = home.run("db.cli", "psql", "--csv", "-c", "SELECT count(DISTINCT run_id) FROM epoch")
     return int(done.stdout.split()[-1]) if done.returncode == 0 and done.stdout else 0
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from flows import local_server, processes
 from lesionlens.settings import Home
-from tests.e2e.cluster import PASSWORD, Cluster, kill, programs, study, until
+from tests.e2e.cluster import Cluster, kill, study, until
+from tests.full_postgres import PASSWORD, programs
 
 pytestmark = [
     pytest.mark.slow,

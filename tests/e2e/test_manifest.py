@@ -22,7 +22,7 @@ from lesionlens.config import (
     StudyConfig,
     TrainingConfig,
 )
-from tests.unit.conftest import Own
+from tests.unit.files import Own
 
 pytestmark = pytest.mark.slow
 

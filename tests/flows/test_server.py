@@ -323,9 +323,9 @@ def test_a_worker_runs_what_the_api_asks_for(served: Served) -> None:
         assert run["state_type"] == "FAILED"
         assert "nowhere" in run["state"]["message"]
     finally:
-        from db import embedded
+        from db.postgres import server
 
-        embedded.stop(served.home.record)
+        server.stop(served.home.record)
 
 
 @pytest.mark.slow

@@ -91,7 +91,7 @@ class Record:
         whole = None if mask is None else float(mask.mean())
         self.samples.append({
             "run_id": run_id, "evaluation_id": run_id + 50, "backbone": backbone, "strategy": strategy, "seed": 0,
-            "sample_id": patch["sample_id"], "patch_key": f"case_{patch['sample_id']}:{patch['code']}",
+            "sample_id": patch["sample_id"], "sample_key": f"case_{patch['sample_id']}:{patch['code']}",
             "image_key": f"case_{patch['sample_id']}", "patient": patch["patient"], "laterality": "LEFT", "view": "CC",
             "lesion_key": None if mask is None else f"lesion_{patch['sample_id']}", "breast_density": 2, "subtlety": 4,
             "group_name": patch["group"], "true_code": patch["code"], "predicted_code": predicted, "correct": correct,

@@ -79,7 +79,7 @@ def _quadrants(frames: dict[str, Rows], lesions: Rows, labels: tuple, key: dict)
         share = len(inside) / len(of_class) if of_class else None
         frames["quadrants"].append(key | {
             "ordinal": ordinal, "code": code, "correct": correct, "located": located, "n": len(inside),
-            "lesions": len(of_class), "share": share, "low": share, "high": share, "sample_ids": inside,
+            "lesions": len(of_class), "proportion": share, "low": share, "high": share, "sample_ids": inside,
         })  # fmt: skip
 
 

@@ -13,7 +13,7 @@ def test_each_quadrant_shows_its_own_patches_surest_first(data):
     samples = data.frames["sample_results"].filter(run_id=2)
     for keys, (correct, located) in zip(found["2"], QUADRANTS, strict=True):
         of_quadrant = samples.filter(correct=correct, hit=located).sort("confidence", descending=True)
-        assert keys == of_quadrant["patch_key"].head(SHOWN).to_list() and keys
+        assert keys == of_quadrant["sample_key"].head(SHOWN).to_list() and keys
 
 
 def test_a_model_without_quadrants_has_no_examples(data):

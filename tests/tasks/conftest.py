@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine
 
-from db import write
+from db import studies
 from lesionlens.config import (
     DataConfig,
     EvaluationConfig,
@@ -19,8 +19,9 @@ from lesionlens.config import (
     TrainingConfig,
 )
 from lesionlens.identity import digest
-from lesionlens.records import Box, DatasetIndex, Image, Label, Lesion, Patch, Statistics
+from lesionlens.records import Box, DatasetIndex, Image, Label, Lesion, Sample, Statistics
 from tasks.patches import patches_of
+from tests.record.makers import save_samples
 
 LABELS = (
     Label("B", "background", "background", 0, False),
@@ -39,7 +40,7 @@ STUDY = StudyConfig(
 )
 
 
-def patches() -> list[Patch]:
+def patches() -> list[Sample]:
     """64 x 64 noise, two patches a patient; bright squares are lesions."""
     random = np.random.default_rng(0)
     made = []
@@ -52,7 +53,7 @@ def patches() -> list[Patch]:
             mask[row : row + 20, column : column + 20] = True
             grey[mask] += np.uint8(60 * label.ordinal)
         made.append(
-            Patch(
+            Sample(
                 f"patch {n}", label.code, f"image {n}", f"lesion {n}" if mask is not None else None, f"P_{n // 2:05d}",
                 split, Box(0, 0, 64, 64), Box(8, 8, 28, 28) if mask is not None else None,
                 None if mask is None else float(mask.mean()), grey, mask,
@@ -75,11 +76,12 @@ def planned(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     )
     index = DatasetIndex("noise", "phantom", digest("noise"), LABELS, images, lesions)
     with engine.begin() as connection:
-        dataset = write.save_dataset(connection, index, "/data")
         grey = [Statistics(None, 0.3, 0.2)]
-        sample_set = write.save_sample_set(connection, dataset, digest("noise patches"), {}, 64, made, [], [], grey)
+        sample_set = save_samples(connection, index, digest("noise patches"), 64, made, statistics=grey)
         kept = STUDY.model_dump(mode="json")
-        study = write.save_study(connection, digest("study"), STUDY.name, kept, digest("e"), sample_set, {})
+        study = studies.save_study(connection, digest("study"), STUDY.name, kept, digest("e"), sample_set, {})
         (run,) = STUDY.grid.runs()
-        number = write.save_run(connection, study, digest(run, STUDY.training), sample_set, run, STUDY.training)
+        number = studies.save_run(
+            connection, study, digest(run, STUDY.training), sample_set, run, STUDY.training, STUDY.grid.title(run)
+        )
     return STUDY, study, number

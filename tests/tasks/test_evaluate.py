@@ -8,8 +8,9 @@ import pytest
 from prefect.logging import disable_run_logger
 from sqlalchemy import Engine, select
 
-from db import read, tables
-from db.frames import frame
+from db import studies
+from db.bulk import frame
+from db.tables.evaluation import evaluation
 from lesionlens import evaluate as revision
 from lesionlens.config import ExecutionConfig, Method, StudyConfig
 from lesionlens.localization.metrics import score_grids
@@ -45,7 +46,7 @@ def test_every_method_and_class_is_in_the_record_and_scored_anew_without_a_model
     with engine.connect() as connection:
         explained = frame(connection, "SELECT sample_id, method, target, rows, cols, grid FROM activation_map")
         located = frame(connection, "SELECT sample_id, method, target, policy, iou FROM localization")
-        patches = patches_of(read.study_sample_set(connection, study)).split("test")
+        patches = patches_of(studies.study_row(connection, study).sample_set_id).split("test")
     expected = {(method, target) for method in METHODS for target in ("predicted", "true")}
     expected |= {(method, "none") for method in BASELINES} | {("random_weights", "predicted")}
     assert explained["sample_id"].n_unique() == len(patches.ids) == 3
@@ -80,10 +81,10 @@ def test_what_an_older_version_evaluated_is_kept_and_evaluated_anew(
             assert evaluate_run.fn(run, "resnet18", quick, CPU) == "finished"
             audit_shortcuts.fn(study, quick)
         with engine.connect() as connection:
-            assert read.runs_to_evaluate(connection, study) == []
+            assert studies.runs_to_evaluate(connection, study) == []
             assert frame(connection, "SELECT DISTINCT evaluation_id FROM study_evaluations").height == 1
             assert frame(connection, "SELECT * FROM shortcut_audit").height == 5
-            return list(connection.scalars(select(tables.evaluation.c.id).order_by(tables.evaluation.c.id)))
+            return list(connection.scalars(select(evaluation.c.id).order_by(evaluation.c.id)))
 
     monkeypatch.setattr(revision, "REVISION", 1)
     first = evaluated()

@@ -14,7 +14,7 @@ from PIL import Image
 from prefect.logging import disable_run_logger
 from sqlalchemy import Engine, text
 
-from db import write
+from db import studies
 from lesionlens.config import (
     BackgroundConfig,
     DataConfig,
@@ -27,7 +27,7 @@ from lesionlens.config import (
 from lesionlens.datasets.registry import read_index
 from lesionlens.phantom.dataset import write_phantom
 from lesionlens.presets import paper
-from lesionlens.records import Patch
+from lesionlens.records import Sample
 from tasks import prepare
 
 PHANTOM = PhantomConfig(height=400, width=260, train_per_class=3, test_per_class=2, callback_free=4)
@@ -109,7 +109,7 @@ def test_parts_of_the_data_sets_own_that_share_patients_are_told(
         assert f"share 31 patients, with 29 images of the same side and view; {words}" in caplog.text
     ((sample_set,),) = numbers(engine, "SELECT max(id) FROM sample_set")
     with engine.begin() as connection:
-        write.save_study(connection, "s" * 64, "real", {}, "e" * 64, sample_set, {})
+        studies.save_study(connection, "s" * 64, "real", {}, "e" * 64, sample_set, {})
     overlap = "SELECT unit, shared, cardinality(examples) FROM official_overlap ORDER BY unit"
     assert numbers(engine, overlap) == [("image", 29, 10), ("patient", 31, 10)]
 
@@ -134,7 +134,7 @@ def test_memory_does_not_grow_with_the_data_set(phantom: Path, monkeypatch: pyte
     """No more than a batch of patches is alive at a time."""
     most = written = 0
     gc.collect()
-    before = sum(isinstance(thing, Patch) for thing in gc.get_objects())
+    before = sum(isinstance(thing, Sample) for thing in gc.get_objects())
     monkeypatch.setattr(prepare, "BATCH", 8)
 
     class Writer:
@@ -142,9 +142,9 @@ def test_memory_does_not_grow_with_the_data_set(phantom: Path, monkeypatch: pyte
 
         def add(self, connection: object, items: list[object]) -> None:
             nonlocal most, written
-            written += sum(isinstance(item, Patch) for item in items)
+            written += sum(isinstance(item, Sample) for item in items)
             gc.collect()
-            most = max(most, sum(isinstance(thing, Patch) for thing in gc.get_objects()) - before)
+            most = max(most, sum(isinstance(thing, Sample) for thing in gc.get_objects()) - before)
 
         def close(self, *arguments: object) -> None:
             pass

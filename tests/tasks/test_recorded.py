@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from db.lease import LeaseLostError
+from db.locks import LeaseLostError
 from lesionlens.errors import CheckpointError, DivergedError, WeightsMissingError
 from tasks.recorded import _try_again, passing, recorded
 from tasks.train import train_run

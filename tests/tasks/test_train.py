@@ -7,19 +7,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from prefect.logging import disable_run_logger
 from sqlalchemy import Connection, Engine, text
 
-from db import read, write
+from db import studies
+from db.bulk import frame
 from lesionlens.config import ExecutionConfig, RunConfig, StoppingConfig, TrainingConfig
 from lesionlens.identity import digest
 from lesionlens.models.classifier import Classifier
-from lesionlens.records import Box, DatasetIndex, EpochResult, Image, Label, Lesion, Patch, Statistics
+from lesionlens.records import Box, DatasetIndex, EpochResult, Image, Label, Lesion, Sample, Statistics
 from lesionlens.training.fit import first_model
 from tasks.patches import patches_of
 from tasks.progress import Stage
 from tasks.train import Outcome, train_run
+from tests.record.makers import save_samples
 
 LABELS = (
     Label("B", "background", "background", 0, False),
@@ -37,7 +40,7 @@ def sample_set(engine: Engine) -> int:
     images = tuple(Image(f"image {n}", f"P_{n:05d}", f"{n}.jpg") for n in count)
     lesions = tuple(Lesion(f"lesion {n}", f"image {n}", "mass", "MALIGNANT", "MM", None) for n in count if n % 2)
     patches = [
-        Patch(
+        Sample(
             f"patch {n}", LABELS[n % 2].code, f"image {n}", f"lesion {n}" if n % 2 else None, f"P_{n:05d}", split,
             Box(0, 0, 32, 32), Box(8, 8, 24, 24) if n % 2 else None, 0.25 if n % 2 else None,
             random.integers(0, 256, (32, 32), dtype=np.uint8), np.eye(32, dtype=bool) if n % 2 else None,
@@ -46,9 +49,8 @@ def sample_set(engine: Engine) -> int:
     ]  # fmt: skip
     index = DatasetIndex("noise", "phantom", digest("noise"), LABELS, images, lesions)
     with engine.begin() as connection:
-        dataset = write.save_dataset(connection, index, "/data")
         statistics = [Statistics(None, 0.5, 0.3)]
-        return write.save_sample_set(connection, dataset, digest("noise patches"), {}, 32, patches, [], [], statistics)
+        return save_samples(connection, index, digest("noise patches"), 32, patches, statistics=statistics)
 
 
 @pytest.fixture
@@ -60,8 +62,11 @@ def plan(engine: Engine, sample_set: int) -> Callable[..., list[int]]:
 
     def make(*runs: RunConfig) -> list[int]:
         with engine.begin() as connection:
-            study = write.save_study(connection, digest("study"), "noise", {}, digest("e"), sample_set, {})
-            return [write.save_run(connection, study, digest(run, training), sample_set, run, training) for run in runs]
+            study = studies.save_study(connection, digest("study"), "noise", {}, digest("e"), sample_set, {})
+            return [
+                studies.save_run(connection, study, digest(run, training), sample_set, run, training, run.backbone)
+                for run in runs
+            ]
 
     return make
 
@@ -70,6 +75,10 @@ def train(*runs: int) -> list[Outcome]:
     since = datetime.now(UTC)
     with disable_run_logger():
         return [train_run.fn(run, f"run {run}", CPU, since) for run in runs]
+
+
+def epochs_of(connection: Connection, run: int) -> pl.DataFrame:
+    return frame(connection, "SELECT seconds, rates FROM epoch WHERE run_id = %(run)s ORDER BY epoch", run=run)
 
 
 def statuses(engine: Engine) -> list[tuple[str, str | None]]:
@@ -102,8 +111,8 @@ def test_a_run_that_diverges_is_recorded_and_the_grid_goes_on(
     assert "training loss is nan in epoch 1" in reason and "Choose lower rates than head 0.001, unit1 3e-05" in reason
     assert finished == ("finished", None)
     with engine.connect() as connection:
-        assert read.checkpoints(connection, first) == ()
-        epochs = read.epochs(connection, second)
+        assert studies.checkpoints(connection, first) == ()
+        epochs = epochs_of(connection, second)
     assert epochs["seconds"].min() > 0  # type: ignore[operator]
     assert epochs["rates"].to_list()[0] == {"head": 1e-3, "unit1": 3e-5, "unit2": 3e-6}
     folders = list((tmp_path / "checkpoints").iterdir())
@@ -130,7 +139,7 @@ def test_a_full_disk_fails_its_run_only_and_the_same_command_goes_on_later(
     assert "checkpoint of epoch 1" in reason and "No space left on device" in reason and "Free disk space" in reason
     assert finished == ("finished", None)
     with engine.connect() as connection:
-        assert read.checkpoints(connection, large) == () and read.epochs(connection, large).is_empty()
+        assert studies.checkpoints(connection, large) == () and epochs_of(connection, large).is_empty()
     monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path))
     monkeypatch.delenv("LESIONLENS_CHECKPOINTS", raising=False)
     assert train(large, small) == ["finished", "finished"]
@@ -159,7 +168,7 @@ def test_a_resumed_run_shows_its_own_pace_and_at_most_how_long(
     """Two of six epochs are done, then the record is out of reach."""
     monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path))
     (run,) = plan(run_of("resnet18", strategy="gradual"))
-    lines, saved = list[str](), write.save_epoch
+    lines, saved = list[str](), studies.save_epoch
 
     def failing(connection: Connection, run_id: int, result: EpochResult) -> None:
         if result.epoch == 3:
@@ -173,7 +182,7 @@ def test_a_resumed_run_shows_its_own_pace_and_at_most_how_long(
 
     advance = Stage.advance
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="stop"):
-        patch.setattr(write, "save_epoch", failing)
+        patch.setattr(studies, "save_epoch", failing)
         train(run)
     monkeypatch.setattr(Stage, "advance", watched)
     assert train(run) == ["finished"]

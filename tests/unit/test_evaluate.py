@@ -1,7 +1,7 @@
 """One run evaluated whole: what the frames hold, and that they hang together."""
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +59,7 @@ def result(patches: SampleArrays) -> Evaluation:
 
 
 def test_every_test_sample_is_predicted_and_no_other(patches: SampleArrays, result: Evaluation) -> None:
-    frame = result.predictions
+    frame = result.frames["predictions"]
     assert frame["sample_id"].to_list() == patches.split("test").ids.tolist()
     probabilities = np.array(frame["probabilities"].to_list())
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
@@ -67,34 +67,34 @@ def test_every_test_sample_is_predicted_and_no_other(patches: SampleArrays, resu
 
 
 def test_every_method_and_target_explains_every_test_sample(patches: SampleArrays, result: Evaluation) -> None:
-    counts = result.explanations.group_by("method", "target").len().sort("method", "target")
+    counts = result.frames["maps"].group_by("method", "target").len().sort("method", "target")
     pairs = [(m, t) for m in ("grad_cam", "layer_cam") for t in ("predicted", "true")]
     pairs += [(m, "none") for m in ("centred_disc", "mean_mask", "whole_patch")] + [("random_weights", "predicted")]
     assert counts.select("method", "target").rows() == sorted(pairs)
     assert set(counts["len"]) == {len(patches.split("test").ids)}
-    true = result.explanations.filter(method="grad_cam", target="true")
+    true = result.frames["maps"].filter(method="grad_cam", target="true")
     assert true["label"].to_list() == patches.split("test").labels.tolist()
 
 
 def test_background_and_lost_masks_have_no_score_and_say_why(patches: SampleArrays, result: Evaluation) -> None:
     lost = int(patches.ids[11])
     background = patches.ids[(patches.splits == "test") & ~patches.has_mask].tolist()
-    for frame in (result.localizations, result.explanations):
+    for frame in (result.frames["localizations"], result.frames["maps"]):
         assert set(frame.filter(pl.col("sample_id").is_in(background))["reason"]) == {"background"}
         assert set(frame.filter(sample_id=lost)["reason"]) == {"empty_mask"}
-    unscored = result.localizations.filter(pl.col("sample_id").is_in([*background, lost]))
+    unscored = result.frames["localizations"].filter(pl.col("sample_id").is_in([*background, lost]))
     assert unscored["iou"].null_count() == unscored.height
-    scored = result.localizations.filter(~pl.col("sample_id").is_in([*background, lost]))
+    scored = result.frames["localizations"].filter(~pl.col("sample_id").is_in([*background, lost]))
     assert scored["iou"].null_count() == 0 and scored["iou"].is_between(0, 1).all()
 
 
 def test_scores_can_be_computed_again_from_the_stored_grid(patches: SampleArrays, result: Evaluation) -> None:
     test = patches.split("test")
-    rows = result.explanations.filter(method="layer_cam", target="predicted")
+    rows = result.frames["maps"].filter(method="layer_cam", target="predicted")
     shape = rows["rows"][0], rows["cols"][0]
     grids = np.array(rows["grid"].to_list(), dtype=np.float32).reshape(-1, *shape)
     again = score_grids(grids, test.masks, "relu_max", 0.5)
-    stored = result.localizations.filter(method="layer_cam", target="predicted", policy="otsu")
+    stored = result.frames["localizations"].filter(method="layer_cam", target="predicted", policy="otsu")
     np.testing.assert_array_equal(stored["iou"].fill_null(np.nan).to_numpy(), again.otsu_iou)
     np.testing.assert_array_equal(rows["pixel_ap"].fill_null(np.nan).to_numpy(), again.pixel_ap)
     curve = np.array([row if row else [np.nan] * 19 for row in rows["iou_curve"].to_list()])
@@ -103,11 +103,11 @@ def test_scores_can_be_computed_again_from_the_stored_grid(patches: SampleArrays
 
 def test_the_headline_is_the_mean_over_correctly_classified_lesions(patches: SampleArrays, result: Evaluation) -> None:
     test = patches.split("test")
-    correct = result.predictions["predicted"].to_numpy() == test.labels
+    correct = result.frames["predictions"]["predicted"].to_numpy() == test.labels
     lesions = test.has_mask & test.masks.any(axis=(1, 2))
     for method, target, policy in (("grad_cam", "predicted", "validation"), ("whole_patch", "none", "mask")):
-        iou = result.localizations.filter(method=method, target=target, policy=policy)["iou"].to_numpy()
-        scores = result.run_scores.filter(name="ll", method=method, target=target, policy=policy)
+        iou = result.frames["localizations"].filter(method=method, target=target, policy=policy)["iou"].to_numpy()
+        scores = result.frames["run_scores"].filter(name="ll", method=method, target=target, policy=policy)
         for population, group, chosen in (
             ("correct_lesions", "all", lesions & correct),
             ("lesions", "all", lesions),
@@ -117,8 +117,10 @@ def test_the_headline_is_the_mean_over_correctly_classified_lesions(patches: Sam
             assert row["n"] == chosen.sum() > 0
             assert row["value"] == pytest.approx(iou[chosen].mean())
             assert row["low"] <= row["value"] <= row["high"]
-    product = result.run_scores.filter(name="acc_x_ll", method="grad_cam", target="predicted", policy="fixed")
-    located = result.localizations.filter(method="grad_cam", target="predicted", policy="fixed")["iou"].to_numpy()
+    product = result.frames["run_scores"].filter(name="acc_x_ll", method="grad_cam", target="predicted", policy="fixed")
+    located = (
+        result.frames["localizations"].filter(method="grad_cam", target="predicted", policy="fixed")["iou"].to_numpy()
+    )
     assert product["value"][0] == pytest.approx(correct.mean() * located[lesions & correct].mean())
 
 
@@ -127,35 +129,37 @@ def test_every_interval_comes_from_resampled_patients(patches: SampleArrays, res
     test = patches.split("test")
     clusters = draw(test.patients, CONFIG.resamples, np.random.default_rng(0))
     assert len(np.unique(test.patients)) < len(test.ids)
-    correct = result.predictions["predicted"].to_numpy() == test.labels
+    correct = result.frames["predictions"]["predicted"].to_numpy() == test.labels
     lesions = test.has_mask & test.masks.any(axis=(1, 2))
-    found = result.localizations.filter(method="whole_patch", target="none", policy="mask")
+    found = result.frames["localizations"].filter(method="whole_patch", target="none", policy="mask")
     iou = found["iou"].fill_null(0.0).to_numpy()
     for name, values, used in (("accuracy", correct, lesions | ~lesions), ("ll", iou, lesions)):
         expected = interval(ratios(values[:, None] * 1.0, used[:, None], clusters), CONFIG.confidence, 9)
         key = {"method": "whole_patch", "population": "lesions"} if name == "ll" else {"population": "all"}
-        row = result.run_scores.filter(name=name, group_name="all", **key).row(0, named=True)
+        row = result.frames["run_scores"].filter(name=name, group_name="all", **key).row(0, named=True)
         assert (row["low"], row["high"]) == pytest.approx((expected[0][0], expected[1][0]))
 
 
 def test_run_scores_are_unique_and_null_only_with_a_reason(result: Evaluation) -> None:
-    frame = result.run_scores
+    frame = result.frames["run_scores"]
     assert frame.select(KEY).n_unique() == frame.height
     assert (frame["value"].is_null() == frame["reason"].is_not_null()).all()
     assert set(frame["group_name"]) == {"all", "background", "calcification", "mass"}
     accuracy = frame.filter(name="accuracy", group_name="all").row(0, named=True)
     assert accuracy["value"] == pytest.approx(
-        np.average(result.class_scores["recall"], weights=result.class_scores["support"])
+        np.average(result.frames["class_scores"]["recall"], weights=result.frames["class_scores"]["support"])
     )
 
 
 def test_curves_are_the_means_of_the_stored_ones(patches: SampleArrays, result: Evaluation) -> None:
     test = patches.split("test")
-    correct = result.predictions["predicted"].to_numpy() == test.labels
-    stored = result.explanations.filter(method="layer_cam", target="true")
+    correct = result.frames["predictions"]["predicted"].to_numpy() == test.labels
+    stored = result.frames["maps"].filter(method="layer_cam", target="true")
     known = stored["iou_curve"].is_not_null().to_numpy()
     for population, chosen in (("lesions", known), ("correct_lesions", known & correct)):
-        rows = result.iou_curves.filter(method="layer_cam", target="true", population=population, group_name="all")
+        rows = result.frames["iou_curves"].filter(
+            method="layer_cam", target="true", population=population, group_name="all"
+        )
         assert rows["threshold"].to_list() == pytest.approx([0.05 * k for k in range(1, 20)])
         curves = np.array(stored["iou_curve"].filter(pl.Series(chosen)).to_list())
         np.testing.assert_allclose(rows["iou"].to_numpy(), curves.mean(axis=0), atol=1e-6)
@@ -165,18 +169,27 @@ def test_curves_are_the_means_of_the_stored_ones(patches: SampleArrays, result: 
 def test_the_audits_are_part_of_an_evaluation(patches: SampleArrays, result: Evaluation) -> None:
     test = patches.split("test")
     lesions = test.has_mask & test.masks.any(axis=(1, 2))
-    assert result.occlusions["sample_id"].to_list() == test.ids[lesions].tolist()
-    confidence = result.predictions["probabilities"].list.max().to_numpy()[lesions]
-    np.testing.assert_allclose(result.occlusions["probability"].to_numpy(), confidence, atol=1e-6)
-    drop = result.run_scores.filter(name="erase_difference", population="lesions", group_name="all").row(0, named=True)
-    difference = (result.occlusions["control_erased"] - result.occlusions["lesion_erased"]).drop_nulls()
+    assert result.frames["occlusions"]["sample_id"].to_list() == test.ids[lesions].tolist()
+    confidence = result.frames["predictions"]["probabilities"].list.max().to_numpy()[lesions]
+    np.testing.assert_allclose(result.frames["occlusions"]["probability"].to_numpy(), confidence, atol=1e-6)
+    drop = (
+        result.frames["run_scores"]
+        .filter(name="occlusion_difference", population="lesions", group_name="all")
+        .row(0, named=True)
+    )
+    difference = (
+        result.frames["occlusions"]["control_occluded"] - result.frames["occlusions"]["lesion_occluded"]
+    ).drop_nulls()
     assert (drop["n"], drop["value"]) == (difference.len(), pytest.approx(difference.mean()))
-    together = result.quadrants.filter(pl.col("label").is_null())
-    assert together["n"].sum() == lesions.sum() and together["share"].sum() == pytest.approx(1)
-    assert result.reliability["n"].sum() == len(test.ids)
-    assert set(result.subgroup_scores["subgroup"]) == {"pathology", "mask_fraction", "view"}
-    assert result.randomisations["step"].to_list()[:2] == [-1, 0] and result.randomisations["n"].max() <= 4
-    names = set(result.run_scores["name"])
+    together = result.frames["quadrants"].filter(pl.col("label").is_null())
+    assert together["n"].sum() == lesions.sum() and together["proportion"].sum() == pytest.approx(1)
+    assert result.frames["reliability"]["n"].sum() == len(test.ids)
+    assert set(result.frames["subgroup_scores"]["subgroup"]) == {"pathology", "mask_fraction", "view"}
+    assert (
+        result.frames["randomisations"]["step"].to_list()[:2] == [-1, 0]
+        and result.frames["randomisations"]["n"].max() <= 4
+    )
+    names = set(result.frames["run_scores"]["name"])
     assert {"calibration_error", "lesion_auc", "malignant_auc", "malignant_specificity"} <= names
 
 
@@ -185,8 +198,8 @@ def test_the_threshold_is_tuned_on_validation_lesions_alone(patches: SampleArray
     masks[patches.splits == "test"] = np.roll(masks[patches.splits == "test"], 20, axis=2)
     moved = run(replace(patches, masks=masks))
     tuned = pl.col("policy") == "validation"
-    before = result.localizations.filter(tuned).select("sample_id", "method", "threshold")
-    assert before.equals(moved.localizations.filter(tuned).select("sample_id", "method", "threshold"))
+    before = result.frames["localizations"].filter(tuned).select("sample_id", "method", "threshold")
+    assert before.equals(moved.frames["localizations"].filter(tuned).select("sample_id", "method", "threshold"))
     assert before.group_by("method").agg(pl.col("threshold").n_unique())["threshold"].to_list() == [1, 1, 1]
 
 
@@ -194,10 +207,10 @@ def test_without_validation_lesions_that_policy_is_null_with_a_reason(patches: S
     splits = np.where((patches.splits == "validation") & patches.has_mask, "train", patches.splits)
     config = EvaluationConfig(resamples=100, randomisation_samples=0)
     found = run(replace(patches, splits=splits), config)
-    rows = found.localizations.filter(pl.col("policy") == "validation")
+    rows = found.frames["localizations"].filter(pl.col("policy") == "validation")
     assert rows["iou"].null_count() == rows["threshold"].null_count() == rows.height
     assert set(rows["reason"]) == {"background", "empty_mask", "no_validation_lesions"}
-    headline = found.run_scores.filter(name="ll", method="grad_cam", policy="validation")
+    headline = found.frames["run_scores"].filter(name="ll", method="grad_cam", policy="validation")
     assert headline["value"].null_count() == headline.height and set(headline["reason"]) == {"no_validation_lesions"}
 
 
@@ -205,11 +218,11 @@ def test_the_same_seed_gives_the_same_frames_with_and_without_the_cache(
     patches: SampleArrays, result: Evaluation, tmp_path: Path
 ) -> None:
     again = run(patches)
-    for field in fields(Evaluation):
-        assert getattr(result, field.name).equals(getattr(again, field.name)), field.name
+    for name, frame in result.frames.items():
+        assert frame.equals(again.frames[name]), name
     cached = run(patches, cache=tmp_path)
     assert list(tmp_path.rglob("*.safetensors"))
-    grids = [np.array(r.explanations["grid"].drop_nulls().to_list()) for r in (result, cached)]
+    grids = [np.array(r.frames["maps"]["grid"].drop_nulls().to_list()) for r in (result, cached)]
     np.testing.assert_allclose(grids[0], grids[1], atol=1e-4 * np.abs(grids[0]).max())
 
 
@@ -237,14 +250,14 @@ def test_per_class_normalisation_reaches_the_model(patches: SampleArrays, result
     leaking = TRAINING.model_copy(update={"normalise": "per_class"})
     given = replace(patches, statistics=statistics)
     found = evaluate(build("resnet18", 5, seed=3), RUN, leaking, CONFIG, given, attributes_of(given), 0, "cpu")
-    assert not found.predictions["probabilities"].equals(result.predictions["probabilities"])
+    assert not found.frames["predictions"]["probabilities"].equals(result.frames["predictions"]["probabilities"])
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_gives_the_same_maps_within_rounding(patches: SampleArrays, result: Evaluation) -> None:
     found = evaluate(build("resnet18", 5, seed=3), RUN, TRAINING, CONFIG, patches, attributes_of(patches), 0, "cuda")
-    grids = [np.array(r.explanations["grid"].drop_nulls().to_list()) for r in (result, found)]
+    grids = [np.array(r.frames["maps"]["grid"].drop_nulls().to_list()) for r in (result, found)]
     np.testing.assert_allclose(grids[0], grids[1], atol=1e-2 * np.abs(grids[0]).max())
 
 

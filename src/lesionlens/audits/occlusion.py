@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from polars import DataType
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
+from lesionlens.frames import FRAMES
 from lesionlens.localization.samples import scorable
 from lesionlens.models.classifier import Classifier
 from lesionlens.records import SampleArrays, Statistics
@@ -87,13 +87,7 @@ def _grown(mask: NDArray[np.bool_], margin: int) -> NDArray[np.bool_]:
     return result
 
 
-OCCLUSIONS: dict[str, DataType | type[DataType]] = {
-    "sample_id": pl.Int64,
-    "probability": pl.Float64,
-    "lesion_erased": pl.Float64,
-    "control_erased": pl.Float64,
-    "reason": pl.String,
-}
+OCCLUSIONS = FRAMES["occlusions"]
 BATCH = 32
 
 
@@ -107,17 +101,17 @@ class Occlusions:
     control: NDArray[np.float64]
 
     def frame(self, patches: SampleArrays) -> pl.DataFrame:
-        """One row per sample with a mask (OCCLUSIONS); reason 'no_room' where control_erased is null."""
+        """One row per sample with a mask (OCCLUSIONS); reason 'no_room' where control_occluded is null."""
         tested = ~np.isnan(self.lesion)
         room = ~np.isnan(self.control[tested])
         columns = {
             "sample_id": patches.ids[tested],
             "probability": self.whole[tested],
-            "lesion_erased": self.lesion[tested],
-            "control_erased": self.control[tested],
+            "lesion_occluded": self.lesion[tested],
+            "control_occluded": self.control[tested],
             "reason": [None if there else "no_room" for there in room],
         }
-        return pl.DataFrame(columns, schema=OCCLUSIONS).with_columns(pl.col("control_erased").fill_nan(None))
+        return pl.DataFrame(columns, schema=OCCLUSIONS).with_columns(pl.col("control_occluded").fill_nan(None))
 
 
 def occlusion_test(
@@ -148,16 +142,16 @@ def occlusion_test(
 def occlusion_scores(
     patches: SampleArrays, correct: NDArray[np.bool_], occlusions: Occlusions, clusters: Clusters, confidence: float
 ) -> pl.DataFrame:
-    """erase_lesion_drop, erase_control_drop (what the predicted class loses, -1 to 1) and erase_difference (what the
-    lesion takes more than the control, in the same patch), as rows of RUN_SCORES.
+    """occlusion_lesion_drop, occlusion_control_drop: the predicted class's loss of probability, -1 to 1; and
+    occlusion_difference, the first minus the second of the same sample, as rows of RUN_SCORES.
 
     Means over the lesions with room for a control, the same for all three; correctly classified and all; by group.
     """
     room = ~np.isnan(occlusions.control)
     values = {
-        "erase_lesion_drop": occlusions.whole - occlusions.lesion,
-        "erase_control_drop": occlusions.whole - occlusions.control,
-        "erase_difference": occlusions.control - occlusions.lesion,
+        "occlusion_lesion_drop": occlusions.whole - occlusions.lesion,
+        "occlusion_control_drop": occlusions.whole - occlusions.control,
+        "occlusion_difference": occlusions.control - occlusions.lesion,
     }
     wanted = [
         Mean(score_key(name, population=population, group=group), value, room & chosen & used)

@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from polars import DataType
 from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.functional.regression import spearman_corrcoef
@@ -17,6 +16,7 @@ from lesionlens.attribution.explain import grad_cam
 from lesionlens.attribution.scaling import activation_maps
 from lesionlens.audits.occlusion import probabilities
 from lesionlens.config import EvaluationConfig, RunConfig
+from lesionlens.frames import FRAMES
 from lesionlens.localization.samples import scorable
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.registry import build
@@ -25,17 +25,7 @@ from lesionlens.scoring.bootstrap import draw
 from lesionlens.scoring.means import Mean, means
 from lesionlens.training.inputs import Inputs
 
-RANDOMISATIONS: dict[str, DataType | type[DataType]] = {
-    "step": pl.Int16,
-    "layer": pl.String,
-    "ssim": pl.Float64,
-    "ssim_low": pl.Float64,
-    "ssim_high": pl.Float64,
-    "rank_correlation": pl.Float64,
-    "rank_low": pl.Float64,
-    "rank_high": pl.Float64,
-    "n": pl.Int64,
-}
+RANDOMISATIONS = FRAMES["randomisations"]
 OTHERS = "other samples"
 CALIBRATION = 16  # training patches on which batch-norm statistics are measured at every step
 

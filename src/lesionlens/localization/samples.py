@@ -5,37 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from polars import DataType
 
+from lesionlens.frames import FRAMES
 from lesionlens.localization.metrics import MapScores
 from lesionlens.records import SampleArrays
 
-MAPS: dict[str, DataType | type[DataType]] = {
-    "sample_id": pl.Int64,
-    "method": pl.String,
-    "target": pl.String,
-    "layer": pl.String,
-    "label": pl.Int16,
-    "rows": pl.Int16,
-    "cols": pl.Int16,
-    "grid": pl.List(pl.Float32),
-    "blank": pl.Boolean,
-    "iou_curve": pl.List(pl.Float32),
-    "hit": pl.Boolean,
-    "energy": pl.Float64,
-    "rank_accuracy": pl.Float64,
-    "pixel_ap": pl.Float64,
-    "reason": pl.String,
-}
-LOCALIZATIONS: dict[str, DataType | type[DataType]] = {
-    "sample_id": pl.Int64,
-    "method": pl.String,
-    "target": pl.String,
-    "policy": pl.String,
-    "threshold": pl.Float64,
-    "iou": pl.Float64,
-    "reason": pl.String,
-}
+MAPS = FRAMES["maps"]
+LOCALIZATIONS = FRAMES["localizations"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -44,7 +44,7 @@ FRAMES = {
     "class_scores": ("run_id", "ordinal", "precision", "precision_low", "recall", "f1", "f1_high", "support"),
     "run_scores": ("run_id", "name", "method", "policy", "population", "group_name", "value", "low", "high", "n"),
     "epochs": ("run_id", "epoch", "phase", "train_loss", "validation_loss", "validation_accuracy", "seconds"),
-    "sample_results": ("run_id", "sample_id", "patch_key", "true_code", "predicted_code", "correct", "iou"),
+    "sample_results": ("run_id", "sample_id", "sample_key", "true_code", "predicted_code", "correct", "iou"),
     "gallery": ("sample_id", "pixels", "mask"),
     "maps": ("run_id", "sample_id", "method", "target", "rows", "cols", "grid"),
     "exclusion_reasons": ("reason", "lesions"),
@@ -61,7 +61,7 @@ FRAMES = {
     "reliability_curve": ("run_id", "confidence", "accuracy", "low", "high", "n"),
     "calibration": ("run_id", "calibration_error", "low", "high"),
     "binary_scores": ("run_id", "side", "score", "value", "low", "high", "n"),
-    "quadrants": ("run_id", "code", "correct", "located", "n", "lesions", "share"),
+    "quadrants": ("run_id", "code", "correct", "located", "n", "lesions", "proportion"),
     "occlusion_test": ("run_id", "population", "group_name", "n", "lesion_drop", "control_drop", "difference"),
     "weight_randomisation": ("run_id", "step", "layer", "ssim", "ssim_chance", "rank_correlation"),
     "shortcut_audit": ("features", "accuracy", "low", "high", "n"),
@@ -187,6 +187,12 @@ def evaluated(data: ReportData) -> tuple[Model, ...]:
 def shown(data: ReportData) -> tuple[Model, ...]:
     """The evaluated models that validation loss selected, one per backbone and strategy."""
     return tuple(model for model in evaluated(data) if model.selected)
+
+
+def by_model(data: ReportData, found: pl.DataFrame) -> list[tuple[Model, pl.DataFrame]]:
+    """Each model shown with its rows of a frame that has a run_id; models without a row are left out."""
+    rows_of = [(model, found.filter(run_id=model.run_id)) for model in shown(data)]
+    return [(model, of_model) for model, of_model in rows_of if of_model.height]
 
 
 def lookup(config: object, path: str) -> Any:

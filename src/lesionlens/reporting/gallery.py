@@ -61,7 +61,7 @@ def _sample(
     first = results[0]
     return {
         "image": "",
-        "key": first["patch_key"],
+        "key": first["sample_key"],
         "size": size,
         "outline": outline(unpack_mask(row["mask"], size)) if row["mask"] is not None else "",
         "code": first["true_code"],
@@ -178,7 +178,7 @@ def examples(data: ReportData, models: Sequence[Model]) -> dict[str, list[list[s
         sure = sure.sort("confidence", "sample_id", descending=[True, False], nulls_last=True)
         members = {(row["correct"], row["located"]): row["sample_ids"] for row in found}
         result[str(model.run_id)] = [
-            sure.filter(sure["sample_id"].is_in(members.get(key, [])))["patch_key"].head(SHOWN).to_list()
+            sure.filter(sure["sample_id"].is_in(members.get(key, [])))["sample_key"].head(SHOWN).to_list()
             for key in QUADRANTS
         ]
     return result

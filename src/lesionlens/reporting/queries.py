@@ -23,14 +23,14 @@ select backbone, strategy, true_code, predicted_code, count, row_fraction, low, 
 from confusion_matrix join runs using (study_id, run_id)
 where study_id = {study} order by run_id, true_ordinal, predicted_ordinal""",
     "samples": """\
-select patch_key, backbone, strategy, true_code, predicted_code, confidence, iou, whole_patch_iou
+select sample_key, backbone, strategy, true_code, predicted_code, confidence, iou, whole_patch_iou
 from sample_results where evaluation_id in (select evaluation_id from study_evaluations where study_id = {study})
-order by patch_key, run_id""",
+order by sample_key, run_id""",
     "binary": """\
 select backbone, strategy, side, score, value, low, high, n
 from binary_scores where study_id = {study} order by run_id, side, score""",
     "quadrants": """\
-select backbone, strategy, code, correct, located, n, lesions, share, low, high, sample_ids
+select backbone, strategy, code, correct, located, n, lesions, proportion, low, high, sample_ids
 from quadrants where study_id = {study} order by run_id, ordinal, correct desc, located desc""",
     "erase": """\
 select backbone, strategy, group_name, n, lesion_drop, control_drop, difference, difference_low, difference_high
@@ -148,9 +148,9 @@ from table_1_patches as t where study_id in ({studies}) group by study_id, study
 select study_id, study, created_at, config -> 'seed' as seed, digest, dataset_digest, sample_set_digest, versions
 from studies where study_id in ({studies}) order by study_id""",
     "samples": """\
-select study_id, study, s.patch_key, s.backbone, s.strategy, s.true_code, s.predicted_code, s.confidence, s.iou
+select study_id, study, s.sample_key, s.backbone, s.strategy, s.true_code, s.predicted_code, s.confidence, s.iou
 from study_evaluations as e join sample_results as s using (evaluation_id)
-where study_id in ({studies}) order by s.patch_key, study_id, s.run_id""",
+where study_id in ({studies}) order by s.sample_key, study_id, s.run_id""",
 }
 
 

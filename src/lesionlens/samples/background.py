@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from lesionlens.config import StudyConfig
 from lesionlens.identity import generator
 from lesionlens.processes import Processes
-from lesionlens.records import Box, DatasetIndex, Exclusion, Image, ImageSize, Label, Overview, Patch, Split
+from lesionlens.records import Box, DatasetIndex, Exclusion, Image, ImageSize, Label, Overview, Sample, Split
 from lesionlens.samples.cutting import BackgroundJob, cut_background
 from lesionlens.samples.splits import Member
 
 log = logging.getLogger(__name__)
 
-Item = Patch | Exclusion | ImageSize | Overview
+Item = Sample | Exclusion | ImageSize | Overview
 
 OVERVIEWS = 2  # images of each split and class that are also kept small and whole
 SPARE = 2  # sizes drawn per window wanted, as one may fit nowhere
@@ -88,7 +88,7 @@ def background_samples(
     if split.group == "patient":
         wanted = round(split.validation * config.train)
         for items in _split(plan, "validation", plan.of_split(splits, "validation"), wanted, root, sizes, processes):
-            got += sum(isinstance(item, Patch) for item in items)
+            got += sum(isinstance(item, Sample) for item in items)
             yield items
     wanted = config.train - got
     slots = _validation_slots(plan.study, wanted) if split.group == "patch" else frozenset()
@@ -96,7 +96,7 @@ def background_samples(
     for items in _split(plan, "train", plan.of_split(splits, "train"), wanted, root, sizes, processes):
         placed: list[Item] = []
         for item in items:
-            if isinstance(item, Patch):
+            if isinstance(item, Sample):
                 item = _in_split(item, "validation") if taken in slots else item
                 taken += 1
             placed.append(item)
@@ -139,8 +139,8 @@ def _split(
         yield [Exclusion(image.key, None, "background_short", detail.format(n)) for image, n in given]
 
 
-def _patch(plan: BackgroundPlan, image: Image, split: Split, window: Box, pixels: NDArray[np.uint8]) -> Patch:
-    return Patch(
+def _patch(plan: BackgroundPlan, image: Image, split: Split, window: Box, pixels: NDArray[np.uint8]) -> Sample:
+    return Sample(
         key=f"{image.key}@{window.x0},{window.y0},{window.x1},{window.y1}",
         label=plan.label.code,
         image_key=image.key,
@@ -155,8 +155,8 @@ def _patch(plan: BackgroundPlan, image: Image, split: Split, window: Box, pixels
     )
 
 
-def _in_split(patch: Patch, split: Split) -> Patch:
-    return Patch(
+def _in_split(patch: Sample, split: Split) -> Sample:
+    return Sample(
         patch.key, patch.label, patch.image_key, patch.lesion_key, patch.patient, split, patch.window,
         patch.lesion_box, patch.mask_fraction, patch.pixels, patch.mask,
     )  # fmt: skip

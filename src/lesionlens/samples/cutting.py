@@ -12,7 +12,7 @@ from lesionlens.identity import generator
 from lesionlens.images.annotation import MaskShapeError, Roi, binarise, components, find_roi, fit_mask
 from lesionlens.images.image import Picture, UnusableImageError
 from lesionlens.images.reading import read_picture
-from lesionlens.records import Box, Exclusion, Image, ImageSize, Lesion, Overview, Patch, Split
+from lesionlens.records import Box, Exclusion, Image, ImageSize, Lesion, Overview, Sample, Split
 from lesionlens.samples.windows import background_windows, cut_mask, lesion_window
 
 OVERVIEW = 320  # longer side of a small whole image in pixels
@@ -63,24 +63,24 @@ class BackgroundFound:
     overview: Overview | None
 
 
-def cut_lesions(job: LesionJob) -> list[Patch | Exclusion | ImageSize | Overview]:
+def cut_lesions(job: LesionJob) -> list[Sample | Exclusion | ImageSize | Overview]:
     """The image's size, patches and exclusions of its lesions in their order, its overview where there is a patch."""
     try:
         picture = read_picture(job.root, job.image.path)
     except UnusableImageError as error:
         reason = f"image_{error.reason}"
         return [Exclusion(job.image.key, task.lesion.key, reason, error.detail) for task in job.tasks]
-    items: list[Patch | Exclusion | ImageSize | Overview] = [image_size(job.image, picture)]
+    items: list[Sample | Exclusion | ImageSize | Overview] = [image_size(job.image, picture)]
     for task in job.tasks:
         items += _cut_lesion(job, task, picture)
-    if job.overview and any(isinstance(item, Patch) for item in items):
+    if job.overview and any(isinstance(item, Sample) for item in items):
         items.append(overview(job.image, picture))
     return items
 
 
-def _cut_lesion(job: LesionJob, task: LesionTask, picture: Picture) -> list[Patch | Exclusion]:
+def _cut_lesion(job: LesionJob, task: LesionTask, picture: Picture) -> list[Sample | Exclusion]:
     key = task.lesion.key
-    notes: list[Patch | Exclusion] = []
+    notes: list[Sample | Exclusion] = []
     try:
         mask_picture = read_picture(job.root, str(task.lesion.mask_path))
         mask, threshold, resized = fit_mask(mask_picture, picture.shape)
@@ -98,12 +98,12 @@ def _cut_lesion(job: LesionJob, task: LesionTask, picture: Picture) -> list[Patc
     return [*notes, *(_patch(job, task, picture, roi, p, f"{key}#{n}") for n, p in enumerate(components(roi), 1))]
 
 
-def _patch(job: LesionJob, task: LesionTask, picture: Picture, roi: Roi, part: Roi, key: str) -> Patch:
+def _patch(job: LesionJob, task: LesionTask, picture: Picture, roi: Roi, part: Roi, key: str) -> Sample:
     """The patch around `part` of a lesion `roi`; its mask shows all of the lesion that lies in the window."""
     x, y = generator(job.seed, "jitter", key).random(2)
     window = lesion_window(part, picture.shape, job.patches.context, job.patches.jitter, (float(x), float(y)))
     mask, fraction = cut_mask(roi, window, job.patches.size)
-    return Patch(
+    return Sample(
         key=key,
         label=task.label,
         image_key=job.image.key,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionlens.config import Normalise
-from lesionlens.records import Patch, Statistics
+from lesionlens.records import Sample, Statistics
 
 # torchvision's ImageNet statistics, averaged over the three channels: a grey patch has one.
 IMAGENET_MEAN = (0.485 + 0.456 + 0.406) / 3
@@ -21,7 +21,7 @@ class GreyStatistics:
     def __init__(self) -> None:
         self._counts: dict[str, NDArray[np.int64]] = {}
 
-    def add(self, patch: Patch) -> None:
+    def add(self, patch: Sample) -> None:
         if patch.split == "train":
             histogram = np.bincount(patch.pixels.ravel(), minlength=256).astype(np.int64)
             self._counts[patch.label] = self._counts.get(patch.label, np.zeros(256, np.int64)) + histogram
@@ -37,7 +37,7 @@ class GreyStatistics:
         return (_statistics(None, total), *(_statistics(code, self._counts[code]) for code in sorted(self._counts)))
 
 
-def statistics(patches: Iterable[Patch]) -> tuple[Statistics, ...]:
+def statistics(patches: Iterable[Sample]) -> tuple[Statistics, ...]:
     """The statistics of these patches' training split; see `GreyStatistics`."""
     gathered = GreyStatistics()
     for patch in patches:

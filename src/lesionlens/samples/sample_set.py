@@ -16,7 +16,7 @@ from lesionlens.config import StudyConfig
 from lesionlens.datasets.cbis import LEFT_OUT
 from lesionlens.identity import generator
 from lesionlens.processes import Processes
-from lesionlens.records import DatasetIndex, Exclusion, Image, ImageSize, Overview, Patch, Split
+from lesionlens.records import DatasetIndex, Exclusion, Image, ImageSize, Overview, Sample, Split
 from lesionlens.samples.background import BackgroundPlan, background_samples
 from lesionlens.samples.cutting import LesionJob, LesionTask, cut_lesions
 from lesionlens.samples.selection import Choice, select, view_key
@@ -24,7 +24,7 @@ from lesionlens.samples.splits import Member, assign_splits, crossing_patients
 
 OVERVIEWS = 6  # images of each class with lesions; a few more than a report shows, as some may yield no patch
 
-Item = Patch | Exclusion | ImageSize | Overview
+Item = Sample | Exclusion | ImageSize | Overview
 
 
 def build_samples(
@@ -54,7 +54,7 @@ def build_samples(
             done += 1
             tell(done, total)
             for item in items:
-                if isinstance(item, Patch) and item.split != "test":
+                if isinstance(item, Sample) and item.split != "test":
                     sizes.append((item.window.width, item.window.height))
                 yield item
         for found in chain.from_iterable(background_samples(p, splits, root, sizes, processes) for p in plans):

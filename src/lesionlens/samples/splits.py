@@ -9,7 +9,7 @@ from typing import Literal
 from lesionlens.config import SplitConfig
 from lesionlens.datasets.cbis import MOVED, MOVED_GROUP, SMALLEST
 from lesionlens.identity import generator
-from lesionlens.records import SPLITS, DatasetIndex, Image, LeakCheck, Patch, Split
+from lesionlens.records import SPLITS, DatasetIndex, Image, LeakCheck, Sample, Split
 from lesionlens.samples.selection import view_key
 
 Unit = Literal["patient", "image", "lesion"]
@@ -98,7 +98,7 @@ def official_overlap(index: DatasetIndex) -> tuple[int, int]:
     return len(crossing_patients(index)), sum(len(found) > 1 for found in splits.values())
 
 
-def leak_checks(patches: Iterable[Patch], images: Iterable[Image]) -> tuple[LeakCheck, ...]:
+def leak_checks(patches: Iterable[Sample], images: Iterable[Image]) -> tuple[LeakCheck, ...]:
     """Patients, images and lesions that two splits share, for every two splits. An image is a (patient, side, view)."""
     shared = Shared(images)
     for patch in patches:
@@ -113,7 +113,7 @@ class Shared:
         self._views = {image.key: "_".join(view_key(image)) for image in images}
         self._units: dict[tuple[Unit, Split], set[str]] = defaultdict(set)
 
-    def add(self, patch: Patch) -> None:
+    def add(self, patch: Sample) -> None:
         self._units["patient", patch.split].add(patch.patient)
         self._units["image", patch.split].add(self._views[patch.image_key])
         if patch.lesion_key is not None:

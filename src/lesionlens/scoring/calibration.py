@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from polars import DataType
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from lesionlens.frames import FRAMES
 from lesionlens.scoring.bootstrap import Clusters, interval, proportion_interval
 from lesionlens.scoring.means import score_frame
 from lesionlens.scoring.run_scores import RUN_SCORES, score_key
@@ -35,16 +35,7 @@ def bins(top: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.int64]:
     return np.clip(np.searchsorted(EDGES, top.astype(np.float32), side="right") - 1, 0, BINS - 1)
 
 
-RELIABILITY: dict[str, DataType | type[DataType]] = {
-    "bin": pl.Int16,
-    "lower": pl.Float64,
-    "upper": pl.Float64,
-    "confidence": pl.Float64,
-    "accuracy": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "n": pl.Int64,
-}
+RELIABILITY = FRAMES["reliability"]
 
 
 def calibration(

@@ -13,6 +13,7 @@ from torchmetrics.functional.classification import (
     multiclass_recall,
 )
 
+from lesionlens.frames import FRAMES
 from lesionlens.scoring.bootstrap import Clusters, proportion_interval, resampled_auc
 
 CLASS_SCORES: dict[str, DataType | type[DataType]] = {
@@ -25,12 +26,7 @@ CLASS_SCORES: dict[str, DataType | type[DataType]] = {
     "auc_hard": pl.Float64,
     "reason": pl.String,
 }
-CONFUSION_INTERVALS: dict[str, DataType | type[DataType]] = {
-    "label": pl.Int16,
-    "predicted": pl.Int16,
-    "low": pl.Float64,
-    "high": pl.Float64,
-}
+CONFUSION_INTERVALS = FRAMES["confusion_intervals"]
 INTERVALS = ("precision", "recall", "f1", "auc", "auc_hard")
 
 

@@ -17,6 +17,13 @@ from lesionlens.scoring.run_scores import RUN_SCORES
 STUDY_SCORES: dict[str, DataType | type[DataType]] = {"evaluation_id": pl.Int64, **RUN_SCORES}
 BASELINES = ("whole_patch", "centred_disc", "mean_mask", "random_weights")
 KEY = ["method", "target", "policy"]
+WRONG_CLASS: dict[str, DataType | type[DataType]] = {
+    "run_id": pl.Int64,
+    "value": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "n": pl.Int64,
+}
 
 
 def common_scores(
@@ -64,6 +71,22 @@ def _of_one(
     keys = [found.keys[column] | {"name": "acc_x_ll"} for column in columns]
     products = score_frame(keys, found.value[columns] * right.mean(), low, high, found.n[columns], RUN_SCORES)
     return pl.concat([found.frame(RUN_SCORES), products])
+
+
+def wrong_class_scores(samples: pl.DataFrame, resamples: int, confidence: float, seed: int) -> pl.DataFrame:
+    """Mean IoU over the lesions whose predicted class is wrong, with its interval.
+
+    samples: run_id, patient, correct, confidence, iou (null where there is none). One row per run that has such
+    lesions: run_id, value, low, high (null where all are of one patient), n.
+    """
+    wrong = samples.drop_nulls(["iou", "confidence"]).filter(~pl.col("correct"))
+    found = []
+    for (run_id,), lesions in wrong.group_by("run_id", maintain_order=True):
+        iou = lesions["iou"].to_numpy()
+        clusters = draw(lesions["patient"].to_numpy(), resamples, np.random.default_rng(seed))
+        scores = means([Mean({"run_id": run_id}, iou, np.ones(len(iou), dtype=np.bool_))], clusters, confidence)
+        found.append(scores.frame(WRONG_CLASS))
+    return pl.concat(found) if found else pl.DataFrame(schema=WRONG_CLASS)
 
 
 DIFFERENCES: dict[str, DataType | type[DataType]] = {

@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 from polars import DataType
 
+from lesionlens.frames import FRAMES
 from lesionlens.localization.curves import CURVE
 from lesionlens.localization.samples import ScoredMaps, scorable
 from lesionlens.records import SampleArrays
@@ -14,19 +15,7 @@ from lesionlens.scoring.bootstrap import Clusters, interval, proportion_interval
 from lesionlens.scoring.classification import averages, class_auc, confusion_matrix, mean_defined, resampled_confusion
 from lesionlens.scoring.means import Key, Mean, groups, lesion_groups, means, score_frame
 
-RUN_SCORES: dict[str, DataType | type[DataType]] = {
-    "name": pl.String,
-    "method": pl.String,
-    "target": pl.String,
-    "policy": pl.String,
-    "population": pl.String,
-    "group_name": pl.String,
-    "value": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "n": pl.Int64,
-    "reason": pl.String,
-}
+RUN_SCORES = FRAMES["run_scores"]
 IOU_CURVES: dict[str, DataType | type[DataType]] = {
     "method": pl.String,
     "target": pl.String,

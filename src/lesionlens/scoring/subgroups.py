@@ -6,25 +6,14 @@ from itertools import pairwise, product
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from polars import DataType
 
+from lesionlens.frames import FRAMES
 from lesionlens.localization.samples import scorable
 from lesionlens.records import SampleArrays
 from lesionlens.scoring.bootstrap import Clusters
 from lesionlens.scoring.means import Key, Mean, means
 
-SUBGROUP_SCORES: dict[str, DataType | type[DataType]] = {
-    "subgroup": pl.String,
-    "level": pl.String,
-    "name": pl.String,
-    "method": pl.String,
-    "population": pl.String,
-    "value": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "n": pl.Int64,
-    "reason": pl.String,
-}
+SUBGROUP_SCORES = FRAMES["subgroup_scores"]
 OF_LESION = ("lesion_type", "pathology", "mask_fraction", "subtlety")
 OF_IMAGE = ("breast_density", "view")
 UNKNOWN = "unknown"
@@ -80,16 +69,7 @@ def _levels(columns: pl.DataFrame, subgroup: str, inside: NDArray[np.bool_]) -> 
     return {str(level): inside & (of_sample == level) for level in np.unique(of_sample[inside])}
 
 
-QUADRANTS: dict[str, DataType | type[DataType]] = {
-    "label": pl.Int16,
-    "correct": pl.Boolean,
-    "located": pl.Boolean,
-    "n": pl.Int64,
-    "lesions": pl.Int64,
-    "share": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-}
+QUADRANTS = FRAMES["quadrants"]
 
 
 def quadrants(
@@ -120,5 +100,11 @@ def quadrants(
     scores = means(wanted, clusters, confidence)
     keys = {name: [key[name] for key in scores.keys] for name in ("label", "correct", "located")}
     counts = np.array([int(mean.values[mean.used].sum()) for mean in wanted], dtype=np.int64)
-    columns = keys | {"n": counts, "lesions": scores.n, "share": scores.value, "low": scores.low, "high": scores.high}
+    columns = keys | {
+        "n": counts,
+        "lesions": scores.n,
+        "proportion": scores.value,
+        "low": scores.low,
+        "high": scores.high,
+    }
     return pl.DataFrame(columns, schema=QUADRANTS).with_columns(pl.col("low", "high").fill_nan(None))

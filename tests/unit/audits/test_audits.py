@@ -70,7 +70,7 @@ def erased(model: nn.Module, patches: SampleArrays, mode: Normalise = "train") -
     correct = whole.argmax(axis=1) == patches.labels
     clusters = draw(patches.patients, 200, np.random.default_rng(0))
     scores = occlusion_scores(patches, correct, found, clusters, 0.95).filter(population="lesions", group_name="all")
-    return found, {row["name"].removeprefix("erase_"): row for row in scores.iter_rows(named=True)}
+    return found, {row["name"].removeprefix("occlusion_"): row for row in scores.iter_rows(named=True)}
 
 
 def test_a_model_that_looks_at_the_lesion_needs_it(tiny_patches: Callable[..., SampleArrays]) -> None:
@@ -78,11 +78,11 @@ def test_a_model_that_looks_at_the_lesion_needs_it(tiny_patches: Callable[..., S
     found, scores = erased(Looker((slice(3, None), slice(3, None))), patches)
     frame = found.frame(patches)
     assert frame.schema == OCCLUSIONS and frame["sample_id"].to_list() == patches.ids[patches.has_mask].tolist()
-    roomy = frame.drop_nulls("control_erased")
+    roomy = frame.drop_nulls("control_occluded")
     assert scores["difference"]["n"] == roomy.height > 20 and set(frame["reason"]) <= {None, "no_room"}
     assert scores["lesion_drop"]["low"] > 0.2 and abs(scores["control_drop"]["value"]) < 0.02
     assert scores["difference"]["low"] > 0.2
-    assert scores["difference"]["value"] == pytest.approx((roomy["control_erased"] - roomy["lesion_erased"]).mean())
+    assert scores["difference"]["value"] == pytest.approx((roomy["control_occluded"] - roomy["lesion_occluded"]).mean())
 
 
 def test_a_model_that_looks_at_a_marker_does_not(tiny_patches: Callable[..., SampleArrays]) -> None:
@@ -110,7 +110,7 @@ def test_lesions_without_room_for_a_control_are_listed_and_left_out(tiny_patches
     masks = np.where(patches.has_mask[:, None, None], True, patches.masks)
     found, scores = erased(build("resnet18", 5, 0), replace(patches, masks=masks))
     frame = found.frame(patches)
-    assert set(frame["reason"]) == {"no_room"} and frame["control_erased"].null_count() == frame.height
+    assert set(frame["reason"]) == {"no_room"} and frame["control_occluded"].null_count() == frame.height
     assert (scores["difference"]["n"], scores["difference"]["value"]) == (0, None)
     assert scores["difference"]["reason"] == "no_samples"
 

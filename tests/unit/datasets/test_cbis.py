@@ -12,7 +12,7 @@ from lesionlens.datasets.cbis import read_kaggle as read_index
 from lesionlens.datasets.cbis_files import read_dicom_info, role_of
 from lesionlens.records import DatasetIndex, Exclusion
 from lesionlens.samples.sample_set import build_samples
-from tests.unit.conftest import Kaggle
+from tests.unit.files import Kaggle
 
 
 def reasons(index: DatasetIndex) -> dict[str | None, str]:

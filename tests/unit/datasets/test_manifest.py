@@ -10,10 +10,10 @@ from PIL import Image
 
 from lesionlens.config import BackgroundConfig, DataConfig, ExecutionConfig, PatchConfig, SplitConfig, StudyConfig
 from lesionlens.datasets.manifest import read_manifest
-from lesionlens.records import Box, Exclusion, Overview, Patch
+from lesionlens.records import Box, Exclusion, Overview, Sample
 from lesionlens.samples.sample_set import build_samples
 from lesionlens.samples.splits import leak_checks
-from tests.unit.conftest import Own
+from tests.unit.files import Own
 
 
 def complaint(own: Own, name: str = "manifest.csv") -> str:
@@ -79,7 +79,7 @@ def test_every_kind_of_file_gives_the_same_windows(own: Own, kind: str) -> None:
     own.add("nodule", "p2", kind=kind, box=(20, 30, 70, 60))
     config = study(own, split=SplitConfig(test=0.5))
     items = list(build_samples(read_manifest(own.finish(), "manifest.csv"), own.root, config))
-    patches = {p.label: p for p in items if isinstance(p, Patch)}
+    patches = {p.label: p for p in items if isinstance(p, Sample)}
     assert {code: p.lesion_box for code, p in patches.items()} == {
         "cyst": Box(60, 80, 100, 110), "nodule": Box(20, 30, 70, 60),
     }  # fmt: skip
@@ -95,7 +95,7 @@ def test_a_whole_data_set_of_own_classes(own: Own) -> None:
         own.add(("clear", "fatty")[n % 2], f"q{n // 2}", mask=False)
     index = read_manifest(own.finish(), "manifest.csv")
     items = list(build_samples(index, own.root, study(own)))
-    patches = [p for p in items if isinstance(p, Patch)]
+    patches = [p for p in items if isinstance(p, Sample)]
     assert [i for i in items if isinstance(i, Exclusion)] == []
     assert Counter(p.label for p in patches) == {"cyst": 10, "nodule": 10, "scar": 10, "clear": 9, "fatty": 9}
     for label in ("clear", "fatty"):
@@ -128,7 +128,7 @@ def test_missing_and_refused_files_cost_their_own_sample(own: Own, tmp_path: Pat
         ("images/6.png", None, "image_missing"),
     ]
     items = list(build_samples(index, own.root, study(own)))
-    assert not any(isinstance(item, Patch) for item in items)
+    assert not any(isinstance(item, Sample) for item in items)
     assert {(e.lesion_key or e.image_key) for e in items if isinstance(e, Exclusion)} >= {
         lesion.key for lesion in index.lesions
     } | {"images/6.png"}
@@ -195,7 +195,7 @@ def test_a_deep_image_and_a_mask_of_ones(own: Own) -> None:
     mask = np.asarray(Image.open(own.root / "masks/0.png"))
     Image.fromarray((mask > 0).astype(np.uint8)).save(own.root / "masks/0.png")
     index = read_manifest(own.finish(), "manifest.csv")
-    found = [p for p in build_samples(index, own.root, study(own)) if isinstance(p, Patch)]
+    found = [p for p in build_samples(index, own.root, study(own)) if isinstance(p, Sample)]
     deep = next(p for p in found if p.label == "cyst")
     assert deep.lesion_box == Box(60, 80, 100, 110)
     assert deep.pixels.mean() == pytest.approx(own.pixels[0][50:140, 20:140].mean(), abs=0.6)

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from lesionlens.config import BackgroundConfig, DataConfig, ExecutionConfig, PatchConfig, SplitConfig, StudyConfig
 from lesionlens.datasets.cbis import read_kaggle as read_index
-from lesionlens.records import Box, Exclusion, ImageSize, Overview, Patch
+from lesionlens.records import Box, Exclusion, ImageSize, Overview, Sample
 from lesionlens.samples.sample_set import build_samples
 
 KEY = "Mass-Training_P_00001_LEFT_CC"
@@ -52,9 +52,9 @@ def test_the_real_case_gives_the_patch_that_its_mask_tells(real: Path, one_case:
         execution=ExecutionConfig(workers=1),
     )
     items = list(build_samples(index, one_case, study))
-    assert [type(item) for item in items if not isinstance(item, Exclusion)] == [ImageSize, Patch, Overview]
+    assert [type(item) for item in items if not isinstance(item, Exclusion)] == [ImageSize, Sample, Overview]
     size, patch, whole = items[:3]
-    assert isinstance(patch, Patch) and isinstance(whole, Overview)
+    assert isinstance(patch, Sample) and isinstance(whole, Overview)
     assert size == ImageSize(index.lesions[0].image_key, 3024, 4808)
     assert whole.pixels.shape == (320, 201)
 

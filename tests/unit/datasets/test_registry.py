@@ -9,7 +9,7 @@ from lesionlens.config import DataConfig, PhantomConfig, StudyConfig
 from lesionlens.datasets.registry import read_index, recognised
 from lesionlens.phantom.dataset import write_phantom
 from lesionlens.presets import demo, paper, sound
-from tests.unit.conftest import Own
+from tests.unit.files import Own
 
 SMALL = PhantomConfig(height=300, width=200, train_per_class=2, test_per_class=1, callback_free=4)
 

@@ -15,9 +15,9 @@ from lesionlens.config import BackgroundConfig, DataConfig, ExecutionConfig, Pat
 from lesionlens.datasets.cbis import read_dicom_edition, read_kaggle
 from lesionlens.images.image import UnusableImageError
 from lesionlens.images.reading import image_size, read_picture
-from lesionlens.records import DatasetIndex, Exclusion, Patch
+from lesionlens.records import DatasetIndex, Exclusion, Sample
 from lesionlens.samples.sample_set import build_samples
-from tests.unit.conftest import Kaggle, damaged, write_dicom
+from tests.unit.files import Kaggle, damaged, write_dicom
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR UI")  # readable names stand for series here
 
@@ -131,7 +131,7 @@ def cut(index: DatasetIndex, root: Path) -> list[tuple[object, ...]]:
         background=BackgroundConfig(size=40, train=2, test=1, per_image=2),
         execution=ExecutionConfig(workers=1),
     )
-    patches = [p for p in build_samples(index, root, study) if isinstance(p, Patch)]
+    patches = [p for p in build_samples(index, root, study) if isinstance(p, Sample)]
     return [(p.key, p.label, p.window, p.lesion_box, p.mask_fraction, p.pixels, p.mask) for p in patches]
 
 
@@ -205,7 +205,7 @@ def test_spoilt_or_missing_files_cost_their_own_lesions(both: Kaggle, tmp_path: 
         data=DataConfig(root=root), patches=PatchConfig(size=32), execution=ExecutionConfig(workers=1),
         background=BackgroundConfig(size=40, train=1, test=1),
     )))  # fmt: skip
-    assert {p.lesion_key for p in items if isinstance(p, Patch) and p.lesion_key} == {f"{key}_1"}
+    assert {p.lesion_key for p in items if isinstance(p, Sample) and p.lesion_key} == {f"{key}_1"}
     assert {e.lesion_key for e in items if isinstance(e, Exclusion) and e.lesion_key} >= set(reasons)
 
 

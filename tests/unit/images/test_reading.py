@@ -10,7 +10,7 @@ from PIL import Image
 
 from lesionlens.images.image import UnusableImageError
 from lesionlens.images.reading import image_size, inside, read_picture, spelt
-from tests.unit.conftest import damaged, write_dicom, write_tiff
+from tests.unit.files import damaged, write_dicom, write_tiff
 
 
 def refused(root: Path, relative: str) -> str:

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from lesionlens.config import Normalise
-from lesionlens.records import Box, Patch, Split, Statistics
+from lesionlens.records import Box, Sample, Split, Statistics
 from lesionlens.samples.normalise import normalise, statistics
 
 RNG = np.random.default_rng(3)
 
 
-def patch(label: str, split: Split, level: int) -> Patch:
+def patch(label: str, split: Split, level: int) -> Sample:
     pixels = np.clip(RNG.normal(level, 20, (16, 16)), 0, 255).astype(np.uint8)
-    return Patch(f"{label}{level}", label, "i", None, "p", split, Box(0, 0, 16, 16), None, None, pixels, None)
+    return Sample(f"{label}{level}", label, "i", None, "p", split, Box(0, 0, 16, 16), None, None, pixels, None)
 
 
 PATCHES = [patch("BM", "train", 90), patch("MM", "train", 140), patch("BM", "train", 95), patch("MM", "test", 250)]

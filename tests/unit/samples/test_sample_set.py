@@ -20,11 +20,11 @@ from lesionlens.config import (
 )
 from lesionlens.datasets.cbis import read_kaggle as read_index
 from lesionlens.phantom.dataset import write_phantom
-from lesionlens.records import Box, Exclusion, ImageSize, Overview, Patch
+from lesionlens.records import Box, Exclusion, ImageSize, Overview, Sample
 from lesionlens.samples import cutting as image_jobs
 from lesionlens.samples.sample_set import Item, build_samples
 from lesionlens.samples.splits import leak_checks
-from tests.unit.conftest import Kaggle
+from tests.unit.files import Kaggle
 
 
 def study(
@@ -45,9 +45,9 @@ def study(
     )
 
 
-def run(root: Path, config: StudyConfig | None = None) -> tuple[list[Patch], list[Exclusion]]:
+def run(root: Path, config: StudyConfig | None = None) -> tuple[list[Sample], list[Exclusion]]:
     items = list(build_samples(read_index(root), root, config or study(root)))
-    return [i for i in items if isinstance(i, Patch)], [i for i in items if isinstance(i, Exclusion)]
+    return [i for i in items if isinstance(i, Sample)], [i for i in items if isinstance(i, Exclusion)]
 
 
 def content(items: Iterable[Item]) -> list[object]:
@@ -119,7 +119,7 @@ def test_content_and_order_do_not_depend_on_processes(phantom: Path) -> None:
 
 def test_a_caller_may_stop_early(phantom: Path) -> None:
     patches = build_samples(read_index(phantom), phantom, study(phantom, workers=2))
-    while not isinstance(next(patches), Patch):
+    while not isinstance(next(patches), Sample):
         pass
     patches.close()
 
@@ -140,7 +140,7 @@ def test_each_file_is_decoded_once_and_progress_ends_whole(kaggle: Kaggle, monke
     items = list(build_samples(index, root, study(root), lambda done, total: reports.append((done, total))))
     assert len(seen) == len(set(seen)) == 4 + 2 + 2
     assert reports[0] == (0, 3) and reports[-1] == (3, 3) and reports == sorted(reports)
-    assert sum(isinstance(item, Patch) for item in items) == 5
+    assert sum(isinstance(item, Sample) for item in items) == 5
 
 
 def test_two_rois_and_one_at_the_border(kaggle: Kaggle) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lesionlens.config import SplitConfig
 from lesionlens.datasets.cbis import read_kaggle as read_index
-from lesionlens.records import Box, DatasetIndex, LeakCheck, Patch, Split
+from lesionlens.records import Box, DatasetIndex, LeakCheck, Sample, Split
 from lesionlens.samples.selection import Choice, select
 from lesionlens.samples.splits import (
     Member,
@@ -38,11 +38,11 @@ def members(choices: tuple[Choice, ...]) -> list[Member]:
     return [Member(c.lesion.key, c.image.patient, c.label, GROUPS[c.label], c.lesion.official_split) for c in choices]
 
 
-def patches_of(index: DatasetIndex, splits: dict[str, Split | None]) -> list[Patch]:
+def patches_of(index: DatasetIndex, splits: dict[str, Split | None]) -> list[Sample]:
     """A blank patch for every lesion that `splits` places."""
     patients = {image.key: image.patient for image in index.images}
     return [
-        Patch(
+        Sample(
             lesion.key, "MM", lesion.image_key, lesion.key, patients[lesion.image_key], split,
             Box(0, 0, 4, 4), None, None, BLANK, None,
         )
@@ -51,8 +51,8 @@ def patches_of(index: DatasetIndex, splits: dict[str, Split | None]) -> list[Pat
     ]  # fmt: skip
 
 
-def check(checks: tuple[LeakCheck, ...], unit: str, a: str, b: str) -> LeakCheck:
-    return next(c for c in checks if (c.unit, c.split_a, c.split_b) == (unit, a, b))
+def check(checks: tuple[LeakCheck, ...], entity: str, a: str, b: str) -> LeakCheck:
+    return next(c for c in checks if (c.entity, c.split_a, c.split_b) == (entity, a, b))
 
 
 def test_table_1_follows_from_the_real_case_files(index: DatasetIndex) -> None:

@@ -21,11 +21,11 @@ def test_quadrants_hold_every_scored_lesion_once(tiny_patches: Callable[..., Sam
     wrong_reason = frame.filter(label=2, correct=True, located=False).row(0, named=True)
     chosen = (patches.labels == 2) & correct & ~located
     assert wrong_reason["n"] == chosen.sum() > 0
-    assert wrong_reason["share"] == pytest.approx(chosen.sum() / (patches.labels == 2).sum())
-    assert wrong_reason["low"] < wrong_reason["share"] < wrong_reason["high"]
+    assert wrong_reason["proportion"] == pytest.approx(chosen.sum() / (patches.labels == 2).sum())
+    assert wrong_reason["low"] < wrong_reason["proportion"] < wrong_reason["high"]
     for label, part in frame.group_by("label"):
         assert part["n"].sum() == part["lesions"][0], label
-        assert part["share"].sum() == pytest.approx(1)
+        assert part["proportion"].sum() == pytest.approx(1)
     assert frame.filter(pl.col("label").is_null())["n"].sum() == patches.has_mask.sum()
 
 
@@ -35,4 +35,4 @@ def test_an_empty_quadrant_is_a_row(tiny_patches: Callable[..., SampleArrays]) -
     clusters = draw(patches.patients, 100, np.random.default_rng(0))
     frame = quadrants(patches, everything, everything, clusters, 0.95)
     assert frame.filter(correct=False)["n"].to_list() == [0] * 10
-    assert frame.filter(correct=True, located=True)["share"].to_list() == [1] * 5
+    assert frame.filter(correct=True, located=True)["proportion"].to_list() == [1] * 5

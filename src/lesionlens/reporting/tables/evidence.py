@@ -66,7 +66,7 @@ def quadrants(data: ReportData) -> Table:
 def _counted(row: Row | None, mark: str) -> Cell:
     if row is None:
         return Cell("0")
-    return Cell(count(row["n"]), _percent(row["share"], row["low"], row["high"]), mark if row["n"] else "")
+    return Cell(count(row["n"]), _percent(row["proportion"], row["low"], row["high"]), mark if row["n"] else "")
 
 
 def _percent(share: float | None, low: float | None, high: float | None) -> str:

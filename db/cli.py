@@ -1,0 +1,227 @@
+"""The record at the command line: python -m db.cli psql | backup | restore | upgrade | check | revision.
+
+psql, pg_dump and pg_restore of the embedded record are the bundled ones; a named server is reached with the system's,
+which speak TLS.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psycopg
+from alembic import command
+from alembic.util import CommandError
+from psycopg import pq
+from psycopg.errors import InsufficientPrivilege
+from sqlalchemy import URL, create_engine, inspect, make_url, text
+from sqlalchemy.exc import DBAPIError
+
+from db import schema
+from db.engine import database_url, is_named, make_engine
+from db.postgres import server
+from db.postgres.programs import ServerError, bundled
+
+FAULTS = (schema.RecordError, ServerError, DBAPIError, psycopg.Error)
+"""The record cannot be reached, or is not as this code needs it."""
+
+# pg_restore 18 writes it whatever the server; one older than 17 knows no such parameter
+NEW_SETTING = b"SET transaction_timeout = 0;\n"
+HEAD_LINES = 40
+
+
+def error_message(error: BaseException) -> str:
+    """An error in one line, without the statement that failed."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, psycopg.Error):
+        return f"the record cannot be reached or used: {' '.join(str(cause).split())}"
+    return str(error)
+
+
+def environment(url: URL, base: Mapping[str, str]) -> dict[str, str]:
+    """libpq's variables for a URL: a password on a command line could be read by every user of the machine.
+
+    They hold what the engine itself connects with, TLS options and several hosts included. ValueError for an option
+    that has no variable.
+    """
+    variables = {found.keyword.decode(): found.envvar for found in pq.Conninfo.get_defaults()}
+    _, given = url.get_dialect()().create_connect_args(url)
+    values = {}
+    for option, value in given.items():
+        variable = variables.get(option)
+        if variable is None:
+            raise ValueError(f"LESIONLENS_DATABASE_URL: option {option!r} has no environment variable of libpq")
+        values[variable.decode()] = str(value)
+    return dict(base) | values
+
+
+def psql(arguments: list[str]) -> None:
+    """Become psql on the record; SQL on standard input ends at the first error."""
+    with suppress(InsufficientPrivilege):  # a reader sees the record as its owner left it
+        make_engine().dispose()  # started and upgraded
+    options = [] if sys.stdin.isatty() else ["--set", "ON_ERROR_STOP=1"]
+    program, variables = _client("psql")
+    sys.stdout.flush()
+    os.execve(program, [program, "--no-psqlrc", *options, *arguments], variables)
+
+
+def backup(file: Path) -> None:
+    """Write the whole record to a file in PostgreSQL's custom format; it appears only when it is complete."""
+    make_engine().dispose()
+    part = file.with_name(file.name + ".part")
+    try:
+        program, variables = _client("pg_dump")
+        with _running([program, "--format=custom", "--no-owner", f"--file={part}"], variables):
+            pass
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def restore(file: Path) -> None:
+    """Fill an empty database from a file, all or nothing, upgrade it and let the reader role see its views.
+
+    ValueError where the database is not empty. Rights that were given to other roles are not in a restored record:
+    the server may not know them.
+    """
+    if not file.is_file():
+        raise ValueError(f"{file} is not a file")
+    engine = create_engine(database_url(), hide_parameters=True)
+    try:
+        if inspect(engine).get_table_names():
+            raise ValueError("the record is not empty: restore into a new LESIONLENS_HOME or a new database")
+    finally:
+        engine.dispose()
+    _fill(file)
+    with make_engine().begin() as connection:
+        schema.let_read(connection)
+
+
+def _fill(file: Path) -> None:
+    """The file's tables and rows in one transaction."""
+    program, variables = _client("psql")
+    fill = [program, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]
+    # it reads a file only, and the bundled one is the newest: older ones refuse what it wrote
+    unpack = [str(bundled("pg_restore")), "--no-owner", "--no-privileges", "--file=-", str(file)]
+    with (
+        _running(fill, variables, stdin=subprocess.PIPE) as target,
+        suppress(BrokenPipeError),
+    ):  # psql says why it ended
+        assert target.stdin is not None
+        target.stdin.write(b"BEGIN;\n")
+        with _running(unpack, os.environ, stdout=subprocess.PIPE) as source:
+            assert source.stdout is not None
+            for _ in range(HEAD_LINES):
+                line = source.stdout.readline()
+                target.stdin.write(b"" if line == NEW_SETTING else line)
+            shutil.copyfileobj(source.stdout, target.stdin, 1 << 20)
+        target.stdin.write(b"COMMIT;\n")  # only where pg_restore read the file to its end
+
+
+def _client(name: str) -> tuple[str, dict[str, str]]:
+    """Path of a client program that reaches the record, and its environment."""
+    variables = environment(make_url(database_url()), os.environ)
+    if not is_named():
+        return str(bundled(name)), variables
+    found = shutil.which(name)
+    if found is None:
+        raise ServerError(f"there is no {name} on this machine: install PostgreSQL's client programs")
+    return found, variables
+
+
+@contextmanager
+def _running(
+    program: list[str], variables: Mapping[str, str], stdin: int = subprocess.DEVNULL, stdout: int = subprocess.DEVNULL
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A program while it runs; ServerError, with its standard error, where it fails."""
+    with tempfile.TemporaryFile() as errors:
+        with subprocess.Popen(program, env=variables, stdin=stdin, stdout=stdout, stderr=errors) as running:
+            try:
+                yield running
+            finally:
+                if running.stdin is not None:
+                    with suppress(BrokenPipeError):
+                        running.stdin.close()
+        if running.returncode != 0:
+            errors.seek(0)
+            said = errors.read().decode(errors="replace").strip()
+            raise ServerError(f"{Path(program[0]).name} failed: {said}")
+
+
+def upgrade() -> None:
+    """Bring the record to this code's schema, and let a reader role that was made since see its views."""
+    engine = make_engine()
+    with engine.begin() as connection:
+        if not schema.let_read(connection):
+            print(
+                "there is no role lesionlens_reader and this user may not make it: ask an administrator for "
+                "CREATE ROLE lesionlens_reader, then run this again",
+                file=sys.stderr,
+            )
+        print("the record is at revision", connection.scalar(text("SELECT version_num FROM alembic_version")))
+
+
+def check(message: str | None = None) -> None:
+    """RecordError where migrations do not make what db/tables describes; with a message, write a migration of it.
+
+    Works on a throw-away server of its own.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder) / "record"
+        engine = create_engine(server.start(record))
+        try:
+            schema.upgrade(engine)
+            if message is None:
+                schema.check(engine)
+            else:
+                with engine.begin() as connection:
+                    command.revision(schema.configuration(connection), message, autogenerate=True)
+        except CommandError as error:
+            raise schema.RecordError(f"migrations and db/tables differ: {error}") from None
+        finally:
+            engine.dispose()
+            server.stop(record)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; status 1 and one line on standard error where the record is at fault."""
+    given = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(prog="python -m db.cli", description="The record")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("psql", help="a prompt on the record, with psql's own options", add_help=False)
+    for name, about in (("backup", "write the record to a file"), ("restore", "fill an empty record from a file")):
+        commands.add_parser(name, help=about).add_argument("file", type=Path)
+    commands.add_parser("upgrade", help="bring the record to this code's schema")
+    commands.add_parser("check", help="do migrations make what db/tables describes?")
+    commands.add_parser("revision", help="write a migration of what db/tables has more").add_argument("message")
+    try:
+        if given[:1] == ["psql"]:
+            psql(given[1:])
+        _run(parser.parse_args(given))
+    except (*FAULTS, ValueError) as error:
+        print(f"lesionlens: {error_message(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.command == "backup":
+        backup(options.file)
+        size = options.file.stat().st_size / 1e6
+        print(f"{options.file}: {size:.1f} MB. Weights are files: copy the checkpoints, too.")
+    elif options.command == "restore":
+        restore(options.file)
+        print(f"{options.file} is restored.")
+    elif options.command == "upgrade":
+        upgrade()
+    else:
+        check(getattr(options, "message", None))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,272 @@
+"""Data sets and the sample sets cut from them, written and read."""
+
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from typing import Any, LiteralString
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from psycopg import sql
+from sqlalchemy import Connection, Table, bindparam, func, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from db.bulk import copy_rows, driver, enter, finite, frame
+from db.tables.data import (
+    LESION_BOX,
+    WINDOW,
+    dataset,
+    exclusion,
+    image,
+    label,
+    lesion,
+    normalisation,
+    overview,
+    sample,
+    sample_set,
+    split_check,
+)
+from lesionlens.records import (
+    DatasetIndex,
+    Exclusion,
+    ImageSize,
+    LeakCheck,
+    Overview,
+    Sample,
+    SampleArrays,
+    Statistics,
+)
+from lesionlens.samples.normalise import pack_mask, pack_pixels, unpack_mask, unpack_pixels
+
+COLUMNS = (
+    "sample_set_id", "key", "label_id", "image_id", "lesion_id", "split", *WINDOW, *LESION_BOX,
+    "mask_fraction", "pixels", "mask",
+)  # fmt: skip
+
+# ordinal instead of label id: arrays know classes by position
+SAMPLES = """COPY (
+    SELECT sample.id, label.ordinal::int8, sample.split, image.patient, sample.pixels, sample.mask
+    FROM sample JOIN label ON label.id = sample.label_id JOIN image ON image.id = sample.image_id
+    WHERE sample.sample_set_id = {sample_set_id}
+    ORDER BY sample.id
+) TO STDOUT (FORMAT BINARY)"""
+
+ATTRIBUTES: LiteralString = """
+    SELECT
+        s.id AS sample_id, l.lesion_type, l.pathology, s.mask_fraction, l.subtlety, i.breast_density, i.view,
+        s.window_x1 - s.window_x0 AS window_width, s.window_y1 - s.window_y0 AS window_height
+    FROM sample AS s JOIN image AS i ON i.id = s.image_id LEFT JOIN lesion AS l ON l.id = s.lesion_id
+    WHERE s.sample_set_id = %(sample_set_id)s
+    ORDER BY s.id"""
+
+
+def save_dataset(connection: Connection, index: DatasetIndex, root: str) -> int:
+    """Enter a data set with its labels, images and lesions; returns its id, the same for the same content."""
+    values = {"name": index.name, "kind": index.kind, "root": root}
+    dataset_id, new = enter(connection, dataset, {"digest": index.digest}, values)
+    if not new:
+        connection.execute(update(dataset).where(dataset.c.id == dataset_id).values(root=root))
+        return dataset_id
+    copy_rows(
+        connection,
+        label,
+        ("dataset_id", "code", "name", "group_name", "ordinal", "is_lesion"),
+        ((dataset_id, x.code, x.name, x.group, x.ordinal, x.is_lesion) for x in index.labels),
+    )
+    copy_rows(
+        connection,
+        image,
+        ("dataset_id", "key", "patient", "laterality", "view", "path", "breast_density", "official_split"),
+        (
+            (dataset_id, x.key, x.patient, x.laterality, x.view, x.path, x.breast_density, x.official_split)
+            for x in index.images
+        ),
+    )
+    images, labels = _ids(connection, image, "key", dataset_id), _ids(connection, label, "code", dataset_id)
+    copy_rows(
+        connection,
+        lesion,
+        ("dataset_id", "image_id", "key", "abnormality_id", "lesion_type", "pathology", "label_id", "subtlety",
+         "assessment", "mask_path", "official_split"),
+        ((dataset_id, images[x.image_key], x.key, x.abnormality_id, x.lesion_type, x.pathology, _id(labels, x.label),
+          x.subtlety, x.assessment, x.mask_path, x.official_split) for x in index.lesions),
+    )  # fmt: skip
+    return dataset_id
+
+
+def _ids(connection: Connection, table: Table, name: str, dataset_id: int) -> dict[str, int]:
+    """Row ids of a data set's table by the value of a column."""
+    found = connection.execute(select(table.c[name], table.c.id).where(table.c.dataset_id == dataset_id))
+    return {str(value): int(number) for value, number in found}
+
+
+def _id(numbers: dict[str, int], key: str | None) -> int | None:
+    """The id of a key; None for None. KeyError for a key that the data set lacks."""
+    return None if key is None else numbers[key]
+
+
+def open_sample_set(connection: Connection, dataset_id: int, digest: str, config: dict[str, Any], size: int) -> int:
+    """Begin a sample set; returns its id. What a killed predecessor left of the same set is removed first.
+
+    The caller holds the set's lease. Samples may be committed in batches: nobody finds the set before it is closed.
+    `config` may hold Pydantic's JSON form of any options.
+    """
+    unfinished = (sample_set.c.digest == digest) & sample_set.c.finished_at.is_(None)
+    connection.execute(sample_set.delete().where(unfinished))
+    values = {"digest": digest, "dataset_id": dataset_id, "config": config, "size": size}
+    return int(connection.execute(sample_set.insert().values(**values).returning(sample_set.c.id)).scalar_one())
+
+
+class SampleWriter:
+    """Adds to an open sample set; knows the ids of the data set's labels, images and lesions."""
+
+    def __init__(self, connection: Connection, dataset_id: int, sample_set_id: int, size: int) -> None:
+        self.sample_set_id = sample_set_id
+        self.size = size
+        self.labels = _ids(connection, label, "code", dataset_id)
+        self.images = _ids(connection, image, "key", dataset_id)
+        self.lesions = _ids(connection, lesion, "key", dataset_id)
+
+    def add(self, connection: Connection, items: Sequence[Sample | Exclusion | ImageSize | Overview]) -> None:
+        """Store a batch in its order, sizes of images first: the record refuses a box that leaves its image.
+
+        Raises ValueError where a sample's arrays are not `size` x `size`, KeyError where an item names an image,
+        lesion or label that the data set lacks.
+        """
+        self._sizes(connection, [item for item in items if isinstance(item, ImageSize)])
+        copy_rows(connection, sample, COLUMNS, (self._row(item) for item in items if isinstance(item, Sample)))
+        excluded = (
+            (self.sample_set_id, self.images[x.image_key], _id(self.lesions, x.lesion_key), x.reason, x.detail)
+            for x in items
+            if isinstance(x, Exclusion)
+        )
+        copy_rows(connection, exclusion, ("sample_set_id", "image_id", "lesion_id", "reason", "detail"), excluded)
+        for item in items:
+            if isinstance(item, Overview):
+                # another sample set of the same data set may have kept the same image
+                row = upsert(overview).values(image_id=self.images[item.image_key], pixels=_webp(item.pixels))
+                connection.execute(row.on_conflict_do_nothing())
+
+    def close(self, connection: Connection, checks: Sequence[LeakCheck], statistics: Sequence[Statistics]) -> None:
+        """Store what was found over all samples, and let readers see the set."""
+        copy_rows(
+            connection,
+            split_check,
+            ("sample_set_id", "unit", "split_a", "split_b", "shared", "examples"),
+            ((self.sample_set_id, x.entity, x.split_a, x.split_b, x.shared, list(x.examples)) for x in checks),
+        )
+        grey = (
+            (self.sample_set_id, _id(self.labels, x.label), finite("normalisation.mean", x.mean),
+             finite("normalisation.std", x.std)) for x in statistics
+        )  # fmt: skip
+        copy_rows(connection, normalisation, ("sample_set_id", "label_id", "mean", "std"), grey)
+        done = update(sample_set).where(sample_set.c.id == self.sample_set_id).values(finished_at=func.now())
+        connection.execute(done)
+
+    def _sizes(self, connection: Connection, sizes: Sequence[ImageSize]) -> None:
+        """Enter unknown sizes in the order of ids: another process that prepares the same images waits, no deadlock."""
+        found = [{"number": self.images[x.image_key], "columns": x.width, "rows": x.height} for x in sizes]
+        if found:
+            unknown = update(image).where(image.c.id == bindparam("number"), image.c.width.is_(None))
+            values = unknown.values(width=bindparam("columns"), height=bindparam("rows"))
+            connection.execute(values, sorted(found, key=lambda row: row["number"]))
+
+    def _row(self, item: Sample) -> tuple[Any, ...]:
+        """The values of COLUMNS."""
+        for name, array in (("pixels", item.pixels), ("mask", item.mask)):
+            if array is not None and array.shape != (self.size, self.size):
+                raise ValueError(
+                    f"sample {item.key}: {name} is {array.shape}, the set's size is {self.size} x {self.size}"
+                )
+        window, box, fraction = item.window, item.lesion_box, item.mask_fraction
+        return (
+            self.sample_set_id, item.key, self.labels[item.label], self.images[item.image_key],
+            _id(self.lesions, item.lesion_key), item.split, window.x0, window.y0, window.x1, window.y1,
+            *((box.x0, box.y0, box.x1, box.y1) if box else (None,) * 4),
+            None if fraction is None else finite("sample.mask_fraction", fraction), pack_pixels(item.pixels),
+            None if item.mask is None else pack_mask(item.mask),
+        )  # fmt: skip
+
+
+def _webp(array: NDArray[np.uint8]) -> bytes:
+    """A grey image uint8 [h, w] as WebP, small rather than exact."""
+    stream = BytesIO()
+    Pillow.fromarray(array).save(stream, "WEBP", quality=72)
+    return stream.getvalue()
+
+
+def find_sample_set(connection: Connection, digest: str) -> int | None:
+    """Id of the finished sample set with this digest, or None."""
+    finished = sample_set.c.finished_at.is_not(None)
+    return connection.scalar(select(sample_set.c.id).where(sample_set.c.digest == digest, finished))
+
+
+def sample_set_digest(connection: Connection, sample_set_id: int) -> str:
+    """Digest of a sample set. ValueError for an unknown id."""
+    found: str | None = connection.scalar(select(sample_set.c.digest).where(sample_set.c.id == sample_set_id))
+    if found is None:
+        raise ValueError(f"the record holds no sample set {sample_set_id}")
+    return found
+
+
+def sample_attributes(connection: Connection, sample_set_id: int) -> pl.DataFrame:
+    """What subgroups, binary views and the shortcut audit need of every sample, in ascending sample_id.
+
+    Columns: sample_id, lesion_type, pathology, mask_fraction, subtlety (null for background), breast_density, view,
+    window_width and window_height (full-image pixels).
+    """
+    return frame(connection, ATTRIBUTES, sample_set_id=sample_set_id)
+
+
+def load_samples(connection: Connection, sample_set_id: int) -> SampleArrays:
+    """All samples of a set, in ascending id. ValueError for an unknown id."""
+    digest = sample_set_digest(connection, sample_set_id)
+    labels = connection.execute(
+        select(label.c.code, label.c.group_name)
+        .join(sample_set, sample_set.c.dataset_id == label.c.dataset_id)
+        .where(sample_set.c.id == sample_set_id)
+        .order_by(label.c.ordinal)
+    ).all()
+    size = connection.execute(select(sample_set.c.size).where(sample_set.c.id == sample_set_id)).scalar_one()
+    count = connection.scalar(select(func.count()).where(sample.c.sample_set_id == sample_set_id)) or 0
+    pixels, masks = np.empty((count, size, size), dtype=np.uint8), np.zeros((count, size, size), dtype=np.bool_)
+    columns: tuple[list[Any], ...] = ([], [], [], [], [])
+    for n, (*values, stored, mask) in enumerate(_rows(connection, sample_set_id)):
+        pixels[n] = unpack_pixels(stored)
+        if mask is not None:
+            masks[n] = unpack_mask(mask, size)
+        for column, value in zip(columns, (*values, mask is not None), strict=True):
+            column.append(value)
+    return SampleArrays(
+        digest=digest,
+        classes=tuple(code for code, _ in labels),
+        ids=np.array(columns[0], dtype=np.int64),
+        pixels=pixels,
+        masks=masks,
+        labels=np.array(columns[1], dtype=np.int64),
+        splits=np.array(columns[2], dtype=np.str_),
+        patients=np.array(columns[3], dtype=np.str_),
+        has_mask=np.array(columns[4], dtype=np.bool_),
+        groups=tuple(group for _, group in labels),
+        statistics=_statistics(connection, sample_set_id),
+    )
+
+
+def _rows(connection: Connection, sample_set_id: int) -> Iterator[tuple[Any, ...]]:
+    """Rows as the server sends them, so that no second copy of the pixels waits in memory."""
+    # COPY takes no parameters: psycopg quotes the number
+    query = sql.SQL(SAMPLES).format(sample_set_id=sql.Literal(sample_set_id))
+    with driver(connection).cursor() as cursor, cursor.copy(query) as copy:
+        copy.set_types(["int8", "int8", "text", "text", "bytea", "bytea"])
+        yield from copy.rows()
+
+
+def _statistics(connection: Connection, sample_set_id: int) -> tuple[Statistics, ...]:
+    found = connection.execute(
+        select(label.c.code, normalisation.c.mean, normalisation.c.std)
+        .outerjoin_from(normalisation, label, label.c.id == normalisation.c.label_id)
+        .where(normalisation.c.sample_set_id == sample_set_id)
+        .order_by(normalisation.c.id)
+    )
+    return tuple(Statistics(code, mean, std) for code, mean, std in found)

@@ -1,0 +1,181 @@
+"""Evaluations of runs, and what compares them: written by the evaluate step, read by comparisons and audits."""
+
+from typing import LiteralString
+
+import polars as pl
+from sqlalchemy import Connection, Table, delete, exists, select
+
+from db.bulk import copy_frame, enter, finite, frame
+from db.tables import evaluation as samples
+from db.tables import scores
+from db.tables.data import label, sample_set
+from db.tables.evaluation import evaluation
+from db.tables.training import run
+from lesionlens.config import EvaluationConfig
+from lesionlens.records import Evaluation
+
+ROUNDING = 1e-6  # how far beyond [0, 1] floating point may carry a proportion
+
+# tables of an evaluation's frames, in the order of their filling: a localization refers to its map
+TABLES: dict[str, Table] = {
+    "predictions": samples.prediction,
+    "maps": samples.activation_map,
+    "localizations": samples.localization,
+    "class_scores": scores.class_score,
+    "confusion_intervals": scores.confusion_interval,
+    "run_scores": scores.run_score,
+    "baseline_differences": scores.baseline_difference,
+    "subgroup_scores": scores.subgroup_score,
+    "iou_curves": scores.iou_curve,
+    "quadrants": scores.quadrant,
+    "reliability": scores.reliability,
+    "occlusions": samples.occlusion,
+    "randomisations": scores.randomisation,
+}
+# columns of frames that hold label ordinals, and the table's column for the label's id
+LABELS = {"label": "label_id", "predicted": "predicted_label_id"}
+
+COMMON: LiteralString = (
+    "SELECT e.evaluation_id, y.sample_id, i.patient, l.group_name, s.label_id = y.predicted_label_id AS correct"
+    " FROM study_evaluations AS e JOIN prediction AS y ON y.evaluation_id = e.evaluation_id"
+    " JOIN sample AS s ON s.id = y.sample_id JOIN image AS i ON i.id = s.image_id JOIN label AS l ON l.id = s.label_id"
+    " WHERE e.study_id = %(study_id)s ORDER BY e.evaluation_id, y.sample_id"
+)
+LOCALIZATIONS: LiteralString = (
+    "SELECT x.evaluation_id, x.sample_id, x.method, x.target, x.policy, x.iou FROM study_evaluations AS e"
+    " JOIN localization AS x ON x.evaluation_id = e.evaluation_id WHERE e.study_id = %(study_id)s"
+)
+UNCOMPARED: LiteralString = (
+    "SELECT e.evaluation_id FROM study_evaluations AS e WHERE e.study_id = %(study_id)s AND NOT EXISTS ("
+    "SELECT FROM study_score AS s WHERE s.study_id = e.study_id AND s.evaluation_id = e.evaluation_id) LIMIT 1"
+)
+COMPARED: LiteralString = (
+    "SELECT s.evaluation_id, s.sample_id, s.patient, l.is_lesion, s.correct, s.iou"
+    " FROM study_evaluations AS e JOIN sample_results AS s ON s.evaluation_id = e.evaluation_id"
+    " JOIN sample AS p ON p.id = s.sample_id JOIN label AS l ON l.id = p.label_id"
+    " WHERE e.study_id = %(study_id)s ORDER BY s.evaluation_id, s.sample_id"
+)
+SELECTED: LiteralString = (
+    "SELECT e.evaluation_id FROM study_evaluations AS e"
+    " JOIN selected_runs AS c ON c.study_id = e.study_id AND c.run_id = e.run_id"
+    " WHERE e.study_id = %(study_id)s ORDER BY e.evaluation_id"
+)
+
+
+def find_evaluation(connection: Connection, run_id: int, digest: str) -> int | None:
+    """Id of a run's evaluation with this digest, or None."""
+    found = select(evaluation.c.id).where(evaluation.c.run_id == run_id, evaluation.c.digest == digest)
+    return connection.scalar(found)
+
+
+def save_evaluation(
+    connection: Connection, run_id: int, digest: str, config: EvaluationConfig, seconds: float, result: Evaluation
+) -> int:
+    """Enter everything one evaluation computed; returns its id, the same for the same run and digest.
+
+    Raises ValueError where a number is not finite or a label ordinal is not one of the data set's.
+    """
+    values = {"config": config.model_dump(mode="json"), "seconds": finite("evaluation.seconds", seconds)}
+    evaluation_id, new = enter(connection, evaluation, {"run_id": run_id, "digest": digest}, values)
+    if new:
+        labels = _labels(connection, run_id)
+        for name, table in TABLES.items():
+            found = _with_labels(result.frames[name], labels)
+            copy_frame(connection, table, _fitted(table, found, evaluation_id))
+    return evaluation_id
+
+
+def _labels(connection: Connection, run_id: int) -> dict[int, int]:
+    """Label ids by ordinal, of the data set that the run was trained on."""
+    found = connection.execute(
+        select(label.c.ordinal, label.c.id)
+        .join(sample_set, sample_set.c.dataset_id == label.c.dataset_id)
+        .join(run, run.c.sample_set_id == sample_set.c.id)
+        .where(run.c.id == run_id)
+    )
+    return {int(ordinal): int(number) for ordinal, number in found}
+
+
+def _with_labels(frame: pl.DataFrame, labels: dict[int, int]) -> pl.DataFrame:
+    """Label ordinals replaced by ids."""
+    for ordinal, name in LABELS.items():
+        if ordinal not in frame.columns:
+            continue
+        unknown = set(frame[ordinal].drop_nulls().unique().to_list()) - labels.keys()
+        if unknown:
+            raise ValueError(f"{name}: the data set has no label with ordinal {', '.join(map(str, sorted(unknown)))}")
+        ids = pl.col(ordinal).cast(pl.Int64).replace_strict(labels, return_dtype=pl.Int64)
+        frame = frame.with_columns(ids.alias(name)).drop(ordinal)
+    return frame
+
+
+def _fitted(table: Table, frame: pl.DataFrame, evaluation_id: int) -> pl.DataFrame:
+    """The table's columns with the evaluation's id; proportions that rounding carried beyond [0, 1] are put back."""
+    frame = frame.with_columns(evaluation_id=pl.lit(evaluation_id, dtype=pl.Int64))
+    names = [column.name for column in table.columns if column.name in frame.columns]
+    unknown = set(frame.columns) - set(names)
+    if unknown:
+        raise ValueError(f"{table.name} has no column {', '.join(sorted(unknown))}")
+    numbers = [name for name, kind in frame.schema.items() if kind == pl.Float64 and name != "threshold"]
+    frame = frame.with_columns(_clipped(pl.col(name)) for name in numbers)
+    if "probabilities" in names:
+        frame = frame.with_columns(pl.col("probabilities").list.eval(_clipped(pl.element())))
+    return frame.select(names)
+
+
+def _clipped(values: pl.Expr) -> pl.Expr:
+    near = values.is_between(-ROUNDING, 1 + ROUNDING)
+    return pl.when(near).then(values.clip(0.0, 1.0)).otherwise(values)
+
+
+def save_comparisons(connection: Connection, study_id: int, frame: pl.DataFrame) -> None:
+    """Replace a study's comparisons: columns of table `comparison` without id and study_id."""
+    _replace(connection, scores.comparison, frame.with_columns(_clipped(pl.col("value_a", "value_b"))), study_id)
+
+
+def save_study_scores(connection: Connection, study_id: int, frame: pl.DataFrame) -> None:
+    """Replace a study's scores over common samples: columns of table `study_score` without id and study_id."""
+    _replace(connection, scores.study_score, frame.with_columns(_clipped(pl.col("value", "low", "high"))), study_id)
+
+
+def _replace(connection: Connection, table: Table, frame: pl.DataFrame, study_id: int) -> None:
+    connection.execute(delete(table).where(table.c.study_id == study_id))
+    copy_frame(connection, table, frame.with_columns(study_id=pl.lit(study_id, dtype=pl.Int64)))
+
+
+def save_shortcuts(connection: Connection, sample_set_id: int, digest: str, frame: pl.DataFrame) -> None:
+    """Enter a sample set's shortcut audit, made with the evaluation options of `digest`; an earlier one is replaced."""
+    table = scores.shortcut_score
+    connection.execute(delete(table).where(table.c.sample_set_id == sample_set_id, table.c.digest == digest))
+    keys = {"sample_set_id": pl.lit(sample_set_id, dtype=pl.Int64), "digest": pl.lit(digest)}
+    copy_frame(connection, table, frame.with_columns(**keys))
+
+
+def has_shortcuts(connection: Connection, sample_set_id: int, digest: str) -> bool:
+    """Whether the sample set was audited with the evaluation options of this digest."""
+    table = scores.shortcut_score
+    found = exists().where(table.c.sample_set_id == sample_set_id, table.c.digest == digest)
+    return bool(connection.scalar(select(found)))
+
+
+def is_compared(connection: Connection, study_id: int) -> bool:
+    """Whether every evaluation of the study is in its comparisons and common scores; True without evaluations."""
+    return frame(connection, UNCOMPARED, study_id=study_id).is_empty()
+
+
+def common_samples(connection: Connection, study_id: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What scores over common samples need of a study's evaluations.
+
+    First: evaluation_id, sample_id, patient, group_name, correct; second: evaluation_id, sample_id, method, target,
+    policy, iou.
+    """
+    return frame(connection, COMMON, study_id=study_id), frame(connection, LOCALIZATIONS, study_id=study_id)
+
+
+def comparison_samples(connection: Connection, study_id: int) -> tuple[pl.DataFrame, list[int]]:
+    """What comparisons need of a study's evaluations.
+
+    First: evaluation_id, sample_id, patient, is_lesion, correct, iou; second: the evaluations of selected runs.
+    """
+    selected: list[int] = frame(connection, SELECTED, study_id=study_id)["evaluation_id"].to_list()
+    return frame(connection, COMPARED, study_id=study_id), selected

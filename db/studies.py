@@ -1,0 +1,232 @@
+"""Studies and their runs: planned, trained epoch by epoch, and which work is still missing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, cast
+
+from sqlalchemy import Connection, delete, exists, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from db.bulk import enter, finite
+from db.tables.evaluation import evaluation
+from db.tables.training import checkpoint, epoch, run, study, study_run
+from lesionlens.config import RunConfig, TrainingConfig
+from lesionlens.records import Checkpoint, EpochResult
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run as planned, and how far it is."""
+
+    id: int
+    digest: str
+    sample_set_id: int
+    status: Literal["pending", "running", "finished", "failed"]
+    config: RunConfig
+    training: TrainingConfig
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRow:
+    """A study's identity, and what it works on."""
+
+    id: int
+    name: str
+    digest: str
+    evaluation_digest: str
+    sample_set_id: int
+
+
+def save_study(
+    connection: Connection,
+    digest: str,
+    name: str,
+    config: dict[str, Any],
+    evaluation_digest: str,
+    sample_set_id: int,
+    versions: dict[str, str],
+) -> int:
+    """Enter a study; returns its id, the same for the same digest."""
+    values = {
+        "name": name, "config": config, "evaluation_digest": evaluation_digest, "sample_set_id": sample_set_id,
+        "versions": versions,
+    }  # fmt: skip
+    return enter(connection, study, {"digest": digest}, values)[0]
+
+
+def save_run(
+    connection: Connection,
+    study_id: int,
+    digest: str,
+    sample_set_id: int,
+    config: RunConfig,
+    training: TrainingConfig,
+    title: str,
+) -> int:
+    """Plan a run of a study, called `title` there; returns its id, the same for the same digest in every study."""
+    values = {
+        "sample_set_id": sample_set_id,
+        **config.model_dump(mode="json"),
+        "normalise": training.normalise,
+        "weights": training.weights,
+        "config": {"run": config.model_dump(mode="json"), "training": training.model_dump(mode="json")},
+    }
+    run_id, _ = enter(connection, run, {"digest": digest}, values)
+    member = upsert(study_run).values(study_id=study_id, run_id=run_id, title=title)
+    connection.execute(member.on_conflict_do_nothing())
+    return run_id
+
+
+def plan_evaluations(connection: Connection, study_id: int, digest: str) -> None:
+    """Set which evaluations belong to a study. ValueError for an unknown one."""
+    if connection.execute(update(study).where(study.c.id == study_id).values(evaluation_digest=digest)).rowcount != 1:
+        raise ValueError(f"the record holds no study {study_id}")
+
+
+def start_run(connection: Connection, run_id: int, device: str) -> None:
+    """Training begins or is resumed."""
+    values = {"status": "running", "device": device, "started_at": func.now(), "finished_at": None, "reason": None}
+    _update_run(connection, run_id, values)
+
+
+def finish_run(connection: Connection, run_id: int) -> None:
+    """Training is complete."""
+    _update_run(connection, run_id, {"status": "finished", "finished_at": func.now(), "reason": None})
+
+
+def fail_run(connection: Connection, run_id: int, reason: str) -> None:
+    """Training failed for the given reason."""
+    words = reason.replace("\0", "") or "unknown"
+    _update_run(connection, run_id, {"status": "failed", "finished_at": func.now(), "reason": words})
+
+
+def _update_run(connection: Connection, run_id: int, values: dict[str, Any]) -> None:
+    if connection.execute(update(run).where(run.c.id == run_id).values(values)).rowcount != 1:
+        raise ValueError(f"the record holds no run {run_id}")
+
+
+def save_epoch(connection: Connection, run_id: int, result: EpochResult) -> None:
+    """Enter an epoch and the checkpoints that are on disk after it.
+
+    An epoch trained again replaces what the record held of it and of all later ones, which belong to a
+    course that was given up. Raises ValueError where a number is not finite.
+    """
+    connection.execute(delete(epoch).where(epoch.c.run_id == run_id, epoch.c.epoch >= result.epoch))
+    values: dict[str, Any] = {
+        name: finite(f"epoch.{name}", getattr(result, name))
+        for name in ("train_loss", "validation_loss", "validation_accuracy", "seconds")
+    }
+    rates = {name: finite(f"epoch.rates.{name}", rate) for name, rate in result.rates.items()}
+    connection.execute(
+        epoch.insert().values(
+            run_id=run_id, epoch=result.epoch, phase=result.phase, rates=rates, improved=result.improved, **values
+        )
+    )
+    for found in result.checkpoints:
+        row = {"phase": found.phase, "epoch": found.epoch, "path": found.path}
+        row |= {"sha256": found.sha256, "bytes": found.bytes}
+        statement = upsert(checkpoint).values(run_id=run_id, role=found.role, **row)
+        connection.execute(statement.on_conflict_do_update(index_elements=["run_id", "role"], set_=row))
+
+
+def run_row(connection: Connection, run_id: int) -> RunRow:
+    """A run. ValueError for an unknown id."""
+    columns = run.c.digest, run.c.sample_set_id, run.c.status, run.c.config
+    found = connection.execute(select(*columns).where(run.c.id == run_id)).one_or_none()
+    if found is None:
+        raise ValueError(f"the record holds no run {run_id}")
+    config = RunConfig.model_validate(found.config["run"])
+    training = TrainingConfig.model_validate(found.config["training"])
+    return RunRow(run_id, found.digest, found.sample_set_id, found.status, config, training)
+
+
+def outcome(connection: Connection, run_id: int, since: datetime) -> Literal["finished", "failed"] | None:
+    """How a run ended: finished whenever, or failed after `since`; None if it is to be trained."""
+    failed = (run.c.status == "failed") & (run.c.finished_at > since)
+    ended = select(run.c.status).where(run.c.id == run_id, (run.c.status == "finished") | failed)
+    return cast(Literal["finished", "failed"] | None, connection.scalar(ended))
+
+
+def checkpoints(connection: Connection, run_id: int) -> tuple[Checkpoint, ...]:
+    """Checkpoints of a run, best before last; empty before its first epoch."""
+    columns = (checkpoint.c[name] for name in ("role", "phase", "epoch", "path", "sha256", "bytes"))
+    rows = connection.execute(select(*columns).where(checkpoint.c.run_id == run_id).order_by(checkpoint.c.role))
+    return tuple(Checkpoint(**row._mapping) for row in rows)
+
+
+def study_row(connection: Connection, study_id: int) -> StudyRow:
+    """A study's identity. ValueError for an unknown id."""
+    found = _study(connection, study_id, "name", "digest", "evaluation_digest", "sample_set_id")
+    return StudyRow(study_id, *found)
+
+
+def study_config(connection: Connection, study_id: int) -> dict[str, Any]:
+    """A study's configuration as entered. ValueError for an unknown id."""
+    config: dict[str, Any] = _study(connection, study_id, "config")[0]
+    return config
+
+
+def _study(connection: Connection, study_id: int, *columns: str) -> tuple[Any, ...]:
+    found = connection.execute(select(*(study.c[name] for name in columns)).where(study.c.id == study_id))
+    row = found.one_or_none()
+    if row is None:
+        raise ValueError(f"the record holds no study {study_id}")
+    return tuple(row)
+
+
+def find_study(connection: Connection, name: str) -> int:
+    """Id of a study by its number or its name. ValueError where there is none, or several have the name."""
+    found = list(connection.scalars(select(study.c.id).where(study.c.name == name).order_by(study.c.id)))
+    if not found and name.isdecimal() and connection.scalar(select(exists().where(study.c.id == int(name)))):
+        found = [int(name)]
+    if len(found) == 1:
+        return int(found[0])
+    if found:
+        raise ValueError(f"several studies are called {name!r}: name one by its number, {', '.join(map(str, found))}")
+    rows = connection.execute(select(study.c.id, study.c.name).order_by(study.c.id))
+    names = [f"{row.id} ({row.name})" for row in rows]
+    raise ValueError(f"the record holds no study {name!r}; it holds {', '.join(names) or 'none'}")
+
+
+def studies_of_runs(connection: Connection, runs: Sequence[int]) -> list[int]:
+    """The newest study that holds and has evaluated each run, every one once. ValueError for a run without one."""
+    newest = text("SELECT max(study_id) FROM study_evaluations WHERE run_id = :run")
+    found = {number: connection.scalar(newest, {"run": number}) for number in runs}
+    missing = [str(number) for number, study_id in found.items() if study_id is None]
+    if missing:
+        raise ValueError(f"the record holds no evaluation of run {', '.join(missing)}: TABLE runs lists all")
+    return sorted({int(study_id) for study_id in found.values() if study_id is not None})
+
+
+def runs_to_train(connection: Connection, study_id: int, tried_since: datetime | None = None) -> list[tuple[int, str]]:
+    """Runs of a study that are not finished, as (id, title), in the grid's order.
+
+    Failed ones are among them, but for those that failed after `tried_since`: they are not tried again.
+    """
+    unfinished = run.c.status != "finished"
+    if tried_since is not None:
+        unfinished &= (run.c.status != "failed") | (run.c.finished_at < tried_since)
+    return [(row.id, row.title) for row in _runs(connection, study_id, unfinished)]
+
+
+def runs_to_evaluate(connection: Connection, study_id: int) -> list[tuple[int, str]]:
+    """Finished runs of a study that lack the study's evaluation, as (id, title), in the grid's order."""
+    done = exists().where(evaluation.c.run_id == run.c.id, evaluation.c.digest == study.c.evaluation_digest)
+    return [(row.id, row.title) for row in _runs(connection, study_id, (run.c.status == "finished") & ~done)]
+
+
+def failed_runs(connection: Connection, study_id: int) -> list[tuple[str, str]]:
+    """Failed runs of a study, as (title, reason), in the grid's order."""
+    return [(row.title, row.reason) for row in _runs(connection, study_id, run.c.status == "failed")]
+
+
+def _runs(connection: Connection, study_id: int, condition: Any) -> Sequence[Any]:
+    found = (
+        select(run.c.id, study_run.c.title, run.c.reason)
+        .join(study_run, study_run.c.run_id == run.c.id)
+        .join(study, study.c.id == study_run.c.study_id)
+        .where(study.c.id == study_id, condition)
+        .order_by(run.c.id)
+    )
+    return connection.execute(found).all()

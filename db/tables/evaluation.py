@@ -1,0 +1,114 @@
+"""Tables of the evaluate step, one row per sample: predictions, maps, how well they meet the mask, occlusion."""
+
+from sqlalchemy import (
+    ARRAY,
+    REAL,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    SmallInteger,
+    UniqueConstraint,
+)
+
+from db.tables.columns import document, explained, identity, moment, proportion, real, reference, table, text
+
+
+def whole(name: str) -> str:
+    """That an array holds no NULL, which no comparison would refuse."""
+    return f"array_position({name}, NULL) IS NULL"
+
+
+def proportions(name: str) -> str:
+    """That all elements of an array are in [0, 1]."""
+    return f"0 <= ALL ({name}) AND 1 >= ALL ({name}) AND {whole(name)}"
+
+
+evaluation = table(
+    "evaluation",
+    "All scores and maps of one run on the test split",
+    identity(),
+    reference("run"),
+    text("digest"),
+    document("config"),
+    real("seconds"),
+    moment("created_at"),
+    UniqueConstraint("run_id", "digest"),
+    CheckConstraint("seconds >= 0 AND seconds < 'infinity'", name="seconds"),
+)
+
+prediction = table(
+    "prediction",
+    "Class probabilities of a sample",
+    reference("evaluation", primary_key=True),
+    reference("sample", primary_key=True, index=True),
+    reference("label", name="predicted_label_id", index=True),
+    Column("probabilities", ARRAY(REAL), nullable=False),
+    CheckConstraint(proportions("probabilities"), name="range"),
+    CheckConstraint("cardinality(probabilities) > 0 AND abs(array_total(probabilities) - 1) <= 1e-4", name="total"),
+)
+
+activation_map = table(
+    "activation_map",
+    "Map of a sample by one attribution method, and its scores that need no threshold",
+    identity(),
+    reference("evaluation"),
+    reference("sample", index=True),
+    text("method"),
+    text("target"),
+    text("layer"),
+    reference("label", nullable=True, index=True),
+    Column("rows", SmallInteger),
+    Column("cols", SmallInteger),
+    Column("grid", ARRAY(REAL)),
+    Column("blank", Boolean, nullable=False),
+    Column("iou_curve", ARRAY(REAL)),
+    Column("hit", Boolean),
+    *proportion("energy"),
+    *proportion("rank_accuracy"),
+    *proportion("pixel_ap"),
+    text("reason", nullable=True),
+    UniqueConstraint("evaluation_id", "sample_id", "method", "target"),
+    CheckConstraint("target IN ('predicted', 'true', 'none')", name="target"),
+    CheckConstraint("num_nulls(rows, cols) IN (0, 2) AND (grid IS NULL OR rows IS NOT NULL)", name="grid_has_shape"),
+    CheckConstraint("grid IS NULL OR cardinality(grid) = rows * cols", name="grid_shape"),
+    CheckConstraint(f"'-infinity' < ALL (grid) AND 'infinity' > ALL (grid) AND {whole('grid')}", name="grid_finite"),
+    CheckConstraint(proportions("iou_curve"), name="iou_curve"),
+    CheckConstraint(
+        "num_nulls(iou_curve, hit, energy, rank_accuracy, pixel_ap) = 0 OR reason IS NOT NULL OR target = 'none'",
+        name="null_has_reason",
+    ),
+)
+
+MAP = ("evaluation_id", "sample_id", "method", "target")
+
+localization = table(
+    "localization",
+    "How well a thresholded map meets the mask, by sample and threshold policy",
+    Column("evaluation_id", BigInteger, primary_key=True),
+    Column("sample_id", BigInteger, primary_key=True),
+    text("method", primary_key=True),
+    text("target", primary_key=True),
+    text("policy", primary_key=True),
+    real("threshold", nullable=True),
+    *proportion("iou"),
+    text("reason", nullable=True),
+    ForeignKeyConstraint(MAP, [f"activation_map.{name}" for name in MAP], ondelete="CASCADE"),
+    explained("iou"),
+    CheckConstraint("threshold > '-infinity' AND threshold < 'infinity'", name="threshold_finite"),
+    Index("ix_localization_method_policy", "evaluation_id", "method", "policy"),
+)
+
+occlusion = table(
+    "occlusion",
+    "Occlusion test: probabilities without the lesion, and without as much background",
+    reference("evaluation", primary_key=True),
+    reference("sample", primary_key=True, index=True),
+    *proportion("probability", nullable=False),
+    *proportion("lesion_occluded", nullable=False),
+    *proportion("control_occluded"),
+    text("reason", nullable=True),
+    explained("control_occluded"),
+)

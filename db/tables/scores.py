@@ -1,0 +1,215 @@
+"""Tables of the evaluate step, one row per score: of a class, a run, a subgroup, a curve, an audit, a comparison."""
+
+from sqlalchemy import Boolean, CheckConstraint, Column, Double, SmallInteger, UniqueConstraint
+
+from db.tables.columns import (
+    count,
+    explained,
+    identity,
+    interval,
+    proportion,
+    real,
+    reference,
+    table,
+    text,
+)
+
+CLASS_SCORES = ("precision", "recall", "f1", "auc", "auc_hard")
+
+class_score = table(
+    "class_score",
+    "Classification scores of one class",
+    reference("evaluation", primary_key=True),
+    reference("label", primary_key=True, index=True),
+    *(item for name in CLASS_SCORES for end in ("", "_low", "_high") for item in proportion(name + end)),
+    *count("support"),
+    text("reason", nullable=True),
+    CheckConstraint(f"num_nulls({', '.join(CLASS_SCORES)}) = 0 OR reason IS NOT NULL", name="null_has_reason"),
+)
+
+confusion_interval = table(
+    "confusion_interval",
+    "Intervals of the proportions of the true class in the confusion matrix; predictions give its counts",
+    reference("evaluation", primary_key=True),
+    reference("label", primary_key=True, index=True),
+    reference("label", name="predicted_label_id", primary_key=True, index=True),
+    *interval(),
+)
+
+run_score = table(
+    "run_score",
+    "Scores of a whole evaluation, with intervals",
+    identity(),
+    reference("evaluation"),
+    text("name"),
+    text("method", nullable=True),
+    text("target", nullable=True),
+    text("policy", nullable=True),
+    text("population"),
+    text("group_name"),
+    *proportion("value", lowest=-1),
+    *interval(lowest=-1),
+    *count("n"),
+    text("reason", nullable=True),
+    UniqueConstraint(
+        "evaluation_id", "name", "method", "target", "policy", "population", "group_name",
+        name="uq_run_score_identity", postgresql_nulls_not_distinct=True,
+    ),
+    CheckConstraint("starts_with(name, 'occlusion_') OR (value >= 0 AND low >= 0)", name="sign"),
+    explained("value"),
+)  # fmt: skip
+
+baseline_difference = table(
+    "baseline_difference",
+    "Paired difference between a map's LL and a baseline's, over the same lesions",
+    reference("evaluation", primary_key=True),
+    text("method", primary_key=True),
+    text("target", primary_key=True),
+    text("policy", primary_key=True),
+    text("baseline", primary_key=True),
+    text("population", primary_key=True),
+    text("group_name", primary_key=True),
+    *proportion("difference", lowest=-1),
+    *interval(lowest=-1),
+    *count("n"),
+    text("reason", nullable=True),
+    explained("difference"),
+)
+
+subgroup_score = table(
+    "subgroup_score",
+    "Scores of the samples with one value of an attribute, with intervals",
+    identity(),
+    reference("evaluation"),
+    text("subgroup"),
+    text("level"),
+    text("name"),
+    text("method", nullable=True),
+    text("population"),
+    *proportion("value"),
+    *interval(),
+    *count("n"),
+    text("reason", nullable=True),
+    UniqueConstraint(
+        "evaluation_id", "subgroup", "level", "name", "method", "population",
+        name="uq_subgroup_score_identity", postgresql_nulls_not_distinct=True,
+    ),
+    explained("value"),
+)  # fmt: skip
+
+iou_curve = table(
+    "iou_curve",
+    "Localization score against the threshold, with intervals",
+    reference("evaluation", primary_key=True),
+    text("method", primary_key=True),
+    text("target", primary_key=True),
+    text("population", primary_key=True),
+    text("group_name", primary_key=True),
+    Column("threshold", Double, primary_key=True),
+    *proportion("iou"),
+    *interval(),
+    *count("n"),
+    text("reason", nullable=True),
+    CheckConstraint("threshold > 0 AND threshold < 1", name="threshold"),
+    explained("iou"),
+)
+
+quadrant = table(
+    "quadrant",
+    "Correct or not, located or not: lesions of one class, with intervals",
+    identity(),
+    reference("evaluation"),
+    reference("label", nullable=True, index=True),
+    Column("correct", Boolean, nullable=False),
+    Column("located", Boolean, nullable=False),
+    *count("n"),
+    *count("lesions"),
+    *proportion("proportion", nullable=False),
+    *interval(),
+    UniqueConstraint(
+        "evaluation_id", "label_id", "correct", "located",
+        name="uq_quadrant_identity", postgresql_nulls_not_distinct=True,
+    ),
+    CheckConstraint("n <= lesions", name="subset"),
+)  # fmt: skip
+
+reliability = table(
+    "reliability",
+    "Reliability curve: accuracy against the predicted class's probability",
+    reference("evaluation", primary_key=True),
+    Column("bin", SmallInteger, primary_key=True),
+    real("lower"),
+    real("upper"),
+    *proportion("confidence"),
+    *proportion("accuracy"),
+    *interval(),
+    *count("n"),
+    CheckConstraint("lower < upper", name="edges"),
+    CheckConstraint("(n = 0) = (confidence IS NULL) AND (n = 0) = (accuracy IS NULL)", name="empty"),
+)
+
+randomisation = table(
+    "randomisation",
+    "Similarity of maps to the intact model's while weights become random, block by block from the output",
+    reference("evaluation", primary_key=True),
+    Column("step", SmallInteger, primary_key=True),
+    text("layer"),
+    *(item for end in ("", "_low", "_high") for item in proportion(f"ssim{end}", lowest=-1)),
+    *(item for end in ("correlation", "low", "high") for item in proportion(f"rank_{end}", lowest=-1)),
+    *count("n"),
+    CheckConstraint("step >= -1", name="step"),
+    CheckConstraint("(n = 0) = (ssim IS NULL) AND (n = 0) = (rank_correlation IS NULL)", name="null_where_none"),
+)
+
+shortcut_score = table(
+    "shortcut_score",
+    "Shortcut audit: how well a few numbers of every sample predict its class",
+    reference("sample_set", primary_key=True),
+    text("digest", primary_key=True),
+    text("features", primary_key=True),
+    *proportion("accuracy", nullable=False),
+    *interval(),
+    *count("n"),
+)
+
+study_score = table(
+    "study_score",
+    "Scores of an evaluation over the samples that all models of a study classify correctly, with intervals",
+    identity(),
+    reference("study"),
+    reference("evaluation", index=True),
+    text("name"),
+    text("method"),
+    text("target"),
+    text("policy"),
+    text("population"),
+    text("group_name"),
+    *proportion("value"),
+    *interval(),
+    *count("n"),
+    text("reason", nullable=True),
+    UniqueConstraint(
+        "study_id", "evaluation_id", "name", "method", "target", "policy", "population", "group_name",
+        name="uq_study_score_identity",
+    ),
+    explained("value"),
+)  # fmt: skip
+
+comparison = table(
+    "comparison",
+    "Paired difference between two evaluations",
+    identity(),
+    reference("study", index=True),
+    reference("evaluation", name="evaluation_a", index=True),
+    reference("evaluation", name="evaluation_b", index=True),
+    text("score"),
+    *proportion("value_a"),
+    *proportion("value_b"),
+    *proportion("difference", lowest=-1),
+    *interval(lowest=-1),
+    *proportion("p"),
+    *proportion("p_holm"),
+    *count("n"),
+    UniqueConstraint("study_id", "evaluation_a", "evaluation_b", "score"),
+    CheckConstraint("evaluation_a <> evaluation_b", name="two"),
+)

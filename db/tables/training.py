@@ -1,0 +1,89 @@
+"""Tables of the train step: studies, runs, epochs, checkpoints."""
+
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Index, Integer, SmallInteger
+
+from db.tables.columns import document, identity, moment, proportion, real, reference, table, text
+
+study = table(
+    "study",
+    "A configuration asked of a sample set",
+    identity(),
+    text("digest", unique=True),
+    text("name"),
+    document("config"),
+    text("evaluation_digest"),
+    reference("sample_set", index=True),
+    document("versions"),
+    moment("created_at"),
+)
+
+run = table(
+    "run",
+    "One training: a backbone, a strategy, a hyper-parameter set, a seed",
+    identity(),
+    text("digest", unique=True),
+    reference("sample_set", index=True),
+    text("backbone"),
+    text("strategy"),
+    Column("batch_size", Integer, nullable=False),
+    real("head_rate"),
+    real("unit1_rate"),
+    Column("seed", BigInteger, nullable=False),
+    text("normalise"),
+    text("weights"),
+    document("config"),
+    text("status", server_default="pending"),
+    text("reason", nullable=True),
+    text("device", nullable=True),
+    moment("created_at"),
+    moment("started_at", nullable=True),
+    moment("finished_at", nullable=True),
+    CheckConstraint("status IN ('pending', 'running', 'finished', 'failed')", name="status"),
+    CheckConstraint("(status = 'failed') = (reason IS NOT NULL)", name="reason"),
+    CheckConstraint("(status IN ('finished', 'failed')) = (finished_at IS NOT NULL)", name="finished_at"),
+    CheckConstraint(
+        "batch_size > 0 AND head_rate > 0 AND unit1_rate > 0 AND greatest(head_rate, unit1_rate) < 'infinity'",
+        name="rates",
+    ),
+    Index(None, "backbone", "strategy"),
+)
+
+study_run = table(
+    "study_run",
+    "Which runs belong to which study, under which title",
+    reference("study", primary_key=True),
+    reference("run", primary_key=True, index=True),
+    text("title"),
+)
+
+epoch = table(
+    "epoch",
+    "One pass over the training split",
+    reference("run", primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("phase", SmallInteger, nullable=False),
+    real("train_loss"),
+    real("validation_loss"),
+    *proportion("validation_accuracy", nullable=False),
+    real("seconds"),
+    document("rates"),
+    Column("improved", Boolean, nullable=False),
+    CheckConstraint("epoch >= 1 AND phase >= 1 AND seconds >= 0 AND seconds < 'infinity'", name="counts"),
+    CheckConstraint("train_loss >= 0 AND train_loss < 'infinity'", name="train_loss"),
+    CheckConstraint("validation_loss >= 0 AND validation_loss < 'infinity'", name="validation_loss"),
+)
+
+checkpoint = table(
+    "checkpoint",
+    "Weights on disk beside the record",
+    reference("run", primary_key=True),
+    text("role", primary_key=True),
+    Column("phase", SmallInteger, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    text("path"),
+    text("sha256"),
+    Column("bytes", BigInteger, nullable=False),
+    CheckConstraint("role IN ('best', 'last')", name="role"),
+    CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256"),
+    CheckConstraint("bytes >= 0 AND epoch >= 0 AND phase >= 0", name="counts"),
+)

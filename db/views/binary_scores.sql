@@ -1,0 +1,11 @@
+CREATE VIEW binary_scores AS
+SELECT
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed,
+    split_part(score.name, '_', 1) AS side, split_part(score.name, '_', 2) AS score, score.value, score.low,
+    score.high, score.n, score.reason
+FROM study_evaluations AS e
+JOIN run_score AS score
+    ON score.evaluation_id = e.evaluation_id
+    AND score.name ~ '^(lesion|malignant)_(auc|accuracy|sensitivity|specificity)$';
+COMMENT ON VIEW binary_scores IS
+'Two-class views of the predictions: lesion against background, malignant against benign lesions';

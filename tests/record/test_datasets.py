@@ -1,0 +1,72 @@
+"""Data sets and sample sets come back as they were written."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sqlalchemy import Connection, text
+
+from db import datasets
+from lesionlens.records import SampleArrays
+from tests.record.makers import Filled, make_index, make_patches, save_patches
+
+
+def test_samples_come_back_bit_for_bit(empty: Connection) -> None:
+    found = datasets.load_samples(empty, save_patches(empty))
+    given = make_patches()
+    assert isinstance(found, SampleArrays)
+    assert found.classes == ("B", "BM", "MM")
+    assert found.groups == ("background", "mass", "mass")
+    assert (np.diff(found.ids) > 0).all()
+    assert found.labels.tolist() == [n % 3 for n in range(12)]
+    for n, patch in enumerate(given):
+        assert (found.pixels[n] == patch.pixels).all()
+        assert found.splits[n] == patch.split
+        assert found.patients[n] == patch.patient
+        assert found.has_mask[n] == (patch.mask is not None)
+        assert (found.masks[n] == (patch.mask if patch.mask is not None else False)).all()
+    assert [(s.label, s.mean, s.std) for s in found.statistics] == [(None, 0.4, 0.2), ("MM", 0.5, 0.25)]
+
+
+def test_a_data_set_is_known_by_its_content_wherever_it_lies(connection: Connection) -> None:
+    first = datasets.save_dataset(connection, make_index(), "/elsewhere")
+    assert datasets.save_dataset(connection, make_index(13), "/elsewhere") != first
+    roots = connection.execute(text("SELECT id, root FROM dataset ORDER BY id")).all()
+    assert roots[0] == (first, "/elsewhere") and len(roots) == 2
+
+
+def test_a_sample_set_is_found_once_it_is_closed_and_begun_anew_before(empty: Connection) -> None:
+    dataset = datasets.save_dataset(empty, make_index(), "/data")
+    killed = datasets.open_sample_set(empty, dataset, "d", {}, 16)
+    datasets.SampleWriter(empty, dataset, killed, 16).add(empty, make_patches()[:5])
+    assert datasets.find_sample_set(empty, "d") is None
+    again = datasets.open_sample_set(empty, dataset, "d", {}, 16)
+    assert empty.scalar(text("SELECT count(*) FROM sample")) == 0
+    writer = datasets.SampleWriter(empty, dataset, again, 16)
+    writer.add(empty, make_patches())
+    writer.close(empty, (), ())
+    assert datasets.find_sample_set(empty, "d") == again != killed
+    assert datasets.sample_set_digest(empty, again) == "d"
+
+
+def test_samples_that_do_not_fit_their_set_are_refused(empty: Connection) -> None:
+    dataset = datasets.save_dataset(empty, make_index(), "/data")
+    writer = datasets.SampleWriter(empty, dataset, datasets.open_sample_set(empty, dataset, "d", {}, 16), 16)
+    patch = make_patches()[1]
+    with pytest.raises(ValueError, match=r"sample 1: mask is \(8, 8\)"), empty.begin_nested():
+        writer.add(empty, [replace(patch, mask=np.ones((8, 8), dtype=np.bool_))])
+    with pytest.raises(KeyError, match="nowhere"):
+        writer.add(empty, [replace(patch, image_key="nowhere")])
+
+
+def test_attributes_of_every_sample(connection: Connection, filled: Filled) -> None:
+    found = datasets.sample_attributes(connection, filled.sample_set)
+    samples = datasets.load_samples(connection, filled.sample_set)
+    assert found["sample_id"].to_list() == samples.ids.tolist()
+    assert (found["pathology"].is_null().to_numpy() == ~samples.has_mask).all()
+    assert set(found["window_width"]) == {100} and set(found["view"]) == {"CC"}
+
+
+def test_unknown_sets_are_named(empty: Connection) -> None:
+    with pytest.raises(ValueError, match="no sample set 999"):
+        datasets.load_samples(empty, 999)

@@ -1,0 +1,150 @@
+"""Evaluations: what is refused, and their views against what they were made from."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import confusion_matrix, roc_curve
+from sqlalchemy import Connection, delete
+
+from db import datasets, evaluations
+from db.bulk import frame
+from db.reports import VIEWS, report_data
+from db.tables.scores import confusion_interval, study_score
+from lesionlens.config import EvaluationConfig
+from lesionlens.frames import FRAMES
+from lesionlens.records import Evaluation
+from tests.record.makers import Filled, make_evaluation
+
+
+def view(connection: Connection, filled: Filled, name: str) -> pl.DataFrame:
+    """The rows of a view for the filled study."""
+    return report_data(connection, filled.study, [name]).frames[name]
+
+
+def test_every_frame_has_its_table() -> None:
+    assert evaluations.TABLES.keys() == FRAMES.keys()
+    for name, table in evaluations.TABLES.items():
+        columns = {evaluations.LABELS.get(column, column) for column in FRAMES[name]}
+        assert {column.name for column in table.columns} - {"id", "evaluation_id"} == columns, name
+
+
+@pytest.fixture
+def good(connection: Connection, filled: Filled) -> Evaluation:
+    """An evaluation of the filled record's samples."""
+    test = datasets.load_samples(connection, filled.sample_set).split("test")
+    return make_evaluation(test.ids.tolist(), test.labels.tolist())
+
+
+BAD = {
+    r"localization\.iou": ("localizations", "iou", pl.lit(float("nan"))),
+    r"activation_map\.grid": ("maps", "grid", pl.lit([float("inf")] * 4, dtype=pl.List(pl.Float32))),
+    "no label with ordinal 7": ("quadrants", "label", pl.lit(7, dtype=pl.Int16)),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_what_cannot_be_stored_is_refused_by_name(
+    connection: Connection, filled: Filled, good: Evaluation, message: str
+) -> None:
+    name, column, value = BAD[message]
+    bad = Evaluation(good.frames | {name: good.frames[name].with_columns(value.alias(column))})
+    with pytest.raises(ValueError, match=message):
+        evaluations.save_evaluation(connection, filled.runs[0], "other", EvaluationConfig(), 1.0, bad)
+
+
+def test_a_proportion_beyond_one_by_rounding_is_stored_as_one(
+    connection: Connection, filled: Filled, good: Evaluation
+) -> None:
+    over = good.frames["localizations"].with_columns(pl.col("iou") * 0 + 1 + 1e-9)
+    result = Evaluation(good.frames | {"localizations": over})
+    number = evaluations.save_evaluation(connection, filled.runs[0], "other", EvaluationConfig(), 1.0, result)
+    query = "SELECT DISTINCT iou FROM localization WHERE evaluation_id = %(number)s AND iou IS NOT NULL"
+    assert frame(connection, query, number=number)["iou"].to_list() == [1.0]
+
+
+def test_every_view_of_a_study_is_of_that_study_alone(connection: Connection, filled: Filled) -> None:
+    for name in VIEWS:
+        found = view(connection, filled, name)
+        assert found.height and set(found["study_id"]) == {filled.study}, name
+
+
+def test_a_quadrants_samples_are_those_of_its_kind(connection: Connection, filled: Filled) -> None:
+    quadrants = view(connection, filled, "quadrants")
+    samples = frame(connection, "SELECT run_id, sample_id, true_code, correct, hit FROM sample_results")
+    assert quadrants["code"].unique().sort().to_list() == ["BM", "MM", "all"]
+    for row in quadrants.iter_rows(named=True):
+        expected = samples.filter(run_id=row["run_id"], correct=row["correct"], hit=row["located"])
+        if row["code"] != "all":
+            expected = expected.filter(true_code=row["code"])
+        assert row["sample_ids"] == sorted(expected["sample_id"].to_list())
+
+
+def test_the_confusion_matrix_is_scikit_learns_with_the_intervals_that_were_entered(
+    connection: Connection, filled: Filled
+) -> None:
+    # an evaluation without intervals beside one with
+    second = confusion_interval.c.evaluation_id == filled.evaluations[1]
+    connection.execute(delete(confusion_interval).where(second))
+    matrix = view(connection, filled, "confusion_matrix")
+    samples = frame(connection, "SELECT evaluation_id, true_code, predicted_code FROM sample_results")
+    codes = matrix["true_code"].unique(maintain_order=True).to_list()
+    for number in filled.evaluations:
+        found, of_run = matrix.filter(evaluation_id=number), samples.filter(evaluation_id=number)
+        expected = confusion_matrix(of_run["true_code"], of_run["predicted_code"], labels=codes)
+        assert found["count"].to_list() == expected.ravel().tolist()
+        proportions = expected / expected.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(found["row_fraction"].to_numpy(), proportions.ravel())
+        bounds = (0.25, 0.75) if number == filled.evaluations[0] else (None, None)
+        assert found.select("low", "high").rows() == [bounds] * 9
+
+
+def test_the_roc_curve_is_scikit_learns(connection: Connection, filled: Filled) -> None:
+    curves = view(connection, filled, "roc_curve")
+    predictions = frame(
+        connection,
+        "SELECT evaluation_id, l.ordinal, y.probabilities FROM prediction AS y JOIN sample AS s ON s.id = y.sample_id"
+        " JOIN label AS l ON l.id = s.label_id",
+    )
+    for number in filled.evaluations:
+        rows = predictions.filter(evaluation_id=number)
+        scores = np.array(rows["probabilities"].to_list())
+        for ordinal in range(3):
+            false, true, _ = roc_curve(rows["ordinal"] == ordinal, scores[:, ordinal], drop_intermediate=False)
+            found = curves.filter(evaluation_id=number, ordinal=ordinal)
+            np.testing.assert_allclose(found["false_positive_rate"].to_numpy(), false[1:])
+            np.testing.assert_allclose(found["true_positive_rate"].to_numpy(), true[1:])
+
+
+def test_common_lesions_stand_beside_the_other_populations(connection: Connection, filled: Filled) -> None:
+    found = view(connection, filled, "localization_scores")
+    headline = found.filter(headline=True).group_by("population").len()
+    assert dict(headline.iter_rows()) == {"correct_lesions": 2, "common_lesions": 2}
+    assert found.filter(population="correct_lesions")["whole_patch"].to_list() == pytest.approx([0.2] * 16)
+    common = view(connection, filled, "seed_spread").filter(population="common_lesions")
+    assert common["mean"].to_list() == pytest.approx([0.4, 0.4]) and common["seeds"].to_list() == [1, 1]
+
+
+def test_a_study_is_compared_once_every_evaluation_has_its_common_scores(
+    connection: Connection, filled: Filled
+) -> None:
+    assert evaluations.is_compared(connection, filled.study)
+    connection.execute(delete(study_score).where(study_score.c.evaluation_id == filled.evaluations[0]))
+    assert not evaluations.is_compared(connection, filled.study)
+    assert evaluations.is_compared(connection, filled.study + 1)
+
+
+def test_subgroups_stand_beside_their_baselines(connection: Connection, filled: Filled) -> None:
+    found = view(connection, filled, "subgroup_scores")
+    ends: list[Any] = [f"{name}{end}" for name in ("whole_patch", "random_weights") for end in ("", "_low", "_high")]
+    first = found.filter(run_id=filled.runs[0])
+    assert first.select("name", "method", "value").rows() == [("accuracy", None, 0.5), ("ll", "grad_cam", 0.5)]
+    assert first.select(ends).rows() == [(None,) * 6, (0.5, 0.1, 0.9) * 2]
+
+
+def test_a_shortcut_audit_is_found_by_its_options(connection: Connection, filled: Filled) -> None:
+    assert not evaluations.has_shortcuts(connection, filled.sample_set, "other options")
+    found = view(connection, filled, "shortcut_audit")
+    ends = found.select("lowest_model_accuracy", "highest_model_accuracy").unique().rows()
+    assert ends == [pytest.approx((4 / 6, 5 / 6))]
