@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ def build(backbone: str, classes: int, seed: int, pretrained: Mapping[str, Tenso
     """
     if backbone not in BACKBONES:
         raise ValueError(f"no backbone {backbone!r}: choose one of {', '.join(BACKBONES)}")
-    architecture = BACKBONES[cast(Backbone, backbone)]
+    architecture = BACKBONES[backbone]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = architecture.make()
