@@ -5,7 +5,7 @@ READY := .venv/.ready
 PRESET ?= sound
 EDITION ?= kaggle
 
-.PHONY: help demo study fetch compare serve worker stop psql backup restore test check docs lock clean
+.PHONY: help demo study fetch compare serve stop psql backup restore test check docs lock clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST)
@@ -34,11 +34,8 @@ compare: $(READY) ## several studies on one page: make compare STUDIES="demo 2",
 	@test -n "$(STUDIES)$(RUNS)" || { echo 'Name studies by number or name, or runs: make compare STUDIES="demo 2", or RUNS="3 7"'; exit 2; }
 	@$(BIN)/python -m flows compare $(STUDIES) $(if $(RUNS),--runs $(RUNS))
 
-serve: $(READY) ## Prefect server, UI and workers on 127.0.0.1:4200
+serve: $(READY) ## Prefect server, UI and worker on 127.0.0.1:4200
 	@$(BIN)/python -m flows serve
-
-worker: $(READY) ## take shares of studies from a server elsewhere: docs/orchestration.md
-	@$(BIN)/python -m flows worker
 
 stop: $(READY) ## stop what `make serve` and the embedded record left running
 	@$(BIN)/python -m flows stop

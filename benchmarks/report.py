@@ -18,7 +18,7 @@ import polars as pl
 
 from lesionlens.records import ReportData
 from lesionlens.reporting.page import render
-from tests.reporting.conftest import build
+from tests.report_data import build
 
 GRID = tuple(product(("vgg16", "vgg19", "resnet34", "resnet50"), ("gradual", "simultaneous")))
 SETS = tuple(product((8, 16, 32), (3e-5, 3e-4)))

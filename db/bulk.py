@@ -7,6 +7,7 @@ from typing import Any, LiteralString
 import polars as pl
 import psycopg
 from psycopg import sql
+from psycopg.sql import Composed
 from sqlalchemy import ARRAY, Boolean, Connection, Double, LargeBinary, SmallInteger, Table, Text, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -91,10 +92,10 @@ def finite(name: str, value: float) -> float:
     return value
 
 
-def frame(connection: Connection, query: LiteralString, **values: Any) -> pl.DataFrame:
+def frame(connection: Connection, query: LiteralString | Composed, **values: Any) -> pl.DataFrame:
     """The result of a query with named placeholders `%(name)s`, read in binary, typed also when it is empty."""
     with driver(connection).cursor(binary=True) as cursor:
-        cursor.execute(query, values)
+        cursor.execute(query, values or None)
         kinds = [(column.name, TYPES.get(column.type_code)) for column in cursor.description or ()]
         rows = cursor.fetchall()
     # column by column: polars takes rows in several times as slowly

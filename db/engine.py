@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError
 
 from db import schema
 from db.postgres import server
-from lesionlens.settings import home
+from lesionlens.settings import home, settings
 
 OLDEST = 150000
 # a server says so while it recovers from a crash of its own, for example by a full disk; psycopg gives no code for it
@@ -21,7 +21,7 @@ RECOVERING = re.compile(r"the database system is (starting up|in recovery mode|n
 
 def is_named() -> bool:
     """Whether `LESIONLENS_DATABASE_URL` names a server; otherwise the record is embedded."""
-    return bool(os.environ.get("LESIONLENS_DATABASE_URL"))
+    return settings().database_url is not None
 
 
 def database_url() -> str:
@@ -29,10 +29,10 @@ def database_url() -> str:
 
     The URL may hold a password: pass it on, never print or store it.
     """
-    named = os.environ.get("LESIONLENS_DATABASE_URL")
-    if not named:
+    named = settings().database_url
+    if named is None:
         return server.start(home().ensure().record)
-    return parse(named).render_as_string(hide_password=False)
+    return parse(named.get_secret_value()).render_as_string(hide_password=False)
 
 
 def parse(text: str) -> URL:

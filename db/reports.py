@@ -1,139 +1,194 @@
-"""What a report shows of a study, and rendered pages."""
+"""What a report shows of a study, and rendered pages.
+
+The SQL that runs here is the SQL that a page shows below its tables.
+"""
 
 from collections.abc import Collection
 from typing import LiteralString
 
+from psycopg import sql
 from sqlalchemy import Connection, select
 
-from db.bulk import enter, frame
+from db.bulk import driver, enter, frame
 from db.studies import StudyRow, study_row
-from db.tables.data import dataset, sample_set
 from db.tables.report import comparison_page, report
-from db.tables.training import study
 from lesionlens.identity import bytes_digest
 from lesionlens.records import ReportData
 
-# views that a report shows whole, with the order of their rows
-VIEWS: dict[str, LiteralString] = {
-    "localization_scores": "run_id, headline DESC, method, target, policy, population, group_name",
-    "baseline_differences": "run_id, headline DESC, method, target, policy, population, group_name, baseline",
-    "seed_spread": "backbone, strategy, batch_size, head_rate, unit1_rate, name, method, target, policy, population,"
-    " group_name",
-    "quadrants": "run_id, ordinal, correct DESC, located DESC",
-    "subgroup_scores": "run_id, subgroup, level, name, population",
-    "calibration": "run_id",
-    "reliability_curve": "run_id, bin",
-    "binary_scores": "run_id, side, score",
-    "roc_curve": "run_id, ordinal, threshold DESC",
-    "occlusion_test": "run_id, population, group_name",
-    "occlusion_samples": "run_id, sample_id",
-    "weight_randomisation": "run_id, step",
-    "shortcut_audit": "accuracy, features",
-    "table_1_patches": "ordinal",
-    "table_2_accuracy": "run_id",
-    "table_3_auc": "run_id, ordinal",
-    "table_4_localization": "run_id, headline DESC, method, target, policy",
-    "confusion_matrix": "run_id, true_ordinal, predicted_ordinal",
-    "selected_runs": "run_id",
-    "exclusion_reasons": "lesions DESC, reason",
+BASELINES: LiteralString = """\
+whole_patch, whole_patch_low, whole_patch_high, centred_disc, centred_disc_low, centred_disc_high,
+       mean_mask, mean_mask_low, mean_mask_high, random_weights, random_weights_low, random_weights_high"""
+
+STUDY: LiteralString = """\
+SELECT study_id AS id, study AS name, digest, config, versions, created_at,
+       dataset AS dataset_name, dataset_kind, dataset_digest, sample_set_digest
+FROM studies WHERE study_id = {study}"""
+
+# by name of the frame: of views alone, so that the role lesionlens_reader can run what the page shows
+SHOWN: dict[str, LiteralString] = {
+    "labels": """\
+SELECT code, name, group_name, ordinal, is_lesion FROM classes WHERE study_id = {study} ORDER BY ordinal""",
+    "table_1_patches": """\
+SELECT ordinal, code, label, train, validation, train_and_validation, test
+FROM table_1_patches WHERE study_id = {study} ORDER BY ordinal""",
+    "table_2_accuracy": """\
+SELECT run_id, backbone, strategy, batch_size, unit1_rate, seed, accuracy, low, high, n,
+       best_epoch, epochs, validation_loss
+FROM table_2_accuracy WHERE study_id = {study} ORDER BY run_id""",
+    "table_3_auc": """\
+SELECT run_id, backbone, strategy, ordinal, code, auc, auc_low, auc_high, auc_hard, auc_hard_low, auc_hard_high
+FROM table_3_auc WHERE study_id = {study} ORDER BY run_id, ordinal""",
+    "table_4_localization": """\
+SELECT run_id, backbone, strategy, method, target, policy, headline, ll, low, high, n, reason,
+       accuracy, accuracy_low, accuracy_high, accuracy_x_ll, accuracy_x_ll_low, accuracy_x_ll_high,
+       {baselines}
+FROM table_4_localization WHERE study_id = {study} ORDER BY run_id, headline DESC, method, target, policy""",
+    "localization_scores": """\
+SELECT run_id, population, group_name, ll, low, high, n,
+       {baselines}
+FROM localization_scores WHERE study_id = {study} AND headline ORDER BY run_id, population, group_name""",
+    "baseline_differences": """\
+SELECT run_id, group_name, baseline, difference, low, high, n
+FROM baseline_differences WHERE study_id = {study} AND headline AND population = 'correct_lesions'
+ORDER BY run_id, group_name, baseline""",
+    "threshold_free_scores": """\
+SELECT run_id, method, target, population, score, value, low, high, n
+FROM run_scores
+WHERE study_id = {study} AND score IN ('hit_rate', 'energy', 'rank_accuracy', 'pixel_ap')
+  AND population IN ('lesions', 'correct_lesions') AND group_name = 'all'
+ORDER BY run_id, method, target, population, score""",
+    "confusion_matrix": """\
+SELECT run_id, true_ordinal, true_code, predicted_ordinal, predicted_code, count, row_fraction, low, high
+FROM confusion_matrix WHERE study_id = {study} ORDER BY run_id, true_ordinal, predicted_ordinal""",
+    "class_scores": """\
+SELECT run_id, ordinal, code, precision, precision_low, precision_high, recall, recall_low, recall_high,
+       f1, f1_low, f1_high, support
+FROM class_scores WHERE study_id = {study} ORDER BY run_id, ordinal""",
+    "average_scores": """\
+SELECT run_id, split_part(score, '_', 1) AS average, split_part(score, '_', 2) AS score, value, low, high
+FROM run_scores
+WHERE study_id = {study} AND score ~ '^(macro|weighted)_(precision|recall|f1)$' AND group_name = 'all'
+ORDER BY run_id, average, score""",
+    "binary_scores": """\
+SELECT run_id, side, score, value, low, high, n
+FROM binary_scores WHERE study_id = {study} ORDER BY run_id, side, score""",
+    "comparison": """\
+SELECT run_a, run_b, score, difference, low, high, p_holm, n
+FROM model_comparisons WHERE study_id = {study} ORDER BY score, run_a, run_b""",
+    "seed_spread": """\
+SELECT backbone, strategy, batch_size, head_rate, unit1_rate, name, method, policy, seeds, mean, lowest, highest
+FROM seed_spread
+WHERE study_id = {study} AND seeds > 1 AND group_name = 'all'
+  AND (name = 'accuracy' AND population = 'all'
+       OR name = 'll' AND population = 'correct_lesions' AND target = 'predicted')
+ORDER BY backbone, strategy, batch_size, head_rate, unit1_rate, name, method, policy""",
+    "selected_runs": """\
+SELECT run_id, validation_loss FROM selected_runs WHERE study_id = {study} ORDER BY run_id""",
+    "runs": """\
+SELECT run_id, evaluation_id, backbone, strategy, batch_size, unit1_rate, seed, status, reason, device, epochs,
+       extract(epoch FROM finished_at - started_at)::double precision AS seconds, evaluation_seconds, digest
+FROM runs WHERE study_id = {study} ORDER BY run_id""",
+    "epochs": """\
+SELECT run_id, epoch, phase, train_loss, validation_loss, validation_accuracy, seconds
+FROM learning_curves WHERE study_id = {study} ORDER BY run_id, epoch""",
+    "iou_curves": """\
+SELECT run_id, method, target, threshold, iou, low, high, n
+FROM iou_curves WHERE study_id = {study} AND population = 'correct_lesions' AND group_name = 'all'
+ORDER BY run_id, method, target, threshold""",
+    "roc_curve": """\
+SELECT run_id, ordinal, code, threshold, false_positive_rate, true_positive_rate
+FROM roc_curve WHERE study_id = {study} ORDER BY run_id, ordinal, threshold DESC""",
+    "reliability_curve": """\
+SELECT run_id, bin, confidence, accuracy, low, high, n
+FROM reliability_curve WHERE study_id = {study} ORDER BY run_id, bin""",
+    "calibration": """\
+SELECT run_id, calibration_error, low, high FROM calibration WHERE study_id = {study} ORDER BY run_id""",
+    "quadrants": """\
+SELECT run_id, ordinal, code, correct, located, n, lesions, proportion, low, high, sample_ids
+FROM quadrants WHERE study_id = {study} ORDER BY run_id, ordinal, correct DESC, located DESC""",
+    "occlusion_test": """\
+SELECT run_id, population, group_name, n, lesion_drop, lesion_drop_low, lesion_drop_high,
+       control_drop, control_drop_low, control_drop_high, difference, difference_low, difference_high
+FROM occlusion_test WHERE study_id = {study} AND population = 'correct_lesions' ORDER BY run_id, group_name""",
+    "weight_randomisation": """\
+SELECT run_id, step, layer, ssim, ssim_low, ssim_high, ssim_chance,
+       rank_correlation, rank_low, rank_high, rank_chance, n
+FROM weight_randomisation WHERE study_id = {study} ORDER BY run_id, step""",
+    "shortcut_audit": """\
+SELECT features, accuracy, low, high, n FROM shortcut_audit WHERE study_id = {study} ORDER BY accuracy, features""",
+    "subgroup_scores": """\
+SELECT run_id, subgroup, level, name, population, value, low, high, n,
+       {baselines}
+FROM subgroup_scores WHERE study_id = {study} AND population IN ('all', 'correct_lesions')
+ORDER BY run_id, subgroup, level, name, population""",
+    "exclusion_reasons": """\
+SELECT reason, lesions FROM exclusion_reasons WHERE study_id = {study} ORDER BY lesions DESC, reason""",
+    "exclusions": """\
+SELECT image_key, lesion_key, reason, detail
+FROM exclusions WHERE study_id = {study} ORDER BY reason, image_key, lesion_key""",
+    "split_check": """\
+SELECT unit, split_a, split_b, shared
+FROM leak_checks WHERE study_id = {study} ORDER BY unit DESC, split_a, split_b DESC""",
+    "official_overlap": """\
+SELECT unit, shared FROM official_overlap WHERE study_id = {study} ORDER BY unit DESC""",
+    "normalisation": """\
+SELECT code, mean, std FROM input_statistics WHERE study_id = {study} ORDER BY code NULLS FIRST""",
+    "sample_results": """\
+SELECT run_id, sample_id, sample_key, image_key, patient, laterality, view, lesion_key, breast_density, subtlety,
+       true_code, predicted_code, correct, confidence, mask_fraction,
+       method, threshold, iou, blank, hit, whole_patch_iou
+FROM study_evaluations JOIN sample_results USING (run_id, evaluation_id)
+WHERE study_id = {study} ORDER BY run_id, sample_id""",
 }
 
-RUN: LiteralString = "e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed"
-OF_STUDY: LiteralString = "FROM study_evaluations AS e "
-STUDY: LiteralString = "e.study_id = %(study_id)s"
-
-QUERIES: dict[str, LiteralString] = {
-    name: f"SELECT * FROM {name} WHERE study_id = %(study_id)s ORDER BY {order}"  # noqa: S608
-    for name, order in VIEWS.items()
-} | {
-    "labels": "SELECT l.code, l.name, l.group_name, l.ordinal, l.is_lesion FROM label AS l"
-    " JOIN sample_set AS p ON p.dataset_id = l.dataset_id JOIN study AS s ON s.sample_set_id = p.id"
-    " WHERE s.id = %(study_id)s ORDER BY l.ordinal",
-    "class_scores": f"SELECT {RUN}, l.ordinal, l.code, c.precision, c.recall, c.f1, c.support, c.auc, c.auc_hard,"
-    " c.precision_low, c.precision_high, c.recall_low, c.recall_high, c.f1_low, c.f1_high, c.auc_low, c.auc_high,"
-    f" c.auc_hard_low, c.auc_hard_high, c.reason {OF_STUDY} JOIN class_score AS c ON c.evaluation_id = e.evaluation_id"
-    f" JOIN label AS l ON l.id = c.label_id WHERE {STUDY} ORDER BY e.run_id, l.ordinal",
-    "run_scores": f"SELECT {RUN}, r.name, r.method, r.target, r.policy, r.population, r.group_name, r.value, r.low,"
-    f" r.high, r.n, r.reason {OF_STUDY} JOIN run_score AS r ON r.evaluation_id = e.evaluation_id"
-    f" WHERE {STUDY} ORDER BY e.run_id, r.id",
-    "epochs": "SELECT r.id AS run_id, r.backbone, r.strategy, r.batch_size, r.unit1_rate, r.seed, p.epoch, p.phase,"
-    " p.train_loss, p.validation_loss, p.validation_accuracy, p.seconds, p.rates, p.improved FROM study_run AS s"
-    " JOIN run AS r ON r.id = s.run_id JOIN epoch AS p ON p.run_id = r.id"
-    " WHERE s.study_id = %(study_id)s ORDER BY r.id, p.epoch",
-    "sample_results": f"SELECT s.* {OF_STUDY} JOIN sample_results AS s ON s.evaluation_id = e.evaluation_id"
-    f" WHERE {STUDY} ORDER BY s.run_id, s.sample_id",
-    "gallery": "SELECT p.id AS sample_id, l.code AS true_code, l.group_name AS group, p.pixels, p.mask"
-    " FROM study AS s JOIN sample AS p ON p.sample_set_id = s.sample_set_id AND p.split = 'test'"
-    " JOIN label AS l ON l.id = p.label_id WHERE s.id = %(study_id)s ORDER BY p.id",
-    "maps": f"SELECT {RUN}, x.sample_id, x.method, x.target, x.rows, x.cols, x.grid {OF_STUDY}"
-    " JOIN evaluation AS v ON v.id = e.evaluation_id JOIN activation_map AS x ON x.evaluation_id = e.evaluation_id"
-    f" AND x.method = v.config #>> '{{methods,0}}' WHERE {STUDY} ORDER BY e.run_id, x.sample_id, x.target",
-    "contact_sheet": "SELECT l.code, l.name, i.key AS image_key, i.patient, i.laterality, i.view, x.split, x.window_x0,"
-    " x.window_y0, x.window_x1, x.window_y1, x.pixels, x.mask, i.width, i.height, o.pixels AS overview FROM ("
-    "SELECT p.*, row_number() OVER (PARTITION BY p.label_id ORDER BY p.id) AS place FROM ("
-    "SELECT DISTINCT ON (sample.label_id, sample.image_id) sample.* FROM study JOIN sample USING (sample_set_id)"
-    " JOIN overview ON overview.image_id = sample.image_id WHERE study.id = %(study_id)s"
-    " ORDER BY sample.label_id, sample.image_id, sample.id) AS p) AS x"
-    " JOIN overview AS o ON o.image_id = x.image_id JOIN image AS i ON i.id = x.image_id"
-    " JOIN label AS l ON l.id = x.label_id WHERE x.place <= 4 ORDER BY l.ordinal, x.id",
-    "exclusions": "SELECT i.key AS image_key, l.key AS lesion_key, x.reason, x.detail FROM study AS s"
-    " JOIN exclusion AS x ON x.sample_set_id = s.sample_set_id JOIN image AS i ON i.id = x.image_id"
-    " LEFT JOIN lesion AS l ON l.id = x.lesion_id WHERE s.id = %(study_id)s ORDER BY x.id",
-    "split_check": "SELECT c.unit, c.split_a, c.split_b, c.shared, c.examples FROM study AS s"
-    " JOIN split_check AS c ON c.sample_set_id = s.sample_set_id WHERE s.id = %(study_id)s ORDER BY c.id",
-    "official_overlap": "SELECT unit, shared, examples FROM official_overlap WHERE study_id = %(study_id)s"
-    " ORDER BY unit DESC",
-    "normalisation": "SELECT l.code, n.mean, n.std FROM study AS s"
-    " JOIN normalisation AS n ON n.sample_set_id = s.sample_set_id LEFT JOIN label AS l ON l.id = n.label_id"
-    " WHERE s.id = %(study_id)s ORDER BY l.ordinal NULLS FIRST",
-    "runs": "SELECT r.id AS run_id, v.id AS evaluation_id, r.digest, r.backbone, r.strategy, r.batch_size, r.head_rate,"
-    " r.unit1_rate, r.seed, r.normalise, r.weights, r.status, r.reason, r.device, r.started_at, r.finished_at,"
-    " extract(epoch FROM r.finished_at - r.started_at)::double precision AS seconds,"
-    " v.seconds AS evaluation_seconds FROM study AS s JOIN study_run AS sr ON sr.study_id = s.id"
-    " JOIN run AS r ON r.id = sr.run_id"
-    " LEFT JOIN evaluation AS v ON v.run_id = r.id AND v.digest = s.evaluation_digest"
-    " WHERE s.id = %(study_id)s ORDER BY r.id",
-    "comparison": "SELECT c.evaluation_a, c.evaluation_b, a.run_id AS run_a, b.run_id AS run_b, c.score, c.value_a,"
-    " c.value_b, c.difference, c.low, c.high, c.p, c.p_holm, c.n FROM comparison AS c"
-    " JOIN evaluation AS a ON a.id = c.evaluation_a JOIN evaluation AS b ON b.id = c.evaluation_b"
-    " WHERE c.study_id = %(study_id)s ORDER BY c.id",
-    "iou_curves": "SELECT * FROM iou_curves WHERE study_id = %(study_id)s AND population = 'correct_lesions'"
-    " AND group_name = 'all' ORDER BY run_id, method, target, threshold",
+# pixels, masks and maps of the gallery and the contact sheet
+PICTURES: dict[str, LiteralString] = {
+    "gallery": """\
+SELECT p.id AS sample_id, p.pixels, p.mask
+FROM study AS s JOIN sample AS p ON p.sample_set_id = s.sample_set_id AND p.split = 'test'
+WHERE s.id = {study} ORDER BY p.id""",
+    "maps": """\
+SELECT e.run_id, x.sample_id, x.method, x.target, x.rows, x.cols, x.grid
+FROM study_evaluations AS e JOIN evaluation AS v ON v.id = e.evaluation_id
+JOIN activation_map AS x ON x.evaluation_id = e.evaluation_id AND x.method = v.config #>> '{{methods,0}}'
+WHERE e.study_id = {study} AND x.target = 'predicted' ORDER BY e.run_id, x.sample_id""",
+    "contact_sheet": """\
+SELECT l.code, l.name, i.patient, i.laterality, i.view, x.split, x.window_x0, x.window_y0, x.window_x1, x.window_y1,
+       x.pixels, x.mask, i.width, i.height, o.pixels AS overview
+FROM (
+    SELECT p.*, row_number() OVER (PARTITION BY p.label_id ORDER BY p.id) AS place
+    FROM (
+        SELECT DISTINCT ON (sample.label_id, sample.image_id) sample.*
+        FROM study JOIN sample USING (sample_set_id) JOIN overview ON overview.image_id = sample.image_id
+        WHERE study.id = {study} ORDER BY sample.label_id, sample.image_id, sample.id
+    ) AS p
+) AS x
+JOIN overview AS o ON o.image_id = x.image_id JOIN image AS i ON i.id = x.image_id JOIN label AS l ON l.id = x.label_id
+WHERE x.place <= 4 ORDER BY l.ordinal, x.id""",
 }
-"""Frames of a report by name; rows in a fixed order."""
 
 
 def report_data(connection: Connection, study_id: int, only: Collection[str] = ()) -> ReportData:
-    """Everything a report shows: study fields and frames by name (QUERIES), or `only` the frames named.
+    """What a report shows: the study's fields, and frames by name with the SQL that gave them.
 
-    ValueError for an unknown id.
+    only: names of the frames to read; all where empty. ValueError for an unknown study.
     """
     study_row(connection, study_id)
-    row = connection.execute(
-        select(
-            study.c.id,
-            study.c.name,
-            study.c.digest,
-            study.c.config,
-            study.c.versions,
-            study.c.created_at,
-            dataset.c.name.label("dataset_name"),
-            dataset.c.kind.label("dataset_kind"),
-            dataset.c.digest.label("dataset_digest"),
-            sample_set.c.digest.label("sample_set_digest"),
-        )
-        .join(sample_set, sample_set.c.id == study.c.sample_set_id)
-        .join(dataset, dataset.c.id == sample_set.c.dataset_id)
-        .where(study.c.id == study_id)
-    ).one()
-    wanted = only or QUERIES
-    frames = {name: frame(connection, query, study_id=study_id) for name, query in QUERIES.items() if name in wanted}
-    return ReportData(dict(row._mapping), frames)
+    number, session = sql.Literal(study_id), driver(connection)
+    texts = {"studies": sql.SQL(STUDY).format(study=number).as_string(session)}
+    study = connection.exec_driver_sql(texts["studies"]).mappings().one()
+    frames = {}
+    for name, query in (SHOWN | PICTURES).items():
+        if not only or name in only:
+            text = sql.SQL(query).format(study=number, baselines=sql.SQL(BASELINES))
+            frames[name] = frame(connection, text)
+            texts[name] = text.as_string(session)
+    return ReportData(dict(study), frames, texts)
 
 
 def report_inputs(connection: Connection, study_id: int) -> tuple[StudyRow, list[str]]:
     """The study, and what its report depends on: evaluations, unfinished and failed runs with their reasons."""
-    found = frame(connection, QUERIES["runs"], study_id=study_id)
+    found = report_data(connection, study_id, ("runs",)).frames["runs"]
     inputs = [
         f"{row['digest']} evaluation {row['evaluation_id']} {row['status']} {row['reason'] or ''}"
         for row in found.iter_rows(named=True)

@@ -1,212 +1,225 @@
-"""`make serve` and `make stop`: server, work pools, deployments and workers, until someone stops them."""
+"""The local Prefect server of one home: started where none runs, shared while in use, ended after.
 
-import hashlib
+It listens on 127.0.0.1, keeps its history in SQLite under the home, and sends nothing out. Every user holds
+`users.lock` shared; the server ends when it can take that lock alone. `server.lock` is inherited, and so held, by the
+server process, and names its port. Locks end with their process, so none outlives a killed command.
+
+Prefect reads its settings when it is imported: `running_server` puts them into the environment first.
+"""
+
+import fcntl
 import os
-import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO, Any
 
-import psutil
+import httpx
 
-from flows import local_server, processes
-from flows.automations import HEARTBEAT_SECONDS
-from flows.local_server import running_server
-from flows.processes import ServerError
-from lesionlens.settings import Home
+from flows.logs import shorten_errors
+from lesionlens.settings import Home, settings
 
-__all__ = ["running_server", "serve", "stop", "work"]
-
-POOL = "lesionlens"
-"""What people start: studies and their stages."""
-SHARES = "lesionlens-shares"
-"""What studies hand out to whichever machine is free. A pool of its own: a study that waits takes no place in it."""
-LIMITS = {POOL: 8, SHARES: 1}
-"""Flow runs at once per pool on this machine; each is a process of about half a gigabyte. The rest waits its turn."""
-WORKER = ("worker", "start", "--pool")
-RUNNING = ("-m", "prefect.engine")
-STOP_SECONDS = 60
-RESTART_SECONDS = 20
-"""A part that ends sooner than this after its start is not started again."""
-SHARED = ("LESIONLENS_DATABASE_URL", "LESIONLENS_CHECKPOINTS")
-SOURCES = ("prefect.yaml", "flows/*.py", "src/lesionlens/config.py")
+ROOT = Path(__file__).resolve().parents[1]
+"""Folder of prefect.yaml; deployed flows run in it."""
+PORT = 4200
+START_SECONDS = 120
+HISTORY_SECONDS = 15
+HEARTBEAT_SECONDS = 30
+"""The shortest that Prefect takes."""
+SILENCE_SECONDS = 80
+"""Without a heartbeat for so long, the process of a flow run is taken for dead."""
+PENDING_SECONDS = 600
+"""A worker that claimed a flow run starts it within this time, or is taken for dead."""
+ENDED = ("Completed", "Failed", "Cancelled", "Crashed", "Paused")
 
 
-def serve(home: Home) -> None:
-    """Serve until SIGINT, SIGTERM or `stop`: UI on 127.0.0.1, every deployment of prefect.yaml, a worker.
+class ServerError(RuntimeError):
+    """The server, the worker or a deployment could not be started; the message names the remedy."""
 
-    ServerError if this home is served already, the port is taken, or a part does not start or ends by itself.
+
+def environment(home: Home, port: int) -> dict[str, str]:
+    """What Prefect's server, worker and flows must find in the environment, added to what is there."""
+    kept = os.environ.get
+    without_proxy = {*kept("NO_PROXY", "").split(","), "127.0.0.1", "localhost"} - {""}
+    return {
+        "PREFECT_HOME": str(home.prefect),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",  # a missing server must be an error, not a lost history
+        "DO_NOT_TRACK": "1",  # either of the two alone still lets something out
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+        # the server says 500 while its own database restarts, which must not end a run
+        "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,504",
+        "PREFECT_CLIENT_MAX_RETRIES": "8",
+        "PREFECT_LOGGING_LEVEL": kept("PREFECT_LOGGING_LEVEL", "INFO"),
+        "PREFECT_SERVER_LOGGING_LEVEL": kept("PREFECT_SERVER_LOGGING_LEVEL", "WARNING"),
+        "NO_PROXY": ",".join(sorted(without_proxy)),
+        "LESIONLENS_HOME": str(home.root),
+        "LESIONLENS_DATA": str(settings().data or home.root / "cbis-ddsm"),
+    }
+
+
+@contextmanager
+def running_server(home: Home, any_port: bool = True) -> Iterator[int]:
+    """A server of this home for the time of the block; yields its port and points Prefect to it.
+
+    A server that runs already is used; else one is started on the chosen port or, with `any_port`, on another where
+    that is taken. ServerError if it does not come up, RuntimeError if Prefect was imported before and would talk to
+    another server.
     """
-    port = local_server.chosen_port()
-    with _alone(home), local_server.in_use(home), _hangup_interrupts():
+    if "prefect" in sys.modules:
+        raise RuntimeError("Prefect was imported before its server was chosen: import flows inside the block")
+    with locked(home.prefect / "users.lock", fcntl.LOCK_SH):
+        port = _ensure_server(home, any_port)
+        os.environ.update(environment(home, port))
+        shorten_errors()
+        _ensure_automations()
+        since = datetime.now(UTC)
         try:
-            actual = local_server.ensure(home, port)
-            settings = local_server.environment(home, actual)
-            _register(actual, settings)
-            end_workers(home)  # one that outlived its `make serve` may serve another port
-            workers = {pool: start_worker(home, settings, pool) for pool in LIMITS}
-            print(
-                f"Serving http://127.0.0.1:{actual} (state in {home.root}). Ctrl-C or `make stop` ends it.", flush=True
-            )
-            _watch(home, actual, workers)
-        except KeyboardInterrupt:
-            print("\nStopping workers and server ...", flush=True)
+            yield port
         finally:
-            end_workers(home)
-
-
-def stop(home: Home) -> None:
-    """Stop what serves this home and what a killed command left behind: first the workers, then the server."""
-    holder = _holder(home)
-    if holder is not None:
-        holder.terminate()
-        processes.wait([holder], STOP_SECONDS)
-    stopped = [end_workers(home), local_server.end_server(home)]
-    print("Stopped." if holder is not None or any(stopped) else "No server and no worker of this home runs here.")
-
-
-def work(limit: int) -> None:
-    """Take shares of studies from a server elsewhere, `limit` at once, until stopped; becomes Prefect's worker.
-
-    ValueError unless PREFECT_API_URL, LESIONLENS_DATABASE_URL and LESIONLENS_CHECKPOINTS name what all machines share.
-    """
-    missing = [name for name in ("PREFECT_API_URL", *SHARED) if not os.environ.get(name)]
-    if missing:
-        raise ValueError(f"a worker shares server, record and checkpoints with others: set {', '.join(missing)}")
-    os.environ["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = str(HEARTBEAT_SECONDS)
-    name = f"{socket.gethostname()}-{os.getpid()}"
-    words = ["-m", "prefect", *WORKER, SHARES, "--type", "process", "--limit", str(limit), "--name", name]
-    os.chdir(local_server.ROOT)
-    os.execv(sys.executable, [sys.executable, *words])
-
-
-def end_workers(home: Home) -> bool:
-    """Stop this home's workers and the flow runs they started, also those of a killed worker; False if none runs."""
-    ended = False
-    for words in (WORKER, RUNNING):
-        while (process := processes.find(words, home.prefect)) is not None:
-            processes.end(process)
-            ended = True
-    shutil.rmtree(home.prefect / "tmp", ignore_errors=True)
-    return ended
+            with suppress(Exception):  # a server that is gone takes no history
+                _deliver_history(since)
 
 
 @contextmanager
-def _alone(home: Home) -> Iterator[None]:
-    path = home.prefect / "serve.lock"
-    with processes.opened(path) as file:
-        if not processes.try_lock(file):
-            raise ServerError(f"{home.root} is being served already: `make stop` ends that")
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
+def locked(path: Path, how: int) -> Iterator[IO[str]]:
+    """Hold a file's lock; BlockingIOError at once where `how` forbids to wait for it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        fcntl.flock(file, how)
+        yield file
 
 
-def _holder(home: Home) -> psutil.Process | None:
-    """The process that serves this home. Its number counts only while it keeps the lock beside it."""
-    path = home.prefect / "serve.lock"
-    if not path.exists():
-        return None
-    with processes.opened(path) as file:
-        if processes.try_lock(file):
-            return None
-        number = path.read_text()
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the file's lock."""
     try:
-        return psutil.Process(int(number))
-    except (ValueError, psutil.NoSuchProcess):  # it is only now starting, or has just ended
-        return None
+        with locked(path, fcntl.LOCK_SH | fcntl.LOCK_NB):
+            return False
+    except BlockingIOError:
+        return True
 
 
-@contextmanager
-def _hangup_interrupts() -> Iterator[None]:
-    """End as on Ctrl-C when the terminal goes away, except under nohup."""
-    before = signal.getsignal(signal.SIGHUP)
-    if before is signal.SIG_DFL:
-        signal.signal(signal.SIGHUP, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before)
+def _ensure_server(home: Home, any_port: bool) -> int:
+    path, log, started = home.prefect / "server.lock", home.prefect / "server.log", False
+    until, problem = time.monotonic() + START_SECONDS, f"did not answer within {START_SECONDS} s"
+    while time.monotonic() < until:
+        try:
+            with locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB) as lock:
+                if started:
+                    problem = "ended while it started"
+                    break
+                _start_server(home, _free_port(any_port), lock, log)
+                started = True
+        except BlockingIOError:  # a server holds it; its port is there once it is written
+            port = path.read_text()
+            if port and _is_healthy(int(port)):
+                return int(port)
+        time.sleep(0.2)
+    raise ServerError(f"The Prefect server {problem}. The end of {log}:\n{tail(log)}")
 
 
-def _register(port: int, settings: dict[str, str]) -> None:
-    """Make the work pool and the deployments. Those of this very source are left as people set them in the UI."""
-    known = {pool["name"] for pool in local_server.call(port, "work_pools/filter", {})}
-    for pool in LIMITS.keys() - known:
-        _prefect(settings, "work-pool", "create", pool, "--type", "process")
-    version = source_version(settings)
-    deployed = local_server.call(port, "deployments/filter", {})
-    if {d["version"] for d in deployed} != {version}:
-        print("Registering the deployments of prefect.yaml ...", flush=True)
-        _prefect(settings | {"LESIONLENS_VERSION": version}, "--no-prompt", "deploy", "--all")
+def _start_server(home: Home, port: int, lock: IO[str], log: Path) -> None:
+    command = ["uvicorn", "--factory", "flows.pages:create_app", "--app-dir", str(ROOT), "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--timeout-keep-alive", "5", "--timeout-graceful-shutdown", "5"]
+    start(command, environment(home, port) | {"PREFECT__SERVER_FINAL": "1"}, log, lock)
+    lock.truncate(0)
+    lock.write(str(port))
 
 
-def source_version(settings: dict[str, str]) -> str:
-    """Short digest of all that shapes the deployments: their file, the flows, the configuration, the data folder."""
-    sha = hashlib.sha256(settings["LESIONLENS_DATA"].encode())
-    for pattern in SOURCES:
-        for path in sorted(local_server.ROOT.glob(pattern)):
-            sha.update(path.name.encode() + b"\0" + path.read_bytes())
-    return sha.hexdigest()[:12]
+def start(module: list[str], variables: dict[str, str], log: Path, *inherited: IO[str]) -> subprocess.Popen[bytes]:
+    """Start a Python module, with its arguments, in a session of its own: Ctrl-C in the terminal does not reach it."""
+    with log.open("wb") as sink:
+        return subprocess.Popen(
+            [sys.executable, "-m", *module], cwd=ROOT, env=os.environ | variables, stdin=subprocess.DEVNULL,
+            stdout=sink, stderr=subprocess.STDOUT, start_new_session=True,
+            pass_fds=[file.fileno() for file in inherited],
+        )  # fmt: skip
 
 
-def _prefect(settings: dict[str, str], *words: str) -> None:
-    command = [sys.executable, "-m", "prefect", *words]
-    done = subprocess.run(
-        command,
-        cwd=local_server.ROOT,
-        env=os.environ | settings,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise ServerError(f"`prefect {' '.join(words)}` failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+def _free_port(any_port: bool) -> int:
+    wanted = settings().port or PORT
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(("127.0.0.1", wanted))
+        except OSError as error:
+            if not any_port:
+                raise ServerError(
+                    f"Port {wanted} is taken by another program: stop that, or choose another port,"
+                    " for example LESIONLENS_PORT=4300"
+                ) from error
+            trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])
 
 
-def start_worker(home: Home, settings: dict[str, str], pool: str) -> psutil.Process:
-    """A worker of this home for one pool.
+def _is_healthy(port: int) -> bool:
+    try:  # past any proxy
+        return httpx.get(f"http://127.0.0.1:{port}/api/health", trust_env=False, timeout=10).text == "true"
+    except httpx.HTTPError:  # not listening yet
+        return False
 
-    Its temporary files lie in the home: Prefect's worker writes into a folder of one fixed name in the system's,
-    which belongs to whoever on this machine was first. And it keeps the environment of each flow run under way in a
-    file that only this user can read, the record's address included: what a killed worker left of these is removed.
+
+def tail(log: Path) -> str:
+    """The end of a log file, indented."""
+    text = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return "\n".join(f"  {line}" for line in text[-15:]) or "  (its log is empty)"
+
+
+def _ensure_automations() -> None:
+    """Enter, where they are missing, the automations that mark a flow run Crashed whose process is gone."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        known = {found["name"] for found in client.request("POST", "/automations/filter", json={}).json()}
+        for automation in (
+            _crash("Runs whose process is gone are Crashed", "heartbeat", ["heartbeat"], SILENCE_SECONDS),
+            _crash("Runs that a worker claimed and never started are Crashed", "Pending", ["Running", "Scheduled"],
+                   PENDING_SECONDS),
+        ):  # fmt: skip
+            if automation["name"] not in known:
+                client.request("POST", "/automations/", json=automation)
+
+
+def _crash(name: str, after: str, expect: list[str], seconds: int) -> dict[str, Any]:
+    """An automation that marks a flow run Crashed where none of the expected events follows an event in time."""
+    message = f"No sign of its process for {seconds} s. What is finished is kept; run it again to go on from there."
+    trigger = {
+        "type": "event",
+        "posture": "Proactive",
+        "match": {"prefect.resource.id": "prefect.flow-run.*"},
+        "for_each": ["prefect.resource.id"],
+        "after": [f"prefect.flow-run.{after}"],
+        "expect": [f"prefect.flow-run.{event}" for event in [*expect, *ENDED]],
+        "threshold": 1,
+        "within": seconds,
+    }
+    action = {"type": "change-flow-run-state", "state": "CRASHED", "message": message}
+    return {"name": name, "enabled": True, "trigger": trigger, "actions": [action]}
+
+
+def _deliver_history(since: datetime) -> None:
+    """Send events and logs that wait in this process, then wait until the server has entered them.
+
+    Task states reach the server through events; a server stopped too early never learns of the last ones.
     """
-    temporary = home.prefect / "tmp" / pool
-    temporary.mkdir(parents=True, exist_ok=True)
-    for left in temporary.glob("prefect-workspace-attempt-*"):
-        shutil.rmtree(left, ignore_errors=True)
-    command = [sys.executable, "-m", "prefect", *WORKER, pool, "--type", "process", "--name", f"{pool} here"]
-    command += ["--limit", str(LIMITS[pool])]
-    return processes.start(command, settings | {"TMPDIR": str(temporary)}, local_server.ROOT, _log(home, pool))
+    from prefect.client.orchestration import get_client
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
 
-
-def _log(home: Home, pool: str) -> Path:
-    return home.prefect / f"worker-{pool}.log"
-
-
-def _watch(home: Home, port: int, workers: dict[str, psutil.Process]) -> None:
-    """Start the server or a worker again when it ends; ServerError if one does not last."""
-    begun = dict.fromkeys(("server", *workers), time.monotonic())
-    while True:
-        time.sleep(0.5)
-        if local_server.find_server(home) is None:
-            _complain_if_young("server", home.prefect / "server.log", begun["server"])
-            local_server.ensure(home, port, local_server.PORT_SECONDS)
-            begun["server"] = time.monotonic()
-        for pool, worker in workers.items():
-            if not processes.alive(worker):
-                _complain_if_young(f"worker of pool {pool}", _log(home, pool), begun[pool])
-                workers[pool] = start_worker(home, local_server.environment(home, port), pool)
-                begun[pool] = time.monotonic()
-
-
-def _complain_if_young(part: str, log: Path, begun: float) -> None:
-    if time.monotonic() - begun < RESTART_SECONDS:
-        raise ServerError(f"The {part} has ended. The end of {log}:\n{processes.last_lines(log)}")
-    print(f"The {part} has ended and is started again (its log: {log}).", flush=True)
+    EventsWorker.drain_all(timeout=HISTORY_SECONDS)
+    APILogWorker.drain_all(timeout=HISTORY_SECONDS)
+    begun = {"start_time": {"after_": since.isoformat()}, "state": {"type": {"any_": ["PENDING", "RUNNING"]}}}
+    until, settled = time.monotonic() + HISTORY_SECONDS, 0
+    with get_client(sync_client=True) as client:
+        while settled < 3 and time.monotonic() < until:  # the server writes in batches, once a second
+            settled = (
+                settled + 1 if client.request("POST", "/task_runs/count", json={"task_runs": begun}).json() == 0 else 0
+            )
+            time.sleep(0.5)

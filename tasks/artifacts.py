@@ -1,63 +1,112 @@
-"""Bars in Prefect's UI that move while a study works."""
+"""What Prefect's UI keeps of a flow run at its end: its result as a table, the study's answer, a link to the page.
 
-import contextlib
-import contextvars
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
-from uuid import UUID
+Keys hold the study's id, so that the UI keeps one history per study.
+"""
 
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
-from prefect.context import FlowRunContext, TaskRunContext
+import polars as pl
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.settings import get_current_settings
 
-MOVE_SECONDS = 2.0
-State = Callable[[], tuple[float | None, str]]
-"""Per cent done (None while unknown) and a line that says it."""
+from db import reports
+from db.engine import make_engine
+from lesionlens.records import ReportData
+from lesionlens.reporting.compare import summary
+from lesionlens.reporting.data import models, rows
+from lesionlens.reporting.formatting import duration, number, term, with_interval
+from lesionlens.reporting.verdict import answer, headline, score
+from tasks.db_task import retried
 
-
-@contextmanager
-def moving(state: State) -> Iterator[None]:
-    """A progress artifact of the current task or flow run for the time of the block; nothing outside of runs.
-
-    A thread of its own talks to the server: one that is slow or gone never holds up the work.
-    """
-    ids = _current()
-    if ids is None:
-        yield
-        return
-    over = threading.Event()
-    context = contextvars.copy_context()  # the server's address travels in it
-    thread = threading.Thread(target=context.run, args=(_move, state, ids, over), name="progress artifact", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join(MOVE_SECONDS)
+SAMPLES = ("table_1_patches", "exclusion_reasons")
+TRAINING = ("runs", "selected_runs", "epochs")
+ANSWER = ("labels", "table_1_patches", "runs", "selected_runs", "comparison", "occlusion_test",
+          "table_2_accuracy", "table_4_localization", "baseline_differences", "localization_scores")  # fmt: skip
+QUESTION = "Does the classifier look at the lesion?"
 
 
-def _current() -> dict[str, UUID | None] | None:
-    task, flow = TaskRunContext.get(), FlowRunContext.get()
-    if task is not None:
-        return {"flow_run_id": task.task_run.flow_run_id, "task_run_id": task.task_run.id}
-    if flow is not None and flow.flow_run is not None:
-        return {"flow_run_id": flow.flow_run.id, "task_run_id": None}
-    return None
+def show_samples(study_id: int) -> None:
+    """How many samples each class and split has, and why lesions yielded none."""
+    data = _read(study_id, SAMPLES)
+    counts = [
+        {"class": row["label"], "training": row["train"], "validation": row["validation"], "test": row["test"]}
+        for row in rows(data, "table_1_patches")
+    ]
+    reasons = [
+        {"reason": term(row["reason"], {}), "lesions": row["lesions"]} for row in rows(data, "exclusion_reasons")
+    ]
+    create_table_artifact(counts, f"study-{study_id}-samples", f"Samples of study {_name(data)}")
+    if reasons:
+        create_table_artifact(reasons, f"study-{study_id}-left-out", f"Lesions of study {_name(data)} without a sample")
 
 
-def _move(state: State, ids: dict[str, UUID | None], over: threading.Event) -> None:
-    artifact, shown, ending = None, None, False
-    while not ending:
-        ending = over.wait(MOVE_SECONDS)
-        percent, line = state()
-        if percent is None or (percent, line) == shown:
-            continue
-        with contextlib.suppress(Exception), get_client(sync_client=True) as client:
-            if artifact is None:
-                new: dict[str, Any] = {"type": "progress", "data": percent, "description": line}
-                artifact = client.create_artifact(ArtifactCreate(**new, **ids)).id
-            else:
-                client.update_artifact(artifact, ArtifactUpdate(data=percent, description=line))
-            shown = (percent, line)
+def show_training(study_id: int) -> None:
+    """What became of every run of the grid."""
+    data = _read(study_id, TRAINING)
+    reasons = {row["run_id"]: row["reason"] for row in rows(data, "runs")}
+    lines = []
+    for model in models(data):
+        epochs = data.frames["epochs"].filter(pl.col("run_id") == model.run_id)
+        best = next(iter(epochs.sort("validation_loss", "epoch").to_dicts()), None)
+        lines.append(
+            {
+                "model": model.full,
+                "state": model.status,
+                "epochs": epochs.height,
+                "lowest validation loss": number(best["validation_loss"], 3) if best else "",
+                "validation accuracy there": number(best["validation_accuracy"]) if best else "",
+                "training time": duration(float(epochs["seconds"].sum())),
+                "reason": reasons[model.run_id] or "",
+            }
+        )
+    create_table_artifact(lines, f"study-{study_id}-training", f"Runs of study {_name(data)}, as trained")
+
+
+def show_results(study_id: int) -> str:
+    """Answer, scores of every run, and where the report is; returns the answer in a sentence."""
+    data = _read(study_id, ANSWER)
+    found, name, page = answer(data), _name(data), _url(f"reports/{study_id}")
+    lines = []
+    for model in models(data):
+        accuracy = next(iter(rows(data, "table_2_accuracy", run_id=model.run_id)), None)
+        own = headline(data, model)
+        lines.append(
+            {
+                "model": model.full,
+                "state": model.status,
+                "accuracy": with_interval(accuracy["accuracy"], accuracy["low"], accuracy["high"]) if accuracy else "",
+                "overlap with the lesion (mean IoU)": score(own).text if own else "",
+                "lesions": score(own).n if own else "",
+            }
+        )
+    text = f"## {found.verdict}\n\n{' '.join(found.sentences)}\n\n[The whole report]({page})"
+    create_markdown_artifact(text, f"study-{study_id}-answer", f"{QUESTION} Study {name}")
+    create_table_artifact(lines, f"study-{study_id}-table", f"Every run of study {name}, with intervals")
+    create_link_artifact(page, f"Report of study {name}", f"study-{study_id}-report", f"The report of study {name}")
+    return found.verdict
+
+
+def show_comparison(study_ids: tuple[int, ...], runs: tuple[int, ...], page_id: int) -> None:
+    """The verdict over these studies, the scores of their models, and where the page is."""
+    studies = tuple(_read(study_id, ANSWER) for study_id in study_ids)
+    verdict, table = summary(studies, runs)
+    names, link = ", ".join(_name(data) for data in studies), _url(f"comparisons/{page_id}")
+    answers = "\n\n".join(f"**{_name(data)}**: {answer(data).verdict}" for data in studies)
+    text = f"## {verdict}\n\n{answers}\n\n[The whole comparison]({link})"
+    create_markdown_artifact(text, f"comparison-{page_id}-answer", f"{QUESTION} {names}")
+    create_table_artifact(table.texts(), f"comparison-{page_id}-table", f"Models of {names}, with intervals")
+    create_link_artifact(link, f"Comparison of {names}", f"comparison-{page_id}-page", f"The comparison of {names}")
+
+
+@retried
+def _read(study_id: int, frames: tuple[str, ...]) -> ReportData:
+    with make_engine().connect() as connection:
+        return reports.report_data(connection, study_id, frames)
+
+
+def _name(data: ReportData) -> str:
+    return str(data.study["name"])
+
+
+def _url(page: str) -> str:
+    """Where the server shows a page."""
+    api = get_current_settings().api.url or ""
+    return f"{api.removesuffix('/api')}/{page}"

@@ -1,4 +1,4 @@
-"""Evaluate: scores and maps of one finished run, comparisons between runs, the shortcut audit of a sample set."""
+"""Evaluate: scores and maps of one trained run, comparisons between runs, the shortcut audit of a sample set."""
 
 import time
 
@@ -8,35 +8,33 @@ from db import datasets, evaluations, studies
 from db.engine import make_engine
 from db.locks import free_lease, lease
 from lesionlens.audits.shortcuts import shortcut_audit
-from lesionlens.config import ExecutionConfig, StudyConfig
+from lesionlens.config import ExecutionConfig
 from lesionlens.evaluate import evaluate, evaluation_digest
 from lesionlens.scoring.comparison import compare
 from lesionlens.scoring.localization import common_scores
 from lesionlens.settings import home
 from lesionlens.training.checkpoints import checkpoint_folder, load_model
+from tasks.db_task import db_task, retried, samples_of, study_config
 from tasks.device import device_slot
-from tasks.patches import patches_of
-from tasks.progress import stage
-from tasks.recorded import recorded
+from tasks.progress import progress
 from tasks.train import Outcome
 
 
-@recorded("plan evaluations", "plan evaluations of study {study_id}")
-def plan_evaluations(study_id: int, config: StudyConfig) -> None:
-    """Let the study's evaluations be those that this version computes; those of an older one stay in the record."""
+@retried
+def plan_evaluations(study_id: int) -> None:
+    """Make the evaluations of this version those of the study; the record keeps those of an older version."""
+    identity = evaluation_digest(study_config(study_id))
     with make_engine().begin() as connection:
-        studies.plan_evaluations(connection, study_id, evaluation_digest(config))
+        studies.plan_evaluations(connection, study_id, identity)
 
 
-@recorded("evaluate", "evaluate {title}")
-def evaluate_run(
-    run_id: int, title: str, config: StudyConfig, execution: ExecutionConfig, wait: bool = True
-) -> Outcome:
+@db_task("evaluate", "evaluate {title}")
+def evaluate_run(study_id: int, run_id: int, title: str, execution: ExecutionConfig, wait: bool = True) -> Outcome:
     """Predict, score and explain every test sample in one transaction; one worker at a time, as in training."""
+    config, engine = study_config(study_id), make_engine()
     identity = evaluation_digest(config)
-    engine = make_engine()
-    with (lease if wait else free_lease)(engine, work_name(run_id)) as mine:
-        if mine is None:
+    with (lease if wait else free_lease)(engine, lock_name(run_id)) as claim:
+        if claim is None:
             return "elsewhere"
         with engine.begin() as connection:
             if evaluations.find_evaluation(connection, run_id, identity) is not None:
@@ -44,45 +42,42 @@ def evaluate_run(
             run = studies.run_row(connection, run_id)
             checkpoint = next(c for c in studies.checkpoints(connection, run_id) if c.role == "best")
             attributes = datasets.sample_attributes(connection, run.sample_set_id)
-        patches = patches_of(run.sample_set_id)
-        with device_slot(engine, execution) as device:
+        samples = samples_of(run.sample_set_id)
+        with device_slot(engine, execution) as device, progress(f"evaluate {title}", "samples") as advance:
             paths = home().ensure()
             started = time.monotonic()
-            model = load_model(
-                run.config, run.training, patches.classes, checkpoint_folder(paths.checkpoints, run.digest), checkpoint
-            )
-            with stage(f"evaluate {title}", unit="samples") as advance:
-                result = evaluate(
-                    model,
-                    run.config,
-                    run.training,
-                    config.evaluation,
-                    patches,
-                    attributes,
-                    config.seed,
-                    device,
-                    paths.cache,
-                    advance,
-                )
+            folder = checkpoint_folder(paths.checkpoints, run.digest)
+            model = load_model(run.config, run.training, samples.classes, folder, checkpoint)
+            result = evaluate(
+                model, run.config, run.training, config.evaluation, samples, attributes, config.seed, device,
+                paths.cache, advance,
+            )  # fmt: skip
         seconds = time.monotonic() - started
-        mine.check()
+        claim.check()
         with engine.begin() as connection:
             evaluations.save_evaluation(connection, run_id, identity, config.evaluation, seconds, result)
     return "finished"
 
 
-def work_name(run_id: int) -> str:
-    """The name of the lease of a run's evaluation."""
+def lock_name(run_id: int) -> str:
+    """Name of the lock that whoever evaluates the run holds."""
     return f"evaluation of run {run_id}"
 
 
-@recorded("compare runs")
-def compare_runs(study_id: int, config: StudyConfig) -> int:
+@retried
+def is_compared(study_id: int) -> bool:
+    """Whether every evaluation of the study is in its comparisons."""
+    with make_engine().connect() as connection:
+        return evaluations.is_compared(connection, study_id)
+
+
+@db_task("compare runs")
+def compare_runs(study_id: int) -> int:
     """Paired differences between every two evaluations of a study, and each one's scores over common samples.
 
     Returns how many differences were entered.
     """
-    engine = make_engine()
+    config, engine = study_config(study_id), make_engine()
     with lease(engine, f"comparisons of study {study_id}"), engine.begin() as connection:
         frame = compare(*evaluations.comparison_samples(connection, study_id), config.evaluation, config.seed)
         evaluations.save_comparisons(connection, study_id, frame)
@@ -91,11 +86,11 @@ def compare_runs(study_id: int, config: StudyConfig) -> int:
     return frame.height
 
 
-@recorded("audit shortcuts")
-def audit_shortcuts(study_id: int, config: StudyConfig) -> bool:
-    """What a few numbers of every patch say about its class, once per sample set; False where that is known."""
+@db_task("audit shortcuts")
+def audit_shortcuts(study_id: int) -> bool:
+    """How far simple features of a sample predict its class, once per sample set; False where the record holds it."""
+    config, engine = study_config(study_id), make_engine()
     identity = evaluation_digest(config)
-    engine = make_engine()
     with engine.connect() as connection:
         sample_set_id = studies.study_row(connection, study_id).sample_set_id
     with lease(engine, f"shortcuts of sample set {sample_set_id}"):
@@ -104,7 +99,7 @@ def audit_shortcuts(study_id: int, config: StudyConfig) -> bool:
                 return False
             attributes = datasets.sample_attributes(connection, sample_set_id)
         windows = attributes.select("window_width", "window_height").cast(pl.Float64).to_numpy()
-        found = shortcut_audit(patches_of(sample_set_id), windows, config.evaluation, config.seed)
+        found = shortcut_audit(samples_of(sample_set_id), windows, config.evaluation, config.seed)
         with engine.begin() as connection:
             evaluations.save_shortcuts(connection, sample_set_id, identity, found)
     return True

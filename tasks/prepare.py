@@ -1,4 +1,4 @@
-"""Prepare: an indexed data set, its patches in the record, and the study that will use them."""
+"""Prepare: an indexed data set, its samples in the record, and the study that will use them."""
 
 import platform
 from collections import Counter
@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from db import datasets, studies
 from db.engine import make_engine
 from db.locks import lease
-from lesionlens.config import StudyConfig
+from lesionlens.config import DataConfig, StudyConfig
 from lesionlens.datasets.registry import read_index, recognised
 from lesionlens.evaluate import evaluation_digest
 from lesionlens.identity import digest
@@ -20,33 +20,40 @@ from lesionlens.phantom.dataset import write_phantom
 from lesionlens.records import DatasetIndex, Exclusion, Sample, Split
 from lesionlens.samples.normalise import GreyStatistics
 from lesionlens.samples.sample_set import build_samples
-from lesionlens.samples.splits import Shared, check_splits, official_overlap
+from lesionlens.samples.splits import SplitOverlap, check_splits, official_overlap
 from lesionlens.settings import home
-from tasks.progress import stage
-from tasks.recorded import recorded
+from tasks.db_task import db_task
+from tasks.progress import progress
 
 LIBRARIES = ("lesionlens", "torch", "torchvision", "grad-cam", "torchmetrics", "scikit-image", "polars", "prefect")
-
-
 BATCH = 128
+"""Items written in one transaction, so that memory and transactions stay small however large the data set."""
 
 
-@recorded("locate data")
-def locate_data(config: StudyConfig) -> tuple[StudyConfig, Path]:
-    """The study with its data recognised, and their folder; a phantom is written where it is missing or unfinished."""
-    data = config.data
+@db_task("prepare", "prepare {config.name}")
+def prepare_study(config: StudyConfig) -> int:
+    """Enter the data set, its samples and the study with every run of its grid; returns the study's id.
+
+    What the record holds already is not done again. ValueError where the data cannot be used.
+    """
+    config = recognised(config)
+    sample_set_id = prepare_samples(config, data_folder(config.data))
+    return plan_study(config, sample_set_id)
+
+
+def data_folder(data: DataConfig) -> Path:
+    """The folder of the data set; a phantom is drawn where it is missing or unfinished."""
     if data.source != "phantom":
         assert data.root is not None  # the configuration refuses a missing root
-        return recognised(config), data.root
+        return data.root
     root = home().ensure().phantom / digest(data.phantom)[:16]
-    with lease(make_engine(), f"phantom {root}"), stage("draw phantom mammograms", unit="images") as advance:
+    with lease(make_engine(), f"phantom {root}"), progress("draw phantom mammograms", "images") as advance:
         write_phantom(data.phantom, root, advance)
-    return config, root
+    return root
 
 
-@recorded("prepare patches", "prepare patches of {config.name}")
-def prepare_patches(config: StudyConfig, root: Path) -> int:
-    """Cut, split and check patches unless the record holds this very set; returns its sample_set id."""
+def prepare_samples(config: StudyConfig, root: Path) -> int:
+    """Cut, split and check samples unless the record holds this very set; returns its id."""
     index = read_index(config.data, root)
     identity = digest(index.digest, config.patches, config.background, config.split, config.seed)
     engine = make_engine()
@@ -54,9 +61,9 @@ def prepare_patches(config: StudyConfig, root: Path) -> int:
         with engine.begin() as connection:
             known = datasets.find_sample_set(connection, identity)
             if known is not None:
-                get_run_logger().info("Patches are in the record already (sample set %s): nothing to do", known)
+                get_run_logger().info("Samples are in the record already (sample set %s): nothing to do", known)
                 return known
-            _tell_overlap(index, config)
+            _warn_of_overlap(index, config)
             dataset_id = datasets.save_dataset(connection, index, str(root))
             settings = config.model_dump(mode="json", include={"patches", "background", "split", "seed"})
             sample_set_id = datasets.open_sample_set(connection, dataset_id, identity, settings, config.patches.size)
@@ -65,13 +72,13 @@ def prepare_patches(config: StudyConfig, root: Path) -> int:
     return sample_set_id
 
 
-def _tell_overlap(index: DatasetIndex, config: StudyConfig) -> None:
-    """Whether the data set's own splits leak, whatever becomes of it: the record's leak check is about patches."""
+def _warn_of_overlap(index: DatasetIndex, config: StudyConfig) -> None:
+    """Whether the official splits leak, whatever becomes of it: the record's leak check is about samples."""
     patients, images = official_overlap(index)
     if patients:
         sound = config.split.rule == "sound"
         get_run_logger().warning(
-            "The data set's own splits share %d patients, with %d images of the same side and view; %s",
+            "The official splits share %d patients, with %d images of the same side and view; %s",
             patients,
             images,
             "they go wholly to test" if sound else f"split.rule {config.split.rule} keeps it so, sound does not",
@@ -79,36 +86,35 @@ def _tell_overlap(index: DatasetIndex, config: StudyConfig) -> None:
 
 
 def _cut(engine: Engine, writer: datasets.SampleWriter, index: DatasetIndex, root: Path, config: StudyConfig) -> None:
-    """Patches into the record batch by batch, so that memory and transactions stay small however large the set."""
-    shared, grey = Shared(index.images), GreyStatistics()
+    """Samples into the record, batch by batch."""
+    overlap, grey = SplitOverlap(index.images), GreyStatistics()
     counts: Counter[tuple[Split, str]] = Counter()
     notes = 0
-    with stage("cut patches", unit="images") as advance:
+    with progress("cut samples", "images") as advance:
         items = build_samples(index, root, config, advance)
         while batch := list(islice(items, BATCH)):
             for item in batch:
                 notes += isinstance(item, Exclusion)
                 if isinstance(item, Sample):
                     counts[item.split, item.label] += 1
-                    shared.add(item)
+                    overlap.add(item)
                     grey.add(item)
             with engine.begin() as connection:
                 writer.add(connection, batch)
     check_splits(counts)
     with engine.begin() as connection:
-        writer.close(connection, shared.checks(), grey.rows())
-    get_run_logger().info("%d patches cut, %d lesions left out or noted, each with a reason", counts.total(), notes)
+        writer.close(connection, overlap.checks(), grey.rows())
+    get_run_logger().info("%d samples cut, %d lesions left out or noted, each with a reason", counts.total(), notes)
 
 
-@recorded("plan study", "plan study {config.name}")
 def plan_study(config: StudyConfig, sample_set_id: int) -> int:
-    """Enter the study and every run of its grid; returns the study id, the same for the same content."""
+    """Enter the study and every run of its grid; returns the study's id, the same for the same content."""
     with make_engine().begin() as connection:
-        patches = datasets.sample_set_digest(connection, sample_set_id)
+        samples = datasets.sample_set_digest(connection, sample_set_id)
         content = config.model_dump(mode="json", exclude={"execution", "data", "patches", "background", "split"})
         study_id = studies.save_study(
             connection,
-            digest(content, patches),
+            digest(content, samples),
             config.name,
             config.model_dump(mode="json"),
             evaluation_digest(config),
@@ -116,12 +122,12 @@ def plan_study(config: StudyConfig, sample_set_id: int) -> int:
             versions(),
         )
         for run in config.grid.runs():
-            identity, title = digest(run, config.training, patches), config.grid.title(run)
+            identity, title = digest(run, config.training, samples), config.grid.title(run)
             studies.save_run(connection, study_id, identity, sample_set_id, run, config.training, title)
     return study_id
 
 
 def versions() -> dict[str, str]:
-    """What computes here: library versions, Python and machine."""
+    """Versions of the libraries that compute, of Python, and the kind of machine."""
     found = {name: version(name) for name in LIBRARIES}
     return found | {"python": platform.python_version(), "machine": platform.machine()}

@@ -1,234 +1,171 @@
-"""Progress of long work: bars in a terminal, plain lines every ten seconds elsewhere.
-
-Bars are drawn on the console that Prefect logs to, so a log line appears above them and tears nothing.
-Plain lines go to the run's log where there is one, and so to Prefect's UI, where an artifact moves, too.
-"""
+"""Progress and cancellation of long work: bars in a terminal, log lines elsewhere, an artifact in Prefect's UI."""
 
 import logging
+import multiprocessing
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
+from datetime import timedelta
+from typing import Any, cast
+from uuid import UUID
 
-from prefect import get_run_logger
+from prefect import Flow, get_run_logger
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import MissingContextError
+from prefect.states import Cancelled
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.theme import Theme
 
-from tasks.artifacts import moving
-
 LINE_SECONDS = 10.0
-"""Seconds between two plain lines of one stage."""
-PACE_SECONDS = 60.0
-"""The rate is taken over this much of the latest past."""
+"""Seconds between two log lines about the same work."""
+ASK_SECONDS = 2.0
+"""Seconds between two updates of a progress artifact, and between two requests for the state of a flow run."""
 
 Advance = Callable[[int, int | None], None]
 
 
-class Stage:
-    """Counts of one stage of work; may be advanced from any thread.
+class StoppedError(RuntimeError):
+    """The flow run was cancelled; what is finished is kept."""
 
-    done: what was done before, and so says nothing of the pace. at_most: the work may end before its total.
+
+@contextmanager
+def progress(title: str, unit: str, total: int | None = None, done: int = 0) -> Iterator[Advance]:
+    """Show the progress of the work inside; yields `advance(done, total)`, which any thread may call.
+
+    `done` counts what earlier attempts did. Contexts may be nested: their bars are drawn below one another.
     """
+    console, terminal = _console(), _is_terminal()
+    with console.use_theme(Theme()), _bars(console, disable=not terminal) as drawn:
+        number = drawn.add_task(title, total=total, completed=done, unit=unit)
+        task, over = drawn.tasks[0], threading.Event()
+        context = copy_context()  # the run that logs and artifacts belong to travels in it
+        follower = threading.Thread(target=context.run, args=(_follow, task, over, not terminal), daemon=True)
+        follower.start()
 
-    def __init__(self, title: str, unit: str, total: int | None, done: int = 0, at_most: bool = False) -> None:
-        self.title = title
-        self.unit = unit
-        self.total = total
-        self.done = self._before = done
-        self.at_most = at_most
-        self._started = time.monotonic()
-        self._seen: deque[tuple[float, int]] = deque([(self._started, done)])
-        self._lock = threading.Lock()
+        def advance(count: int, whole: int | None = None) -> None:
+            drawn.update(number, completed=count, total=whole)
 
-    def advance(self, done: int, total: int | None = None) -> None:
-        """Set how much is done in all, and of how much."""
-        with self._lock:
-            self.done = done
-            self.total = self.total if total is None else total
-            now = time.monotonic()
-            self._seen.append((now, done))
-            while len(self._seen) > 2 and self._seen[1][0] < now - PACE_SECONDS:
-                self._seen.popleft()
-
-    def rate(self) -> float | None:
-        """Units per second over the latest past; None before there is anything to tell."""
-        with self._lock:
-            (first, before), (last, after) = self._seen[0], self._seen[-1]
-        return (after - before) / (last - first) if after > before and last > first else None
-
-    def pace(self) -> str:
-        """Rate and time left in words, as far as they are known."""
-        rate = self.rate()
-        if rate is None:
-            return ""
-        speed = f"{rate:.3g} {self.unit}/s" if rate >= 1 else f"{1 / rate:.3g} s each"
-        if self.total is None or self.total <= self.done:
-            return speed
-        return f"{speed}, {'at most ' if self.at_most else ''}{span((self.total - self.done) / rate)} left"
-
-    def count(self) -> str:
-        """How much of how much."""
-        whole = "" if self.total is None else f"/{self.total}"
-        return f"{self.done}{whole} {self.unit}"
-
-    def standing(self) -> tuple[float | None, str]:
-        """Per cent done, None while the whole is unknown, and the stage's line."""
-        return (100 * self.done / self.total if self.total else None), self.line()
-
-    def line(self) -> str:
-        """Where the stage stands, in one line."""
-        pace = self.pace()
-        return f"{self.title}: {self.count()}" + (f", {pace}" if pace else "")
-
-    def verdict(self, finished: bool) -> str:
-        """How the stage ended. A stage that stops before its total (early stopping) is finished all the same."""
-        if finished:
-            return f"{self.title}: {self.done - self._before} {self.unit} in {span(time.monotonic() - self._started)}"
-        return f"{self.title}: stopped at {self.count()}"
+        try:
+            yield advance
+            ending = f"{title}: {task.completed - done:g} {unit} in {_clock(task.elapsed)}"
+        except BaseException:
+            ending = f"{title}: stopped at {_count(task)}"
+            raise
+        finally:
+            over.set()
+            follower.join(ASK_SECONDS)  # a server that does not answer must not hold up the work
+            drawn.remove_task(number)
+            _log(ending)
 
 
-def span(seconds: float) -> str:
-    """A duration as people say it: 8 s, 2 min 05 s, 3 h 20 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-@contextmanager
-def stage(
-    title: str, unit: str = "items", total: int | None = None, done: int = 0, at_most: bool = False
-) -> Iterator[Advance]:
-    """Show the progress of the work inside, `done` of it before; yields `advance(done, total)`.
-
-    Stages may follow one another, lie inside one another, or run in several threads at once.
-    """
-    current = Stage(title, unit, total, done, at_most)
-    shown = _bar(current) if _terminal() else _lines(current)
-    with moving(current.standing), shown as advance:
-        yield advance
-
-
-def _terminal() -> bool:
-    console = Console(stderr=True)
-    return sys.stderr.isatty() and console.is_terminal and not console.is_dumb_terminal
-
-
-@contextmanager
-def _lines(current: Stage) -> Iterator[Advance]:
-    say = _voice()
-    over = threading.Event()
-
-    def repeat() -> None:
-        while not over.wait(LINE_SECONDS):
-            say(current.line())
-
-    speaker = threading.Thread(target=repeat, name=f"progress of {current.title}", daemon=True)
-    speaker.start()
-    finished = False
-    try:
-        yield current.advance
-        finished = True
-    finally:
-        over.set()
-        speaker.join()
-        say(current.verdict(finished))
-
-
-def _voice() -> Callable[[str], None]:
-    """The run's log where it takes such lines, else standard error."""
-    try:
-        log = get_run_logger()
-    except MissingContextError:
-        return _print
-    return log.info if log.isEnabledFor(logging.INFO) else _print
-
-
-def _print(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _bar(current: Stage) -> Iterator[Advance]:
-    say = _voice()
-    task = _display.open(current)
-
-    def advance(done: int, total: int | None = None) -> None:
-        current.advance(done, total)
-        _display.update(task, current)
-
-    finished = False
-    try:
-        yield advance
-        finished = True
-    finally:
-        _display.close(task)
-        say(current.verdict(finished))
-
-
-class Display:
-    """The bars of all open stages of this process, drawn while there are any."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._progress: Progress | None = None
-
-    def open(self, current: Stage) -> TaskID:
-        """Add a bar; the first one starts the drawing."""
-        with self._lock:
-            if self._progress is None:
-                self._progress = _bars(_console())
-                self._progress.start()
-            return self._progress.add_task(
-                current.title, total=current.total, completed=current.done, count=current.count(), pace=""
-            )
-
-    def update(self, task: TaskID, current: Stage) -> None:
-        """Move a bar."""
-        with self._lock:
-            if self._progress is not None:
-                self._progress.update(
-                    task, completed=current.done, total=current.total, count=current.count(), pace=current.pace()
-                )
-
-    def close(self, task: TaskID) -> None:
-        """Remove a bar; the last one ends the drawing."""
-        with self._lock:
-            if self._progress is None:
-                return
-            self._progress.remove_task(task)
-            if not self._progress.task_ids:
-                self._progress.stop()
-                self._progress.console.pop_theme()
-                self._progress = None
-
-
-def _console() -> Console:
-    """The console of Prefect's log handler, with rich's own styles for the bars added; else a new one."""
-    consoles = (getattr(handler, "console", None) for handler in logging.getLogger().handlers)
-    console = next((c for c in consoles if isinstance(c, Console) and c.is_terminal), Console(stderr=True))
-    console.push_theme(Theme())
-    return console
-
-
-def _bars(console: Console) -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[count]}", markup=False),
-        TextColumn("{task.fields[pace]}", style="dim", markup=False),
-        TimeElapsedColumn(),
+def _bars(console: Console, disable: bool) -> bars.Progress:
+    return bars.Progress(
+        bars.SpinnerColumn(),
+        bars.TextColumn("{task.description}", markup=False),
+        bars.BarColumn(bar_width=20),
+        bars.MofNCompleteColumn(),
+        bars.TextColumn("{task.fields[unit]}", markup=False),
+        bars.TimeElapsedColumn(),
+        bars.TimeRemainingColumn(),
         console=console,
         transient=True,
         refresh_per_second=4,
+        disable=disable,
     )
 
 
-_display = Display()
+def _is_terminal() -> bool:
+    """Whether bars can be drawn: not in the processes of runs side by side, whose bars would overwrite each other."""
+    console = Console(stderr=True)
+    alone = multiprocessing.parent_process() is None
+    return alone and sys.stderr.isatty() and console.is_terminal and not console.is_dumb_terminal
+
+
+def _console() -> Console:
+    """The console of Prefect's log handler, so that log lines appear above the bars and do not tear them."""
+    consoles = (getattr(handler, "console", None) for handler in logging.getLogger().handlers)
+    return next((found for found in consoles if isinstance(found, Console)), None) or Console(stderr=True)
+
+
+def _follow(task: bars.Task, over: threading.Event, lines: bool) -> None:
+    """Until the work is over: move its artifact, if a run is there to have one, and write a line now and then."""
+    artifact: UUID | None = None
+    in_run = TaskRunContext.get() is not None or FlowRunContext.get() is not None
+    next_line = time.monotonic() + LINE_SECONDS
+    while not over.is_set():
+        over.wait(min(ASK_SECONDS, LINE_SECONDS))
+        if lines and time.monotonic() >= next_line and not over.is_set():
+            _log(_line(task))
+            next_line += LINE_SECONDS
+        if in_run and task.total:
+            with suppress(Exception):  # the server restarts or is out of reach
+                artifact = _move(artifact, task)
+
+
+def _move(artifact: UUID | None, task: bars.Task) -> UUID:
+    if artifact is None:
+        created = create_progress_artifact(task.percentage, description=_line(task))
+        return cast(UUID, created)  # a coroutine only where an event loop runs
+    update_progress_artifact(artifact, task.percentage, description=_line(task))
+    return artifact
+
+
+def _line(task: bars.Task) -> str:
+    left = f", {_clock(task.time_remaining)} left" if task.time_remaining else ""
+    return f"{task.description}: {_count(task)}{left}"
+
+
+def _count(task: bars.Task) -> str:
+    whole = "" if task.total is None else f"/{task.total:g}"
+    return f"{task.completed:g}{whole} {task.fields['unit']}"
+
+
+def _clock(seconds: float | None) -> timedelta:
+    return timedelta(seconds=round(seconds or 0))
+
+
+def _log(line: str) -> None:
+    """Into the run's log where it takes such lines, else to standard error."""
+    with suppress(MissingContextError):
+        log = get_run_logger()
+        if log.isEnabledFor(logging.INFO):
+            log.info(line)
+            return
+    print(line, file=sys.stderr, flush=True)
+
+
+_asked = 0.0
+"""When this process last asked for the state of its flow run: many short tasks must not crowd the server."""
+
+
+def stop_if_cancelled() -> None:
+    """StoppedError if the flow run of the current task was cancelled; asks the server at most every `ASK_SECONDS`.
+
+    A worker ends the process of a cancelled flow run by itself. This reaches flows started in a terminal, and tasks
+    on a Dask cluster. A server that does not answer changes nothing: the work itself needs none.
+    """
+    global _asked
+    context = TaskRunContext.get()
+    if context is None or context.task_run.flow_run_id is None or time.monotonic() - _asked < ASK_SECONDS:
+        return
+    _asked = time.monotonic()
+    try:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(context.task_run.flow_run_id).state
+    except Exception:
+        return
+    if state is not None and (state.is_cancelling() or state.is_cancelled()):
+        raise StoppedError("cancelled in the UI; what is finished is kept, running the study again goes on from here")
+
+
+def confirm_cancellation(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Hook for `on_cancellation`: a flow run that no worker ends becomes Cancelled and does not stay Cancelling."""
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(flow_run.id, Cancelled(message="Cancelled in the UI; what is finished is kept"))

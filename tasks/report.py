@@ -15,10 +15,10 @@ from lesionlens.identity import digest
 from lesionlens.reporting.compare import render_comparison as compare
 from lesionlens.reporting.page import render
 from lesionlens.settings import home
-from tasks.recorded import recorded
+from tasks.db_task import db_task, retried
 
 
-@recorded("render report", "report on study {study_id}")
+@db_task("render report", "report on study {study_id}")
 def render_report(study_id: int) -> Path:
     """Render the study's page, keep it in the record and beside it; returns the file's path."""
     engine = make_engine()
@@ -40,15 +40,15 @@ def render_report(study_id: int) -> Path:
     return path
 
 
-@recorded("find studies")
+@retried
 def find_studies(studies: tuple[str, ...], runs: tuple[int, ...]) -> tuple[int, ...]:
-    """Numbers of the studies, named by number or name; without names those that have the runs."""
+    """Ids of the studies, named by id or name; without names those that evaluated the runs."""
     with make_engine().connect() as connection:
         numbers = tuple(dict.fromkeys(find_study(connection, name) for name in studies))
         return numbers or tuple(studies_of_runs(connection, runs))
 
 
-@recorded("render comparison")
+@db_task("render comparison")
 def render_comparison(numbers: tuple[int, ...], runs: tuple[int, ...]) -> tuple[Path, int]:
     """Render one page over studies, or over runs of theirs, and keep it in the record; the file's path and its id."""
     engine = make_engine()
@@ -64,7 +64,7 @@ def render_comparison(numbers: tuple[int, ...], runs: tuple[int, ...]) -> tuple[
 
 
 def _write_files(folder: Path, files: dict[str, str]) -> None:
-    """Replace a folder by these files; a kill leaves the old one, none, or the new one, never a part."""
+    """Replace a folder by these files; a kill leaves the old one, none or the new one, never a mixture."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
         fresh = Path(temporary) / "new"

@@ -15,26 +15,24 @@ from lesionlens.settings import home
 from lesionlens.training.checkpoints import checkpoint_folder, size
 from lesionlens.training.fit import fit
 from lesionlens.training.strategies import PHASES
-from tasks.cancellation import Wanted
+from tasks.db_task import db_task, is_transient, samples_of
 from tasks.device import device_slot
-from tasks.patches import patches_of
-from tasks.progress import stage
-from tasks.recorded import passing, recorded
+from tasks.progress import progress, stop_if_cancelled
 
 Outcome = Literal["finished", "failed", "elsewhere"]
 
 
-@recorded("train", "train {title}")
+@db_task("train", "train {title}")
 def train_run(run_id: int, title: str, execution: ExecutionConfig, since: datetime, wait: bool = True) -> Outcome:
     """Fit one run from where the record says it stands.
 
-    A run that cannot be trained (a NaN loss, a full disk) is recorded as failed with its reason, so that
-    the rest of the grid goes on; one that failed after `since` is not tried again. Two workers never fit the
-    same run: the second waits and then finds it done, or with `wait` off leaves it to the first ("elsewhere").
+    A run that cannot be trained (a NaN loss, a full disk) is recorded as failed with its reason, so that the rest of
+    the grid goes on; one that failed after `since` is not tried again. Two workers never fit the same run: the second
+    waits and then finds it done, or without `wait` leaves it to the first ("elsewhere").
     """
     engine = make_engine()
-    with (lease if wait else free_lease)(engine, work_name(run_id)) as mine:
-        if mine is None:
+    with (lease if wait else free_lease)(engine, lock_name(run_id)) as claim:
+        if claim is None:
             return "elsewhere"
         with engine.connect() as connection:
             known = studies.outcome(connection, run_id, since)
@@ -42,33 +40,32 @@ def train_run(run_id: int, title: str, execution: ExecutionConfig, since: dateti
             return known
         with device_slot(engine, execution) as device:
             try:
-                _fit(engine, run_id, title, device, mine)
+                _fit(engine, run_id, title, device, claim)
             except (TrainingError, OSError) as error:
-                if passing(error):
+                if is_transient(error):
                     raise
                 record_failure(run_id, title, str(error))
                 return "failed"
         return "finished"
 
 
-def _fit(engine: Engine, run_id: int, title: str, device: str, mine: Lease) -> None:
+def _fit(engine: Engine, run_id: int, title: str, device: str, claim: Lease) -> None:
     with engine.begin() as connection:
         run = studies.run_row(connection, run_id)
         resume = studies.checkpoints(connection, run_id)
         studies.start_run(connection, run_id, device)
-    patches = patches_of(run.sample_set_id)
-    paths, wanted = home().ensure(), Wanted()
+    samples, paths = samples_of(run.sample_set_id), home().ensure()
     folder = checkpoint_folder(paths.checkpoints, run.digest)
     most = run.training.stopping.max_epochs * len(PHASES[run.config.strategy])
-    trained = max((each.epoch for each in resume), default=0)
-    with stage(f"train {title}", "epochs", most, done=trained, at_most=True) as advance:
-        for result in fit(run.config, run.training, patches, folder, paths.cache, device, resume):
-            mine.check()
+    trained = max((found.epoch for found in resume), default=0)
+    with progress(f"train {title}", "epochs", most, trained) as advance:
+        for result in fit(run.config, run.training, samples, folder, paths.cache, device, resume):
+            claim.check()
             with engine.begin() as connection:
                 studies.save_epoch(connection, run_id, result)
             advance(result.epoch, most)
-            wanted.check()
-    mine.check()
+            stop_if_cancelled()
+    claim.check()
     with engine.begin() as connection:
         studies.finish_run(connection, run_id)
         best = studies.checkpoints(connection, run_id)[0]
@@ -86,6 +83,6 @@ def record_failure(run_id: int, title: str, reason: str) -> None:
     get_run_logger().error("%s failed: %s", title, reason)
 
 
-def work_name(run_id: int) -> str:
-    """The name of the lease of a run's training."""
+def lock_name(run_id: int) -> str:
+    """Name of the lock that whoever trains the run holds."""
     return f"run {run_id}"

@@ -48,12 +48,9 @@ class DataConfig(Frozen):
     source: Source = Field(
         "auto",
         description="auto: what the folder holds; CBIS-DDSM as JPEG (Kaggle) or DICOM (TCIA, IDC); images listed in a"
-        " table; or drawn",
+        " manifest; or drawn",
     )
     root: Path | None = Field(None, description="Folder of the data set; not used for the phantom")
-    manifest: str = Field(
-        "manifest.csv", min_length=1, description="CSV or Parquet file below the root; used when source is manifest"
-    )
     phantom: PhantomConfig = Field(default_factory=PhantomConfig, description="Used when source is phantom")
 
     @model_validator(mode="after")
@@ -64,7 +61,7 @@ class DataConfig(Frozen):
 
 
 class PatchConfig(Frozen):
-    """Lesion windows (protocol section 2)."""
+    """Patches around lesions."""
 
     size: int = Field(224, ge=32, le=1024, description="Side of a stored patch in pixels")
     context: float = Field(3.0, ge=1, le=10, description="Window side divided by lesion box side")
@@ -72,7 +69,7 @@ class PatchConfig(Frozen):
         "lesion", description="One patch per image and class (the study), or one per lesion"
     )
     component: Literal["all", "each"] = Field(
-        "all", description="All mask pixels as one lesion (the study), or each connected component"
+        "all", description="All marked pixels as one lesion (the study), or each connected component"
     )
     jitter: float = Field(
         0.0,
@@ -83,7 +80,7 @@ class PatchConfig(Frozen):
 
 
 class BackgroundConfig(Frozen):
-    """Background windows (protocol section 3)."""
+    """Patches of classes without lesions."""
 
     size: int | Literal["matched"] = Field(
         550, description="Window side in pixels, or drawn from the lesion windows' sizes"
@@ -95,15 +92,15 @@ class BackgroundConfig(Frozen):
 
 
 class SplitConfig(Frozen):
-    """Training, validation and test splits (protocol section 5)."""
+    """Training, validation and test."""
 
     rule: Literal["paper", "official", "sound"] = Field("sound", description="Who goes to test")
     group: Literal["patch", "patient"] = Field(
         "patient", description="What stays together between train and validation"
     )
-    validation: float = Field(0.15, gt=0, lt=0.5, description="Share of the training split used for validation")
+    validation: float = Field(0.15, gt=0, lt=0.5, description="Proportion of the training split used for validation")
     test: float = Field(
-        0.2, gt=0, lt=0.9, description="Share of patients for test where the data set has no parts of its own"
+        0.2, gt=0, lt=0.9, description="Proportion of patients for test where the data set has no splits of its own"
     )
 
 
@@ -228,12 +225,8 @@ class ExecutionConfig(Frozen):
     runs_per_device: int = Field(
         1, ge=1, le=64, description="Runs trained or evaluated at once on one device, over all studies"
     )
-    runner: Literal["local", "workers", "dask"] = Field(
-        "local", description="Who trains and evaluates: this machine, the workers of the work pool, or a Dask cluster"
-    )
-    shares: int = Field(2, ge=1, le=1000, description="Deployment runs that share the work when runner is workers")
     dask_scheduler: str | None = Field(
-        None, description="Address such as tcp://host:8786; empty for a cluster on this machine; used by runner dask"
+        None, description="Address of a Dask scheduler that runs them, such as tcp://host:8786; empty for this machine"
     )
     timeout: float = Field(86_400, gt=0, description="Seconds after which one run is given up as hanging; not on Dask")
 

@@ -245,7 +245,8 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReportData:
-    """One read of the record: what a report shows. `frames` by name of the view or query."""
+    """One read of the record: what a report shows. `frames` by name, and the SQL that gave them by the same names."""
 
     study: dict[str, Any]
     frames: dict[str, pl.DataFrame] = field(default_factory=dict)
+    sql: dict[str, str] = field(default_factory=dict)

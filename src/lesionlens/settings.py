@@ -1,10 +1,38 @@
-"""Where all state lives: record, caches, checkpoints, reports, Prefect's home."""
+"""Environment variables of lesionlens, and the folders of its home: record, caches, checkpoints, reports."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _default_home() -> Path:
+    return Path("/var/lib/lesionlens") if os.geteuid() == 0 else Path(platformdirs.user_data_dir("lesionlens"))
+
+
+class Settings(BaseSettings):
+    """Every variable `LESIONLENS_<NAME>`; one that is empty counts as unset."""
+
+    model_config = SettingsConfigDict(env_prefix="LESIONLENS_", env_ignore_empty=True, frozen=True)
+
+    home: Path = Field(default_factory=_default_home, description="Folder of all state")
+    data: Path | None = Field(None, description="Data set of the deployments; cbis-ddsm in the home if unset")
+    weights: Path | None = Field(None, description="Folder of ImageNet weights, looked in before torch's own")
+    checkpoints: str | None = Field(None, description="Folder or URL of checkpoints; checkpoints in the home if unset")
+    database_url: SecretStr | None = Field(None, description="PostgreSQL of the record; the embedded one if unset")
+    port: int | None = Field(None, ge=1, le=65535, description="Port of Prefect's server; 4200 if unset")
+
+
+def settings() -> Settings:
+    """The environment as it is now. ValueError in one line, without the values, where it cannot be used."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = [f"LESIONLENS_{str(found['loc'][0]).upper()}: {found['msg']}" for found in error.errors()]
+        raise ValueError("; ".join(wrong)) from None  # the cause would show a value, which may be a password
 
 
 @dataclass(frozen=True)
@@ -25,9 +53,9 @@ class Home:
 
     @property
     def checkpoints(self) -> Path | str:
-        """Model weights beside the record; their digests are in it. `LESIONLENS_CHECKPOINTS` if set: folder or URL."""
-        named = os.environ.get("LESIONLENS_CHECKPOINTS")
-        if not named:
+        """Model weights beside the record; their digests are in it. A folder, or a URL where one is named."""
+        named = settings().checkpoints
+        if named is None:
             return self.root / "checkpoints"
         return named if "://" in named else Path(named).expanduser().absolute()
 
@@ -54,9 +82,4 @@ class Home:
 
 def home() -> Home:
     """`LESIONLENS_HOME` if set, /var/lib/lesionlens for root, else the user's data folder."""
-    named = os.environ.get("LESIONLENS_HOME")
-    if named:
-        return Home(Path(named).expanduser().resolve())
-    if os.geteuid() == 0:
-        return Home(Path("/var/lib/lesionlens"))
-    return Home(Path(platformdirs.user_data_dir("lesionlens")))
+    return Home(settings().home.expanduser().resolve())

@@ -1,4 +1,4 @@
-// Cards: a patch with its outline, one model's map and what the model said.
+// Cards: a patch with its outline, one model's map and its prediction.
 const SVG = "http://www.w3.org/2000/svg";
 const PAGE = 48;
 const cards = document.getElementById("cards");
@@ -62,8 +62,8 @@ const seen = new IntersectionObserver((entries) => {
 }, { rootMargin: "300px" });
 
 function describe(sample, r) {
-  const said = r ? `, called ${r.predicted}, IoU ${r.iou === null ? "none" : score(r.iou)}` : "";
-  return `Patch of ${sample.label}${said}`;
+  const prediction = r ? `, predicted ${r.predicted}, IoU ${r.iou === null ? "none" : score(r.iou)}` : "";
+  return `Patch of ${sample.label}${prediction}`;
 }
 
 function verdict(r) {
@@ -74,8 +74,8 @@ function verdict(r) {
 
 function card(sample, run) {
   const r = result(sample, run);
-  const sure = r.confidence === null ? "" : `${Math.round(100 * r.confidence)} % sure`;
-  const numbers = element("span", { class: "numbers pair" }, element("span", {}, `IoU ${score(r.iou)}`), element("span", {}, sure));
+  const confidence = r.confidence === null ? "" : `${Math.round(100 * r.confidence)} % confidence`;
+  const numbers = element("span", { class: "numbers pair" }, element("span", {}, `IoU ${score(r.iou)}`), element("span", {}, confidence));
   const open = element("a", { href: link(sample), class: "card" }, picture(sample, r), element("strong", {}, sample.label), verdict(r), numbers);
   return element("li", { "data-key": sample.key }, open);
 }

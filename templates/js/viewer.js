@@ -16,7 +16,7 @@ function panel(title, sample, r, series) {
   const item = element("li", {}, head, picture(sample, r));
   if (r) {
     const against = r.iou === null ? "background: no annotation to compare with" : `IoU ${score(r.iou)}, whole patch ${score(r.whole)}`;
-    item.append(verdict(r), element("span", { class: "numbers" }, r.confidence === null ? "" : `${Math.round(100 * r.confidence)} % sure`), element("span", { class: "numbers" }, against));
+    item.append(verdict(r), element("span", { class: "numbers" }, r.confidence === null ? "" : `${Math.round(100 * r.confidence)} % confidence`), element("span", { class: "numbers" }, against));
     if (!r.map || scaled(r.map, 8) === null) item.append(element("span", { class: "numbers" }, "The map has no positive value."));
   }
   return item;

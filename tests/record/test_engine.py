@@ -46,6 +46,6 @@ def test_the_address_is_read_in_one_place() -> None:
         path.relative_to(ROOT).as_posix()
         for folder in ("src", "db", "tasks", "flows")
         for path in (ROOT / folder).rglob("*.py")
-        if re.search(r"environ.*LESIONLENS_DATABASE_URL", path.read_text())
+        if re.search(r"settings\(\)\.database_url|environ.*DATABASE_URL", path.read_text())
     ]
     assert readers == ["db/engine.py"]

@@ -4,13 +4,13 @@ from typing import Any
 
 import polars as pl
 import pytest
+from lesionlens.reporting.queries import COMPARED, QUERIES, compared, query
 from sqlalchemy import Connection, insert
 
 from db.reports import report_data
 from db.tables.scores import run_score
 from lesionlens.config import EvaluationConfig
 from lesionlens.records import ReportData
-from lesionlens.reporting.queries import COMPARED, QUERIES, compared, query
 from tests.record.makers import Filled
 
 

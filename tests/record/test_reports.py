@@ -1,18 +1,80 @@
-"""What a report is made of, the queries that it shows, and the pages that are kept."""
+"""What a report is made of, the SQL that it shows, and the pages that are kept."""
 
 from pathlib import Path
 
+import polars as pl
 import pytest
-from sqlalchemy import Connection, Engine, text
+from polars.testing import assert_frame_equal
+from sqlalchemy import Connection, Engine, insert, text
 
 from db import reports
+from db.bulk import frame
+from db.reports import SHOWN, report_data
+from db.tables.scores import run_score
 from tasks.report import find_studies, render_comparison
 from tests.record.makers import Filled, fill
+from tests.report_data import build
 
 
-def test_report_data_holds_every_frame_with_rows(connection: Connection, filled: Filled) -> None:
+def further_scores(connection: Connection, evaluation: int) -> None:
+    """Scores that the filled record lacks: of one group, without threshold, averages, of the occlusion test."""
+    mapped = {"method": "grad_cam", "target": "predicted", "population": "correct_lesions", "group_name": "all"}
+    plain = {"population": "all", "group_name": "all"}
+    scores = [
+        mapped | {"name": "ll", "policy": "validation", "group_name": "mass", "value": 0.3},
+        mapped | {"name": "hit_rate", "value": 0.6},
+        plain | {"name": "macro_f1", "value": 0.25},
+        plain | {"name": "occlusion_lesion_drop", "population": "correct_lesions", "value": 0.5},
+    ]
+    for score in scores:
+        connection.execute(insert(run_score).values(score | {"evaluation_id": evaluation, "n": 6}))
+
+
+@pytest.fixture
+def scored(connection: Connection, filled: Filled) -> Connection:
+    """The connection to the filled record, with further_scores."""
+    further_scores(connection, filled.evaluations[0])
+    return connection
+
+
+def test_what_is_shown_gives_what_was_read_to_a_reader_of_views(scored: Connection, filled: Filled) -> None:
+    data = report_data(scored, filled.study)
+    scored.exec_driver_sql("SET LOCAL ROLE lesionlens_reader")
+    for name in SHOWN:
+        assert_frame_equal(frame(scored, data.sql[name]), data.frames[name])  # type: ignore[arg-type]
+    # one seed in every cell of the grid
+    assert [name for name, found in data.frames.items() if found.is_empty()] == ["seed_spread"]
+
+
+def test_only_the_frames_named_are_read(scored: Connection, filled: Filled) -> None:
+    data = report_data(scored, filled.study, ("labels", "runs"))
+    assert set(data.frames) == {"labels", "runs"} and set(data.sql) == {"labels", "runs", "studies"}
+    assert data.study["id"] == filled.study and data.study["config"]["name"] == data.study["name"]
+
+
+def test_the_frames_of_the_tests_of_reports_have_the_columns_of_the_record(scored: Connection, filled: Filled) -> None:
+    data = report_data(scored, filled.study)
+    made = build(per_class=1).frames
+    assert set(made) == set(data.frames)
+    differing = {name: set(found.columns) ^ set(data.frames[name].columns) for name, found in made.items()}
+    assert {name: columns for name, columns in differing.items() if columns} == {}
+
+
+def test_scores_of_lesions_classified_by_threshold_and_average(scored: Connection, filled: Filled) -> None:
+    frames = report_data(scored, filled.study).frames
+    assert frames["threshold_free_scores"].select("score", "value").rows() == [("hit_rate", 0.6)]
+    assert frames["average_scores"].select("average", "score", "value").rows() == [("macro", "f1", 0.25)]
+    headline = frames["table_4_localization"].filter("headline")
+    of_all = frames["localization_scores"].filter(population="correct_lesions", group_name="all")
+    assert of_all.select("run_id", "ll", "whole_patch").equals(headline.select("run_id", "ll", "whole_patch"))
+    assert frames["baseline_differences"].filter(group_name="all")["difference"].to_list() == pytest.approx(
+        [0.3] * 4 + [0.2] * 4
+    )
+    assert frames["localization_scores"].filter(pl.col("group_name") == "mass")["ll"].to_list() == [0.3]
+
+
+def test_the_headline_scores_and_inputs_of_a_study(connection: Connection, filled: Filled) -> None:
     data = reports.report_data(connection, filled.study)
-    assert [name for name, found in data.frames.items() if found.is_empty()] == []
     assert data.study["name"] == "tiny"
     headline = data.frames["table_4_localization"].filter("headline")
     assert headline.select("policy", "ll", "accuracy_x_ll", "whole_patch", "random_weights").rows() == [

@@ -1,7 +1,6 @@
 """Where a network's first weights come from: ImageNet files, or a seed."""
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
@@ -15,6 +14,7 @@ from lesionlens.errors import WeightsMissingError
 from lesionlens.identity import bytes_digest
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.registry import build
+from lesionlens.settings import settings
 
 CALIBRATION_SAMPLES = 512
 CALIBRATION_BATCH = 32
@@ -112,7 +112,7 @@ def fetch_imagenet(backbones: Sequence[Backbone]) -> None:
         raise WeightsMissingError(
             f"ImageNet weights {', '.join(Path(url).name for url in missing)} are not on this machine and could not be "
             f"downloaded ({reason}). Fetch them elsewhere from {missing[0].rsplit('/', 1)[0]}/ and put them into the "
-            f"folder that LESIONLENS_WEIGHTS names (now {os.environ.get('LESIONLENS_WEIGHTS') or 'not set'}) or into "
+            f"folder that LESIONLENS_WEIGHTS names (now {settings().weights or 'not set'}) or into "
             f"{hub}; or choose weights 'none'"
         ) from reason
 
@@ -123,8 +123,8 @@ def _hub() -> Path:
 
 def _find(url: str) -> Path | None:
     """Where the file of that address lies on this machine."""
-    named = os.environ.get("LESIONLENS_WEIGHTS")
-    folders = [*([Path(named)] if named else []), _hub()]
+    named = settings().weights
+    folders = [_hub()] if named is None else [named, _hub()]
     return next((path for folder in folders if (path := folder / Path(url).name).is_file()), None)
 
 

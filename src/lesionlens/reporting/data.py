@@ -1,91 +1,23 @@
-"""What a report works on: the record's frames, checked once, and the models they tell of."""
+"""What a report works on: frames with the SQL that gave them, and the models that they describe."""
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.formatting import BACKBONES, STRATEGIES, plain
+from lesionlens.reporting.formatting import BACKBONES, STRATEGIES, term
 
 Row = dict[str, Any]
-
-FRAMES = {
-    "labels": ("code", "name", "group_name", "ordinal", "is_lesion"),
-    "table_1_patches": ("ordinal", "code", "label", "train", "validation", "train_and_validation", "test"),
-    "table_2_accuracy": (
-        "run_id",
-        "evaluation_id",
-        "accuracy",
-        "low",
-        "high",
-        "n",
-        "best_epoch",
-        "epochs",
-        "validation_loss",
-    ),
-    "table_3_auc": ("run_id", "ordinal", "code", "auc", "auc_hard"),
-    "table_4_localization": (
-        "run_id",
-        "method",
-        "target",
-        "policy",
-        "headline",
-        "ll",
-        "low",
-        "high",
-        "n",
-        "accuracy_low",
-    ),
-    "baseline_differences": ("run_id", "headline", "baseline", "population", "group_name", "difference", "low", "high"),
-    "localization_scores": ("run_id", "headline", "population", "group_name", "ll", "low", "high", "n"),
-    "confusion_matrix": ("run_id", "true_ordinal", "predicted_ordinal", "count", "row_fraction", "low", "high"),
-    "class_scores": ("run_id", "ordinal", "precision", "precision_low", "recall", "f1", "f1_high", "support"),
-    "run_scores": ("run_id", "name", "method", "policy", "population", "group_name", "value", "low", "high", "n"),
-    "epochs": ("run_id", "epoch", "phase", "train_loss", "validation_loss", "validation_accuracy", "seconds"),
-    "sample_results": ("run_id", "sample_id", "sample_key", "true_code", "predicted_code", "correct", "iou"),
-    "gallery": ("sample_id", "pixels", "mask"),
-    "maps": ("run_id", "sample_id", "method", "target", "rows", "cols", "grid"),
-    "exclusion_reasons": ("reason", "lesions"),
-    "split_check": ("unit", "split_a", "split_b", "shared"),
-    "official_overlap": ("unit", "shared"),
-    "normalisation": ("code", "mean", "std"),
-    "exclusions": ("image_key", "lesion_key", "reason", "detail"),
-    "runs": ("run_id", "backbone", "strategy", "batch_size", "unit1_rate", "seed", "status", "reason"),
-    "contact_sheet": ("code", "name", "patient", "split", "window_x0", "pixels", "mask", "width", "height", "overview"),
-    "comparison": ("evaluation_a", "evaluation_b", "score", "difference", "low", "high", "p_holm", "n"),
-    "iou_curves": ("run_id", "method", "target", "threshold", "iou", "low", "high"),
-    "selected_runs": ("run_id",),
-    "roc_curve": ("run_id", "code", "threshold", "false_positive_rate", "true_positive_rate"),
-    "reliability_curve": ("run_id", "confidence", "accuracy", "low", "high", "n"),
-    "calibration": ("run_id", "calibration_error", "low", "high"),
-    "binary_scores": ("run_id", "side", "score", "value", "low", "high", "n"),
-    "quadrants": ("run_id", "code", "correct", "located", "n", "lesions", "proportion"),
-    "occlusion_test": ("run_id", "population", "group_name", "n", "lesion_drop", "control_drop", "difference"),
-    "weight_randomisation": ("run_id", "step", "layer", "ssim", "ssim_chance", "rank_correlation"),
-    "shortcut_audit": ("features", "accuracy", "low", "high", "n"),
-    "subgroup_scores": (
-        "run_id",
-        "subgroup",
-        "level",
-        "name",
-        "population",
-        "value",
-        "low",
-        "high",
-        "n",
-        "whole_patch",
-    ),
-    "seed_spread": ("backbone", "strategy", "name", "seeds", "mean", "lowest", "highest"),
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One run in the reader's terms. `series` is its place in the colour order, from 0: selected runs first.
+    """One run of the study. `series` is its place in the colour order, from 0: selected runs first.
 
-    `full` names batch size, rate and seed where they differ within the study; `title` only where it must.
+    `full` names batch size, learning rate and seed where they differ within the study; `title` only where it must.
     """
 
     run_id: int
@@ -103,89 +35,102 @@ class Model:
 
 
 def frame(data: ReportData, name: str) -> pl.DataFrame:
-    """A frame with the columns a report reads. KeyError where the frame or a column is missing."""
+    """A frame by name. KeyError names the frames that there are."""
     if name not in data.frames:
         raise KeyError(f"report data has no frame {name!r}; it has {', '.join(sorted(data.frames)) or 'none'}")
-    found = data.frames[name]
-    missing = [column for column in FRAMES[name] if column not in found.columns]
-    if missing:
-        raise KeyError(f"frame {name!r} lacks {', '.join(missing)}; it has {', '.join(found.columns) or 'no column'}")
-    return found
+    return data.frames[name]
 
 
 def rows(data: ReportData, frame_name: str, /, **equal: object) -> list[Row]:
-    """Rows of a frame where every named column equals the value given."""
+    """Rows of a frame in which every named column equals the value given."""
     found = frame(data, frame_name)
-    for column, value in equal.items():
-        found = found.filter(pl.col(column) == value)
-    return found.to_dicts()
+    return found.filter([pl.col(column) == pl.lit(value) for column, value in equal.items()]).to_dicts()
+
+
+def sql(data: ReportData, names: Iterable[str]) -> str:
+    """The queries that gave the frames of these names, to be copied."""
+    return "\n\n".join(f"{data.sql[name]};" for name in names if name in data.sql)
+
+
+def with_models(data: ReportData, found: pl.DataFrame, models: Sequence[Model] | None = None) -> pl.DataFrame:
+    """The rows of the models shown (or of `models`), in their order, each with its model's title and series."""
+    titles = [(model.run_id, model.title, model.series) for model in (shown(data) if models is None else models)]
+    schema = {"run_id": pl.Int64, "model": pl.String, "series": pl.Int64}
+    named = pl.DataFrame(titles, schema=schema, orient="row")
+    return named.join(found.cast({"run_id": pl.Int64}), on="run_id", maintain_order="left_right")
+
+
+def wide(
+    found: pl.DataFrame, index: Sequence[str], on: str, levels: Iterable[str], fields: dict[str, str], prefix: str = ""
+) -> pl.DataFrame:
+    """One row for each value of `index`, in order of appearance, with the columns of each level of column `on`.
+
+    fields: columns to take, with the ending that follows `prefix` and the level in their new name. Null where a level
+    has no row.
+    """
+    whole = found.select(index).unique(maintain_order=True)
+    for level in levels:
+        names = {column: f"{prefix}{level}{ending}" for column, ending in fields.items()}
+        of_level = found.filter(pl.col(on) == level).select(*index, *fields).rename(names)
+        whole = whole.join(of_level, on=index, how="left", maintain_order="left")
+    return whole
+
+
+ESTIMATE = {"value": "", "low": "_low", "high": "_high"}
+"""`fields` of `wide` for an estimate and its interval."""
 
 
 def models(data: ReportData) -> tuple[Model, ...]:
     """Every run of the study, in the record's order; titles are unique.
 
-    A selected run that is its backbone's and strategy's only one is called by these alone. Else batch size, rate and
-    seed are named where they differ within the study.
+    A selected run that is the only one of its backbone and strategy is called by these alone. Otherwise batch size,
+    learning rate and seed are named where they differ within the study.
     """
     runs = frame(data, "runs").unique(subset="run_id", keep="first", maintain_order=True).to_dicts()
-    chosen = {row["run_id"] for row in rows(data, "selected_runs")} if "selected_runs" in data.frames else set()
+    chosen = set(frame(data, "selected_runs")["run_id"]) if "selected_runs" in data.frames else set()
     chosen = chosen or {run["run_id"] for run in runs}
-    told_apart = [name for name in ("batch_size", "unit1_rate", "seed") if len({run[name] for run in runs}) > 1]
-    cells = Counter((run["backbone"], run["strategy"]) for run in runs if run["run_id"] in chosen)
+    differing = [name for name in ("batch_size", "unit1_rate", "seed") if len({run[name] for run in runs}) > 1]
+    selected = Counter((run["backbone"], run["strategy"]) for run in runs if run["run_id"] in chosen)
     order = sorted((run["run_id"] not in chosen, place) for place, run in enumerate(runs))
     series = {place: number for number, (_, place) in enumerate(order)}
     found = []
     for place, run in enumerate(runs):
-        selected = run["run_id"] in chosen
-        alone = selected and cells[run["backbone"], run["strategy"]] == 1
-        told = [] if alone else told_apart
+        alone = run["run_id"] in chosen and selected[run["backbone"], run["strategy"]] == 1
+        backbone, strategy = term(run["backbone"], BACKBONES), term(run["strategy"], STRATEGIES)
+        every = _hyper_parameters(run, differing)
+        needed = [] if alone else every
         found.append(
             Model(
-                run_id=run["run_id"],
-                backbone=run["backbone"],
-                strategy=run["strategy"],
-                batch_size=run["batch_size"],
-                unit1_rate=run["unit1_rate"],
+                **{name: run[name] for name in ("run_id", "backbone", "strategy", "batch_size", "unit1_rate")},
                 seed=run["seed"],
                 status=run["status"],
                 series=series[place],
-                title=_title(run, told),
-                full=_title(run, told_apart),
-                short=_short(run, told),
-                selected=selected,
+                title=", ".join([backbone, strategy, *needed]),
+                full=", ".join([backbone, strategy, *every]),
+                short=", ".join([backbone.replace(" with batch norm", ""), strategy.split(" ")[0], *needed]),
+                selected=run["run_id"] in chosen,
             )
         )
     return tuple(found)
 
 
-def _title(run: Row, told_apart: list[str]) -> str:
-    parts = [plain(run["backbone"], BACKBONES), plain(run["strategy"], STRATEGIES)]
-    return ", ".join(parts + _extras(run, told_apart))
-
-
-def _short(run: Row, told_apart: list[str]) -> str:
-    backbone = plain(run["backbone"], BACKBONES).replace(" with batch norm", "")
-    strategy = plain(run["strategy"], STRATEGIES).split(" ")[0]
-    return ", ".join([backbone, strategy, *_extras(run, told_apart)])
-
-
-def _extras(run: Row, told_apart: list[str]) -> list[str]:
+def _hyper_parameters(run: Row, names: list[str]) -> list[str]:
     words = {
         "batch_size": f"batch {run['batch_size']}",
         "unit1_rate": f"rate {run['unit1_rate']:g}",
         "seed": f"seed {run['seed']}",
     }
-    return [words[name] for name in told_apart]
+    return [words[name] for name in names]
 
 
 def evaluated(data: ReportData) -> tuple[Model, ...]:
     """The models that have an accuracy in the record."""
-    scored = set(frame(data, "table_2_accuracy")["run_id"].to_list())
+    scored = set(frame(data, "table_2_accuracy")["run_id"])
     return tuple(model for model in models(data) if model.run_id in scored)
 
 
 def shown(data: ReportData) -> tuple[Model, ...]:
-    """The evaluated models that validation loss selected, one per backbone and strategy."""
+    """The evaluated models that validation loss selected, one for each backbone and strategy."""
     return tuple(model for model in evaluated(data) if model.selected)
 
 
@@ -205,6 +150,6 @@ def lookup(config: object, path: str) -> Any:
 
 
 def confidence(data: ReportData) -> str:
-    """The intervals' confidence level, as `95 %`."""
+    """The intervals' name with their confidence level: `95 % CI`."""
     level = lookup(data.study.get("config"), "evaluation.confidence")
-    return f"{(level or 0.95) * 100:g}\u00a0%"
+    return f"{(level or 0.95) * 100:g}\u00a0% CI"

@@ -1,4 +1,4 @@
-"""The reader's terms for the record's codes, and how numbers are written."""
+"""How a report writes numbers, and the terms for the codes of the record."""
 
 import math
 
@@ -31,35 +31,30 @@ METHODS = {
 }
 TARGETS = {"predicted": "predicted class", "true": "true class", "none": "no class"}
 POLICIES = {
-    "fixed": "one fixed threshold",
-    "otsu": "Otsu's threshold for each map",
+    "fixed": "fixed threshold",
+    "otsu": "Otsu's threshold of each map",
     "validation": "threshold tuned on the validation split",
-    "area": "area of the annotation (diagnostic: uses the truth)",
+    "area": "area of the annotation (diagnostic: uses the annotation)",
     "mask": "the baseline's own region",
 }
 NORMALISATIONS = {
-    "per_class": "statistics of the patch's own class",
-    "train": "statistics of the training split",
-    "imagenet": "ImageNet statistics",
-    "per_patch": "statistics of each patch",
+    "per_class": "mean and standard deviation of the patch's own class",
+    "train": "mean and standard deviation of the training split",
+    "imagenet": "mean and standard deviation of ImageNet",
+    "per_patch": "mean and standard deviation of each patch",
 }
-SPLITS = {
+SPLIT_RULES = {
     "paper": "as published: training patches moved to test",
-    "official": "the data set's own splits",
+    "official": "official splits of the data set",
     "sound": "official splits; patients in both go to test",
 }
 STATUSES = {"pending": "not started", "running": "running", "finished": "finished", "failed": "failed"}
-PARTS = {"train": "training", "validation": "validation", "test": "test"}
+SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 UNITS = {"patient": "patients", "image": "images", "lesion": "lesions"}
-REASONS = {
-    "background": "background has no annotation",
-    "empty_mask": "the annotation is empty",
-    "blank_map": "the map has no positive value",
-}
 
 
-def plain(code: object, terms: dict[str, str]) -> str:
-    """The reader's term for a code; an unknown code is shown with its underscores as spaces."""
+def term(code: object, terms: dict[str, str]) -> str:
+    """The term for a code; an unknown code is shown with its underscores as spaces."""
     text = str(code)
     return terms.get(text, text.replace("_", " "))
 
@@ -82,11 +77,19 @@ def interval(low: float | None, high: float | None, digits: int = 2) -> str:
     return f"{number(low, digits)}{joint}{number(high, digits)}"
 
 
-def spoken(value: float | None, low: float | None, high: float | None) -> str:
-    """`0.78 (0.72 to 0.83)` for prose; without brackets where there is no interval."""
+def with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    """`0.78 (0.72 to 0.83)` for sentences; without brackets where there is no interval."""
     if low is None or high is None:
         return number(value)
     return f"{number(value)} ({number(low)} to {number(high)})"
+
+
+def proportion(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """`42 % (33–51 %)`; without brackets where there is no interval, nothing for None."""
+    if value is None:
+        return ""
+    around = "" if low is None or high is None else interval(100 * low, 100 * high, 0)
+    return f"{number(100 * value, 0)}\u00a0%" + (f"\u00a0({around}\u00a0%)" if around else "")
 
 
 def count(value: int | float | None) -> str:

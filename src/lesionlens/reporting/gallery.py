@@ -1,4 +1,4 @@
-"""What the gallery shows, as compact JSON: images at display size, outlines as paths, maps as small numbers."""
+"""The gallery as compact JSON: images at display size, annotations as paths, maps as small grids."""
 
 import base64
 import json
@@ -17,6 +17,8 @@ from lesionlens.samples.normalise import unpack_mask, unpack_pixels
 
 BYTES = 12_000_000
 """What a gallery may take of a page of 15 MB: charts, tables and contact sheets need well under 3."""
+SHOWN = 6
+"""Examples of each quadrant."""
 
 
 def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
     known = {model.run_id: model for model in models}
     results = frame(data, "sample_results").filter(pl.col("run_id").is_in(list(known)))
     by_patch = results.partition_by("sample_id", as_dict=True, maintain_order=True)
-    maps = _maps(data, results)
+    maps = _maps(data)
     samples, patches = [], []
     for row in frame(data, "gallery").iter_rows(named=True):
         found = by_patch.get((row["sample_id"],))
@@ -67,16 +69,16 @@ def _sample(
         "code": first["true_code"],
         "label": names.get(first["true_code"], first["true_code"]),
         "facts": _facts(first),
-        "fraction": _rounded(first.get("mask_fraction")),
+        "fraction": _rounded(first["mask_fraction"]),
         "results": {
             str(result["run_id"]): {
                 "predicted": names.get(result["predicted_code"], result["predicted_code"]),
                 "correct": result["correct"],
-                "confidence": _rounded(result.get("confidence")),
+                "confidence": _rounded(result["confidence"]),
                 "iou": _rounded(result["iou"]),
-                "threshold": _rounded(result.get("threshold")),
-                "whole": _rounded(result.get("whole_patch_iou")),
-                "hit": result.get("hit"),
+                "threshold": _rounded(result["threshold"]),
+                "whole": _rounded(result["whole_patch_iou"]),
+                "hit": result["hit"],
                 "map": maps.get((result["run_id"], row["sample_id"])),
             }
             for result in results
@@ -86,33 +88,29 @@ def _sample(
 
 def _facts(row: dict[str, Any]) -> list[list[str]]:
     words = (
-        ("Patient", row.get("patient")),
-        ("Side", row.get("laterality")),
-        ("View", row.get("view")),
-        ("Lesion", row.get("lesion_key")),
-        ("Image", row.get("image_key")),
-        ("Breast density", row.get("breast_density")),
-        ("Subtlety", row.get("subtlety")),
+        ("Patient", "patient"),
+        ("Side", "laterality"),
+        ("View", "view"),
+        ("Lesion", "lesion_key"),
+        ("Image", "image_key"),
+        ("Breast density", "breast_density"),
+        ("Subtlety", "subtlety"),
     )
-    return [[name, str(value)] for name, value in words if value is not None]
+    return [[name, str(row[column])] for name, column in words if row[column] is not None]
 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
 
-def _maps(data: ReportData, results: pl.DataFrame) -> dict[tuple[int, int], dict[str, Any]]:
+def _maps(data: ReportData) -> dict[tuple[int, int], dict[str, Any]]:
+    """Maps by run and patch: their size, and their values as base64 of uint8 [rows x cols]."""
     scaling = lookup(data.study.get("config"), "evaluation.scaling") or "relu_max"
-    maps = frame(data, "maps").filter(pl.col("target") == "predicted")
-    if "method" in results.columns:
-        wanted = results.select("run_id", "sample_id", "method").unique()
-        maps = maps.join(wanted, on=["run_id", "sample_id", "method"], how="semi")
     found = {}
-    for row in maps.iter_rows(named=True):
-        if row["grid"] is not None:
-            grid = np.asarray(row["grid"], dtype=np.float64).reshape(row["rows"], row["cols"])
-            values = base64.b64encode(quantised(grid, scaling).tobytes()).decode()
-            found[row["run_id"], row["sample_id"]] = {"rows": row["rows"], "cols": row["cols"], "values": values}
+    for row in frame(data, "maps").drop_nulls("grid").iter_rows(named=True):
+        grid = np.asarray(row["grid"], dtype=np.float64).reshape(row["rows"], row["cols"])
+        values = base64.b64encode(quantised(grid, scaling).tobytes()).decode()
+        found[row["run_id"], row["sample_id"]] = {"rows": row["rows"], "cols": row["cols"], "values": values}
     return found
 
 
@@ -132,11 +130,11 @@ def quantised(grid: NDArray[np.float64], scaling: str) -> NDArray[np.uint8]:
     return np.asarray(np.rint((finite - low) / span * 255), dtype=np.uint8)
 
 
-Shown = tuple[ReportData, str, Sequence[Model]]
+Part = tuple[ReportData, str, Sequence[Model]]
 """A study, its name on the page, and its models that are shown."""
 
 
-def merged_gallery(parts: Sequence[Shown]) -> dict[str, Any]:
+def merged_gallery(parts: Sequence[Part]) -> dict[str, Any]:
     """As `gallery`: a patch that several studies tested stands once, with the results of all their models.
 
     Studies share patches where they share the sample set. Where they do not, a patch's key begins with its study's
@@ -161,13 +159,10 @@ def merged_gallery(parts: Sequence[Shown]) -> dict[str, Any]:
     return {"runs": runs, "classes": list(classes.values()), "samples": list(samples.values()), "reduced": reduced}
 
 
-SHOWN = 6
-
-
 def examples(data: ReportData, models: Sequence[Model]) -> dict[str, list[list[str]]]:
-    """Patch keys by run number, a list for each of QUADRANTS: at most SHOWN, the most confident prediction first.
+    """Patch keys by run, a list for each of QUADRANTS: at most SHOWN, the most confident prediction first.
 
-    Over all lesion classes; a model without quadrants in the record is left out.
+    Over all lesion classes; without models that have no quadrants in the record.
     """
     result = {}
     for model in models:

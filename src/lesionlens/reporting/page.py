@@ -1,7 +1,8 @@
-"""One self-contained page from one read of the record."""
+"""One self-contained page from one read of the record, and the files beside it."""
 
 import base64
 import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,24 +22,13 @@ from lesionlens.reporting.charts.evidence import (
     occlusion_chart,
     randomisation,
 )
-from lesionlens.reporting.data import confidence, evaluated, frame, lookup, shown
+from lesionlens.reporting.charts.style import Chart
+from lesionlens.reporting.data import confidence, evaluated, frame, lookup, shown, sql
 from lesionlens.reporting.gallery import examples, gallery
-from lesionlens.reporting.queries import query
-from lesionlens.reporting.tables import (
-    binary,
-    classes,
-    evidence,
-    localization,
-    populations,
-    provenance,
-    selection,
-    study,
-)
-from lesionlens.reporting.tables import data as data_tables
-from lesionlens.reporting.tables.comparisons import comparisons
-from lesionlens.reporting.tables.files import exports
+from lesionlens.reporting.tables import classification, evidence, localization, study
+from lesionlens.reporting.tables import data as provenance
 from lesionlens.reporting.tables.published import published
-from lesionlens.reporting.tables.study import same_classes
+from lesionlens.reporting.tables.spec import TableSpec
 from lesionlens.reporting.thumbnails import contact_sheet
 from lesionlens.reporting.verdict import answer, ranked, subtitle
 from lesionlens.reporting.warnings import warnings
@@ -58,9 +48,10 @@ SECTIONS = (
 )
 
 SELECTED = (
-    "The models are those that validation loss selected. The query below lists the results of all runs; "
-    "make compare, with runs by number, shows the maps of any."
+    "The models are the runs that validation loss selected. The query below lists the results of all runs; "
+    "make compare shows the maps of any runs, by number."
 )
+LATEX = ("table-1", "table-2", "table-3", "table-4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,36 +62,44 @@ class Rendered:
     files: dict[str, str]
 
 
-def render(data: ReportData, values: dict[str, Any] | None = None) -> Rendered:
-    """The report of one study: HTML5 that needs no network, and what lies beside it.
+def render(data: ReportData) -> Rendered:
+    """The report of one study: HTML5 that needs no network, and the files beside it.
 
-    values: published tables, the package's own where None. The same data give the same page. KeyError names a frame
-    or column that the data lack.
+    The same data give the same page. KeyError names a frame or column that the data lack.
     """
-    return written("report.html", "page.js", context(data, values))
+    return written("report.html", context(data))
 
 
-def written(template: str, script: str, shown: dict[str, Any]) -> Rendered:
-    """A page from its template and script, and the files beside it."""
-    folders = [TEMPLATES / kind for kind in ("html", "css", "js")]
+def written(template: str, shown: dict[str, Any]) -> Rendered:
+    """A page from its template, and the tables and charts among the values shown as files."""
     environment = Environment(
-        loader=FileSystemLoader(folders),
+        loader=FileSystemLoader([TEMPLATES / kind for kind in ("html", "css", "js")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    code = environment.get_template(script).render()
-    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    script = environment.get_template("page.js").render()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = environment.get_template(template)
-    html = page.render(script=Markup(code), script_digest=digest, version=__version__, **shown)
-    return Rendered(html, exports(shown))
+    html = page.render(script=Markup(script), script_digest=digest, version=__version__, **shown)
+    items = list(_walk(shown.values()))
+    tables = [item for item in items if isinstance(item, TableSpec)]
+    files = {f"tables/{table.name}.csv": table.csv() for table in tables if len(table)}
+    files |= {f"tables/{table.name}.tex": table.latex() for table in tables if table.name in LATEX}
+    charts = (item for item in items if isinstance(item, Chart))
+    return Rendered(html, files | {f"figures/{chart.name}.svg": chart.alone for chart in charts})
 
 
-def context(data: ReportData, values: dict[str, Any] | None) -> dict[str, Any]:
-    """Everything the templates write down."""
-    known = published(values)
-    created = data.study.get("created_at")
+def _walk(values: Iterable[Any]) -> Iterator[Any]:
+    """The values, and those inside tuples."""
+    for value in values:
+        yield from _walk(value) if isinstance(value, tuple) else [value]
+
+
+def context(data: ReportData) -> dict[str, Any]:
+    """Everything the templates show."""
+    known, created, models = published(), data.study.get("created_at"), shown(data)
     return {
         "study": data.study,
         "created": f"{created:%-d %B %Y, %H:%M %Z}" if created else "",
@@ -111,52 +110,51 @@ def context(data: ReportData, values: dict[str, Any] | None) -> dict[str, Any]:
         "answer": answer(data),
         "warnings": warnings(data),
         "confidence": confidence(data),
-        "shown": shown(data),
-        "published": known if same_classes(data, known) else None,
+        "published": known if known.same_classes(data) else None,
         "forest": forest(data),
         "thresholds": threshold_curves(data),
         "learning": learning_curves(data),
         "confidence_iou": confidence_iou(data, wrong_classes(data)),
-        "table_1": data_tables.table_1(data, known),
-        "table_2": study.table_2(data, known),
-        "table_3": study.table_3(data, known),
-        "class_reports": classes.class_reports(data),
-        "confusion": classes.confusion(data),
-        "table_4": localization.table_4(data, known),
-        "baselines": localization.baselines(data),
-        "groups": localization.groups(data),
-        "populations": populations.populations(data),
-        "selection": selection.selection(data),
-        "variants": localization.variants(data),
-        "other_scores": localization.other_scores(data),
-        "comparisons": comparisons(data),
         "roc": roc_curves(data),
         "reliability": reliability(data),
-        "binary": binary.binary(data),
-        "seeds": binary.spread_over_seeds(data),
-        "quadrants": evidence.quadrants(data),
-        "erase": evidence.erase(data),
         "occlusion_chart": occlusion_chart(data),
         "randomisation": randomisation(data),
+        "fractions": by_mask_fraction(data),
+        "table_1": study.table_1(data, known),
+        "table_2": study.table_2(data, known),
+        "table_3": study.table_3(data, known),
+        "table_4": study.table_4(data, known),
+        "binary": classification.binary(data),
+        "comparisons": classification.comparisons(data),
+        "confusion": classification.confusion(data),
+        "class_reports": classification.class_reports(data),
+        "seeds": classification.seeds(data),
+        "selection": classification.selection(data),
+        "baselines": localization.baselines(data),
+        "groups": localization.groups(data),
+        "populations": localization.populations(data),
+        "variants": localization.variants(data),
+        "other_scores": localization.other_scores(data),
+        "quadrants": evidence.quadrants(data),
+        "occlusion": evidence.occlusion(data),
         "shortcuts": evidence.shortcuts(data),
         "subgroups": evidence.subgroups(data),
-        "fractions": by_mask_fraction(data),
-        "exclusions": data_tables.exclusions(data),
-        "contact_sheet": contact_sheet(data),
-        "leaks": data_tables.leaks(data),
-        "exclusion_list": data_tables.exclusion_list(data),
-        "normalisation": data_tables.normalisation(data),
-        "runs": provenance.run_table(data),
+        "exclusions": provenance.exclusions(data),
+        "exclusion_list": provenance.exclusion_list(data),
+        "leaks": provenance.leaks(data),
+        "normalisation": provenance.normalisation(data),
+        "runs": provenance.runs(data),
         "facts": provenance.facts(data),
         "configuration": provenance.configuration(data),
         "versions": provenance.versions(data),
-        "gallery_note": SELECTED if len(evaluated(data)) > len(shown(data)) else "",
-        "sql_samples": query("samples", data),
-        "sql_confusion": query("confusion", data),
-        "sql_classes": query("classes", data),
-        "gallery": gallery(data, shown(data)) | {"heat": heat(), "examples": examples(data, shown(data))},
+        "contact_sheet": contact_sheet(data),
+        "gallery": gallery(data, models) | {"heat": heat(), "examples": examples(data, models)},
+        "gallery_note": SELECTED if len(evaluated(data)) > len(models) else "",
         "quadrant_words": evidence.QUADRANTS,
         "best_run": next((model.run_id for model in ranked(data)), None),
+        "sql_confusion": sql(data, ["confusion_matrix"]),
+        "sql_classes": sql(data, ["class_scores", "average_scores"]),
+        "sql_samples": sql(data, ["sample_results"]),
     }
 
 
@@ -168,6 +166,6 @@ def wrong_classes(data: ReportData) -> pl.DataFrame:
 
 
 def heat() -> str:
-    """The heat map's colours: base64 of uint8 [256 x 3]."""
+    """The colours of the heat map: base64 of uint8 [256 x 3]."""
     colours = colormaps[HEAT](range(256), bytes=True)[:, :3]
     return base64.b64encode(colours.tobytes()).decode()

@@ -12,7 +12,7 @@ from skimage.measure import approximate_polygon, find_contours
 
 from lesionlens.records import ReportData
 from lesionlens.reporting.data import Row, frame
-from lesionlens.reporting.formatting import PARTS, count, plain
+from lesionlens.reporting.formatting import SPLITS, count, term
 from lesionlens.samples.normalise import unpack_mask, unpack_pixels
 
 QUALITY = 72
@@ -88,5 +88,5 @@ def _sample(row: Row) -> dict[str, Any]:
         "size": size,
         "title": row["patient"],
         "where": where,
-        "facts": f"{plain(row['split'], PARTS)}, window {count(width)} × {count(height)} pixels",
+        "facts": f"{term(row['split'], SPLITS)}, window {count(width)} × {count(height)} pixels",
     }

@@ -1,12 +1,13 @@
-"""What a reader must know before believing a number."""
+"""Warnings that a reader needs before believing a number."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
 
 from lesionlens.records import ReportData
 from lesionlens.reporting.data import evaluated, frame, lookup, models, shown
-from lesionlens.reporting.formatting import PARTS, STATUSES, UNITS, count, counted, joined, number, plain
+from lesionlens.reporting.formatting import SPLITS, STATUSES, UNITS, count, counted, joined, number, term
 from lesionlens.reporting.verdict import headline
 
 FEW_TEST = 30
@@ -24,102 +25,86 @@ class Warning:
 
 
 def warnings(data: ReportData) -> tuple[Warning, ...]:
-    """Warnings that the configuration and the record give rise to; grave ones first."""
-    found = [*_configuration(data), *_shared(data), *_few(data), *_blank(data), *_unfinished(data)]
+    """Warnings that follow from the configuration and the record; grave ones first."""
+    found = [*_configuration(data), *_leaks(data), *_few(data), *_blank(data), *_unfinished(data)]
     return tuple(sorted(found, key=lambda warning: not warning.grave))
 
 
-def _configuration(data: ReportData) -> list[Warning]:
+def _configuration(data: ReportData) -> Iterator[Warning]:
     config = data.study.get("config")
-    found = []
     if lookup(config, "training.normalise") == "per_class":
-        found.append(
-            Warning(
-                "The labels leak through normalisation",
-                "Every patch, test patches included, was normalised with the statistics of its own class. That needs "
-                "the answer before the question: all classification scores are too high, by an unknown amount.",
-                grave=True,
-            )
+        yield Warning(
+            "Label leakage through normalisation",
+            "Every patch, test patches included, was normalised with the statistics of its own class, which requires "
+            "its label. All classification scores are too high, by an unknown amount.",
+            grave=True,
         )
     if lookup(config, "data.source") == "phantom":
         confounder = lookup(config, "data.phantom.confounder") or 0
         planted = f" A marker away from the lesion was planted with probability {confounder:g}." if confounder else ""
-        found.append(
-            Warning(
-                "Synthetic mammograms",
-                f"The images are drawn by a program. The numbers show that the method works; they say nothing about "
-                f"real mammograms.{planted}",
-            )
+        yield Warning(
+            "Synthetic mammograms",
+            f"The images are drawn by a program. The numbers test the method and do not apply to real mammograms."
+            f"{planted}",
         )
     if lookup(config, "training.weights") == "none":
-        found.append(
-            Warning(
-                "No pretrained weights",
-                "The models start from random weights and their first half stays random, its batch normalisation "
-                "calibrated on training patches. This is not transfer learning, and not comparable with it.",
-            )
+        yield Warning(
+            "No pretrained weights",
+            "The models start from random weights; their frozen blocks stay random, with batch normalisation "
+            "calibrated on training patches. This is not transfer learning and not comparable with it.",
         )
-    return found
 
 
-def _shared(data: ReportData) -> list[Warning]:
-    leaks = frame(data, "split_check").filter(pl.col("shared") > 0)
+def _leaks(data: ReportData) -> Iterator[Warning]:
+    found = frame(data, "split_check").filter(pl.col("shared") > 0)
     parts = [
-        f"{count(row['shared'])} {plain(row['unit'], UNITS)} in both {plain(row['split_a'], PARTS)} "
-        f"and {plain(row['split_b'], PARTS)}"
-        for row in leaks.to_dicts()
+        f"{count(row['shared'])} {term(row['unit'], UNITS)} in both {term(row['split_a'], SPLITS)} "
+        f"and {term(row['split_b'], SPLITS)}"
+        for row in found.to_dicts()
     ]
-    if not parts:
-        return []
-    grave = "test" in leaks["split_a"].to_list() + leaks["split_b"].to_list()
-    text = f"The parts are not independent: {joined(parts)}. Scores on shared patients are too high."
-    return [Warning("Patients are shared between parts", text, grave)]
+    if parts:
+        grave = "test" in [*found["split_a"], *found["split_b"]]
+        text = f"The splits are not independent: {joined(parts)}. Scores on shared patients are too high."
+        yield Warning("Patients shared between splits", text, grave)
 
 
-def _few(data: ReportData) -> list[Warning]:
-    found = []
+def _few(data: ReportData) -> Iterator[Warning]:
     table = frame(data, "table_1_patches").filter(pl.col("test") < FEW_TEST).to_dicts()
     if table:
         parts = [f"{row['label']} {count(row['test'])}" for row in table]
-        text = f"Fewer than {FEW_TEST} test patches in: {', '.join(parts)}. Per-class scores swing by chance."
-        found.append(Warning("Few test patches", text))
+        text = f"Fewer than {FEW_TEST} test patches in: {', '.join(parts)}. Scores of these classes are uncertain."
+        yield Warning("Few test patches", text)
     own = [(model, headline(data, model)) for model in shown(data)]
     few = [f"{model.title}: {count(row['n'])}" for model, row in own if row and (row["n"] or 0) < FEW_LESIONS]
     if few:
-        text = f"The localisation score rests on fewer than {FEW_LESIONS} lesions for {_first(few)}."
-        found.append(Warning("Few lesions behind the localisation score", text))
-    return found
+        text = f"LL is a mean over fewer than {FEW_LESIONS} lesions for {_first(few)}."
+        yield Warning("Few lesions in the localisation score", text)
 
 
-def _blank(data: ReportData) -> list[Warning]:
+def _blank(data: ReportData) -> Iterator[Warning]:
     scored = frame(data, "sample_results").filter(pl.col("iou").is_not_null())
-    if "blank" not in scored.columns or not scored.height:
-        return []
-    blank, total = int(scored["blank"].fill_null(False).sum()), scored.height
-    if not blank:
-        return []
-    share = f"{number(100 * blank / total, 1)} %"
-    text = f"{count(blank)} of {count(total)} activation maps of lesions ({share}) mark nothing."
-    return [Warning("Blank maps", f"{text} They count as an IoU of 0.")]
+    blank = int(scored["blank"].fill_null(False).sum())
+    if blank:
+        proportion = f"{number(100 * blank / scored.height, 1)} %"
+        text = f"{count(blank)} of {count(scored.height)} activation maps of lesions ({proportion})"
+        yield Warning("Blank maps", f"{text} have no positive value. Their IoU is 0.")
 
 
-def _unfinished(data: ReportData) -> list[Warning]:
-    parts = []
-    reasons = {row["run_id"]: row["reason"] for row in frame(data, "runs").to_dicts()}
+def _unfinished(data: ReportData) -> Iterator[Warning]:
+    reasons = dict(frame(data, "runs").select("run_id", "reason").rows())
     known = evaluated(data)
+    parts = []
     for model in models(data):
-        if model in known:
-            continue
-        state = "not evaluated" if model.status == "finished" else plain(model.status, STATUSES)
-        reason = f": {reasons[model.run_id]}" if reasons[model.run_id] else ""
-        parts.append(f"{model.title} ({state}{reason})")
-    if not parts:
-        return []
-    title = counted(len(parts), "run is missing", "runs are missing")
-    return [Warning(title, f"Not in this report: {_first(parts)}.")]
+        if model not in known:
+            state = "not evaluated" if model.status == "finished" else term(model.status, STATUSES)
+            reason = f": {reasons[model.run_id]}" if reasons[model.run_id] else ""
+            parts.append(f"{model.title} ({state}{reason})")
+    if parts:
+        title = counted(len(parts), "run is missing", "runs are missing")
+        yield Warning(title, f"Not in this report: {_first(parts)}.")
 
 
 def _first(parts: list[str]) -> str:
-    """The first LISTED of them, and how many more; all runs stand under Provenance."""
+    """The first LISTED of them, and how many more; the section Provenance lists all runs."""
     more = [f"{count(len(parts) - LISTED)} more"] if len(parts) > LISTED else []
     return "; ".join(parts[:LISTED] + more)

@@ -25,7 +25,7 @@ from lesionlens.reporting.charts.style import (
     spread,
 )  # fmt: skip
 from lesionlens.reporting.data import Model, Row, by_model, frame, models, rows
-from lesionlens.reporting.formatting import METHODS, count, number, plain
+from lesionlens.reporting.formatting import METHODS, count, number, term
 from lesionlens.reporting.verdict import headline, score
 from lesionlens.scoring.calibration import error_by_chance
 
@@ -56,12 +56,12 @@ def _roc(model: Model, points: pl.DataFrame, areas: pl.DataFrame, names: dict[st
         line(axes, x, y, "thin", series(n))
         area = scored(next(areas.filter(code=code).iter_rows(named=True), {}), "auc", "auc_")
         beside.insert(0, (0.5, f"{_cut(str(code))} {number(area.value)}", series(n)))
-        words.append(f"{names.get(str(code), code)} {area.spoken}")
+        words.append(f"{names.get(str(code), code)} {area.text}")
     labels(axes, beside, 17)
     return chart(f"roc-{model.run_id}", model.title, f"Area under the curve: {'; '.join(words)}.", figure)
 
 
-def _cut(code: str, most: int = 6) -> str:
+def _cut(code: str, most: int = 12) -> str:
     return code if len(code) <= most else f"{code[: most - 1]}…"
 
 
@@ -87,7 +87,7 @@ def _reliability(model: Model, bins: pl.DataFrame, summary: str) -> Chart:
     for row in bins.iter_rows(named=True):
         own = scored(row, "accuracy")
         interval(axes, own, row["confidence"], "whisker", series(model.series))
-        tip = f"mean probability {number(row['confidence'])}: {own.spoken} correct, {count(own.n)} samples"
+        tip = f"mean probability {number(row['confidence'])}: {own.text} correct, {count(own.n)} samples"
         size = max(5.0, 15 * (own.n / bins["n"].to_numpy().max()) ** 0.5)
         mark(axes, row["confidence"], row["accuracy"], tip, size, series(model.series), edge=1)
     return chart(f"reliability-{model.run_id}", model.title, summary, figure)
@@ -98,7 +98,7 @@ def _error(data: ReportData, model: Model) -> str:
     confidences = frame(data, "sample_results").filter(run_id=model.run_id)["confidence"].drop_nulls()
     if not found or confidences.is_empty():
         return ""
-    error, chance = scored(found[0], "calibration_error").spoken, number(error_by_chance(confidences.to_numpy()))
+    error, chance = scored(found[0], "calibration_error").text, number(error_by_chance(confidences.to_numpy()))
     return f"Expected calibration error {error}; chance alone gives a perfectly calibrated model {chance} here."
 
 
@@ -163,7 +163,7 @@ def threshold_curves(data: ReportData) -> tuple[Chart, ...]:
 
 
 def _thresholds(model: Model, row: Row, own: pl.DataFrame, random: pl.DataFrame, top: float) -> Chart:
-    colour, best, spoken = series(model.series), _highest(own), scored(_highest(own), "iou").spoken
+    colour, best, spoken = series(model.series), _highest(own), scored(_highest(own), "iou").text
     figure, axes = canvas((0, 1), (0, top), "threshold of the scaled map", "mean IoU", **BESIDE)
     band = own.drop_nulls(["low", "high"])
     if band.height:
@@ -176,12 +176,12 @@ def _thresholds(model: Model, row: Row, own: pl.DataFrame, random: pl.DataFrame,
         if other.value is not None:
             line(axes, (0, 1), [other.value] * 2, "level")
             beside.append((other.value, f"{short} {number(other.value)}", SOFT))
-            words.append(f"{plain(name, METHODS)} {other.spoken}")
+            words.append(f"{term(name, METHODS)} {other.text}")
     if random.height:
         line(axes, random["threshold"], random["iou"], "dashed")
         other = scored(_highest(random), "iou")
         beside.append((random["iou"][-1], f"random {number(other.value)}", SOFT))
-        words.append(f"random weights at most {other.spoken}")
+        words.append(f"random weights at most {other.text}")
     labels(axes, beside)
     line(axes, own["threshold"], own["iou"], "curve", colour)
     mark(axes, best["threshold"], best["iou"], spoken, 8, colour, label=number(best["iou"]))

@@ -26,7 +26,7 @@ from lesionlens.reporting.charts.style import (
     series,
 )  # fmt: skip
 from lesionlens.reporting.data import Model, Row, by_model, frame, rows, shown
-from lesionlens.reporting.formatting import METHODS, count, counted, number, plain
+from lesionlens.reporting.formatting import METHODS, count, counted, number, term
 from lesionlens.reporting.verdict import Score, headline, score
 
 MARKERS = {"whole_patch": "s", "centred_disc": "o", "mean_mask": "D", "random_weights": "x"}
@@ -68,11 +68,11 @@ def forest_of(entries: Sequence[Entry]) -> Chart | None:
     if not found:
         return None
     lines = [
-        (entry, own, [(score(entry.row, name), plain(name, METHODS), marker) for name, marker in MARKERS.items()])
+        (entry, own, [(score(entry.row, name), term(name, METHODS), marker) for name, marker in MARKERS.items()])
         for entry, own in found
     ]
     figure = _lines(lines, "mean IoU of the marked region with the annotation")
-    summary = "; ".join(f"{entry.title}: {own.spoken}" for entry, own in found)
+    summary = "; ".join(f"{entry.title}: {own.text}" for entry, own in found)
     return chart("forest", "Localisation score of every model beside its baselines", summary, figure)
 
 
@@ -89,7 +89,7 @@ def occlusion_chart(data: ReportData) -> Chart | None:
         return None
     lines = [(entry, lesion, [(control, "control region occluded", "o")]) for entry, lesion, control in found]
     figure = _lines(lines, "mean fall of the predicted class’s probability")
-    words = "; ".join(f"{entry.title}: {lesion.spoken} against {control.spoken}" for entry, lesion, control in found)
+    words = "; ".join(f"{entry.title}: {lesion.text} against {control.text}" for entry, lesion, control in found)
     title = "Fall of probability with the lesion occluded, and with the control region"
     return chart("occlusion-chart", title, f"{words}.", figure)
 
@@ -117,9 +117,9 @@ def _lines(lines: Sequence[tuple[Entry, Score, list[tuple[Score, str, str]]]], x
             interval(axes, other, y + 14, "whisker", across=True)
         for other, words, marker in others:
             if other.value is not None:
-                mark(axes, other.value, y + 14, f"{entry.title}, {words}: {other.spoken}", 8, marker=marker)
+                mark(axes, other.value, y + 14, f"{entry.title}, {words}: {other.text}", 8, marker=marker)
         interval(axes, own, y, "interval", series(entry.series), across=True)
-        tip = f"{entry.title}: {own.spoken}"
+        tip = f"{entry.title}: {own.text}"
         mark(axes, own.value or 0, y, tip, 12, series(entry.series), label=number(own.value))
     return figure
 
@@ -141,7 +141,7 @@ def randomisation(data: ReportData) -> tuple[Chart, ...]:
 def _randomisation(model: Model, steps: list[Row]) -> Chart:
     colour, last = series(model.series), steps[-1]
     names = [name for value, (_, _, ends, *_) in MEASURES.items() for name in (value, f"{ends}low", f"{ends}chance")]
-    low = min(0.0, *(1.1 * row[name] for row in steps for name in names if row[name] is not None))
+    low = min([0.0, *(1.1 * row[name] for row in steps for name in names if row[name] is not None)])
     y_label = "similarity to the trained model’s maps"
     figure, axes = canvas((0, last["step"]), (low, 1), "layers made random", y_label, left=34, right=166)
     beside = []
@@ -150,7 +150,7 @@ def _randomisation(model: Model, steps: list[Row]) -> Chart:
         for row in known:
             own = scored(row, name, ends)
             interval(axes, own, row["step"], "whisker", colour)
-            tip = f"{row['layer'] or 'intact'}: {full} {own.spoken}, {count(own.n)} lesions"
+            tip = f"{row['layer'] or 'intact'}: {full} {own.text}, {count(own.n)} lesions"
             mark(axes, row["step"], row[name], tip, 6.4, colour)
         if known:
             line(axes, [row["step"] for row in known], [row[name] for row in known], kind, colour)
@@ -168,7 +168,7 @@ def _fallen(last: Row) -> str:
     if not last["n"]:
         return "With every layer random, no lesion has a map that is not blank."
     words = [
-        f"{full} {(own := scored(last, name, ends)).spoken}, {_beside(own, last[f'{ends}chance'])}"
+        f"{full} {(own := scored(last, name, ends)).text}, {_beside(own, last[f'{ends}chance'])}"
         for name, (_, full, ends, *_) in MEASURES.items()
     ]
     return f"With every layer random, over {counted(last['n'], 'lesion', 'lesions')}: {'; '.join(words)}."
@@ -196,14 +196,14 @@ def _fractions(model: Model, levels: list[Row]) -> Chart:
     for n, row in enumerate(levels):
         own, beside = scored(row, "value"), n + 9 / axes.bbox.width * len(levels)
         interval(axes, own, n, "interval", series(model.series))
-        tip = f"{row['level']} of the patch: {own.spoken}, {count(own.n)} lesions"
+        tip = f"{row['level']} of the patch: {own.text}, {count(own.n)} lesions"
         mark(axes, n, row["value"], tip, 10, series(model.series))
         for name in ("whole_patch", "centred_disc"):
             other = score(row, name)
             interval(axes, other, beside, "whisker")
             if other.value is not None:
-                mark(axes, beside, other.value, f"{plain(name, METHODS)}: {other.spoken}", 6.4, marker=MARKERS[name])
-    words = "; ".join(f"{row['level']}: {scored(row, 'value').spoken}" for row in levels)
+                mark(axes, beside, other.value, f"{term(name, METHODS)}: {other.text}", 6.4, marker=MARKERS[name])
+    words = "; ".join(f"{row['level']}: {scored(row, 'value').text}" for row in levels)
     summary = f"LL by the annotation’s proportion of the patch: {words}."
     return chart(f"fractions-{model.run_id}", model.title, summary, figure)
 
@@ -234,11 +234,11 @@ def _right(data: ReportData, model: Model) -> str:
     own = score(headline(data, model) or {"n": 0})
     if own.value is None:
         return "No class is right"
-    return f"Mean IoU {own.spoken} over the {counted(own.n, 'lesion', 'lesions')} whose class is right"
+    return f"Mean IoU {own.text} over the {counted(own.n, 'lesion', 'lesions')} whose class is right"
 
 
 def _wrong(scores: pl.DataFrame) -> str:
     if scores.is_empty():
         return "no class is wrong"
     own = scored(scores.row(0, named=True), "value")
-    return f"over the {count(own.n)} whose class is wrong it is {own.spoken}"
+    return f"over the {count(own.n)} whose class is wrong it is {own.text}"

@@ -1,14 +1,23 @@
-"""The data behind the numbers: Table I, what was left out and why, what parts share, normalisation."""
+"""The data behind the numbers: exclusions, leaks between splits, normalisation, runs and configuration."""
+
+import json
 
 import polars as pl
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.data import frame, lookup
-from lesionlens.reporting.formatting import MINUS, NORMALISATIONS, PARTS, UNITS, count, plain
-from lesionlens.reporting.queries import query
-from lesionlens.reporting.tables.published import Published
-from lesionlens.reporting.tables.spec import Cell, Column, Table, TableRow, plain_number
-from lesionlens.reporting.tables.study import same_classes
+from lesionlens.reporting.data import frame, lookup, models, sql, wide
+from lesionlens.reporting.formatting import (
+    NORMALISATIONS,
+    POLICIES,
+    SPLIT_RULES,
+    SPLITS,
+    STATUSES,
+    UNITS,
+    count,
+    duration,
+    term,
+)
+from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, decimal, model, text, whole
 
 BY_RULE = {
     "no_target_class": "belongs to no target class (benign without callback)",
@@ -34,158 +43,156 @@ BY_FILE = {
     "mask_unreadable": "the mask file is unreadable",
     "mask_too_large": "the mask is too large",
     "mask_shape": "mask and image have different shapes",
-    "empty_mask": "the mask marks nothing",
+    "empty_mask": "the mask is empty",
 }
 LISTED = 100
 
 
-def table_1(data: ReportData, known: Published) -> Table:
-    """Patches by class and part; the published counts of both its sources where the classes are the same."""
-    beside = same_classes(data, known)
-    found = frame(data, "table_1_patches").sort("ordinal").to_dicts()
-    columns = [
-        Column("Class", numeric=False),
-        Column("Training"),
-        Column("Validation"),
-        Column("Training + validation"),
-        Column("Test"),
-    ]
-    if beside:
-        for part, words in (("Train", "training + validation"), ("Test", "test")):
-            columns += [Column(part, small="published"), Column("Difference", small=words)]
-        columns += [Column("Test", small="published reports")]
-    body = []
-    for row in found:
-        cells = [Cell(row["label"], row["code"] if row["code"] != row["label"] else "")]
-        cells += [Cell(count(row[name])) for name in ("train", "validation", "train_and_validation", "test")]
-        if beside:
-            cells += _beside(row, known.patches[row["code"]], known.supports[row["code"]])
-        body.append(TableRow(tuple(cells)))
-    body.append(_total(found, known if beside else None))
-    notes = (
-        (
-            "The study contradicts itself: its Table I counts 857 test patches, its classification reports 619. "
-            "Both are shown.",
-        )
-        if beside
-        else ()
-    )
-    return Table(
-        "table-1", "Table I", "Patches of each class", tuple(columns), tuple(body), notes, query("table_1", data)
+def exclusions(data: ReportData) -> TableSpec:
+    """How many lesions yielded no patch, by reason; notes about images are listed as such."""
+    found = frame(data, "exclusion_reasons")
+    of = pl.when(pl.col("reason").is_in(list(NOTES))).then(pl.lit("images")).otherwise(pl.lit("lesions"))
+    columns = (text("Reason", "reason", terms=BY_RULE | NOTES | BY_FILE), text("Of", "of"), whole("Count", "lesions"))
+    return TableSpec(
+        "exclusions",
+        "Exclusions",
+        "Lesions without a patch, by reason",
+        columns,
+        found.with_columns(of=of),
+        sql=sql(data, ["exclusion_reasons"]),
     )
 
 
-def _total(found: list[dict[str, int]], known: Published | None) -> TableRow:
-    names = ("train", "validation", "train_and_validation", "test")
-    ours = {name: sum(row[name] or 0 for row in found) for name in names}
-    cells = [Cell("all")] + [Cell(count(value)) for value in ours.values()]
-    if known:
-        sums = {part: sum(row[part] for row in known.patches.values()) for part in ("train", "test")}
-        cells += _beside(ours, sums, sum(known.supports.values()))
-    return TableRow(tuple(cells), "total")
-
-
-def _beside(ours: dict[str, int], theirs: dict[str, int], support: int) -> list[Cell]:
-    """The published counts of both splits with this study's difference, and the support of the published reports."""
-    cells = []
-    for part, own in (("train", ours["train_and_validation"]), ("test", ours["test"])):
-        apart = (own or 0) - theirs[part]
-        sign = "+" if apart > 0 else MINUS if apart < 0 else ""
-        cells += [Cell(count(theirs[part])), Cell(sign + count(abs(apart)))]
-    return [*cells, Cell(count(support))]
-
-
-def exclusions(data: ReportData) -> Table:
-    """How many lesions yielded no patch, by reason; notes about images are told apart."""
-    columns = (Column("Reason", numeric=False), Column("Of", numeric=False), Column("Count"))
-    body = tuple(
-        TableRow(
-            (
-                Cell(plain(row["reason"], BY_RULE | NOTES | BY_FILE)),
-                Cell("images" if row["reason"] in NOTES else "lesions"),
-                Cell(count(row["lesions"])),
-            )
-        )
-        for row in frame(data, "exclusion_reasons").to_dicts()
-    )
-    return Table(
-        "exclusions", "Left out", "What yielded no patch, and why", columns, body, sql=query("exclusions", data)
-    )
-
-
-def exclusion_list(data: ReportData) -> Table:
+def exclusion_list(data: ReportData) -> TableSpec:
     """The exclusions that the files caused, one by one, at most LISTED of them."""
-    columns = tuple(Column(words, numeric=False) for words in ("Image", "Lesion", "Reason", "Detail"))
     found = frame(data, "exclusions").filter(~pl.col("reason").is_in(list(BY_RULE)))
-    body = tuple(
-        TableRow(
-            (
-                Cell(row["image_key"]),
-                Cell(row["lesion_key"] or ""),
-                Cell(plain(row["reason"], NOTES | BY_FILE)),
-                Cell(row["detail"] or ""),
-            )
-        )
-        for row in found.head(LISTED).to_dicts()
+    columns = (
+        text("Image", "image_key"),
+        text("Lesion", "lesion_key"),
+        text("Reason", "reason", terms=NOTES | BY_FILE),
+        text("Detail", "detail"),
     )
-    notes = (f"The first {LISTED} of {count(found.height)}.",) if found.height > LISTED else ()
-    title = f"{count(found.height)} left out or noted because of files"
-    return Table("exclusion-list", "One by one", title, columns, body, notes, sql=query("exclusion_list", data))
+    return TableSpec(
+        "exclusion-list",
+        "One by one",
+        f"{count(found.height)} exclusions and notes caused by files",
+        columns,
+        found.head(LISTED),
+        (f"The first {LISTED} of {count(found.height)}.",) if found.height > LISTED else (),
+        sql(data, ["exclusions"]),
+    )
 
 
-def normalisation(data: ReportData) -> Table:
-    """Mean and deviation of grey values that the patches were normalised with, or would be per class."""
+def normalisation(data: ReportData) -> TableSpec:
+    """Mean and standard deviation of grey values over the training split, of all classes and of each."""
     names = dict(frame(data, "labels").select("code", "name").rows())
-    columns = (Column("Training patches", numeric=False), Column("Mean grey"), Column("Standard deviation"))
-    body = tuple(
-        TableRow(
-            (Cell(names.get(row["code"], "all classes")), plain_number(row["mean"], 3), plain_number(row["std"], 3))
-        )
-        for row in frame(data, "normalisation").to_dicts()
+    found = frame(data, "normalisation").with_columns(
+        name=pl.col("code").replace_strict(names, default="all classes", return_dtype=pl.String)
     )
-    used = plain(lookup(data.study.get("config"), "training.normalise"), NORMALISATIONS)
-    notes = (f"Grey values between 0 and 1. Used by this study: {used}.",)
-    return Table(
+    columns = (
+        text("Training patches", "name"),
+        decimal("Mean grey value", "mean", 3),
+        decimal("Standard deviation", "std", 3),
+    )
+    used = term(lookup(data.study.get("config"), "training.normalise"), NORMALISATIONS)
+    return TableSpec(
         "normalisation",
         "Normalisation",
         "Grey values of the training split",
         columns,
-        body,
-        notes,
-        sql=query("normalisation", data),
+        found,
+        (f"Grey values between 0 and 1. This study normalises by: {used}.",),
+        sql(data, ["normalisation"]),
     )
 
 
-def leaks(data: ReportData) -> Table:
+def leaks(data: ReportData) -> TableSpec:
     """Patients, images and lesions that two splits share."""
-    columns = (Column("Between", numeric=False), *(Column(f"Shared {words}") for words in UNITS.values()))
-    found = frame(data, "split_check")
-    pairs = found.select("split_a", "split_b").unique(maintain_order=True).rows()
-    body = []
-    for a, b in pairs:
-        cells = [Cell(f"{plain(a, PARTS)} and {plain(b, PARTS)}")]
-        for unit in UNITS:
-            hits = found.filter((pl.col("unit") == unit) & (pl.col("split_a") == a) & (pl.col("split_b") == b))
-            shared = int(hits["shared"].sum()) if hits.height else None
-            cells.append(Cell(count(shared), "", "alarm" if shared else ""))
-        body.append(TableRow(tuple(cells)))
-    return Table(
+    index = ["split_a", "split_b"]
+    table = wide(frame(data, "split_check"), index, "unit", UNITS, {"shared": ""})
+    table = table.with_columns((pl.col(unit) > 0).alias(f"{unit}_shared") for unit in UNITS)
+    columns = (
+        Column("Between", ("split_a", "split_b"), _between, numeric=False),
+        *(whole(f"Shared {words}", unit, mark="alarm", where=f"{unit}_shared") for unit, words in UNITS.items()),
+    )
+    shared = dict(frame(data, "official_overlap").select("unit", "shared").rows())
+    official = (
+        f"The official splits of the data set share {count(shared.get('patient'))} patients, with "
+        f"{count(shared.get('image', 0))} images of the same side and view; not all of them yield a patch."
+    )
+    return TableSpec(
         "leaks",
         "Leak check",
-        "What two parts of the split share",
+        "Overlap between the splits",
         columns,
-        tuple(body),
-        _own_parts(data),
-        sql=query("leaks", data),
+        table,
+        (official,) if shared.get("patient") else (),
+        sql(data, ["split_check", "official_overlap"]),
     )
 
 
-def _own_parts(data: ReportData) -> tuple[str, ...]:
-    """What the splits that the data set came with share, whatever this study made of them."""
-    shared = {row["unit"]: row["shared"] for row in frame(data, "official_overlap").to_dicts()}
-    if not shared.get("patient"):
-        return ()
+def _between(a: str, b: str) -> Cell:
+    return Cell(f"{term(a, SPLITS)} and {term(b, SPLITS)}")
+
+
+def runs(data: ReportData) -> TableSpec:
+    """Every run of the study: its state, device and times."""
+    every = models(data)
+    known = pl.DataFrame(
+        [(m.run_id, m.full, m.series, "" if m.selected else "not selected") for m in every],
+        schema={"run_id": pl.Int64, "model": pl.String, "series": pl.Int64, "selected": pl.String},
+        orient="row",
+    )
+    found = known.join(frame(data, "runs"), on="run_id", maintain_order="left")
+    columns = (
+        model("Run", "selected"),
+        text("State", "status", "reason", terms=STATUSES),
+        text("Device", "device"),
+        whole("Epochs", "epochs"),
+        Column("Training", ("seconds",), lambda seconds: Cell(duration(seconds))),
+        Column("Evaluation", ("evaluation_seconds",), lambda seconds: Cell(duration(seconds))),
+        whole("Seed", "seed"),
+        Column("Digest", ("digest",), lambda digest: Cell((digest or "")[:12], mark="mono"), numeric=False),
+    )
+    return TableSpec("runs", "Runs", "Every run of the study", columns, found, sql=sql(data, ["runs"]))
+
+
+def facts(data: ReportData) -> tuple[tuple[str, str], ...]:
+    """The options that matter most, by name."""
+    config = data.study.get("config")
+    weights = {"imagenet": "ImageNet", "none": "none (random, frozen blocks calibrated)"}
+    layers = {"block": "output of the last block", "conv": "the last convolution"}
+    groups = {"patient": "by patient", "patch": "by patch"}
+    scalings = {"relu_max": "positive part divided by its maximum", "minmax": "min-max of raw values"}
+    background = lookup(config, "background.size")
     return (
-        f"The parts that the data set came with share {count(shared['patient'])} patients, with "
-        f"{count(shared.get('image', 0))} images of the same side and view; not all of them yield a patch.",
+        ("Patch size", f"{lookup(config, 'patches.size')} pixels"),
+        ("Window", f"{lookup(config, 'patches.context'):g} times the lesion's bounding box"),
+        ("Position of the lesion", f"jitter {lookup(config, 'patches.jitter'):g} (0 centred, 1 anywhere)"),
+        (
+            "Background windows",
+            "sizes drawn from the lesion windows" if background == "matched" else f"{background} pixels",
+        ),
+        ("Split", term(lookup(config, "split.rule"), SPLIT_RULES)),
+        ("Training and validation split", term(lookup(config, "split.group"), groups)),
+        ("Normalisation", term(lookup(config, "training.normalise"), NORMALISATIONS)),
+        ("Pretrained weights", term(lookup(config, "training.weights"), weights)),
+        ("Layer of the map", term(lookup(config, "evaluation.layer"), layers)),
+        ("Scaling of the map", term(lookup(config, "evaluation.scaling"), scalings)),
+        ("Threshold of the headline score", term(lookup(config, "evaluation.policy"), POLICIES)),
+        ("Intervals", f"bootstrap over patients, {count(lookup(config, 'evaluation.resamples'))} resamples"),
+        ("Seed", str(lookup(config, "seed"))),
+        ("Data set digest", str(data.study["dataset_digest"])),
+        ("Sample set digest", str(data.study["sample_set_digest"])),
     )
+
+
+def configuration(data: ReportData) -> str:
+    """The study configuration as JSON, keys in their own order."""
+    return json.dumps(data.study.get("config"), indent=2, ensure_ascii=False, default=str)
+
+
+def versions(data: ReportData) -> tuple[tuple[str, str], ...]:
+    """Package and version, sorted by name."""
+    found = data.study.get("versions") or {}
+    return tuple((str(name), str(found[name])) for name in sorted(found))

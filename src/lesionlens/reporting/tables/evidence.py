@@ -1,11 +1,12 @@
-"""Did the lesion matter? Quadrants, erase test, shortcut audit and subgroups as tables."""
+"""Checks of what decisions rest on: quadrants, occlusion test, shortcut audit, subgroups."""
+
+import polars as pl
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.data import Model, Row, confidence, frame, rows, shown
-from lesionlens.reporting.formatting import DASH, METHODS, count, interval, number, plain
-from lesionlens.reporting.queries import query
-from lesionlens.reporting.tables.spec import Cell, Column, Table, TableRow, scored
-from lesionlens.reporting.verdict import BASELINES, headline
+from lesionlens.reporting.data import ESTIMATE, confidence, frame, sql, wide, with_models
+from lesionlens.reporting.formatting import METHODS, count, interval, number, proportion
+from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, counts, estimate, model, text, whole
+from lesionlens.reporting.verdict import BASELINES
 
 FEATURES = {
     "majority": "nothing (always the most frequent class)",
@@ -17,183 +18,181 @@ FEATURES = {
 SUBGROUPS = {
     "lesion_type": "Lesion",
     "pathology": "Pathology",
-    "mask_fraction": "Share of the patch inside the annotation",
+    "mask_fraction": "Proportion of the patch inside the annotation",
     "subtlety": "Subtlety (1 subtle to 5 obvious)",
     "breast_density": "Breast density (BI-RADS)",
     "view": "View",
 }
 QUADRANTS = {
-    (True, True): "Right, looking at the lesion",
-    (True, False): "Right, looking elsewhere",
-    (False, True): "Wrong, looking at the lesion",
-    (False, False): "Wrong, looking elsewhere",
+    (True, True): "Correct, map inside the lesion",
+    (True, False): "Correct, map elsewhere",
+    (False, True): "Wrong, map inside the lesion",
+    (False, False): "Wrong, map elsewhere",
+}
+"""By whether the class is correct and whether the map's maximum lies in the annotation."""
+CELLS = {
+    (True, True): "correct_inside",
+    (True, False): "correct_elsewhere",
+    (False, True): "wrong_inside",
+    (False, False): "wrong_elsewhere",
 }
 
 
-def quadrants(data: ReportData) -> Table:
-    """Per model and class: right or wrong, looking at the lesion or elsewhere, as counts and shares."""
-    names = {row["code"]: row["name"] for row in frame(data, "labels").to_dicts()} | {"all": "all lesions"}
-    columns = (
-        Column("Base model", numeric=False),
-        Column("Class", numeric=False),
-        Column("Lesions"),
-        *(Column(words, small="count and share") for words in QUADRANTS.values()),
+def quadrants(data: ReportData) -> TableSpec:
+    """Per model and class: class correct or wrong, map inside the lesion or elsewhere, as counts and proportions."""
+    names = dict(frame(data, "labels").select("code", "name").rows()) | {"all": "all lesions"}
+    found = frame(data, "quadrants").with_columns(
+        quadrant=pl.concat_str(
+            pl.when("correct").then(pl.lit("correct")).otherwise(pl.lit("wrong")),
+            pl.when("located").then(pl.lit("_inside")).otherwise(pl.lit("_elsewhere")),
+        )
     )
-    body = []
-    for model in shown(data):
-        by_class: dict[str, list[Row]] = {}
-        for row in rows(data, "quadrants", run_id=model.run_id):
-            by_class.setdefault(row["code"], []).append(row)
-        for code, found in by_class.items():
-            placed = {(row["correct"], row["located"]): row for row in found}
-            lines = _located(data, model) if code == "all" else ("", "")
-            lesions = Cell(count(found[0]["lesions"]), lines[0], third=lines[1])
-            cells = [Cell(model.title), Cell(names.get(code, code)), lesions]
-            for key in QUADRANTS:
-                cells.append(_counted(placed.get(key), "bad" if key == (True, False) else ""))
-            body.append(TableRow(tuple(cells), "total" if code == "all" else "", series=model.series))
+    fields = {"n": "_n", "proportion": "", "low": "_low", "high": "_high"}
+    table = wide(found, ["run_id", "code", "lesions"], "quadrant", CELLS.values(), fields)
+    table = table.join(_hit_rates(data), on="run_id", how="left", maintain_order="left")
+    rates = [f"{name}_hit_rate{end}" for name in ("map", "random") for end in ESTIMATE.values()]
+    pooled = pl.col("code") == "all"
+    table = table.with_columns(
+        *(pl.when(pooled).then(rate).alias(rate) for rate in rates),
+        mark=pl.when(pooled).then(pl.lit("total")),
+        shortcut=pl.col("correct_elsewhere_n") > 0,
+    )
+    marked = {(True, False): {"mark": "bad", "where": "shortcut"}}
+    columns = (
+        model(),
+        text("Class", "code", terms=names),
+        Column("Lesions", ("lesions", *rates), _lesions),
+        *(counts(words, CELLS[key], "count and proportion", **marked.get(key, {})) for key, words in QUADRANTS.items()),
+    )
     notes = (
-        "Looking at the lesion: the map's maximum lies in the annotation. Right while looking elsewhere is what a "
-        "shortcut produces. Examples of each stand below; the gallery lists all of them.",
-        f"Shares with their {confidence(data)} intervals. Below the number of all lesions: the share at which the "
-        "model looks, right or wrong, and the share at which the same network with random weights looks, by chance.",
+        "Map inside the lesion: its maximum lies in the annotation. A correct class with the map elsewhere is what a "
+        "shortcut produces. Examples of each are shown below; the gallery lists all of them.",
+        f"Proportions with {confidence(data)}. Below the number of all lesions: the hit rate over all of them, correct "
+        "or wrong, of the model's map and of the same network with random weights.",
     )
-    return Table(
-        "quadrants", "Quadrants", "Right for the right reason?", columns, tuple(body), notes, query("quadrants", data)
-    )
-
-
-def _counted(row: Row | None, mark: str) -> Cell:
-    if row is None:
-        return Cell("0")
-    return Cell(count(row["n"]), _percent(row["proportion"], row["low"], row["high"]), mark if row["n"] else "")
-
-
-def _percent(share: float | None, low: float | None, high: float | None) -> str:
-    """`42 % (33–51 %)`; nothing for None."""
-    if share is None:
-        return ""
-    around = "" if low is None or high is None else interval(100 * low, 100 * high, 0)
-    return f"{number(100 * share, 0)}\u00a0%" + (f"\u00a0({around}\u00a0%)" if around else "")
-
-
-def _located(data: ReportData, model: Model) -> tuple[str, str]:
-    """At how many of all lesions the model's map looks, and at how many that of random weights, as two lines."""
-    key = {"name": "hit_rate", "target": "predicted", "population": "lesions", "group_name": "all"}
-    found = {row["method"]: row for row in rows(data, "run_scores", run_id=model.run_id, **key)}
-    own, chance = found.get((headline(data, model) or {}).get("method")), found.get("random_weights")
-    return _looks("map looks at", own), _looks("by chance", chance)
-
-
-def _looks(words: str, row: Row | None) -> str:
-    share = _percent(row["value"], row["low"], row["high"]) if row else ""
-    return f"{words} {share}" if share else ""
-
-
-def erase(data: ReportData) -> Table:
-    """Per model: how far the predicted class's probability falls without the lesion, and without as much tissue."""
-    columns = (
-        Column("Base model", numeric=False),
-        Column("Lesions", numeric=False),
-        Column("Count"),
-        Column("Lesion erased", small="mean fall of probability"),
-        Column("Tissue erased", small="same shape beside it"),
-        Column("Difference", small=f"{confidence(data)} interval"),
-    )
-    body = []
-    for model in shown(data):
-        found = rows(data, "occlusion_test", run_id=model.run_id, population="correct_lesions")
-        for row in found:
-            cells = [Cell(model.title), Cell("all" if row["group_name"] == "all" else row["group_name"])]
-            cells.append(Cell(count(row["n"])))
-            cells += [_part(row, name) for name in ("lesion_drop", "control_drop")]
-            low = row["difference_low"]
-            mark = "" if low is None else "good" if low > 0 else "open"
-            cells.append(_part(row, "difference", mark))
-            body.append(
-                TableRow(tuple(cells), "total" if row["group_name"] == "all" and len(found) > 1 else "", model.series)
-            )
-    notes = (
-        "Over correctly classified lesions with room for a control. The lesion is inpainted from its surroundings and "
-        "the patch classified again; then the same with an area of the same shape beside it. A difference whose "
-        "interval lies above zero says that the decision used the lesion. Inpainting leaves traces of its own, which "
-        "is why the control is subtracted.",
-    )
-    title = "Does the decision need the lesion?"
-    return Table("erase", "Erase test", title, columns, tuple(body), notes, query("erase", data))
-
-
-def _part(row: Row, name: str, mark: str = "") -> Cell:
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return Cell(number(row[name], signed=True), interval(low, high), mark)
-
-
-def shortcuts(data: ReportData) -> Table:
-    """What a logistic regression achieves from numbers that know nothing of the lesion's shape."""
-    columns = (
-        Column("The regression sees", numeric=False),
-        Column("Accuracy", small=f"{confidence(data)} interval"),
-        Column("Weakest network", small="of those shown"),
-        Column("Strongest network", small="of those shown"),
-    )
-    runs = [model.run_id for model in shown(data)]
-    networks = sorted(
-        (row for row in rows(data, "table_2_accuracy") if row["run_id"] in runs and row["accuracy"] is not None),
-        key=lambda row: float(row["accuracy"]),
-    )
-    ends = [scored(row["accuracy"], row["low"], row["high"]) for row in networks[:1] + networks[-1:]]
-    audit = rows(data, "shortcut_audit")
-    body = []
-    for row in audit:
-        close = bool(networks) and row["high"] is not None and row["high"] >= networks[-1]["accuracy"]
-        accuracy = scored(row["accuracy"], row["low"], row["high"], "bad" if close else "")
-        cells = (Cell(plain(row["features"], FEATURES)), accuracy, *(ends or [Cell(DASH)] * 2))
-        body.append(TableRow(cells, "total" if row["features"] == "all" else ""))
-    notes = (
-        f"Over the test split, {count(max((row['n'] for row in audit), default=0))} patches. A class that can be told "
-        "from the window's size or its grey values alone needs no look at the lesion. Red: the interval reaches the "
-        "accuracy of the strongest network shown.",
-    )
-    title = "What do trivial features achieve?"
-    return Table("shortcuts", "Shortcut audit", title, columns, tuple(body), notes, query("shortcuts", data))
-
-
-def subgroups(data: ReportData) -> tuple[Table, ...]:
-    """One table per attribute: accuracy and LL of the best-classifying model's samples, by its values."""
-    found = frame(data, "subgroup_scores")
-    present = [name for name in SUBGROUPS if name in found["subgroup"].unique().to_list()]
-    return tuple(_subgroup(data, name) for name in present)
-
-
-def _subgroup(data: ReportData, subgroup: str) -> Table:
-    columns = (
-        Column("Base model", numeric=False),
-        Column(SUBGROUPS[subgroup], numeric=False),
-        Column("Patches"),
-        Column("Accuracy", small=f"{confidence(data)} interval"),
-        Column("LL score", small=f"{confidence(data)} interval"),
-        *(Column(plain(name, METHODS).capitalize(), small="LL") for name in BASELINES),
-    )
-    body = [row for model in shown(data) for row in _levels(data, model, subgroup)]
-    return Table(
-        f"subgroup-{subgroup.replace('_', '-')}", "By", SUBGROUPS[subgroup][0].lower() + SUBGROUPS[subgroup][1:],
+    return TableSpec(
+        "quadrants",
+        "Quadrants",
+        "Correct class against map on the lesion",
         columns,
-        tuple(body), sql=query("subgroups", data),
-    )  # fmt: skip
+        with_models(data, table),
+        notes,
+        sql(data, ["quadrants", "threshold_free_scores", "selected_runs"]),
+    )
 
 
-def _levels(data: ReportData, model: Model, subgroup: str) -> list[TableRow]:
-    levels: dict[str, dict[str, Row]] = {}
-    for row in rows(data, "subgroup_scores", run_id=model.run_id, subgroup=subgroup):
-        if row["name"] == "accuracy" or row["population"] == "correct_lesions":
-            levels.setdefault(row["level"], {})[row["name"]] = row
-    body = []
-    for level, found in levels.items():
-        accuracy, ll = found.get("accuracy"), found.get("ll")
-        cells = [Cell(model.title), Cell(level.replace("_", " ")), Cell(count(accuracy["n"]) if accuracy else DASH)]
-        for one in (accuracy, ll):
-            cells.append(scored(one["value"], one["low"], one["high"]) if one else Cell(DASH))
-        for name in BASELINES:
-            cells.append(scored(ll[name], ll[f"{name}_low"], ll[f"{name}_high"]) if ll else Cell(DASH))
-        body.append(TableRow(tuple(cells), series=model.series))
-    return body
+def _hit_rates(data: ReportData) -> pl.DataFrame:
+    """Hit rates over all lesions by run: of the headline method (`map_hit_rate`) and of random weights."""
+    found = frame(data, "threshold_free_scores").filter(score="hit_rate", population="lesions", target="predicted")
+    headline = frame(data, "table_4_localization").filter("headline").select("run_id", "method")
+    own = found.join(headline, on=["run_id", "method"]).with_columns(of=pl.lit("map"))
+    random = found.filter(method="random_weights").with_columns(of=pl.lit("random"))
+    fields = {column: f"_hit_rate{ending}" for column, ending in ESTIMATE.items()}
+    return wide(pl.concat([own, random]), ["run_id"], "of", ("map", "random"), fields)
+
+
+def _lesions(n: int | None, *rates: float | None) -> Cell:
+    words = {"hit rate of the map": rates[:3], "of random weights": rates[3:]}
+    return Cell(count(n), tuple(f"{name} {proportion(*rate)}" for name, rate in words.items() if rate[0] is not None))
+
+
+def occlusion(data: ReportData) -> TableSpec:
+    """Per model: fall of the predicted class's probability with the lesion occluded, and with a control region."""
+    found = frame(data, "occlusion_test")
+    pooled = (pl.col("group_name") == "all") & (pl.len().over("run_id") > 1)
+    found = found.with_columns(mark=pl.when(pooled).then(pl.lit("total")))
+    difference = ("difference", "difference_low", "difference_high")
+    columns = (
+        model(),
+        text("Lesions", "group_name"),
+        whole("Count", "n"),
+        estimate("Lesion occluded", "lesion_drop", signed=True, small="mean fall of probability"),
+        estimate("Control occluded", "control_drop", signed=True, small="same shape beside it"),
+        Column("Difference", difference, _difference, confidence(data)),
+    )
+    note = (
+        "Over correctly classified lesions with room for a control region. The lesion is inpainted from its "
+        "surroundings and the patch classified again; then the same for a region of the same shape beside it. A "
+        "difference with CI > 0 shows that the decision uses the lesion. Inpainting leaves traces, hence the control."
+    )
+    return TableSpec(
+        "occlusion",
+        "Occlusion test",
+        "Does the decision need the lesion?",
+        columns,
+        with_models(data, found),
+        (note,),
+        sql(data, ["occlusion_test", "selected_runs"]),
+    )
+
+
+def _difference(value: float | None, low: float | None, high: float | None) -> Cell:
+    mark = "" if low is None else "good" if low > 0 else "open"
+    return Cell(number(value, signed=True), tuple(filter(None, [interval(low, high)])), mark)
+
+
+def shortcuts(data: ReportData) -> TableSpec:
+    """Accuracy of a logistic regression on features that do not describe the lesion, beside that of the networks."""
+    networks = with_models(data, frame(data, "table_2_accuracy")).drop_nulls("accuracy").sort("accuracy")
+    ends: dict[str, float | None] = {}
+    for name, row in (("weakest", networks.head(1)), ("strongest", networks.tail(1))):
+        values = row.select("accuracy", "low", "high").row(0) if row.height else (None, None, None)
+        ends |= dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
+    found = frame(data, "shortcut_audit")
+    table = found.with_columns(
+        **{name: pl.lit(value, pl.Float64) for name, value in ends.items()},
+        close=pl.col("high") >= pl.lit(ends["strongest"], pl.Float64),
+        mark=pl.when(pl.col("features") == "all").then(pl.lit("total")),
+    )
+    columns = (
+        text("The regression sees", "features", terms=FEATURES),
+        estimate("Accuracy", "accuracy", ("low", "high"), small=confidence(data), mark="bad", where="close"),
+        estimate("Weakest network", "weakest", small="of those shown"),
+        estimate("Strongest network", "strongest", small="of those shown"),
+    )
+    patches = count(found["n"].max() or 0)  # type: ignore[arg-type]
+    note = (
+        f"Over the {patches} patches of the test split. A class that can be predicted from the window's size or its "
+        "grey values does not require the lesion. Red: the CI reaches the accuracy of the strongest network shown."
+    )
+    return TableSpec(
+        "shortcuts",
+        "Shortcut audit",
+        "Accuracy from trivial features",
+        columns,
+        table,
+        (note,),
+        sql(data, ["shortcut_audit", "table_2_accuracy", "selected_runs"]),
+    )
+
+
+def subgroups(data: ReportData) -> tuple[TableSpec, ...]:
+    """One table for each attribute: accuracy and LL of every model by its values."""
+    found = frame(data, "subgroup_scores")
+    present = set(found["subgroup"])
+    return tuple(_subgroup(data, found.filter(subgroup=name), name) for name in SUBGROUPS if name in present)
+
+
+def _subgroup(data: ReportData, found: pl.DataFrame, name: str) -> TableSpec:
+    index = ["run_id", "level"]
+    scores = found.filter((pl.col("name") == "accuracy") | (pl.col("population") == "correct_lesions"))
+    table = wide(scores, index, "name", ("accuracy", "ll"), ESTIMATE | {"n": "_n"})
+    ends = [f"{baseline}{end}" for baseline in BASELINES for end in ESTIMATE.values()]
+    against = scores.filter(name="ll").select(*index, *ends)
+    table = table.join(against, on=index, how="left", maintain_order="left")
+    columns = (
+        model(),
+        text(SUBGROUPS[name], "level", terms={}),
+        whole("Patches", "accuracy_n"),
+        estimate("Accuracy", "accuracy", small=confidence(data)),
+        estimate("LL score", "ll", small=confidence(data)),
+        *(estimate(METHODS[baseline].capitalize(), baseline, small="LL") for baseline in BASELINES),
+    )
+    return TableSpec(
+        f"subgroup-{name.replace('_', '-')}",
+        "By",
+        SUBGROUPS[name][0].lower() + SUBGROUPS[name][1:],
+        columns,
+        with_models(data, table),
+        sql=sql(data, ["subgroup_scores", "selected_runs"]),
+    )

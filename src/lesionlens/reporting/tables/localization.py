@@ -1,254 +1,189 @@
-"""Table IV, the localisation score beside its baselines, and calcification and mass apart."""
+"""The localisation score: beside its baselines, by kind of lesion, over other lesions, under other definitions."""
+
+import polars as pl
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.data import Model, Row, confidence, rows, shown
-from lesionlens.reporting.formatting import (
-    BACKBONES,
-    DASH,
-    METHODS,
-    POLICIES,
-    STRATEGIES,
-    TARGETS,
-    count,
-    interval,
-    number,
-    plain,
-)
-from lesionlens.reporting.queries import query
-from lesionlens.reporting.tables.published import Published
-from lesionlens.reporting.tables.spec import Cell, Column, Table, TableRow, difference, plain_number, scored
-from lesionlens.reporting.tables.study import exact, same_classes, unmatched, without_published
-from lesionlens.reporting.verdict import BASELINES, VERDICTS, Standing, by_group, headline, score, standings
+from lesionlens.reporting.data import ESTIMATE, confidence, frame, sql, wide, with_models
+from lesionlens.reporting.formatting import METHODS, POLICIES, TARGETS, interval, number
+from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, estimate, model, text, whole
+from lesionlens.reporting.verdict import BASELINES, sign
 
 CBIS = ("cbis_kaggle", "cbis_dicom")
-MARKS = {"above": "good", "same": "open", "below": "bad", "none": ""}
-
-
-def table_4(data: ReportData, known: Published) -> Table:
-    """LL, accuracy and their product in the study's layout, with the published values of the same model."""
-    columns = (
-        Column("Base model", numeric=False),
-        Column("LL score", small=f"{confidence(data)} interval"),
-        Column("Lesions", small="classified correctly"),
-        Column("Accuracy", small=f"{confidence(data)} interval"),
-        Column("Accuracy × LL", small=f"{confidence(data)} interval"),
-        Column("LL score", small="published"),
-        Column("Difference", small=f"{confidence(data)} interval"),
-        Column("Accuracy × LL", small="published"),
-    )
-    found = shown(data)
-    body = [_row(model, row, known) for model in found if (row := headline(data, model)) is not None]
-    matched = {(model.backbone, model.strategy) for model in found}
-    for (backbone, strategy), run in known.runs.items():
-        if (backbone, strategy) not in matched:
-            title = f"{plain(backbone, BACKBONES)}, {plain(strategy, STRATEGIES)}"
-            cells = [Cell(title), Cell(DASH), Cell(DASH), plain_number(run["accuracy"]), Cell(DASH)]
-            cells += [plain_number(run["localization"], 3), Cell(DASH)]
-            cells.append(plain_number(run["accuracy_x_localization"], 3))
-            body.append(TableRow(tuple(cells), "published"))
-    meaning = (
-        "LL: mean IoU of the marked region with the annotation, over correctly classified lesion patches. "
-        "Means over different subsets of samples are not strictly comparable between models.",
-    )
-    theirs = (
-        "The study says neither at which threshold it cut the maps nor how it counted background, which has no "
-        "annotation. Counting background as 0 would lower its best model's score by about 28 %. Here background "
-        "stays out, and the whole threshold curve is shown below.",
-    )
-    beside = same_classes(data, known)
-    notes = (*unmatched(found, known), *meaning, *theirs, *exact(found, known)) if beside else meaning
-    title = "Lesion localisation beside accuracy"
-    table = Table("table-4", "Table IV", title, columns, tuple(body), notes, query("table_4", data))
-    return table if beside else without_published(table)
-
-
-def _row(model: Model, row: Row, known: Published) -> TableRow:
-    own, theirs = score(row), known.match(model)
-    cells = (
-        Cell(model.title),
-        scored(own.value, own.low, own.high, "strong"),
-        Cell(count(own.n)),
-        scored(row["accuracy"], row["accuracy_low"], row["accuracy_high"]),
-        scored(row["accuracy_x_ll"], row["accuracy_x_ll_low"], row["accuracy_x_ll_high"], digits=3),
-        plain_number(theirs["localization"] if theirs else None, 3),
-        difference(own.value, own.low, own.high, theirs["localization"] if theirs else None),
-        plain_number(theirs["accuracy_x_localization"] if theirs else None, 3),
-    )
-    return TableRow(cells, series=model.series)
-
-
-def _heads() -> list[Column]:
-    return [
-        Column(plain(name, METHODS).capitalize(), small="LL, and difference", third="difference") for name in BASELINES
-    ]
-
-
-def baselines(data: ReportData) -> Table:
-    """Every model's LL beside what regions score that ignore the image, and how the interval lies to each."""
-    columns = (Column("Base model", numeric=False), Column("LL score", small=f"{confidence(data)} interval"), *_heads())
-    body = []
-    for model in shown(data):
-        row = headline(data, model)
-        if row is not None:
-            own = score(row)
-            cells = [
-                Cell(model.title),
-                scored(own.value, own.low, own.high, "strong"),
-                *_standing_cells(standings(data, model)),
-            ]
-            body.append(TableRow(tuple(cells), series=model.series))
-    notes = (
-        "All on the same lesions as the model's own score. Below each baseline stands the model's score minus the "
-        "baseline's, paired lesion by lesion, with its interval. Above: the whole interval of this difference lies "
-        "above 0. Not told apart: it holds 0.",
-        "Centred disc: a disc of the training lesions' mean size. Mean training mask: where training lesions lie on "
-        "average. Random weights: the same architecture, untrained, at the same threshold rule; one draw of weights, "
-        "and another would score a little otherwise.",
-    )
-    return Table(
-        "baselines",
-        "Baselines",
-        "Does the score mean anything?",
-        columns,
-        tuple(body),
-        notes,
-        sql=query("baselines", data),
-    )
-
-
-def _standing_cells(placed: tuple[Standing, ...]) -> list[Cell]:
-    known = {standing.baseline: standing for standing in placed}
-    cells = []
-    for name in BASELINES:
-        if name not in known:
-            cells.append(Cell(DASH))
-            continue
-        other = known[name]
-        own = interval(other.score.low, other.score.high)
-        cells.append(Cell(number(other.score.value), own, MARKS[other.verdict], third=_told(other)))
-    return cells
-
-
-def _told(standing: Standing) -> str:
-    gap, words = standing.difference, VERDICTS[standing.verdict]
-    if standing.verdict == "none":
-        return words
-    unbroken = interval(gap.low, gap.high).replace(DASH, " to ").replace(" ", "\u00a0")
-    return f"{words}: {number(gap.value, signed=True)} ({unbroken})"
-
-
-def groups(data: ReportData) -> Table:
-    """LL of every label group apart, beside its own baselines."""
-    columns = (
-        Column("Base model", numeric=False),
-        Column("Lesions", numeric=False),
-        Column("Count", small="classified correctly"),
-        Column("LL score", small=f"{confidence(data)} interval"),
-        *_heads(),
-    )
-    body = []
-    for model in shown(data):
-        for group, own, placed in by_group(data, model):
-            cells = [Cell(model.title), Cell(group), Cell(count(own.n)), scored(own.value, own.low, own.high, "strong")]
-            body.append(TableRow((*cells, *_standing_cells(placed)), series=model.series))
-    cbis = data.study.get("dataset_kind") in CBIS
-    pooled = "Pooled scores hide the difference between groups."
-    outlines = (
-        "In CBIS-DDSM the outlines of calcifications were not refined by its makers and are far larger than the "
-        "calcifications themselves."
-    )
-    notes = (pooled, outlines) if cbis else (pooled,)
-    return Table(
-        "groups",
-        "By kind of lesion",
-        "Localisation of each kind of lesion",
-        columns,
-        tuple(body),
-        notes,
-        sql=query("groups", data),
-    )
-
-
-def variants(data: ReportData) -> Table:
-    """The same score under every stored method, target class and threshold policy."""
-    columns = (
-        Column("Base model", numeric=False),
-        Column("Map", numeric=False),
-        Column("Explains", numeric=False),
-        Column("Threshold", numeric=False),
-        Column("LL score", small=f"{confidence(data)} interval"),
-        Column("Lesions"),
-    )
-    body = []
-    for model in shown(data):
-        for row in rows(data, "table_4_localization", run_id=model.run_id):
-            own = score(row)
-            words = plain(row["policy"], POLICIES)
-            cells = (
-                Cell(model.title),
-                Cell(plain(row["method"], METHODS)),
-                Cell(plain(row["target"], TARGETS)),
-                Cell(words, "headline score" if row["headline"] else ""),
-                scored(own.value, own.low, own.high, "strong" if row["headline"] else ""),
-                Cell(count(own.n)),
-            )
-            body.append(TableRow(cells, series=model.series))
-    return Table(
-        "variants",
-        "Other definitions",
-        "The score under other definitions",
-        columns,
-        tuple(body),
-        sql=query("variants", data),
-    )
-
-
-OTHER_SCORES = {
+POPULATIONS = {
+    "correct_lesions": "its own correct ones",
+    "lesions": "all lesions",
+    "common_lesions": "correct for every model",
+}
+THRESHOLD_FREE = {
     "hit_rate": "Hit rate",
     "energy": "Energy inside",
     "rank_accuracy": "Relevance rank accuracy",
     "pixel_ap": "Pixel average precision",
 }
+MARKS = {"above": "good", "n.s.": "open", "below": "bad"}
 
 
-def _without_threshold(data: ReportData, model: Model, method: str, target: str) -> list[Cell]:
-    key = {"population": "correct_lesions", "group_name": "all", "method": method, "target": target}
-    found = {row["name"]: row for row in rows(data, "run_scores", run_id=model.run_id, **key)}
-    if found.keys().isdisjoint(OTHER_SCORES):
-        return []
-    scores = [found.get(name) for name in OTHER_SCORES]
-    return [scored(score["value"], score["low"], score["high"]) if score else Cell(DASH) for score in scores]
-
-
-def other_scores(data: ReportData) -> Table:
-    """Localisation scores that need no threshold, over correctly classified lesions, beside those of baselines."""
-    columns = (
-        Column("Base model", numeric=False),
-        Column("Map", numeric=False),
-        *(Column(words, small=f"{confidence(data)} interval") for words in OTHER_SCORES.values()),
-    )
-    body = []
-    for model in shown(data):
-        row = headline(data, model)
-        if row is None:
-            continue
-        shown_maps = [(row["method"], row["target"]), ("random_weights", "predicted"), ("centred_disc", "none")]
-        for n, (method, target) in enumerate(shown_maps):
-            found = _without_threshold(data, model, method, target)
-            if found:
-                cells = (Cell(model.title), Cell(plain(method, METHODS)), *found)
-                body.append(TableRow(cells, "published" if n else "", model.series))
+def baselines(data: ReportData) -> TableSpec:
+    """Every model's LL beside that of each baseline, with the paired difference."""
+    ci = confidence(data)
     notes = (
-        "Hit rate: the map's maximum lies in the annotation. Energy inside: share of the map's sum that lies in the "
-        "annotation. Relevance rank accuracy: share of the strongest pixels, as many as the annotation has, that lie "
-        "in it. Pixel average precision: area under the precision-recall curve over all thresholds.",
+        "All on the same lesions as the model's own score. Below each baseline: LL of the model minus that of the "
+        f"baseline, paired by lesion. Above, below: {ci} of the difference > 0, < 0. n.s.: the CI includes 0.",
+        "Centred disc: a disc of the mean size of training lesions. Mean training mask: where training lesions lie on "
+        "average. Random weights: the same architecture, untrained, thresholded by the same rule; a single draw of "
+        "weights.",
     )
-    return Table(
+    return TableSpec(
+        "baselines",
+        "Baselines",
+        "LL of each model against baselines",
+        (model(), estimate("LL score", "ll", ("low", "high"), small=ci, mark="strong"), *_baseline_columns()),
+        with_models(data, _with_differences(data).filter(group_name="all")),
+        notes,
+        sql(data, ["localization_scores", "baseline_differences", "selected_runs"]),
+    )
+
+
+def groups(data: ReportData) -> TableSpec:
+    """LL of every label group separately, beside its own baselines."""
+    columns = (
+        model(),
+        text("Lesions", "group_name"),
+        whole("Count", "n", small="classified correctly"),
+        estimate("LL score", "ll", ("low", "high"), small=confidence(data), mark="strong"),
+        *_baseline_columns(),
+    )
+    notes = ["A pooled score hides differences between groups."]
+    if data.study.get("dataset_kind") in CBIS:
+        notes.append(
+            "In CBIS-DDSM the annotations of calcifications were not refined by its authors and are far larger than "
+            "the calcifications."
+        )
+    found = _with_differences(data).filter(pl.col("group_name") != "all", pl.col("ll").is_not_null())
+    return TableSpec(
+        "groups",
+        "By kind of lesion",
+        "Localisation of each kind of lesion",
+        columns,
+        with_models(data, found),
+        tuple(notes),
+        sql(data, ["localization_scores", "baseline_differences", "selected_runs"]),
+    )
+
+
+def _with_differences(data: ReportData) -> pl.DataFrame:
+    """Headline LL over correctly classified lesions, by run and label group, with the differences from baselines."""
+    index = ["run_id", "group_name"]
+    fields = {"difference": "_difference", "low": "_difference_low", "high": "_difference_high"}
+    differences = wide(frame(data, "baseline_differences"), index, "baseline", BASELINES, fields)
+    found = frame(data, "localization_scores").filter(population="correct_lesions")
+    return found.join(differences, on=index, how="left", maintain_order="left")
+
+
+def _baseline_columns() -> list[Column]:
+    endings = ("", "_low", "_high", "_difference", "_difference_low", "_difference_high")
+    return [
+        Column(METHODS[name].capitalize(), tuple(name + end for end in endings), _against, "LL, and difference")
+        for name in BASELINES
+    ]
+
+
+def _against(
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    difference: float | None,
+    difference_low: float | None,
+    difference_high: float | None,
+) -> Cell:
+    """LL of a baseline with its interval; below it the model's LL minus that, as `above: +0.45 (0.42 to 0.48)`."""
+    if value is None:
+        return Cell(number(None))
+    stands = sign(difference_low, difference_high)
+    if stands is None or difference is None:
+        return Cell(number(value), tuple(filter(None, [interval(low, high), "no interval"])))
+    unbroken = f"{number(difference_low)} to {number(difference_high)}".replace(" ", "\u00a0")
+    lines = (interval(low, high), f"{stands}: {number(difference, signed=True)} ({unbroken})")
+    return Cell(number(value), tuple(filter(None, lines)), MARKS[stands])
+
+
+def populations(data: ReportData) -> TableSpec:
+    """LL of every model over each of POPULATIONS, with its interval and the number of lesions."""
+    fields = {"ll": "", "low": "_low", "high": "_high", "n": "_n"}
+    found = frame(data, "localization_scores").filter(group_name="all")
+    columns = [model()]
+    for name, words in POPULATIONS.items():
+        mark = "strong" if name == "common_lesions" else ""
+        columns += [estimate("LL score", f"ll_{name}", small=words, mark=mark), whole("Lesions", f"ll_{name}_n")]
+    note = (
+        f"Intervals are {confidence(data)}. Each model is correct on other lesions; where these are easier, its score "
+        "is higher. Only the lesions that every run of the study classifies correctly are the same for all models; "
+        "they may be few."
+    )
+    return TableSpec(
+        "populations",
+        "Over which lesions",
+        "LL over the same lesions for every model",
+        tuple(columns),
+        with_models(data, wide(found, ["run_id"], "population", POPULATIONS, fields, "ll_")),
+        (note,),
+        sql(data, ["localization_scores", "selected_runs"]),
+    )
+
+
+def variants(data: ReportData) -> TableSpec:
+    """The same score under every stored method, target class and threshold policy."""
+    found = frame(data, "table_4_localization")
+    found = found.with_columns(below=pl.when("headline").then(pl.lit("headline score")))
+    columns = (
+        model(),
+        text("Map", "method", terms=METHODS),
+        text("Explains", "target", terms=TARGETS),
+        text("Threshold", "policy", "below", terms=POLICIES),
+        estimate("LL score", "ll", ("low", "high"), small=confidence(data), mark="strong", where="headline"),
+        whole("Lesions", "n"),
+    )
+    return TableSpec(
+        "variants",
+        "Other definitions",
+        "The score under other definitions",
+        columns,
+        with_models(data, found),
+        sql=sql(data, ["table_4_localization", "selected_runs"]),
+    )
+
+
+def other_scores(data: ReportData) -> TableSpec:
+    """Localisation scores that need no threshold, over correctly classified lesions, beside those of baselines."""
+    headline = frame(data, "table_4_localization").filter("headline")
+    found = frame(data, "threshold_free_scores").filter(population="correct_lesions")
+    shown_maps = pl.concat(
+        [
+            headline.select("run_id", "method", "target"),
+            headline.select("run_id", method=pl.lit("random_weights"), target=pl.lit("predicted")),
+            headline.select("run_id", method=pl.lit("centred_disc"), target=pl.lit("none")),
+        ]
+    )
+    index = ["run_id", "method", "target"]
+    scores = wide(found, index, "score", THRESHOLD_FREE, ESTIMATE)
+    table = shown_maps.join(scores, on=index, maintain_order="left")
+    table = table.with_columns(mark=pl.when(pl.col("method").is_in(BASELINES)).then(pl.lit("published")))
+    columns = (
+        model(),
+        text("Map", "method", terms=METHODS),
+        *(estimate(head, name, small=confidence(data)) for name, head in THRESHOLD_FREE.items()),
+    )
+    note = (
+        "Hit rate (pointing game): the map's maximum lies in the annotation. Energy inside: proportion of the map's "
+        "sum inside the annotation. Relevance rank accuracy: of as many strongest pixels as the annotation has, the "
+        "proportion inside it. Pixel average precision: area under the precision-recall curve over all thresholds."
+    )
+    return TableSpec(
         "other-scores",
         "Without a threshold",
         "Scores that need no threshold",
         columns,
-        tuple(body),
-        notes,
-        sql=query("other_scores", data),
+        with_models(data, table),
+        (note,),
+        sql(data, ["threshold_free_scores", "table_4_localization", "selected_runs"]),
     )

@@ -1,189 +1,219 @@
-"""Tables I to III in the study's layout, with the published values beside this study's."""
+"""Tables I to IV in the layout of the published study, with the published values beside this study's."""
 
-from dataclasses import replace
+import polars as pl
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.data import Model, Row, confidence, frame, rows, shown
-from lesionlens.reporting.formatting import (
-    BACKBONES,
-    DASH,
-    STRATEGIES,
-    STRATEGY_NUMBERS,
-    count,
-    plain,
-)
-from lesionlens.reporting.queries import query
-from lesionlens.reporting.tables.published import Published
-from lesionlens.reporting.tables.spec import (
-    Cell,
-    Column,
-    Table,
-    TableRow,
-    class_words,
-    difference,
-    plain_number,
-    scored,
-)
+from lesionlens.reporting.data import ESTIMATE, confidence, frame, shown, sql, wide, with_models
+from lesionlens.reporting.formatting import BACKBONES, DASH, STRATEGIES, STRATEGY_NUMBERS, interval, number, term
+from lesionlens.reporting.tables.published import MODEL, Published
+from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, decimal, estimate, model, text, whole
+
+COUNTS = ("train", "validation", "train_and_validation", "test")
+HARD, PUBLISHED, DIFFERENCE = (f"{kind}from hard predictions" for kind in ("", "published, ", "difference, "))
 
 
-def strategy(code: str) -> Cell:
-    """`gradual unfreezing` with the study's own `Strategy 1` below."""
-    return Cell(plain(code, STRATEGIES), STRATEGY_NUMBERS.get(code, ""))
-
-
-def unmatched(found: tuple[Model, ...], known: Published) -> tuple[str, ...]:
-    """A note on models that have no published counterpart."""
-    without = [model for model in found if known.match(model) is None]
-    if not without:
-        return ()
-    names = ", ".join(dict.fromkeys(plain(model.backbone, BACKBONES) for model in without))
-    return (
-        f"The study published no run of {names} with the strategies used here, so no difference is shown for these. "
-        "Published rows are for orientation.",
+def table_1(data: ReportData, known: Published) -> TableSpec:
+    """Patches by class and split; the published counts of both its sources where the classes are the same."""
+    found = frame(data, "table_1_patches").sort("ordinal")
+    columns = [
+        text("Class", "label", "below"),
+        whole("Training", "train"),
+        whole("Validation", "validation"),
+        whole("Training + validation", "train_and_validation"),
+        whole("Test", "test"),
+    ]
+    theirs: list[str] = []
+    if known.same_classes(data):
+        found = found.join(known.patches, on="code", how="left", maintain_order="left")
+        theirs = known.patches.drop("code").columns
+        columns += [
+            whole("Train", "published_train", small="published"),
+            whole("Difference", "train_difference", small="training + validation", signed=True),
+            whole("Test", "published_test", small="published"),
+            whole("Difference", "test_difference", small="test", signed=True),
+            whole("Test", "published_support", small="published reports"),
+        ]
+    total = found.select(pl.lit("all").alias("label"), pl.lit("total").alias("mark"), pl.col(*COUNTS, *theirs).sum())
+    found = pl.concat([found, total], how="diagonal_relaxed")
+    found = found.with_columns(below=pl.when(pl.col("code") != pl.col("label")).then("code"))
+    if theirs:
+        found = found.with_columns(
+            train_difference=pl.col("train_and_validation") - pl.col("published_train"),
+            test_difference=pl.col("test") - pl.col("published_test"),
+        )
+    note = "The published Table I counts 857 test patches, the published classification reports 619. Both are shown."
+    return TableSpec(
+        "table-1",
+        "Table I",
+        "Patches of each class",
+        tuple(columns),
+        found,
+        (note,) if theirs else (),
+        sql(data, ["table_1_patches"]),
     )
 
 
-def exact(found: tuple[Model, ...], known: Published) -> tuple[str, ...]:
-    """A note on what a difference and its interval are, where any is shown."""
-    if all(known.match(model) is None for model in found):
-        return ()
-    return (
-        "A difference is this study minus the published value. Its interval is this study's own: the published value, "
-        "which came without one, is taken as exact.",
+def table_2(data: ReportData, known: Published) -> TableSpec:
+    """Accuracy on test patches with its interval, beside the published accuracy of the same backbone and strategy."""
+    ci, found = confidence(data), shown(data)
+    others = {m.run_id: [part for part in m.full.split(", ")[2:] if not part.startswith("batch")] for m in found}
+    below = {run: ", ".join(parts) for run, parts in others.items()}
+    table = with_models(data, frame(data, "table_2_accuracy")).with_columns(
+        below=pl.col("run_id").replace_strict(below, default="", return_dtype=pl.String)
+    )
+    columns = [
+        text("Base model", "backbone", "below", terms=BACKBONES),
+        Column("Training strategy", ("strategy",), _strategy, numeric=False),
+        whole("Batch size", "batch_size"),
+        estimate("Accuracy", "accuracy", ("low", "high"), small=ci, mark="strong"),
+        Column("Epochs", ("best_epoch", "epochs"), _best_epoch, "at the best validation loss"),
+        decimal("Validation loss", "validation_loss"),
+    ]
+    notes: tuple[str, ...] = (
+        "Of several runs with other hyper-parameters the one with the lowest validation loss is shown; test accuracy "
+        "selects none.",
+    )
+    if known.same_classes(data):
+        reference = {
+            "backbone": known.reference["name"],
+            "batch_size": known.reference["batch_size"],
+            "published_accuracy": known.reference["accuracy"],
+            "mark": "published",
+        }
+        table = pl.concat([_beside(table, known, "accuracy"), pl.DataFrame([reference])], how="diagonal_relaxed")
+        table = table.with_columns(batch_size=pl.coalesce("batch_size", "published_batch_size"))
+        columns += [
+            decimal("Accuracy", "published_accuracy", small="published"),
+            estimate("Difference", "difference", signed=True, small=ci),
+            whole("Epochs", "published_epochs", small="published"),
+        ]
+        without = "The published accuracies have no intervals; with 619 test patches they would be about ±0.04."
+        notes = (*notes, without, *known.notes(found))
+    return TableSpec(
+        "table-2",
+        "Table II",
+        "Model accuracy on test patches",
+        tuple(columns),
+        table,
+        notes,
+        sql(data, ["table_2_accuracy", "selected_runs"]),
     )
 
 
-def same_classes(data: ReportData, known: Published) -> bool:
-    """Whether this study has the published classes in the published order."""
-    return tuple(frame(data, "labels").sort("ordinal")["code"].to_list()) == known.classes
+def _strategy(code: str | None) -> Cell:
+    """`gradual unfreezing` with the published name, `Strategy 1`, below."""
+    return Cell(term(code or DASH, STRATEGIES), tuple(filter(None, [STRATEGY_NUMBERS.get(code or "")])))
 
 
-def without_published(table: Table) -> Table:
-    """The table without its published columns and rows."""
-    kept = [n for n, c in enumerate(table.columns) if c.small != "published" and c.text != "Difference"]
-    body = tuple(replace(row, cells=tuple(row.cells[n] for n in kept)) for row in table.rows if row.mark != "published")
-    return replace(table, columns=tuple(table.columns[n] for n in kept), rows=body)
+def _best_epoch(best: int | None, epochs: int | None) -> Cell:
+    return Cell(DASH) if best is None else Cell(str(best), (f"of {epochs}",))
 
 
-def table_2(data: ReportData, known: Published) -> Table:
-    """Accuracy on test patches with interval, beside the published accuracy of the same backbone and strategy."""
-    columns = (
-        Column("Base model", numeric=False),
-        Column("Training strategy", numeric=False),
-        Column("Batch size"),
-        Column("Accuracy", small=f"{confidence(data)} interval"),
-        Column("Epochs", small="at the best validation loss"),
-        Column("Validation loss"),
-        Column("Accuracy", small="published"),
-        Column("Difference", small=f"{confidence(data)} interval"),
-        Column("Epochs", small="published"),
-    )
-    found = shown(data)
-    body = [_accuracy_row(data, model, known) for model in found]
-    matched = {(model.backbone, model.strategy) for model in found}
-    for key, run in known.runs.items():
-        if key not in matched:
-            cells = [Cell(plain(key[0], BACKBONES)), strategy(key[1]), Cell(count(run["batch_size"]))]
-            cells += [Cell(DASH)] * 3 + [plain_number(run["accuracy"]), Cell(DASH), Cell(count(run["epochs_at_best"]))]
-            body.append(TableRow(tuple(cells), "published"))
-    reference = known.reference
-    cells = [Cell(reference["name"]), Cell(DASH), Cell(count(reference["batch_size"]))]
-    cells += [Cell(DASH)] * 3 + [plain_number(reference["accuracy"]), Cell(DASH), Cell(DASH)]
-    body.append(TableRow(tuple(cells), "published"))
-    chosen = (
-        "Where several hyper-parameter sets were tried, the run with the lowest validation loss is shown; "
-        "test accuracy chooses none.",
-    )
-    theirs = "The published accuracies come without intervals. With 619 test patches they would be about ±0.04."
-    beside = same_classes(data, known)
-    notes = (*unmatched(found, known), *chosen, theirs, *exact(found, known)) if beside else chosen
-    table = Table(
-        "table-2", "Table II", "Model accuracy on test patches", columns, tuple(body), notes, query("table_2", data)
-    )
-    return table if beside else without_published(table)
+def _beside(table: pl.DataFrame, known: Published, ours: str) -> pl.DataFrame:
+    """The rows with the published values of the same model and the difference of `ours` (with `low` and `high`) from
+    them, then the published rows of other models."""
+    theirs = pl.col(f"published_{ours}")
+    minus = {"difference": ours, "difference_low": "low", "difference_high": "high"}
+    joined = table.join(known.runs, on=MODEL, how="left", maintain_order="left")
+    joined = joined.with_columns(**{name: pl.col(column) - theirs for name, column in minus.items()})
+    others = known.runs.join(table, on=MODEL, how="anti", maintain_order="left")
+    return pl.concat([joined, others.with_columns(mark=pl.lit("published"))], how="diagonal_relaxed")
 
 
-def _accuracy_row(data: ReportData, model: Model, known: Published) -> TableRow:
-    row = rows(data, "table_2_accuracy", run_id=model.run_id)[0]
-    theirs = known.match(model)
-    accuracy = theirs["accuracy"] if theirs else None
-    cells = (
-        Cell(plain(model.backbone, BACKBONES), _hyper(model)),
-        strategy(model.strategy),
-        Cell(count(model.batch_size)),
-        scored(row["accuracy"], row["low"], row["high"], "strong"),
-        Cell(count(row["best_epoch"]), f"of {count(row['epochs'])}"),
-        plain_number(row["validation_loss"]),
-        plain_number(accuracy),
-        difference(row["accuracy"], row["low"], row["high"], accuracy),
-        Cell(count(theirs["epochs_at_best"] if theirs else None)),
-    )
-    return TableRow(cells, series=model.series)
-
-
-def _hyper(model: Model) -> str:
-    extra = model.full.split(", ")[2:]
-    return ", ".join(part for part in extra if not part.startswith("batch"))
-
-
-def table_3(data: ReportData, known: Published) -> Table:
+def table_3(data: ReportData, known: Published) -> TableSpec:
     """One-vs-rest AUC per class, from probabilities and from hard predictions, beside the published values."""
     labels = frame(data, "labels").sort("ordinal").to_dicts()
-    beside = same_classes(data, known)
-    columns = [Column("Base model", numeric=False), Column("Average", small=f"{confidence(data)} interval")]
-    for label in labels:
-        code, below = class_words(label["code"], label["name"])
-        columns.append(Column(code, small=below))
     codes = ["mean", *(label["code"] for label in labels)]
-    body = []
-    found = shown(data)
-    for model in found:
-        values = {row["code"]: row for row in rows(data, "table_3_auc", run_id=model.run_id)}
-        for key, words, mark in (("auc", "probabilities", "strong"), ("auc_hard", "hard predictions", "")):
-            cells = [Cell(model.title, f"from {words}")]
-            cells += [scored(*_with_interval(values.get(code, {}), key), mark) for code in codes]
-            body.append(TableRow(tuple(cells), series=model.series))
-        theirs = known.match(model)
-        if beside and theirs:
-            body.append(_published_auc(model.title, theirs, codes))
-            body.append(_auc_difference(model, values, theirs, codes))
+    areas, beside = with_models(data, frame(data, "table_3_auc")), known.same_classes(data)
+    kinds = [_areas(areas, "from probabilities", "auc"), _areas(areas, HARD, "auc_hard")]
     if beside:
-        matched = {(model.backbone, model.strategy) for model in found}
-        for (backbone, name), run in known.runs.items():
-            if (backbone, name) not in matched:
-                title = f"{plain(backbone, BACKBONES)}, {plain(name, STRATEGIES)}"
-                body.append(_published_auc(title, run, codes))
-    notes = (
-        *unmatched(found, known),
-        "The published AUC is not one of probabilities: recomputed as (recall + specificity) / 2 from the published "
-        "reports it matches all twenty class values within rounding. So both kinds are shown; compare the published "
-        "rows with those from hard predictions, and use the one from probabilities for everything else.",
-        *exact(found, known),
-        "The study's text names strategy 1 of ResNet50 as best; its own table says strategy 2.",
+        theirs = areas.join(known.auc, on=[*MODEL, "code"], maintain_order="left")
+        names = ("auc_hard", "auc_hard_low", "auc_hard_high")
+        kinds.append(theirs.select("run_id", "code", "value", source=pl.lit(PUBLISHED)))
+        kinds.append(_areas(theirs.with_columns(pl.col(*names) - pl.col("value")), DIFFERENCE, "auc_hard"))
+    long = pl.concat(kinds, how="diagonal_relaxed")
+    table = with_models(data, wide(long, ["run_id", "source"], "code", codes, ESTIMATE, "auc_"))
+    if beside:
+        others = known.auc.join(areas, on=MODEL, how="anti", maintain_order="left")
+        others = others.with_columns(source=pl.lit(PUBLISHED), low=None, high=None)
+        others = wide(others, [*MODEL, "source"], "code", codes, ESTIMATE, "auc_").with_columns(model=known.titles)
+        table = pl.concat([table, others], how="diagonal_relaxed")
+    published = pl.col("source") == PUBLISHED
+    table = table.with_columns(
+        mark=pl.when(published).then(pl.lit("published")), series=pl.when(~published).then("series")
     )
-    return Table(
+    heads = [("Average", confidence(data))]
+    heads += [(label["code"], label["name"] if label["name"] != label["code"] else "") for label in labels]
+    columns = [_area(f"auc_{code}", *head) for code, head in zip(codes, heads, strict=True)]
+    notes: tuple[str, ...] = ("Use the AUC from probabilities.",)
+    if beside:
+        notes = (
+            "The published AUC is not that of probabilities: (recall + specificity) / 2, recomputed from the published "
+            "reports, matches all twenty class values within rounding. Compare the published rows with those from hard "
+            "predictions, and use the AUC from probabilities for everything else.",
+            *known.notes(shown(data)),
+            "The published text names strategy 1 of ResNet50 as best, the published table strategy 2.",
+        )
+    return TableSpec(
         "table-3",
         "Table III",
         "One-vs-rest area under the ROC curve",
-        tuple(columns),
-        tuple(body),
-        notes if beside else ("From probabilities is the one to use.",),
-        query("table_3", data),
+        (model("Base model", "source"), *columns),
+        table,
+        notes,
+        sql(data, ["table_3_auc", "selected_runs"]),
     )
 
 
-def _with_interval(row: Row, key: str) -> tuple[float | None, float | None, float | None]:
-    return row.get(key), row.get(f"{key}_low"), row.get(f"{key}_high")
+def _areas(areas: pl.DataFrame, source: str, name: str) -> pl.DataFrame:
+    return areas.select("run_id", "code", source=pl.lit(source), value=name, low=f"{name}_low", high=f"{name}_high")
 
 
-def _auc_difference(model: Model, values: dict[str, Row], theirs: dict[str, Row], codes: list[str]) -> TableRow:
-    cells = [Cell(model.title, "difference, from hard predictions")]
-    for code in codes:
-        cells.append(difference(*_with_interval(values.get(code, {}), "auc_hard"), theirs["auc_hard"].get(code)))
-    return TableRow(tuple(cells), series=model.series)
+def _area(name: str, head: str, small: str) -> Column:
+    def write(source: str, value: float | None, low: float | None, high: float | None) -> Cell:
+        mark = "strong" if source == "from probabilities" else ""
+        return Cell(number(value, signed=source == DIFFERENCE), tuple(filter(None, [interval(low, high)])), mark)
+
+    return Column(head, ("source", name, f"{name}_low", f"{name}_high"), write, small)
 
 
-def _published_auc(title: str, run: dict[str, dict[str, float]], codes: list[str]) -> TableRow:
-    cells = [Cell(title, "published, from hard predictions")]
-    cells += [plain_number(run["auc_hard"].get(code)) for code in codes]
-    return TableRow(tuple(cells), "published")
+def table_4(data: ReportData, known: Published) -> TableSpec:
+    """LL, accuracy and their product in the published layout, with the published values of the same model."""
+    ci, found = confidence(data), shown(data)
+    table = with_models(data, frame(data, "table_4_localization").filter("headline"))
+    columns = [
+        model(),
+        estimate("LL score", "ll", ("low", "high"), small=ci, mark="strong"),
+        whole("Lesions", "n", small="classified correctly"),
+        estimate("Accuracy", "accuracy", small=ci),
+        estimate("Accuracy × LL", "accuracy_x_ll", digits=3, small=ci),
+    ]
+    notes: tuple[str, ...] = (
+        "LL (lesion localisation): mean IoU of the thresholded map with the annotation, over correctly classified "
+        "lesion patches. Models are correct on different lesions, so their LL is not strictly comparable.",
+    )
+    if known.same_classes(data):
+        table = _beside(table, known, "ll").with_columns(
+            accuracy=pl.coalesce("accuracy", pl.when(pl.col("mark") == "published").then("published_accuracy")),
+            model=pl.coalesce("model", known.titles),
+        )
+        columns += [
+            decimal("LL score", "published_ll", 3, small="published"),
+            estimate("Difference", "difference", signed=True, small=ci),
+            decimal("Accuracy × LL", "published_accuracy_x_ll", 3, small="published"),
+        ]
+        undefined = (
+            "The published text states neither the threshold of the maps nor how background, which has no annotation, "
+            "was counted. Counting background as 0 would lower LL of the best published model by about 28 %. Here "
+            "background is left out, and the curve over all thresholds is shown below."
+        )
+        notes = (*notes, undefined, *known.notes(found))
+    return TableSpec(
+        "table-4",
+        "Table IV",
+        "Lesion localisation beside accuracy",
+        tuple(columns),
+        table,
+        notes,
+        sql(data, ["table_4_localization", "selected_runs"]),
+    )

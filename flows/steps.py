@@ -1,0 +1,73 @@
+"""The steps of a study, each a flow of its own; after `prepare` only the study's id travels."""
+
+from pathlib import Path
+
+from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
+
+from lesionlens.config import ExecutionConfig, StudyConfig
+from tasks import artifacts, grid
+from tasks.evaluate import audit_shortcuts, compare_runs, is_compared, plan_evaluations
+from tasks.prepare import prepare_study
+from tasks.progress import confirm_cancellation
+from tasks.report import find_studies, render_comparison, render_report
+
+BY_DEFAULT = ExecutionConfig()
+
+
+@flow(name="prepare", flow_run_name="prepare {config.name}")
+def prepare(config: StudyConfig) -> int:
+    """Index the data set, cut, split and check samples, plan the grid. Returns the study's id."""
+    study_id = prepare_study(config)
+    artifacts.show_samples(study_id)
+    return study_id
+
+
+@flow(name="train", flow_run_name="train study {study_id}", on_cancellation=[confirm_cancellation])
+def train(study_id: int, execution: ExecutionConfig = BY_DEFAULT) -> int:
+    """Train every run of the grid that the record lacks, to its best validation loss. Returns how many failed."""
+    grid.complete("train", study_id, execution)
+    failed = grid.failed_runs(study_id)
+    for title, reason in failed:
+        get_run_logger().warning("%s failed: %s", title, reason)
+    artifacts.show_training(study_id)
+    return len(failed)
+
+
+@flow(name="evaluate", flow_run_name="evaluate study {study_id}", on_cancellation=[confirm_cancellation])
+def evaluate(study_id: int, execution: ExecutionConfig = BY_DEFAULT) -> int:
+    """Score, explain and audit every trained run sample by sample, compare the runs. Returns how many were missing."""
+    plan_evaluations(study_id)
+    audit_shortcuts(study_id)
+    missing = grid.complete("evaluate", study_id, execution)
+    if missing or not is_compared(study_id):
+        compare_runs(study_id)
+    return missing
+
+
+@flow(name="report", flow_run_name="report on study {study_id}")
+def report(study_id: int) -> Path:
+    """Render the page that answers the study's question, and show the answer. Returns where the page lies."""
+    page = render_report(study_id)
+    get_run_logger().info("%s The report: %s", artifacts.show_results(study_id), page)
+    return page
+
+
+def _comparison_name() -> str:
+    parameters = flow_run.parameters
+    runs = [f"run {run}" for run in parameters.get("runs") or ()]
+    return f"compare {', '.join([*map(str, parameters.get('studies') or ()), *runs])}"
+
+
+@flow(name="compare", flow_run_name=_comparison_name)
+def compare(studies: tuple[str, ...] = (), runs: tuple[int, ...] = ()) -> Path:
+    """Render studies, or runs of any studies, side by side, and show the verdict. Returns where the page lies.
+
+    Args:
+        studies: Studies by id or name; empty for those of the runs
+        runs: Show only these runs; empty for each study's selected ones
+    """
+    study_ids = find_studies(studies, runs)
+    page, page_id = render_comparison(study_ids, runs)
+    artifacts.show_comparison(study_ids, runs, page_id)
+    return page

@@ -1,0 +1,211 @@
+"""Classification: two-class questions, comparisons of models, confusion matrices, reports, seeds, selection of runs."""
+
+from typing import Any
+
+import polars as pl
+
+from lesionlens.records import ReportData
+from lesionlens.reporting.data import ESTIMATE, Model, confidence, evaluated, frame, shown, sql, wide, with_models
+from lesionlens.reporting.formatting import BACKBONES, DASH, STRATEGIES, count, interval, number, p_value
+from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, decimal, estimate, model, text, whole
+
+SIDES = {"lesion": "lesion or background?", "malignant": "malignant or benign, given that it is a lesion?"}
+SIDE_NOTES = {
+    "lesion": "Lesion or background: all patches; the probability of a lesion is the sum over the lesion classes. "
+    "Sensitivity is the proportion of lesions, specificity that of background, classified as such.",
+    "malignant": "Malignant or benign: lesion patches only, given that they are lesions. The probability of malignant "
+    "is renormalised over the lesion classes, so that a lesion classified as background counts by the more probable "
+    "of the two. Sensitivity is that of malignant lesions, specificity that of benign ones.",
+}
+BINARY = {"auc": "AUC", "accuracy": "Accuracy", "sensitivity": "Sensitivity", "specificity": "Specificity"}
+CELL = {"backbone": pl.String, "strategy": pl.String}
+COMPARED = {"ll": "LL score", "auc": "AUC", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
+
+
+def binary(data: ReportData) -> TableSpec:
+    """Lesion or background, malignant or benign: one row for each model and question."""
+    found = frame(data, "binary_scores")
+    index = ["run_id", "side"]
+    table = wide(found, index, "score", BINARY, ESTIMATE)
+    table = table.join(found.group_by(index).agg(pl.col("n").max()), on=index, maintain_order="left")
+    columns = (
+        model(),
+        text("Question", "side", terms=SIDES),
+        *(estimate(head, name, small=confidence(data)) for name, head in BINARY.items()),
+        whole("Patches", "n"),
+    )
+    notes = tuple(note for side, note in SIDE_NOTES.items() if side in found["side"])
+    return TableSpec(
+        "binary",
+        "Two classes",
+        "Lesion or background, malignant or benign",
+        columns,
+        with_models(data, table),
+        notes,
+        sql(data, ["binary_scores", "selected_runs"]),
+    )
+
+
+def comparisons(data: ReportData) -> TableSpec:
+    """Paired differences between all models shown: difference, interval, corrected p and number of samples."""
+    found = frame(data, "comparison")
+    titles = {m.run_id: m.title for m in shown(data)}
+    pair = {f"model_{side}": pl.col(f"run_{side}").replace_strict(titles, default=None) for side in "ab"}
+    excludes = (pl.col("low") > 0) | (pl.col("high") < 0)
+    table = found.with_columns(**pair, significant=excludes & (pl.col("p_holm") < 0.05)).drop_nulls(list(pair))
+    columns = (
+        Column("Model", ("run_a", "model_a"), lambda _, title: Cell(title), numeric=False),
+        Column("Minus", ("run_b", "model_b"), lambda _, title: Cell(title), numeric=False),
+        text("Score", "score", terms=COMPARED),
+        estimate("Difference", "difference", ("low", "high"), signed=True, small=confidence(data), mark="strong",
+                 where="significant"),
+        Column("Corrected p", ("p_holm",), lambda p: Cell(p_value(p).removeprefix("p = ").removeprefix("p "))),
+        whole("Samples", "n", small="shared"),
+    )  # fmt: skip
+    notes = [
+        "Both models of a pair are scored on the same samples. Bold: the CI excludes 0 and the corrected p is below "
+        "0.05.",
+        "p by patient, not by patch: exact McNemar test with the models exchanged within patients for accuracy, t test "
+        "of the differences summed by patient for LL. Holm correction over the pairs of this table, for each score "
+        "separately.",
+    ]
+    if found.height > table.height:
+        notes.append(
+            f"The query lists all {count(found.height)} comparisons of the study's runs; p of those outside this table "
+            "is corrected over all pairs of the study."
+        )
+    return TableSpec(
+        "comparisons",
+        "Pairs",
+        "Paired differences between models",
+        columns,
+        table,
+        tuple(notes),
+        sql(data, ["comparison", "selected_runs"]),
+    )
+
+
+def confusion(data: ReportData) -> tuple[tuple[Model, TableSpec], ...]:
+    """(model, confusion matrix): proportions of each row's patches, their intervals, and counts."""
+    labels = frame(data, "labels").sort("ordinal").with_columns(below=_below("code", "name"))
+    fields = {"row_fraction": "", "low": "_low", "high": "_high", "count": "_n"}
+    names = dict(labels.select("code", "below").rows())
+    columns = (
+        text("True class", "code", "below"),
+        *(
+            Column(code, (f"to_{code}", f"to_{code}_low", f"to_{code}_high", f"to_{code}_n"), _confused, below or "")
+            for code, below in names.items()
+        ),
+    )
+    matrices = []
+    for m in shown(data):
+        found = frame(data, "confusion_matrix").filter(run_id=m.run_id)
+        if found.height:
+            matrix = wide(found, ["true_code"], "predicted_code", names, fields, "to_")
+            table = labels.select("code", "below").join(matrix, left_on="code", right_on="true_code", how="left")
+            caption = f"Confusion matrix of {m.title}: rows are true classes, columns predicted ones"
+            matrices.append((m, TableSpec(f"confusion-{m.run_id}", m.title, caption, columns, table)))
+    return tuple(matrices)
+
+
+def _below(code: str, name: str) -> pl.Expr:
+    """A class's name where it says more than its code; own data sets may have one word for both."""
+    return pl.when(pl.col(code) != pl.col(name)).then(name)
+
+
+def _confused(value: float | None, low: float | None, high: float | None, n: int | None) -> Cell:
+    lines = tuple(filter(None, [interval(low, high), count(n) if n is not None else ""]))
+    return Cell(number(value), lines, "heat", value or 0.0)
+
+
+def class_reports(data: ReportData) -> tuple[tuple[Model, TableSpec], ...]:
+    """(model, classification report): precision, recall, F1 and support of every class, then their averages."""
+    scores = {"precision": "Precision", "recall": "Recall", "f1": "F1"}
+    names = frame(data, "labels").select("code", "name")
+    classes = frame(data, "class_scores").join(names, on="code", how="left", maintain_order="left")
+    averages = wide(frame(data, "average_scores"), ["run_id", "average"], "score", scores, ESTIMATE).with_columns(
+        pl.format("{} average", "average").alias("name"), pl.lit("total").alias("mark")
+    )
+    every = pl.concat([classes.with_columns(name=pl.coalesce("name", "code")), averages], how="diagonal_relaxed")
+    columns = (
+        text("Class", "name"),
+        *(estimate(head, name, small=confidence(data)) for name, head in scores.items()),
+        Column("Support", ("support",), lambda n: Cell("" if n is None else count(n))),
+    )
+    reports = []
+    for m in shown(data):
+        caption = f"Classification report of {m.title}"
+        table = every.filter(run_id=m.run_id)
+        reports.append((m, TableSpec(f"classes-{m.run_id}", m.title, caption, columns, table)))
+    return tuple(reports)
+
+
+def seeds(data: ReportData) -> TableSpec:
+    """Mean and range over the seeds of a cell of the grid; no row where every cell has one seed."""
+    scores = {"accuracy": "Accuracy", "ll": "LL score"}
+    headline = frame(data, "table_4_localization").filter("headline").select("method", "policy").unique()
+    found = frame(data, "seed_spread")
+    found = pl.concat([found.filter(name="accuracy"), found.filter(name="ll").join(headline, on=["method", "policy"])])
+    index = ["backbone", "strategy", "batch_size", "head_rate", "unit1_rate"]
+    table = wide(found, index, "name", scores, {"mean": "", "lowest": "_low", "highest": "_high"})
+    table = table.join(found.group_by(index).agg(pl.col("seeds").max()), on=index, maintain_order="left")
+    columns = (
+        text("Base model", "backbone", terms=BACKBONES),
+        text("Training strategy", "strategy", terms=STRATEGIES),
+        whole("Batch size", "batch_size"),
+        Column("Learning rate", ("unit1_rate",), _rate, "unit1"),
+        whole("Seeds", "seeds"),
+        *(estimate(head, name, small="mean, lowest to highest") for name, head in scores.items()),
+    )
+    note = "Runs that differ in the seed alone. A range is not an interval: it widens with the number of seeds."
+    return TableSpec(
+        "seeds",
+        "Seeds",
+        "Variation between seeds",
+        columns,
+        table,
+        (note,),
+        sql(data, ["seed_spread"]),
+    )
+
+
+def selection(data: ReportData) -> TableSpec:
+    """Every evaluated run, by model and then by validation loss; no row where each model has one run."""
+    found = evaluated(data)
+    chosen = [m.run_id for m in found if m.selected]
+    table = frame(data, "table_2_accuracy").with_columns(selected=pl.col("run_id").is_in(chosen))
+    table = table.filter(not all(m.selected for m in found))
+    cells = pl.DataFrame([(m.backbone, m.strategy) for m in found], CELL, orient="row")
+    cells = cells.unique(maintain_order=True).with_row_index("place")
+    table = table.join(cells, on=list(CELL)).sort("place", "validation_loss", nulls_last=True)
+    series = {m.run_id: m.series for m in found if m.selected}
+    table = table.with_columns(series=pl.col("run_id").replace_strict(series, default=None, return_dtype=pl.Int64))
+    marked: dict[str, Any] = {"mark": "strong", "where": "selected"}
+    columns = (
+        text("Base model", "backbone", terms=BACKBONES),
+        text("Training strategy", "strategy", terms=STRATEGIES),
+        whole("Batch size", "batch_size"),
+        Column("Learning rate", ("unit1_rate",), _rate, "unit1"),
+        whole("Seed", "seed"),
+        decimal("Validation loss", "validation_loss", 3, **marked),
+        estimate("Accuracy", "accuracy", ("low", "high"), small=confidence(data), **marked),
+        Column("Selected", ("selected",), lambda yes: Cell("selected" if yes else ""), numeric=False, **marked),
+    )
+    note = (
+        "Of the runs of a backbone and strategy the one with the lowest validation loss is selected, without regard to "
+        "test accuracy. The highest test accuracy among several runs is biased upwards: on other patches the model "
+        "will score lower."
+    )
+    return TableSpec(
+        "selection",
+        "Selection",
+        "Runs of each model by validation loss",
+        columns,
+        table,
+        (note,),
+        sql(data, ["table_2_accuracy", "selected_runs"]),
+    )
+
+
+def _rate(value: float | None) -> Cell:
+    return Cell(DASH if value is None else f"{value:g}")

@@ -1,0 +1,221 @@
+"""Run a pipeline step (train or evaluate) for all runs of a study that still lack it.
+
+Several processes and machines may run the same step of the same study at once: each run is locked by whoever works
+on it, so the work is done once.
+"""
+
+import logging
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from prefect import get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
+from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
+
+from db import evaluations, studies
+from db.engine import make_engine
+from db.locks import held
+from lesionlens.config import ExecutionConfig
+from lesionlens.evaluate import evaluation_digest
+from lesionlens.models.weights import fetch_imagenet
+from tasks import evaluate, train
+from tasks.db_task import is_transient, retried, study_config
+from tasks.progress import progress
+from tasks.train import Outcome, record_failure
+
+Run = tuple[int, str]
+"""A run's id and a title such as `resnet50 gradual #3 seed 0`."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A pipeline step of one study; a run whose training failed after `since` is not tried again."""
+
+    name: Literal["train", "evaluate"]
+    study_id: int
+    execution: ExecutionConfig
+    since: datetime
+
+
+def complete(name: Literal["train", "evaluate"], study_id: int, execution: ExecutionConfig) -> int:
+    """Run the step for every run that lacks it; returns how many runs lacked it.
+
+    Runs that another process works on (the same study started twice) are waited for at the end. ImageNet weights
+    that this machine lacks raise WeightsMissingError once, before the first run.
+    """
+    step = Step(name, study_id, execution, _record_time())
+    runs = missing_runs(step)
+    if not runs:
+        get_run_logger().info("Nothing to %s in study %s: all of it is in the record", name, study_id)
+        return 0
+    if name == "train" and not execution.dask_scheduler:
+        _find_weights(study_id)
+    left = runs
+    while left and _work_on(step, left, wait=False):
+        left = missing_runs(step)
+    if left:
+        _work_on(step, left, wait=True)
+    return len(runs)
+
+
+@retried
+def _record_time() -> datetime:
+    """The record's clock, the same for all machines."""
+    with make_engine().connect() as connection:
+        return connection.execute(select(func.now())).scalar_one()
+
+
+@retried
+def missing_runs(step: Step) -> list[Run]:
+    """Runs that lack the step, but for those that failed since it began.
+
+    ValueError where another version of lesionlens evaluates the study: its evaluations would not count.
+    """
+    config = study_config(step.study_id)
+    with make_engine().connect() as connection:
+        if step.name == "train":
+            found = studies.runs_to_train(connection, step.study_id, tried_since=step.since)
+        else:
+            if studies.study_row(connection, step.study_id).evaluation_digest != evaluation_digest(config):
+                raise ValueError(
+                    f"study {step.study_id} is evaluated by another version of lesionlens than the one on this "
+                    "machine: install the same on all machines"
+                )
+            found = studies.runs_to_evaluate(connection, step.study_id)
+    return found
+
+
+@retried
+def failed_runs(study_id: int) -> list[tuple[str, str]]:
+    """(title, reason) of every failed run of the study."""
+    with make_engine().connect() as connection:
+        return studies.failed_runs(connection, study_id)
+
+
+def _find_weights(study_id: int) -> None:
+    config = study_config(study_id)
+    if config.training.weights == "imagenet":
+        fetch_imagenet(config.grid.backbones)
+
+
+def _work_on(step: Step, runs: list[Run], wait: bool) -> bool:
+    """Run the step's task for these runs, at most `runs_per_device` at once; whether any of them was done here.
+
+    Without `wait`, runs that another process works on when their turn comes are left to it. In one process random
+    state is shared: runs side by side need processes of their own. A run that exceeds its time or whose files stay
+    out of reach is recorded as failed; any other error is raised when the runs beside it are done.
+    """
+    wanted: Iterable[Run] = runs if wait else (run for run in runs if _is_free(step, run[0]))
+    done: list[Outcome] = []
+    with _runner(step.execution, len(runs)) as runner, progress(f"{step.name} the grid", "runs", len(runs)) as advance:
+        for run, state in _states(step, wanted, wait, runner):
+            done.append(_outcome(state, *run))
+            advance(len(done), len(runs))
+    return any(outcome != "elsewhere" for outcome in done)
+
+
+def _is_free(step: Step, run_id: int) -> bool:
+    """Whether the run lacks the step and nobody works on it at this moment.
+
+    True also while the record is out of reach: the task that follows asks again, and waits for it.
+    """
+    try:
+        with make_engine().connect() as connection:
+            if step.name == "train":
+                known = studies.outcome(connection, run_id, step.since)
+                return known is None and held(connection, [train.lock_name(run_id)]) == [False]
+            digest = studies.study_row(connection, step.study_id).evaluation_digest
+            evaluated = evaluations.find_evaluation(connection, run_id, digest)
+            return evaluated is None and held(connection, [evaluate.lock_name(run_id)]) == [False]
+    except DBAPIError as error:
+        if not is_transient(error):
+            raise
+        return True
+
+
+def _states(
+    step: Step, runs: Iterable[Run], wait: bool, runner: TaskRunner[Any] | None
+) -> Iterator[tuple[Run, State[Outcome]]]:
+    task: Any = train.train_run if step.name == "train" else evaluate.evaluate_run
+    if not step.execution.dask_scheduler:  # Dask runs tasks in threads, which no timeout can interrupt
+        task = task.with_options(timeout_seconds=step.execution.timeout)
+
+    def parameters(run: Run) -> dict[str, Any]:
+        own = {"since": step.since} if step.name == "train" else {"study_id": step.study_id}
+        return own | {"run_id": run[0], "title": run[1], "execution": step.execution, "wait": wait}
+
+    if runner is None:
+        for run in runs:
+            yield run, task(**parameters(run), return_state=True)
+        return
+    for run, future in [(run, runner.submit(task, parameters(run))) for run in runs]:
+        future.wait()
+        yield run, future.state
+
+
+def _outcome(state: State[Outcome], run_id: int, title: str) -> Outcome:
+    if state.is_completed():
+        return state.result()
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, OSError) or state.name == "TimedOut":  # a timeout is an OSError, too
+        record_failure(run_id, title, f"{state.message}. Look at this task's log, then run the study again")
+        return "failed"
+    raise error if isinstance(error, BaseException) else RuntimeError(f"{title}: {state.message}")
+
+
+@contextmanager
+def _runner(execution: ExecutionConfig, count: int) -> Iterator[TaskRunner[Any] | None]:
+    """A Dask cluster if one is named, else processes of this machine; None for one run after another."""
+    at_once = min(execution.runs_per_device, count)
+    if execution.dask_scheduler:
+        with _dask(execution.dask_scheduler) as runner:
+            yield runner
+    elif at_once > 1:
+        with _processes(at_once) as runner:
+            yield runner
+    else:
+        yield None
+
+
+def _dask(scheduler: str) -> TaskRunner[Any]:
+    try:
+        from prefect_dask.task_runners import DaskTaskRunner
+    except ImportError as error:
+        raise ImportError(
+            "execution.dask_scheduler is set, but prefect-dask is not installed: pip install 'lesionlens[dask]'"
+        ) from error
+    logging.getLogger("distributed").setLevel(logging.WARNING)
+    return DaskTaskRunner(address=scheduler)
+
+
+@contextmanager
+def _processes(count: int) -> Iterator[TaskRunner[Any]]:
+    """Processes that end with this one: one left behind would keep its run, its slot and its memory."""
+    with ProcessPoolTaskRunner(max_workers=count, initializer=end_with_parent) as runner:
+        try:
+            yield runner
+        except BaseException as error:
+            if not isinstance(error, Exception):  # interrupted: nobody waits for the runs under way
+                for process in multiprocessing.active_children():
+                    process.terminate()
+            raise
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it has ended, by whatever cause."""
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow, name="end with parent", daemon=True).start()

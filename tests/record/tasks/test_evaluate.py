@@ -1,0 +1,104 @@
+"""Evaluation on a real record: every method of the configuration, both classes, scored anew from the stored grids."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import get_args
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine, text
+
+from db import studies
+from db.bulk import frame
+from lesionlens import evaluate as revision
+from lesionlens.config import EvaluationConfig, Method, StudyConfig
+from lesionlens.localization.metrics import score_grids
+from tasks.db_task import samples_of
+from tasks.evaluate import audit_shortcuts, compare_runs, evaluate_run, plan_evaluations
+from tasks.grid import Step, missing_runs
+from tasks.train import train_run
+from tests.record.tasks.conftest import CPU, STUDY, Planned
+
+METHODS: tuple[Method, ...] = get_args(Method)
+SAME_AT_BLOCK = ("grad_cam", "hires_cam")
+BASELINES = ("whole_patch", "centred_disc", "mean_mask")
+ALL_METHODS = EvaluationConfig(methods=METHODS, resamples=100, randomisation_samples=2)
+
+
+@pytest.fixture
+def trained(plan: Callable[[StudyConfig], Planned]) -> Callable[[EvaluationConfig], Planned]:
+    """Enters a study and trains its one run."""
+
+    def make(evaluation: EvaluationConfig) -> Planned:
+        planned = plan(STUDY.model_copy(update={"evaluation": evaluation}))
+        assert train_run.fn(planned.runs[0], "resnet18", CPU, datetime.now(UTC)) == "finished"
+        return planned
+
+    return make
+
+
+@pytest.mark.slow
+def test_every_method_and_class_is_in_the_record_and_scored_anew_without_a_model(
+    engine: Engine, trained: Callable[[EvaluationConfig], Planned]
+) -> None:
+    planned = trained(ALL_METHODS)
+    study, (run,) = planned.study_id, planned.runs
+    assert [evaluate_run.fn(study, run, "resnet18", CPU) for _ in range(2)] == ["finished"] * 2
+    assert compare_runs.fn(study) == 0  # one run has no other
+    assert [audit_shortcuts.fn(study) for _ in range(2)] == [True, False]
+    with engine.connect() as connection:
+        explained = frame(connection, "SELECT sample_id, method, target, rows, cols, grid FROM activation_map")
+        located = frame(connection, "SELECT sample_id, method, target, policy, iou FROM localization")
+        samples = samples_of(studies.study_row(connection, study).sample_set_id).split("test")
+    expected = {(method, target) for method in METHODS for target in ("predicted", "true")}
+    expected |= {(method, "none") for method in BASELINES} | {("random_weights", "predicted")}
+    assert explained["sample_id"].n_unique() == len(samples.ids) == 3
+    assert explained.select("method", "target").n_unique() * len(samples.ids) == explained.height
+    assert set(explained.select("method", "target").rows()) == expected
+    for (method, target), rows in explained.sort("sample_id").group_by("method", "target"):
+        found = located.filter(method=method, target=target).sort("sample_id")
+        if target == "none":
+            assert set(found["policy"]) == {"mask"} and rows["grid"].null_count() == rows.height
+            continue
+        assert set(found["policy"]) == {"fixed", "otsu", "validation", "area"}
+        grids = np.array(rows["grid"].to_list(), dtype=np.float32).reshape(-1, rows["rows"][0], rows["cols"][0])
+        again = score_grids(grids, samples.masks, "relu_max", 0.5)
+        for policy, iou in (("fixed", again.fixed_iou), ("otsu", again.otsu_iou), ("area", again.area_iou)):
+            stored = found.filter(policy=policy)["iou"].fill_null(np.nan).to_numpy()
+            np.testing.assert_allclose(stored, iou, atol=1e-6, err_msg=f"{method} {target} {policy}")
+    # Behind average pooling and one linear layer, HiResCAM at the last block is Grad-CAM: two ways to one map.
+    ways = [explained.filter(method=m, target="true").sort("sample_id")["grid"].to_list() for m in SAME_AT_BLOCK]
+    np.testing.assert_allclose(*ways, atol=1e-4 * np.abs(ways[0]).max())
+
+
+@pytest.mark.slow
+def test_what_an_older_version_evaluated_is_kept_and_evaluated_anew(
+    engine: Engine, trained: Callable[[EvaluationConfig], Planned], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = trained(STUDY.evaluation)
+    study, (run,) = planned.study_id, planned.runs
+    step = Step("evaluate", study, CPU, datetime.now(UTC))
+
+    def evaluated() -> list[int]:
+        plan_evaluations(study)
+        assert evaluate_run.fn(study, run, "resnet18", CPU) == "finished"
+        audit_shortcuts.fn(study)
+        with engine.connect() as connection:
+            assert studies.runs_to_evaluate(connection, study) == []
+            assert frame(connection, "SELECT DISTINCT evaluation_id FROM study_evaluations").height == 1
+            assert frame(connection, "SELECT * FROM shortcut_audit").height == 5
+            return list(connection.scalars(text("SELECT id FROM evaluation ORDER BY id")))
+
+    monkeypatch.setattr(revision, "REVISION", 1)
+    first = evaluated()
+    assert len(first) == 1 and evaluated() == first
+    monkeypatch.setattr(revision, "REVISION", 2)
+    plan_evaluations(study)
+    assert [number for number, _ in missing_runs(step)] == [run]
+    again = evaluated()
+    assert len(again) == 2 and again[0] == first[0]
+    monkeypatch.setattr(revision, "REVISION", 1)  # a machine that was not updated
+    with pytest.raises(ValueError, match="install the same on all machines"):
+        missing_runs(step)
+    with pytest.raises(ValueError, match="no study 99"):
+        plan_evaluations(99)

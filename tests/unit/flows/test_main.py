@@ -1,0 +1,60 @@
+"""The command line, as far as it answers before a server is started."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flows import __main__ as command
+from flows import server
+from lesionlens.presets import demo
+
+
+@pytest.mark.parametrize("arguments", [["demo"], ["compare", "1"]])
+def test_a_record_out_of_reach_is_told_in_one_line_before_anything_starts(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LESIONLENS_DATABASE_URL", "postgresql://ann:s3cret@127.0.0.1:1/record")
+    monkeypatch.setattr(server, "running_server", None)  # whoever starts one fails
+    assert command.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("lesionlens: the record cannot be reached or used: ")
+    assert "127.0.0.1" in said and said.count("\n") == 1 and "s3cret" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["study"], "preset 'sound' needs a data folder"),
+        (["study", "--data", "/nowhere"], "/nowhere"),
+        (["study", "--config", "/nowhere.json"], "/nowhere.json"),
+        (["compare"], "name at least one study, or runs"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_and_status_2(
+    arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(server, "running_server", None)
+    assert command.main(arguments) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("lesionlens: ") and words in text and text.count("\n") == 1
+
+
+def test_an_option_of_another_version_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(server, "running_server", None)
+    config = demo().model_dump(mode="json")
+    config["training"]["momentum"] = 0.9
+    (tmp_path / "old.json").write_text(json.dumps(config))
+    assert command.main(["study", "--config", str(tmp_path / "old.json")]) == 2
+    assert "training.momentum" in capsys.readouterr().err
+
+
+def test_an_interrupt_ends_with_status_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flows.serve.serve", interrupted)
+    assert command.main(["serve"]) == 130
+    assert "the same command goes on from here" in capsys.readouterr().err

@@ -1,0 +1,95 @@
+"""The forms of the deployments: presets by default, bounds at the door."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect.exceptions import ParameterTypeError
+from prefect.utilities.callables import parameter_schema
+
+from flows import study
+from lesionlens import presets
+from lesionlens.config import StudyConfig
+
+ROOT = Path(__file__).resolve().parents[3]
+FILE = ROOT / "prefect.yaml"
+DATA = Path("/data")
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[StudyConfig]:
+    """The configurations that flows started with."""
+    found: list[StudyConfig] = []
+    monkeypatch.setattr(study, "_run", lambda config: found.append(config))
+    return found
+
+
+def test_a_form_left_as_it_is_starts_its_preset(started: list[StudyConfig]) -> None:
+    study.study_demo.fn()
+    study.study_paper.fn(DATA)
+    study.study_sound.fn(DATA)
+    assert started == [presets.demo(), presets.paper(DATA), presets.sound(DATA)]
+
+
+def test_what_a_form_says_arrives_in_the_configuration(started: list[StudyConfig]) -> None:
+    changes: dict[str, Any] = {
+        "name": "mine", "weights": "none", "backbones": ("resnet18",), "strategies": ("gradual",), "seeds": (1, 2),
+        "methods": ("eigen_cam",), "device": "cpu", "runs_per_device": 3,
+    }  # fmt: skip
+    study.study_sound.fn(DATA, **changes)
+    (found,) = started
+    assert (found.name, found.training.weights, found.evaluation.methods) == ("mine", "none", ("eigen_cam",))
+    assert [(run.backbone, run.strategy, run.seed) for run in found.grid.runs()[::6]] == [
+        ("resnet18", "gradual", 1)
+    ] * 2
+    assert (found.execution.device, found.execution.runs_per_device) == ("cpu", 3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [({"device": "tpu"}, "device"), ({"runs_per_device": 0}, "runs_per_device"), ({"name": ""}, "name"), ({}, "data")],
+)
+def test_a_wrong_value_is_refused_by_field(wrong: dict[str, Any], field: str) -> None:
+    data = {"data": "/data"} if wrong else {}
+    with pytest.raises(ParameterTypeError, match=field):
+        study.study_sound.validate_parameters(data | wrong)
+
+
+def deployments() -> dict[str, dict[str, Any]]:
+    return {found["name"]: found for found in yaml.safe_load(FILE.read_text())["deployments"]}
+
+
+def flow_of(deployment: dict[str, Any]) -> Any:
+    path, _, name = deployment["entrypoint"].partition(":")
+    return getattr(import_module(path.removesuffix(".py").replace("/", ".")), name)
+
+
+def test_every_flow_has_a_deployment_whose_parameters_it_takes() -> None:
+    found = deployments()
+    studies = {"study", "study-demo", "study-paper", "study-sound", "study-nightly"}
+    assert set(found) == studies | {"prepare", "train", "evaluate", "report", "compare"}
+    for deployment in found.values():
+        flow, given = flow_of(deployment), deployment.get("parameters", {})
+        required = set(parameter_schema(flow).model_dump()["required"])
+        if given:
+            flow.validate_parameters(given)
+        assert required - given.keys() <= {"study_id"}, "a person fills in which study, and nothing else"
+
+
+def test_forms_are_short_and_every_field_is_described() -> None:
+    for flow in (study.study_paper, study.study_sound):
+        fields = parameter_schema(flow).model_dump()["properties"]
+        assert len(fields) <= 10
+        assert [name for name, field in fields.items() if not field.get("description")] == []
+
+
+def test_the_nightly_study_is_off_until_somebody_switches_it_on() -> None:
+    (schedule,) = deployments()["study-nightly"]["schedules"]
+    assert schedule["active"] is False
+
+
+def test_prefect_yaml_names_no_folder_of_this_machine() -> None:
+    text = FILE.read_text()
+    assert str(ROOT) not in text and str(Path.home()) not in text

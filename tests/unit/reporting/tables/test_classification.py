@@ -1,0 +1,83 @@
+"""Tables of classification: what is selected, compared and averaged."""
+
+import polars as pl
+import pytest
+
+from lesionlens.reporting.tables import classification
+from tests.report_data import rare
+
+
+def test_questions_of_two_classes_are_asked_where_the_record_answers_them(data, changed):
+    table = classification.binary(data)
+    assert table.frame["side"].to_list() == ["lesion", "malignant"] * 4 and len(table.notes) == 2
+    assert table.frame.select("auc", "auc_low", "specificity", "n").row(0) == (0.8, 0.75, 0.8, 60)
+    own = changed(data, binary_scores=data.frames["binary_scores"].filter(side="lesion"))
+    assert classification.binary(own).notes == table.notes[:1]  # own classes may know no malignancy
+
+
+@pytest.mark.parametrize(
+    ("low", "p_holm", "significant"), [(0.02, 0.01, True), (0.02, 0.12, False), (-0.1, 0.01, False), (None, None, None)]
+)
+def test_a_difference_is_significant_where_interval_and_corrected_p_agree(data, changed, low, p_holm, significant):
+    pair = rare("comparison").with_columns(low=pl.lit(low, pl.Float64), p_holm=pl.lit(p_holm, pl.Float64))
+    table = classification.comparisons(changed(data, comparison=pair))
+    (line,) = table.rows
+    assert (line.cells[3].mark == "strong") == bool(significant)
+    assert [cell.text for cell in line.cells[:2]] == ["VGG11 with batch norm, gradual unfreezing",
+                                                      "VGG11 with batch norm, simultaneous training"]  # fmt: skip
+
+
+def test_pairs_of_the_models_shown_only(make_data, changed):
+    data = make_data(per_class=1)
+    pairs = [(a, b) for a in range(1, 5) for b in range(a + 1, 5)]
+    compared = pl.concat([rare("comparison").with_columns(run_a=pl.lit(a), run_b=pl.lit(b)) for a, b in pairs])
+    chosen = data.frames["selected_runs"].filter(pl.col("run_id") > 2)
+    part = changed(data, comparison=compared, selected_runs=chosen, runs={"batch_size": 8 * pl.col("run_id")})
+    table, whole = classification.comparisons(part), classification.comparisons(changed(data, comparison=compared))
+    assert table.frame.select("run_a", "run_b").rows() == [(3, 4)] and len(whole) == 6
+    assert len(table.notes) == len(whole.notes) + 1  # other pairs are not in the table
+
+
+def test_confusions_are_proportions_of_the_true_class(data):
+    (model, table), *_ = classification.confusion(data)
+    cells = data.frames["confusion_matrix"].filter(run_id=model.run_id)
+    for true, predicted in (("B", "B"), ("MM", "BC")):
+        cell = cells.filter(true_code=true, predicted_code=predicted).row(0, named=True)
+        found = table.frame.filter(code=true).row(0, named=True)
+        assert (found[f"to_{predicted}"], found[f"to_{predicted}_n"]) == (cell["row_fraction"], cell["count"])
+        assert (found[f"to_{predicted}_low"], found[f"to_{predicted}_high"]) == (cell["low"], cell["high"])
+    assert [row.cells[n + 1].shade for n, row in enumerate(table.rows)] == table.frame.select(
+        pl.concat_list(f"to_{code}" for code in table.frame["code"]).list.get(pl.int_range(pl.len()))
+    ).to_series().to_list()
+
+
+def test_reports_end_in_their_averages(data):
+    (_, table), *_ = classification.class_reports(data)
+    assert table.frame["name"].to_list()[-3:] == ["malignant mass", "macro average", "weighted average"]
+    assert table.frame["recall"].to_list() == [0.72] * 5 + [0.65] * 2
+    assert table.frame["support"].to_list() == [12] * 5 + [None] * 2
+
+
+def test_seeds_are_shown_where_there_are_several(data, changed):
+    assert not len(classification.seeds(data))
+    (row,) = classification.seeds(changed(data, seed_spread=rare("seed_spread"))).frame.to_dicts()
+    assert (row["seeds"], row["accuracy"], row["accuracy_low"], row["ll_high"]) == (3, 0.7, 0.6, 0.75)
+    other = rare("seed_spread").with_columns(policy=pl.when(pl.col("policy").is_not_null()).then(pl.lit("otsu")))
+    (row,) = classification.seeds(changed(data, seed_spread=other)).frame.to_dicts()
+    assert row["ll"] is None  # not the policy of the headline score
+
+
+def test_one_run_for_each_model_needs_no_selection(data):
+    assert not len(classification.selection(data))
+
+
+def test_runs_of_a_model_stand_by_validation_loss_whatever_their_accuracy(make_data, changed):
+    data = make_data(runs=(("vgg16", "gradual"), ("vgg16", "gradual"), ("resnet50", "gradual")), per_class=1)
+    loss, accuracy = ({1: 0.9, 2: 0.4, 3: 0.7}, {1: 0.99, 2: 0.5, 3: 0.6})
+    values = {
+        "validation_loss": pl.col("run_id").replace_strict(loss),
+        "accuracy": pl.col("run_id").replace_strict(accuracy),
+    }
+    chosen = data.frames["selected_runs"].filter(pl.col("run_id") > 1)
+    table = classification.selection(changed(data, table_2_accuracy=values, selected_runs=chosen))
+    assert table.frame.select("run_id", "selected", "series").rows() == [(2, True, 0), (1, False, None), (3, True, 1)]

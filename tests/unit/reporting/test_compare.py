@@ -1,0 +1,125 @@
+"""Several studies on one page."""
+
+import dataclasses
+import importlib
+import json
+import re
+from collections import Counter
+
+import html5lib
+import polars as pl
+import pytest
+
+from lesionlens.reporting.compare import render_comparison, summary
+
+
+@pytest.fixture(scope="module")
+def two(make_data):
+    first = make_data()
+    config = first.study["config"] | {"seed": 7, "name": "other"}
+    other = make_data(runs=(("resnet18", "gradual"), ("vgg11_bn", "gradual")), seed=2)
+    return first, dataclasses.replace(other, study=other.study | {"id": 2, "name": "<b>other</b>", "config": config})
+
+
+@pytest.fixture(scope="module")
+def rendered(two):
+    return render_comparison(two)
+
+
+def words(html):
+    tree = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(html)
+    return " ".join("".join(tree.itertext()).split())
+
+
+def gallery_of(page):
+    found = re.search(r'<script type="application/json" id="gallery-data">(.*?)</script>', page, flags=re.S)
+    return json.loads(found[1])
+
+
+def test_models_of_all_studies_are_rows(two, rendered):
+    text = words(rendered.page)
+    assert "2 studies · 6 models" in text and "<b>other</b>" in text
+    _, table = summary(two)
+    assert table.frame["study"].to_list() == ["demo"] * 4 + ["<b>other</b>"] * 2
+    assert table.frame["series"].to_list() == list(range(6))
+    accuracy = [value for data in two for value in data.frames["table_2_accuracy"]["accuracy"]]
+    assert table.frame["accuracy"].to_list() == accuracy
+    heads = pl.concat([data.frames["table_4_localization"].filter("headline") for data in two])
+    assert table.frame.select("ll", "whole_patch").equals(heads.select("ll", "whole_patch"))
+    assert {"tables/models.csv", "figures/forest.svg"} <= set(rendered.files)
+
+
+def test_ids_stand_once_and_links_lead_somewhere(rendered):
+    found = re.findall(r"<[^>]*\sid=\"([^\"]+)\"", rendered.page)
+    assert [name for name, times in Counter(found).items() if times > 1] == []
+    assert set(re.findall(r"href=\"#([^\"]+)\"", rendered.page)) <= set(found)
+
+
+def test_only_options_that_differ_are_listed(two, rendered):
+    lines = rendered.files["tables/options.csv"].splitlines()
+    assert [line.split(",") for line in lines] == [["option", "study demo", "study <b>other</b>"], ["seed", "0", "7"]]
+    same = dataclasses.replace(two[0], study=two[0].study | {"id": 3})
+    page = render_comparison((two[0], same))
+    assert "tables/options.csv" not in page.files and "demo (1)" in words(page.page)
+
+
+def test_chosen_runs_only(two):
+    assert summary(two[:1], [3])[1].frame["run_id"].to_list() == [3]
+    with pytest.raises(ValueError, match=r"no evaluated run 9 in these studies; they have 1, 2, 3, 4"):
+        render_comparison(two[:1], [9])
+
+
+def test_studies_without_models_and_no_study(make_data):
+    page = render_comparison([make_data(runs=())])
+    words(page.page)
+    assert "tables/models.csv" not in page.files
+    with pytest.raises(ValueError, match="at least one study"):
+        render_comparison([])
+
+
+def test_it_is_a_flow_of_its_own():
+    flow = importlib.import_module("flows.compare").compare
+    schema = flow.parameters.model_dump()
+    assert set(schema["properties"]) == {"studies", "runs"} and not schema["required"]
+
+
+def test_one_patch_stands_once_with_the_models_of_all_studies(two, rendered):
+    """Both studies have the same sample set here."""
+    first, other = two
+    found = gallery_of(rendered.page)
+    assert [run["id"] for run in found["runs"]] == ["1.1", "1.2", "1.3", "1.4", "2.1", "2.2"]
+    assert len({run["series"] for run in found["runs"]}) == 6
+    assert len(found["samples"]) == first.frames["gallery"].height
+    assert {tuple(sample["results"]) for sample in found["samples"]} == {("1.1", "1.2", "1.3", "1.4", "2.1", "2.2")}
+    apart = dataclasses.replace(other, study=other.study | {"sample_set_digest": "f" * 64})
+    found = gallery_of(render_comparison((first, apart)).page)
+    assert len(found["samples"]) == 2 * first.frames["gallery"].height
+    assert len({sample["key"] for sample in found["samples"]}) == len(found["samples"])
+    assert {len(sample["results"]) for sample in found["samples"]} == {2, 4}
+
+
+def test_every_table_shows_the_sql_of_every_study(two):
+    named = [
+        dataclasses.replace(data, sql={name: f"{text} of {n}" for name, text in data.sql.items()})
+        for n, data in enumerate(two)
+    ]
+    page = render_comparison(named).page
+    shown = re.findall(r"<code>(.*?)</code>", page, flags=re.S)
+    assert len(shown) == 5 and all("of 0;" in text and "of 1;" in text for text in shown)
+
+
+def test_the_verdict_says_whether_the_order_is_certain(two, changed):
+    first, other = two
+    first_run = pl.col("run_id") == 1
+    bounds = {"ll": 0.9, "low": 0.85, "high": 0.95}
+    columns = {name: pl.when(first_run).then(value).otherwise(name) for name, value in bounds.items()}
+    far = changed(other, table_4_localization=columns)
+    far = dataclasses.replace(far, study=far.study | {"name": "far"})
+    assert "overlap, so" in summary(two)[0] and "0.90 (0.85 to 0.95)" in summary((first, far), [1, 2])[0]
+    assert "do not overlap" in summary((first, far), [1, 2])[0]
+    assert "Second" not in summary((first,), [1])[0]
+
+
+def test_a_warning_about_several_studies_stands_once(rendered):
+    text = words(rendered.page)
+    assert text.count("Synthetic mammograms") == 1 and "Synthetic mammograms demo, <b>other</b>" in text

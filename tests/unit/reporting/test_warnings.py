@@ -1,0 +1,83 @@
+"""Warnings follow from the configuration and the numbers."""
+
+import polars as pl
+import pytest
+
+from lesionlens.presets import demo
+from lesionlens.reporting.warnings import LISTED, warnings
+
+
+def by_title(data):
+    return {warning.title: warning.text for warning in warnings(data)}
+
+
+def test_few_samples_are_named_with_their_number(data, changed):
+    found = by_title(data)
+    assert "background 12, benign calcification 12" in found["Few test patches"]
+    n = data.frames["table_4_localization"].filter(run_id=3, headline=True)["n"][0]
+    assert f"ResNet18, gradual unfreezing: {n}" in found["Few lesions in the localisation score"]
+    enough = changed(data, table_4_localization={"n": pl.lit(50)}, table_1_patches={"test": pl.lit(30)})
+    assert not {"Few test patches", "Few lesions in the localisation score"} & set(by_title(enough))
+
+
+def test_blank_maps_of_lesions_are_counted(data, changed):
+    background = changed(data, sample_results={"blank": pl.col("iou").is_null()})
+    assert "Blank maps" not in by_title(background)
+    three = changed(data, sample_results={"blank": pl.col("iou").is_not_null().cum_sum() < 4})
+    assert by_title(three)["Blank maps"].startswith("3 of 192 activation maps of lesions (1.6 %)")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "title", "grave"),
+    [
+        (("training", "normalise"), "per_class", "Label leakage through normalisation", True),
+        (("training", "weights"), "none", "No pretrained weights", False),
+        (("data", "source"), "phantom", "Synthetic mammograms", False),
+    ],
+)
+def test_options_that_need_a_warning(make_data, path, value, title, grave):
+    config = sound()
+    config[path[0]][path[1]] = value
+    assert [(w.title, w.grave) for w in warnings(make_data(config=config, per_class=40, skill=good()))] == [
+        (title, grave)
+    ]
+
+
+def sound():
+    config = demo().model_dump(mode="json")
+    config["training"]["weights"], config["data"]["source"] = "imagenet", "cbis_kaggle"
+    return config
+
+
+def good():
+    return dict.fromkeys(range(1, 5), 0.9)
+
+
+def test_sound_real_data_needs_no_warning(make_data):
+    assert warnings(make_data(config=sound(), per_class=40, skill=good())) == ()
+
+
+def test_a_planted_marker_is_named(make_data):
+    config = demo().model_dump(mode="json")
+    config["data"]["phantom"]["confounder"] = 0.9
+    assert "probability 0.9" in by_title(make_data(config=config, per_class=2))["Synthetic mammograms"]
+
+
+def test_shared_patients_are_grave_where_test_is_touched(data, changed):
+    for split, grave in (("test", True), ("validation", False)):
+        touched = (pl.col("unit") == "patient") & (pl.col("split_a") == "train") & (pl.col("split_b") == split)
+        found = warnings(changed(data, split_check={"shared": pl.when(touched).then(31).otherwise(0)}))
+        (shared,) = [warning for warning in found if "31 patients" in warning.text]
+        assert shared.grave == grave and (found[0] is shared) == grave
+
+
+def test_missing_runs_are_named_with_their_reason_but_not_a_whole_grid(data, changed):
+    runs = data.frames["runs"]
+    failed = runs.head(1).with_columns(
+        run_id=pl.lit(9, pl.Int64), status=pl.lit("failed"), reason=pl.lit("loss is not finite")
+    )
+    failed = failed.with_columns(strategy=pl.lit("x_y"))
+    text = by_title(changed(data, runs=pl.concat([runs, failed])))["1 run is missing"]
+    assert "VGG11 with batch norm, x y (failed: loss is not finite)" in text
+    many = pl.concat([failed] * (LISTED + 4)).with_columns(run_id=pl.int_range(100, 104 + LISTED))
+    assert by_title(changed(data, runs=pl.concat([runs, many])))[f"{LISTED + 4} runs are missing"].endswith("; 4 more.")
