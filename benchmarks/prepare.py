@@ -23,11 +23,11 @@ from PIL import Image as Pillow
 from benchmarks.interleaved import interleaved, ratios, spread
 from lesionlens.config import DataConfig, PatchConfig, PhantomConfig, StudyConfig
 from lesionlens.datasets.registry import read_index
-from lesionlens.images.reading import read_picture
+from lesionlens.images.reading import read_image
 from lesionlens.phantom.dataset import write_phantom
 from lesionlens.processes import keep_freed_memory
 from lesionlens.records import Sample
-from lesionlens.samples import cutting as image_jobs
+from lesionlens.samples import cutting
 from lesionlens.samples.cutting import LesionJob, LesionTask, cut_lesions
 from lesionlens.samples.selection import select
 
@@ -42,7 +42,7 @@ def jobs_of(config: StudyConfig, root: Path, most: int) -> list[LesionJob]:
     for choice in select(read_index(config.data, root), config.patches.per)[0]:
         images[choice.image.key] = choice.image
         tasks.setdefault(choice.image.key, []).append(LesionTask(choice.lesion, choice.label, "train"))
-    return [LesionJob(root, images[k], tuple(t), config.patches, 0) for k, t in list(tasks.items())[:most]]
+    return [LesionJob(root, images[k], False, tuple(t), config.patches, 0) for k, t in list(tasks.items())[:most]]
 
 
 def files_of(jobs: list[LesionJob]) -> list[Path]:
@@ -61,11 +61,11 @@ def same_pixels(jobs: list[LesionJob], files: list[Path]) -> bool:
     seen: list[int] = []
 
     def watched(root: Path, relative: str) -> Any:
-        picture = read_picture(root, relative)
-        seen.append(zlib.crc32(picture.pixels.tobytes()))
-        return picture
+        image = read_image(root, relative)
+        seen.append(zlib.crc32(image.pixels.tobytes()))
+        return image
 
-    with replaced.object(image_jobs, "read_picture", watched):
+    with replaced.object(cutting, "read_image", watched):
         for job in jobs:
             cut_lesions(job)
     expected = []

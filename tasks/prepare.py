@@ -20,7 +20,7 @@ from lesionlens.phantom.dataset import write_phantom
 from lesionlens.records import DatasetIndex, Exclusion, Sample, Split
 from lesionlens.samples.normalise import GreyStatistics
 from lesionlens.samples.sample_set import build_samples
-from lesionlens.samples.splits import Shared, check_splits, official_overlap
+from lesionlens.samples.splits import SplitOverlap, check_splits, official_overlap
 from lesionlens.settings import home
 from tasks.db_task import db_task
 from tasks.progress import progress
@@ -87,7 +87,7 @@ def _warn_of_overlap(index: DatasetIndex, config: StudyConfig) -> None:
 
 def _cut(engine: Engine, writer: datasets.SampleWriter, index: DatasetIndex, root: Path, config: StudyConfig) -> None:
     """Samples into the record, batch by batch."""
-    shared, grey = Shared(index.images), GreyStatistics()
+    overlap, grey = SplitOverlap(index.images), GreyStatistics()
     counts: Counter[tuple[Split, str]] = Counter()
     notes = 0
     with progress("cut samples", "images") as advance:
@@ -97,13 +97,13 @@ def _cut(engine: Engine, writer: datasets.SampleWriter, index: DatasetIndex, roo
                 notes += isinstance(item, Exclusion)
                 if isinstance(item, Sample):
                     counts[item.split, item.label] += 1
-                    shared.add(item)
+                    overlap.add(item)
                     grey.add(item)
             with engine.begin() as connection:
                 writer.add(connection, batch)
     check_splits(counts)
     with engine.begin() as connection:
-        writer.close(connection, shared.checks(), grey.rows())
+        writer.close(connection, overlap.checks(), grey.rows())
     get_run_logger().info("%d samples cut, %d lesions left out or noted, each with a reason", counts.total(), notes)
 
 

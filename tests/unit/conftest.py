@@ -1,5 +1,6 @@
 """Fixtures of the unit tests: small data sets on disk, small sample sets as arrays, settings of short runs."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,20 +10,22 @@ import pytest
 import torch
 
 from lesionlens.config import RunConfig, StoppingConfig, TrainingConfig
+from lesionlens.phantom.dataset import write_phantom
 from lesionlens.records import SampleArrays
 from tests.unit.arrays import bright_squares, stripes
-from tests.unit.files import CASE_FILES, Kaggle, Own
+from tests.unit.files import CASE_FILES, PHANTOM, Kaggle, Own
 
 
-@pytest.fixture
-def case_files_only(real: Path, tmp_path: Path) -> Path:
-    """The four real case files, an excerpt of dicom_info.csv and not one picture."""
-    (tmp_path / "csv").mkdir()
-    (tmp_path / "jpeg").mkdir()
+@pytest.fixture(scope="session")
+def case_files_only(real: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The four real case files, an excerpt of dicom_info.csv and not one image."""
+    root = tmp_path_factory.mktemp("real")
+    (root / "csv").mkdir()
+    (root / "jpeg").mkdir()
     for name in CASE_FILES.values():
-        shutil.copy(real / "csv" / name, tmp_path / "csv")
-    shutil.copy(real / "csv/dicom_info_excerpt.csv", tmp_path / "csv/dicom_info.csv")
-    return tmp_path
+        shutil.copy(real / "csv" / name, root / "csv")
+    shutil.copy(real / "csv/dicom_info_excerpt.csv", root / "csv/dicom_info.csv")
+    return root
 
 
 @pytest.fixture
@@ -30,6 +33,22 @@ def kaggle(tmp_path: Path) -> Kaggle:
     root = tmp_path / "data"
     root.mkdir()
     return Kaggle(root)
+
+
+@pytest.fixture
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images are drawn and cut in the process of the test."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small phantom data set; not to be changed."""
+    root = tmp_path_factory.mktemp("phantom") / "shared"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "sched_getaffinity", lambda pid: {0})
+        write_phantom(PHANTOM, root)
+    return root
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +14,29 @@ from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
+from lesionlens.config import BackgroundConfig, DataConfig, ExecutionConfig, PatchConfig, PhantomConfig, StudyConfig
+from lesionlens.datasets.case_files import COLUMNS
+
 CASE_FILES = {
     f"{kind}_{split}": f"{kind}_case_description_{split}_set.csv"
     for kind in ("mass", "calc")
     for split in ("train", "test")
 }
-CASE_COLUMNS = {
-    "mass": "patient_id,breast_density,left or right breast,image view,abnormality id,abnormality type,mass shape,"
-    "mass margins,assessment,pathology,subtlety,image file path,cropped image file path,ROI mask file path",
-    "calc": "patient_id,breast density,left or right breast,image view,abnormality id,abnormality type,calc type,"
-    "calc distribution,assessment,pathology,subtlety,image file path,cropped image file path,ROI mask file path",
-}
 INFO_COLUMNS = ("image_path", "SeriesDescription", "BitsAllocated", "PatientID", "Rows", "Columns")
+
+
+PHANTOM = PhantomConfig(height=300, width=200, train_per_class=4, test_per_class=2, callback_free=12, seed=7)
+
+
+def small_study(root: Path, **parts: Any) -> StudyConfig:
+    """Patches of 32 pixels of the data set at `root`, cut in this process."""
+    values = {
+        "data": DataConfig(root=root),
+        "patches": PatchConfig(size=32),
+        "background": BackgroundConfig(size=40, train=1, test=1),
+        "execution": ExecutionConfig(workers=1),
+    }
+    return StudyConfig.model_validate(values | parts)
 
 
 def ellipse(box: tuple[int, int, int, int], width: int, height: int) -> NDArray[np.uint8]:
@@ -102,7 +114,7 @@ class Kaggle:
         for name, rows in self.rows.items():
             with self.table(name).open("w", newline="") as file:
                 writer = csv.writer(file, lineterminator="\r\n")
-                writer.writerow(CASE_COLUMNS[name.split("_")[0]].split(","))
+                writer.writerow(COLUMNS["mass" if name.startswith("mass") else "calc"])
                 writer.writerows(rows)
         with self.table("info").open("w", newline="") as file:
             table = csv.DictWriter(file, INFO_COLUMNS, lineterminator="\n")

@@ -1,16 +1,20 @@
-"""CBIS-DDSM, JPEG and DICOM editions: case files and series of pictures to an index.
-
-Rows and files are joined on the series. Roles of files come from their DICOM headers (`dicom_info.csv` in the Kaggle
-edition); where these are silent or contradict themselves, from the pictures: a mask has two values and its
-mammogram's shape.
-"""
+"""CBIS-DDSM, JPEG and DICOM editions: case files and images of a folder to an index."""
 
 from pathlib import Path
 
-from lesionlens.datasets.case_files import CaseRow, case_file_names, read_case_files
-from lesionlens.datasets.cbis_files import KaggleFiles, RoiFiles, find_base
-from lesionlens.datasets.dicom_tree import DicomTree, find_case_files
+from lesionlens.datasets.case_files import CASE_FILES, CaseRow, read_case_files, series_of
+from lesionlens.datasets.cbis_files import (
+    Listing,
+    SeriesFile,
+    find_base,
+    find_case_files,
+    full_mammogram,
+    list_dicom,
+    list_kaggle,
+    mask_of,
+)
 from lesionlens.identity import bytes_digest, digest
+from lesionlens.images.image import UnusableImageError
 from lesionlens.records import DatasetIndex, Exclusion, Image, Label, Lesion
 
 LABELS = (
@@ -25,82 +29,95 @@ CODES = {
     ("mass", "BENIGN"): "BM",
     ("calc", "MALIGNANT"): "MC",
     ("mass", "MALIGNANT"): "MM",
-}
-
-# The published study's test split (protocol section 5): of one group of classes, training patches in place of the
-# official test split.
-MOVED_GROUP = "calcification"
-MOVED = 110  # training patches moved to test, of each class of the group
-SMALLEST = 468  # the group's smaller class in the official training split; scales MOVED for smaller data sets
-LEFT_OUT = "the study used no official test patch of a calcification"
+}  # of a kind and pathology; BENIGN_WITHOUT_CALLBACK is no target class
 
 
 def read_kaggle(root: Path) -> DatasetIndex:
     """The index of the Kaggle edition at `root`, or in a folder one or two levels below it; see `_index`."""
     base = find_base(root)
-    return _index("cbis_kaggle", root, base / "csv", KaggleFiles(root, base))
+    rows = read_case_files(base / "csv", root)
+    paths = (path for row in rows for path in (row.image_path, row.mask_path, row.crop_path))
+    listing = list_kaggle(root, base, dict.fromkeys(filter(None, map(series_of, paths))))
+    return _index("cbis_kaggle", base / "csv", rows, listing)
 
 
 def read_dicom_edition(root: Path) -> DatasetIndex:
     """The index of DICOM files anywhere below `root`, beside the four case files; see `_index`."""
     tables = find_case_files(root)
-    return _index("cbis_dicom", root, tables, DicomTree(root))
+    if tables is None:
+        raise ValueError(
+            f"{root} holds no {next(iter(CASE_FILES.values()))}: put the four case files of CBIS-DDSM, offered beside"
+            " the images, into it"
+        )
+    return _index("cbis_dicom", tables, read_case_files(tables, root), list_dicom(root))
 
 
-def _index(kind: str, root: Path, tables: Path, listing: KaggleFiles | DicomTree) -> DatasetIndex:
-    """Case files and pictures as an index.
+def _index(kind: str, tables: Path, rows: tuple[CaseRow, ...], listing: Listing) -> DatasetIndex:
+    """Rows and files, joined on the series.
 
     Lesions come in case-file order: training before test, mass before calcification. A lesion whose files are
     missing, ambiguous or refused has an exclusion. The digest depends on case files, file names and sizes.
 
-    Raises ValueError, naming file, line and remedy, where the tables can't be trusted.
+    Raises ValueError, naming file, line and remedy, where rows contradict each other.
     """
-    rows = read_case_files(tables, root)
-    files = RoiFiles(listing)
-    images, full = _images(rows, files)
-    lesions = []
-    exclusions = []
+    mammograms = _mammograms(rows, listing)
+    files = [file for file in mammograms.values() if isinstance(file, SeriesFile)]
+    lesions: list[Lesion] = []
+    exclusions: list[Exclusion] = []
     for row in rows:
-        mask = None
-        problem = _refusal(row) or full[row.image_key][1]
-        if problem is None:
-            mask, problem = files.mask(row, full[row.image_key][0])
-        if problem is not None:
-            exclusions.append(Exclusion(row.image_key, row.lesion_key, *problem))
-        lesions.append(_lesion(row, mask))
-    used = [i.path for i in images] + [lesion.mask_path for lesion in lesions if lesion.mask_path]
-    content = [bytes_digest([(tables / name).read_bytes()]) for name in case_file_names()]
-    reasons = [(e.image_key, e.lesion_key, e.reason) for e in exclusions]
-    identity = digest(kind, content, [listing.identity(path) for path in used], reasons)
-    return DatasetIndex("CBIS-DDSM", kind, identity, LABELS, tuple(images), tuple(lesions), tuple(exclusions))
+        mask = _mask(row, listing, mammograms[row.image_key])
+        lesions.append(_lesion(row, mask.path if isinstance(mask, SeriesFile) else None))
+        if isinstance(mask, SeriesFile):
+            files.append(mask)
+        else:
+            exclusions.append(mask)
+    content = [bytes_digest([(tables / name).read_bytes()]) for name in CASE_FILES.values()]
+    sizes = [(file.name, _bytes(listing.root / file.path)) for file in files]
+    identity = digest(kind, content, sizes, [(e.image_key, e.lesion_key, e.reason) for e in exclusions])
+    images = _images(rows, mammograms, listing)
+    return DatasetIndex("CBIS-DDSM", kind, identity, LABELS, images, tuple(lesions), tuple(exclusions))
 
 
-def lesion_label(kind: str, pathology: str) -> str | None:
-    """Class code, None for BENIGN_WITHOUT_CALLBACK."""
-    return CODES.get((kind, pathology))
+def _mammograms(rows: tuple[CaseRow, ...], listing: Listing) -> dict[str, SeriesFile | UnusableImageError]:
+    """The file of every image, or why there is none, by image key in order of appearance."""
+    found: dict[str, SeriesFile | UnusableImageError] = {}
+    series: dict[str, str] = {}
+    for row in rows:
+        key, name = row.image_key, series_of(row.image_path)
+        if series.setdefault(key, name) != name:
+            raise ValueError(f"{row.place}: {key} has another image file path than in a row before; correct it")
+        if key not in found:
+            try:
+                found[key] = full_mammogram(listing, name)
+            except UnusableImageError as error:
+                found[key] = error
+    return found
+
+
+def _mask(row: CaseRow, listing: Listing, full: SeriesFile | UnusableImageError) -> SeriesFile | Exclusion:
+    """The mask of a row, or why its lesion can't be used."""
+    if row.refused_path is not None:
+        detail = f"{row.refused_path!r} is not case/study/series/file"
+        return Exclusion(row.image_key, row.lesion_key, "path_refused", detail)
+    if isinstance(full, UnusableImageError):
+        return Exclusion(row.image_key, row.lesion_key, f"image_{full.reason}", full.detail)
+    try:
+        return mask_of(listing, row, full)
+    except UnusableImageError as error:
+        return Exclusion(row.image_key, row.lesion_key, f"mask_{error.reason}", error.detail)
 
 
 def _images(
-    rows: tuple[CaseRow, ...], files: RoiFiles
-) -> tuple[list[Image], dict[str, tuple[str, tuple[str, str] | None]]]:
-    """Images in order of appearance; path and problem (reason, detail) by image key."""
-    images: list[Image] = []
-    full: dict[str, tuple[str, tuple[str, str] | None]] = {}
-    series: dict[str, str] = {}
-    with_lesion = {row.image_key for row in rows if lesion_label(row.kind, row.pathology) is not None}
+    rows: tuple[CaseRow, ...], mammograms: dict[str, SeriesFile | UnusableImageError], listing: Listing
+) -> tuple[Image, ...]:
+    images: dict[str, Image] = {}
+    with_lesion = {row.image_key for row in rows if (row.kind, row.pathology) in CODES}
     for row in rows:
-        if series.setdefault(row.image_key, row.image_series) != row.image_series:
-            raise ValueError(
-                f"{row.place}: {row.image_key} has another image file path than in a row before; correct it"
-            )
-        if row.image_key not in full:
-            full[row.image_key] = files.full(row.image_series)
-            path = full[row.image_key][0]
-            background = None if row.image_key in with_lesion else LABELS[0].code
-            images.append(
-                Image(row.image_key, row.patient, path, row.side, row.view, row.density, row.split, background)
-            )
-    return images, full
+        key, file = row.image_key, mammograms[row.image_key]
+        path = file.path if isinstance(file, SeriesFile) else listing.places(series_of(row.image_path))
+        background = None if key in with_lesion else LABELS[0].code
+        images.setdefault(key, Image(key, row.patient, path, row.side, row.view, row.density, row.split, background))
+    return tuple(images.values())
 
 
 def _lesion(row: CaseRow, mask: str | None) -> Lesion:
@@ -109,7 +126,7 @@ def _lesion(row: CaseRow, mask: str | None) -> Lesion:
         image_key=row.image_key,
         lesion_type="mass" if row.kind == "mass" else "calcification",
         pathology=row.pathology,
-        label=lesion_label(row.kind, row.pathology),
+        label=CODES.get((row.kind, row.pathology)),
         mask_path=mask,
         official_split=row.split,
         abnormality_id=row.abnormality,
@@ -118,5 +135,8 @@ def _lesion(row: CaseRow, mask: str | None) -> Lesion:
     )
 
 
-def _refusal(row: CaseRow) -> tuple[str, str] | None:
-    return ("path_refused", f"{row.refused!r} is not case/study/series/file") if row.refused else None
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # a link that leads nowhere: decoding will say so
+        return 0

@@ -1,11 +1,12 @@
 """Help to obtain CBIS-DDSM: python -m lesionlens.datasets.download kaggle|idc FOLDER [--yes]
 
-Says size and licence first and asks. A download that was stopped goes on where it stopped. Checksums of all files are
-kept beside them; fetching again compares with them.
+Shows size and licence first and asks. A stopped download goes on where it stopped. Checksums of all files are kept
+beside them; fetching again compares with them.
 """
 
 import argparse
 import contextlib
+import hashlib
 import importlib
 import os
 import shutil
@@ -17,13 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from lesionlens.datasets.registry import recognise
-from lesionlens.identity import bytes_digest
 
 KAGGLE = "awsaf49/cbis-ddsm-breast-cancer-image-dataset"
 COLLECTION = "cbis_ddsm"
 IDC_HOST = ("idc-open-data.s3.amazonaws.com", 443)
 CHECKSUMS = "checksums.sha256"
-CHUNK = 1 << 20
 LICENCE = "CC BY 3.0 (Lee et al. 2017): name the data set and its makers wherever you show it"
 
 
@@ -43,15 +42,14 @@ class Edition:
 
 def from_kaggle(folder: Path) -> None:
     """`csv/` and `jpeg/` into the folder. The unfinished archive is kept in `.kagglehub` and gone on with."""
-    if (folder / "csv").is_dir() and (folder / "jpeg").is_dir():
+    missing = [name for name in ("csv", "jpeg") if not (folder / name).is_dir()]  # a kill may come between two moves
+    if not missing:
         return
     cache = folder / ".kagglehub"
     os.environ["KAGGLEHUB_CACHE"] = str(cache)
     kagglehub: Any = importlib.import_module("kagglehub")
     unpacked = Path(kagglehub.dataset_download(KAGGLE))
-    for name in ("csv", "jpeg"):
-        if (folder / name).is_dir():
-            continue  # moved before a kill
+    for name in missing:
         if not (unpacked / name).is_dir():
             raise FetchError(f"Kaggle's archive holds no {name}/ any more: look at {unpacked}")
         (unpacked / name).rename(folder / name)
@@ -61,15 +59,14 @@ def from_kaggle(folder: Path) -> None:
 def from_idc(folder: Path) -> None:
     """All series of the collection into the folder; what is there and whole is not fetched again."""
     with contextlib.closing(socket.create_connection(IDC_HOST, timeout=20)):
-        pass  # without a connection the downloader tries every series in turn and says nothing
+        pass  # without a connection the downloader tries every series in turn and reports nothing
     client: Any = importlib.import_module("idc_index").IDCClient()
     client.download_collection(collection_id=COLLECTION, downloadDir=str(folder), use_s5cmd_sync=True)
     series = zip(client.index["collection_id"], client.index["SeriesInstanceUID"], strict=True)
     wanted = {uid for collection, uid in series if collection == COLLECTION}
-    there = {path.parent.name.removeprefix("MG_") for path in folder.rglob("*.dcm")}
-    missing = len(wanted - there)
+    missing = wanted - {path.parent.name.removeprefix("MG_") for path in folder.rglob("*.dcm")}
     if missing:
-        raise FetchError(f"{missing} of {len(wanted)} series did not come: run the same command again, it goes on")
+        raise FetchError(f"{len(missing)} of {len(wanted)} series did not come: run the same command again, it goes on")
 
 
 EDITIONS = {
@@ -91,26 +88,21 @@ EDITIONS = {
 }
 
 
-def fetch(name: str, folder: Path, agreed: Callable[[str], bool]) -> str:
-    """Obtain an edition; returns what to do next. `agreed` is shown size and licence and says yes or no.
+def fetch(name: str, folder: Path) -> str:
+    """Obtain an edition; returns what to do next.
 
     Raises FetchError, one line with the remedy, where it could not be had or kept checksums are not met.
     """
     edition = EDITIONS[name]
     by_hand = edition.by_hand.format(folder=folder)
-    if not agreed(
-        f"{edition.title}\n  size     about {edition.gigabytes:g} GB\n  licence  {LICENCE}\n  into     {folder}"
-    ):
-        raise FetchError("nothing was downloaded")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         edition.download(folder)
     except ImportError as error:
         raise FetchError(f"{error.name} is not installed: run pip install 'lesionlens[fetch]', or {by_hand}") from error
     except OSError as error:
-        raise FetchError(
-            f"no download ({type(error).__name__}: {_first_line(error)}): try again, or {by_hand}"
-        ) from error
+        why = (str(error).splitlines() or [""])[0][:100]
+        raise FetchError(f"no download ({type(error).__name__}: {why}): try again, or {by_hand}") from error
     count = keep_checksums(folder)
     try:
         recognise(folder)
@@ -125,14 +117,15 @@ def keep_checksums(folder: Path) -> int:
     Files with a kept sum are compared. FetchError names the first that differs.
     """
     path = folder / CHECKSUMS
-    kept = _read_checksums(path)
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    kept = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     found = {}
     for file in sorted(p for p in folder.rglob("*") if p.is_file() and p != path and ".kagglehub" not in p.parts):
         if not file.resolve().is_relative_to(folder.resolve()):
             continue  # a link that leaves the folder is never opened
         name = file.relative_to(folder).as_posix()
         with file.open("rb") as stream:
-            found[name] = bytes_digest(iter(lambda stream=stream: stream.read(CHUNK), b""))  # type: ignore[misc]
+            found[name] = hashlib.file_digest(stream, "sha256").hexdigest()
         if kept.get(name, found[name]) != found[name]:
             raise FetchError(f"{file} is not what was fetched before: delete it and fetch again")
     unfinished = path.with_suffix(".partial")
@@ -141,27 +134,16 @@ def keep_checksums(folder: Path) -> int:
     return len(found)
 
 
-def _read_checksums(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0][:100]
-
-
-def _ask(words: str) -> bool:
-    print(words)
+def _agree(name: str, folder: Path, yes: bool) -> None:
+    """Show what would be downloaded. FetchError unless a person, or `yes`, agrees."""
+    edition = EDITIONS[name]
+    print(f"{edition.title}\n  size     about {edition.gigabytes:g} GB\n  licence  {LICENCE}\n  into     {folder}")
+    if yes:
+        return
     if not sys.stdin.isatty():
         raise FetchError("this needs a yes: run it in a terminal, or with --yes (make fetch YES=1)")
-    return input("Download? [y/N] ").strip().lower() in ("y", "yes")
-
-
-def _tell(words: str) -> bool:
-    print(words)
-    return True
+    if input("Download? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise FetchError("nothing was downloaded")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -171,8 +153,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--yes", action="store_true", help="do not ask")
     options = parser.parse_args(arguments)
+    folder = options.folder.resolve()
     try:
-        print(fetch(options.edition, options.folder.resolve(), _tell if options.yes else _ask))
+        _agree(options.edition, folder, options.yes)
+        print(fetch(options.edition, folder))
     except FetchError as error:
         print(f"lesionlens: {error}", file=sys.stderr)
         return 1

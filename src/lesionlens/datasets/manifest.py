@@ -8,24 +8,21 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-import polars as pl
-
-from lesionlens.datasets.csv_table import read_table
+from lesionlens.datasets.tables import read_table
 from lesionlens.identity import bytes_digest, digest
 from lesionlens.images.image import UnusableImageError
-from lesionlens.images.reading import inside
+from lesionlens.images.reading import file_below
 from lesionlens.records import SPLITS, DatasetIndex, Exclusion, Image, Label, Lesion, Split
 
+MANIFESTS = ("manifest.csv", "manifest.parquet")
 REQUIRED = ("image", "mask", "label", "patient")
 OPTIONAL = ("split", "view", "side", "lesion")
-Problem = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row; `place` says where it is. Empty text stands for nothing."""
+    """One row; `place` is its file and line. Empty text stands for nothing."""
 
     place: str
     image: str
@@ -38,8 +35,13 @@ class Row:
     lesion: str
 
 
-def read_manifest(root: Path, name: str) -> DatasetIndex:
-    """The index of the table `name` below `root`; paths in it are relative to `root`.
+def find_manifest(root: Path) -> Path | None:
+    """`manifest.csv`, else `manifest.parquet`, else None."""
+    return next((root / name for name in MANIFESTS if (root / name).is_file()), None)
+
+
+def read_manifest(root: Path) -> DatasetIndex:
+    """The index of the manifest in `root`; paths in it are relative to `root`.
 
     An image or mask that is missing or refused costs its own sample: it has an exclusion. The digest depends on the
     table, file names and sizes.
@@ -48,98 +50,59 @@ def read_manifest(root: Path, name: str) -> DatasetIndex:
     that contradict each other, an unknown split, a split named in some rows only or without train or test, fewer than
     two classes.
     """
-    path = root / name
+    path = find_manifest(root) or root / MANIFESTS[0]
     rows = tuple(_rows(path, root))
-    _check(path, rows)
+    _check_rows(path, rows)
     labels = _labels(path, rows)
     images = _images(rows, frozenset(label.code for label in labels if not label.is_lesion))
     _check_splits(path, rows)
-    files = _Files(root)
-    numbers: Counter[str] = Counter()
+    sizes: dict[str, int] = {}
     lesions: list[Lesion] = []
     exclusions: list[Exclusion] = []
+    numbers: Counter[str] = Counter()
     for row in rows:
-        image = images[row.image]
-        problem = files.problem("image", row.image)
-        if image.background:
-            exclusions += [Exclusion(row.image, None, *problem)] if problem else []
-            continue
-        numbers[row.image] += 1
-        key = f"{row.image}#{row.lesion or numbers[row.image]}"
-        lesion = Lesion(key, row.image, None, None, row.label, row.mask or None, image.official_split)
-        lesions.append(lesion)
-        problem = problem or files.problem("mask", row.mask)
-        if problem:
-            exclusions.append(Exclusion(row.image, lesion.key, *problem))
-    _no_lesion_twice(path, lesions)
+        image, key = images[row.image], None
+        if not image.background:
+            numbers[row.image] += 1
+            key = f"{row.image}#{row.lesion or numbers[row.image]}"
+            lesions.append(Lesion(key, row.image, None, None, row.label, row.mask or None, image.official_split))
+        problem = _problem(root, row, key is not None, sizes)
+        if problem is not None:
+            exclusions.append(Exclusion(row.image, key, *problem))
+    _check_lesions(path, lesions)
     reasons = [(e.image_key, e.lesion_key, e.reason) for e in exclusions]
-    identity = digest("manifest", bytes_digest([path.read_bytes()]), sorted(files.sizes.items()), reasons)
+    identity = digest("manifest", bytes_digest([path.read_bytes()]), sorted(sizes.items()), reasons)
     return DatasetIndex(
         path.stem, "manifest", identity, labels, tuple(images.values()), tuple(lesions), tuple(exclusions)
     )
 
 
-class _Files:
-    """Looks whether files are there, each once."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.sizes: dict[str, int] = {}
-
-    def problem(self, role: str, relative: str) -> Problem | None:
-        """Why a file can't be used (reason, detail); None where it is there."""
-        if not relative:
+def _problem(root: Path, row: Row, is_lesion: bool, sizes: dict[str, int]) -> tuple[str, str] | None:
+    """Why a row's files can't be used (reason, detail), None where they are there; enters their `sizes` in bytes."""
+    files = {"image": row.image, "mask": row.mask} if is_lesion else {"image": row.image}
+    for role, name in files.items():
+        if not name:
             return f"{role}_missing", "the manifest names no mask for a lesion"
-        if relative in self.sizes:
-            return None
         try:
-            path = inside(self.root, relative)
+            if name not in sizes:
+                sizes[name] = file_below(root, name).stat().st_size
         except UnusableImageError as error:
             return f"{role}_{error.reason}", error.detail
-        if not path.is_file():
-            return f"{role}_missing", f"{relative} is not there"
-        self.sizes[relative] = path.stat().st_size
-        return None
+    return None
 
 
 def _rows(path: Path, root: Path) -> Iterator[Row]:
-    for place, fields in _parquet(path, root) if path.suffix == ".parquet" else _csv(path, root):
+    for place, fields in read_table(path, root, REQUIRED):
         values = {name: fields.get(name, "") for name in (*REQUIRED, *OPTIONAL)}
         values |= {name: str(PurePosixPath(values[name])) for name in ("image", "mask") if values[name]}  # ./a is a
         yield Row(place=place, **values)
 
 
-def _csv(path: Path, root: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    for line, fields in read_table(path, root, REQUIRED):
-        yield f"{path} line {line}", fields
-
-
-def _parquet(path: Path, root: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    if not path.is_file() or not path.resolve().is_relative_to(root.resolve()):
-        raise ValueError(f"{path} is missing, or a link that leaves the data folder: copy the manifest there")
-    try:
-        frame = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise ValueError(f"{path} is no whole Parquet file ({error}): write it again") from error
-    missing = [name for name in REQUIRED if name not in frame.columns]
-    if missing:
-        raise ValueError(f"{path} has no column {missing[0]!r}: add it")
-    kept = [name for name in (*REQUIRED, *OPTIONAL) if name in frame.columns]
-    for number, fields in enumerate(frame.select(kept).iter_rows(named=True), 1):
-        yield f"{path} row {number}", {name: _text(value) for name, value in fields.items()}
-
-
-def _text(value: Any) -> str:
-    return "" if value is None or value != value else str(value).strip()  # not a number: nothing
-
-
-def _check(path: Path, rows: tuple[Row, ...]) -> None:
+def _check_rows(path: Path, rows: tuple[Row, ...]) -> None:
     for row in rows:
         empty = [name for name in ("image", "label", "patient") if not getattr(row, name)]
         if empty:
             raise ValueError(f"{row.place}: {empty[0]} is empty; fill it in or delete the row")
-        if any("\0" in getattr(row, name) for name in (*REQUIRED, *OPTIONAL)):
-            raise ValueError(f"{row.place}: holds a NUL character; save the table as plain text")
         if row.split and row.split not in SPLITS:
             raise ValueError(f"{row.place}: split is {row.split!r}, not one of {', '.join(SPLITS)}; correct it")
         if bool(row.split) != bool(rows[0].split):
@@ -180,7 +143,7 @@ def _images(rows: tuple[Row, ...], plain: frozenset[str]) -> dict[str, Image]:
     return images
 
 
-def _no_lesion_twice(path: Path, lesions: list[Lesion]) -> None:
+def _check_lesions(path: Path, lesions: list[Lesion]) -> None:
     keys: set[str] = set()
     places: set[tuple[str, str | None]] = set()
     for lesion in lesions:

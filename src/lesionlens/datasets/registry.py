@@ -1,29 +1,43 @@
-"""One entry to all readers: from the configuration of a data set to its index."""
+"""Layouts of data sets that can be read: how each is recognised in a folder, and its reader."""
 
-from contextlib import suppress
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from lesionlens.config import DataConfig, StudyConfig
+from lesionlens.config import DataConfig, Source, StudyConfig
 from lesionlens.datasets.cbis import read_dicom_edition, read_kaggle
-from lesionlens.datasets.cbis_files import find_bases
-from lesionlens.datasets.dicom_tree import find_case_files
-from lesionlens.datasets.manifest import read_manifest
+from lesionlens.datasets.cbis_files import find_bases, find_case_files
+from lesionlens.datasets.manifest import MANIFESTS, find_manifest, read_manifest
 from lesionlens.records import DatasetIndex
 
-MANIFESTS = ("manifest.csv", "manifest.parquet")
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """`files` names for a person what `is_there` looks for in a folder; `read` raises ValueError with a remedy."""
+
+    read: Callable[[Path], DatasetIndex]
+    is_there: Callable[[Path], bool]
+    files: str
+
+
+# In the order in which a folder is looked through.
+LAYOUTS: dict[Source, Layout] = {
+    "manifest": Layout(read_manifest, lambda root: find_manifest(root) is not None, " or ".join(MANIFESTS)),
+    "cbis_kaggle": Layout(read_kaggle, lambda root: bool(find_bases(root)), "csv/ and jpeg/ (CBIS-DDSM from Kaggle)"),
+    "cbis_dicom": Layout(
+        read_dicom_edition,
+        lambda root: find_case_files(root) is not None,
+        "the case files of CBIS-DDSM (DICOM from TCIA or IDC)",
+    ),
+}
 
 
 def read_index(config: DataConfig, root: Path) -> DatasetIndex:
     """What the data set at `root` holds. ValueError, with a remedy, where there is none or it can't be trusted."""
     if not root.is_dir():
         raise ValueError(f"{root} is no folder: name the folder of the data set")
-    if config.source == "auto":
-        config = recognise(root)
-    if config.source == "manifest":
-        return read_manifest(root, config.manifest)
-    if config.source == "cbis_dicom":
-        return read_dicom_edition(root)
-    return read_kaggle(root)
+    source = recognise(root) if config.source == "auto" else config.source
+    return LAYOUTS["cbis_kaggle" if source == "phantom" else source].read(root)  # a phantom is written like this
 
 
 def recognised(config: StudyConfig) -> StudyConfig:
@@ -34,23 +48,14 @@ def recognised(config: StudyConfig) -> StudyConfig:
     if config.data.source != "auto":
         return config
     assert config.data.root is not None  # the configuration refuses a missing root
-    return StudyConfig.model_validate(config.model_dump() | {"data": recognise(config.data.root)})
+    data = DataConfig(source=recognise(config.data.root), root=config.data.root)
+    return StudyConfig.model_validate(config.model_dump() | {"data": data})
 
 
-def recognise(root: Path) -> DataConfig:
-    """How the files at `root` are laid out: a manifest, the Kaggle edition or the DICOM edition of CBIS-DDSM.
-
-    ValueError where it is none of them.
-    """
-    for name in MANIFESTS:
-        if (root / name).is_file():
-            return DataConfig(source="manifest", root=root, manifest=name)
-    if find_bases(root):
-        return DataConfig(source="cbis_kaggle", root=root)
-    with suppress(ValueError):
-        find_case_files(root)
-        return DataConfig(source="cbis_dicom", root=root)
-    raise ValueError(
-        f"{root} holds neither {' or '.join(MANIFESTS)}, nor csv/ and jpeg/ (CBIS-DDSM from Kaggle), nor the case files"
-        " of CBIS-DDSM (DICOM from TCIA or IDC); docs/data.md says what goes where"
-    )
+def recognise(root: Path) -> Source:
+    """How the files at `root` are laid out. ValueError where they are in none of LAYOUTS."""
+    found = next((source for source, layout in LAYOUTS.items() if layout.is_there(root)), None)
+    if found is None:
+        known = ", nor ".join(layout.files for layout in LAYOUTS.values())
+        raise ValueError(f"{root} holds neither {known}; docs/data.md says what goes where")
+    return found

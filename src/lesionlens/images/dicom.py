@@ -9,7 +9,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from lesionlens.images.image import BROKEN, MAX_PIXELS, Picture, UnusableImageError
+from lesionlens.images.image import BROKEN, MAX_PIXELS, GreyImage, UnusableImageError
 
 ERRORS = (
     *BROKEN, AttributeError, BytesLengthException, InvalidDicomError, LookupError, NotImplementedError, RuntimeError,
@@ -20,7 +20,7 @@ SIZE = ("Rows", "Columns")
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM, by its first bytes: names tell nothing."""
+    """Whether a file is DICOM, by its first bytes, whatever its name."""
     try:
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"
@@ -40,8 +40,8 @@ def dicom_size(path: Path, name: str) -> tuple[int, int]:
     return _size(_dataset(path, name, specific_tags=list(SIZE), stop_before_pixels=True), name)
 
 
-def read_dicom(path: Path, name: str) -> Picture:
-    """Grey values at full depth; white is 2^BitsStored - 1, MONOCHROME1 is turned over.
+def read_dicom(path: Path, name: str) -> GreyImage:
+    """Grey values at full depth; white is 2^BitsStored - 1, MONOCHROME1 is inverted.
 
     Raises UnusableImageError for colour, several frames, signed values, a depth outside 8 to 16 bits, and for a
     transfer syntax that no installed decoder knows.
@@ -64,10 +64,10 @@ def read_dicom(path: Path, name: str) -> Picture:
         raise UnusableImageError("unreadable", f"{name}: {words}") from error
     if pixels.ndim != 2:
         raise UnusableImageError("unreadable", f"{name}: pixels of several samples; one grey value each is needed")
-    top = 2**bits - 1
+    white = 2**bits - 1
     if kind == "MONOCHROME1":
-        pixels = pixels.dtype.type(top) - pixels
-    return Picture(pixels, top, exact=True)
+        pixels = pixels.dtype.type(white) - pixels
+    return GreyImage(pixels, white, lossless=True)
 
 
 def _dataset(path: Path, name: str, **options: Any) -> FileDataset:
@@ -81,7 +81,7 @@ def _dataset(path: Path, name: str, **options: Any) -> FileDataset:
 
 
 def _value(dataset: FileDataset, tag: str, name: str) -> Any:
-    """A field of the header, None for a missing one; pydicom makes sense of its bytes only now."""
+    """A field of the header, None for a missing one; pydicom decodes its bytes only now."""
     try:
         return dataset.get(tag)
     except ERRORS as error:

@@ -1,13 +1,14 @@
-"""Grey values at the depth of their file, and the one mapping to 8 bits.
+"""Grey values at the depth of their file, boxes in them, and the one mapping to 8 bits.
 
-Windows are cut and resized at full depth; then grey = round(255 value / top), where top is the largest value that the
-file's depth can hold: 255 for 8 bits, 2^BitsStored - 1 in DICOM, 2^BitsPerSample - 1 in TIFF, 65535 in 16-bit PNG. No
-look-up table, window or rescaling that a header may suggest is applied, and MONOCHROME1 is turned over first, so that
+Windows are cut and resized at full depth; then grey = round(255 value / white), where white is the largest value that
+the file's depth can hold: 255 for 8 bits, 2^BitsStored - 1 in DICOM, 2^BitsPerSample - 1 in TIFF, 65535 in 16-bit PNG.
+No look-up table, window or rescaling that a header may suggest is applied, and MONOCHROME1 is inverted first, so that
 0 is black everywhere. So a grey value means the same in every image, and 8-bit files keep theirs.
 """
 
 import struct
 from dataclasses import dataclass
+from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 class UnusableImageError(Exception):
-    """A file that gives no pixels. `reason` is 'missing', 'refused', 'too_large' or 'unreadable'."""
+    """A file that gives no pixels: `reason` is a short code such as 'missing', 'refused' or 'unreadable'."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -31,15 +32,15 @@ class UnusableImageError(Exception):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
-    """Grey values of a file, uint8 or uint16 [height, width], at full depth; `top` is white.
+class GreyImage:
+    """Grey values of a file, uint8 or uint16 [height, width], at full depth.
 
-    `exact` says that the file's compression loses nothing.
+    `white`: the largest value of that depth. `lossless`: whether the file's compression is.
     """
 
     pixels: Pixels
-    top: int
-    exact: bool
+    white: int
+    lossless: bool
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -49,23 +50,20 @@ class Picture:
 
     def mean(self, box: Box) -> float:
         """Mean grey of a box on the scale 0 to 255."""
-        return float(crop(self.pixels, box).mean()) * 255 / self.top
+        return float(self.pixels[box.y0 : box.y1, box.x0 : box.x1].mean()) * 255 / self.white
 
     def patch(self, box: Box, width: int, height: int) -> NDArray[np.uint8]:
-        """The box resized to uint8 [height, width]: resized at full depth, then mapped to 8 bits."""
-        inner = crop(self.pixels, box)
-        if self.top == 255:
-            return resize(inner.astype(np.uint8, copy=False), width, height)
-        image = Pillow.fromarray(inner.astype(np.float32))
+        """The box resized to uint8 [height, width]: bilinear at full depth, then mapped to 8 bits.
+
+        Pillow widens the filter when it shrinks, so nothing aliases.
+        """
+        inner = self.pixels[box.y0 : box.y1, box.x0 : box.x1]
+        image = Pillow.fromarray(np.ascontiguousarray(inner, dtype=np.uint8 if self.white == 255 else np.float32))
         resized = np.asarray(image.resize((width, height), Pillow.Resampling.BILINEAR))
-        grey: NDArray[np.uint8] = np.rint(np.clip(resized, 0, self.top) * (255 / self.top)).astype(np.uint8)
+        if self.white == 255:
+            return resized
+        grey: NDArray[np.uint8] = np.rint(np.clip(resized, 0, self.white) * (255 / self.white)).astype(np.uint8)
         return grey
-
-
-def resize(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """To [height, width], bilinear; Pillow widens the filter when it shrinks, so nothing aliases."""
-    image = Pillow.fromarray(np.ascontiguousarray(pixels))
-    return np.asarray(image.resize((width, height), Pillow.Resampling.BILINEAR))
 
 
 def resize_mask(mask: NDArray[np.bool_], width: int, height: int) -> NDArray[np.bool_]:
@@ -74,6 +72,26 @@ def resize_mask(mask: NDArray[np.bool_], width: int, height: int) -> NDArray[np.
     return np.asarray(image.resize((width, height), Pillow.Resampling.NEAREST)) > 0
 
 
-def crop(pixels: Pixels, box: Box) -> Pixels:
-    """A view of the box, which lies inside the image."""
-    return pixels[box.y0 : box.y1, box.x0 : box.x1]
+def bounding_box(mask: Pixels | NDArray[np.bool_], threshold: int = 0) -> Box | None:
+    """Bounding box of the pixels above the threshold, None if there are none."""
+    rows = np.flatnonzero(mask.max(axis=1) > threshold)
+    if not rows.size:
+        return None
+    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].max(axis=0) > threshold)
+    return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+
+
+def box_iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes."""
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / (a.width * a.height + b.width * b.height - width * height)
+
+
+def encode_webp(pixels: NDArray[np.uint8], quality: int = 72) -> bytes:
+    """A grey image uint8 [height, width] as lossy WebP."""
+    stream = BytesIO()
+    Pillow.fromarray(pixels).save(stream, "WEBP", quality=quality)
+    return stream.getvalue()

@@ -1,4 +1,4 @@
-"""The only place that decodes pixels. Nothing outside the data root is opened."""
+"""Image files to grey values: the only place that decodes pixels. Nothing outside the data root is opened."""
 
 import warnings
 from pathlib import Path, PurePosixPath
@@ -7,20 +7,20 @@ import numpy as np
 from PIL import Image as Pillow
 
 from lesionlens.images.dicom import dicom_size, is_dicom, read_dicom
-from lesionlens.images.image import BROKEN, MAX_PIXELS, Picture, UnusableImageError
+from lesionlens.images.image import BROKEN, MAX_PIXELS, GreyImage, UnusableImageError
 
 FORMATS = ("JPEG", "PNG", "TIFF")
 GREY = ("1", "L", "LA", "RGB", "RGBA")
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N")
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # TIFF tags
-WHITE_IS_ZERO = 0  # of PHOTOMETRIC; Pillow turns such pixels over at 8 bits, and not at more
+WHITE_IS_ZERO = 0  # of PHOTOMETRIC; Pillow inverts such pixels at 8 bits, and not at more
 
 
-def inside(root: Path, relative: str) -> Path:
+def path_below(root: Path, relative: str) -> Path:
     """The file below `root`, links resolved; it may be missing.
 
     UnusableImageError 'refused' when it lies elsewhere, 'unreadable' when the system can't say: a name too long, links
-    in a circle, a folder closed to us.
+    in a circle, a folder without permission.
     """
     named = PurePosixPath(relative)
     if not relative or named.is_absolute() or ".." in named.parts or "\0" in relative or "\\" in relative:
@@ -36,55 +36,61 @@ def inside(root: Path, relative: str) -> Path:
     return path
 
 
-def spelt(name: str) -> str:
-    """A path as listed by the system, as text that can be stored: bytes that are not UTF-8 become escapes, whose
-    backslash `inside` refuses."""
+def escaped(name: str) -> str:
+    """A path as listed by the system, as text that can be stored.
+
+    Bytes that are not UTF-8 become escapes, whose backslash `path_below` refuses.
+    """
     return name.encode("utf-8", "backslashreplace").decode()
 
 
 def image_size(root: Path, relative: str) -> tuple[int, int]:
     """(width, height) in pixels from the header alone. Raises UnusableImageError."""
-    path = _present(root, relative)
+    path = file_below(root, relative)
     if is_dicom(path):
         return dicom_size(path, relative)
     with _opened(path, relative) as image:
         return image.size
 
 
-def read_picture(root: Path, relative: str) -> Picture:
-    """All grey values of a file at full depth. Raises UnusableImageError for a file that is missing, truncated,
-    corrupt, of several pages, of another kind than grey or colour with 8 to 16 bits, larger than MAX_PIXELS or outside
-    the root. Colour becomes grey; transparency is left out of account."""
-    path = _present(root, relative)
+def read_image(root: Path, relative: str) -> GreyImage:
+    """All grey values of a file at full depth. Colour becomes grey; transparency is ignored.
+
+    Raises UnusableImageError for a file that is missing, truncated, corrupt, of several pages, of another kind than
+    grey or colour with 8 to 16 bits, larger than MAX_PIXELS or outside the root.
+    """
+    path = file_below(root, relative)
     if is_dicom(path):
         return read_dicom(path, relative)
     with _opened(path, relative) as image:
         if image.mode not in (*GREY, *DEEP):
             raise UnusableImageError("unreadable", f"{relative} has pixels of mode {image.mode}, neither grey nor RGB")
-        exact = image.format != "JPEG"
+        lossless = image.format != "JPEG"
         try:
             if getattr(image, "n_frames", 1) > 1:
                 raise ValueError("several pages: save each as a file")
             if image.mode in DEEP:
-                return _deep(image, exact)
-            return Picture(np.asarray(image if image.mode == "L" else image.convert("L")), 255, exact)
+                return _deep(image, lossless)
+            return GreyImage(np.asarray(image if image.mode == "L" else image.convert("L")), 255, lossless)
         except (*BROKEN, LookupError, TypeError) as error:
             raise UnusableImageError("unreadable", f"{relative}: {ascii(str(error))[1:-1]}") from error
 
 
-def _deep(image: Pillow.Image, exact: bool) -> Picture:
+def _deep(image: Pillow.Image, lossless: bool) -> GreyImage:
     """More than 8 bits. ValueError where the header speaks of a depth that the pixels do not have."""
     tags = dict(getattr(image, "tag_v2", {}))
     bits = int(tags.get(BITS_PER_SAMPLE, (16,))[0])
     pixels = np.asarray(image).astype(np.uint16)
-    top = int(2**bits - 1)
-    if not 8 <= bits <= 16 or pixels.max() > top:
+    white = int(2**bits - 1)
+    if not 8 <= bits <= 16 or pixels.max() > white:
         raise ValueError(f"holds {pixels.max()}, but its header speaks of {bits} bits")
-    return Picture(np.uint16(top) - pixels if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else pixels, top, exact)
+    inverted = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
+    return GreyImage(np.uint16(white) - pixels if inverted else pixels, white, lossless)
 
 
-def _present(root: Path, relative: str) -> Path:
-    path = inside(root, relative)
+def file_below(root: Path, relative: str) -> Path:
+    """The file below `root`, links resolved. UnusableImageError as for `path_below`, and 'missing'."""
+    path = path_below(root, relative)
     if not path.is_file():
         raise UnusableImageError("missing", f"{relative} is not there")
     return path

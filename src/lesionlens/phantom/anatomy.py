@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from lesionlens.phantom.plan import Case, View
+from lesionlens.datasets.case_files import View
+from lesionlens.phantom.plan import Case
 
 Field = NDArray[np.floating[Any]]
 
 TEXTURE_EXPONENT = 3.0
 STRETCH = 1.5  # ducts and ligaments run from the chest wall towards the nipple
+GRAIN = 0.007  # standard deviation of film noise
 COARSE = 160  # columns of the grid on which smooth fields are computed before they are enlarged
 GLAND_BY_DENSITY = {1: 0.25, 2: 0.5, 3: 0.75, 4: 1.0}
 
@@ -110,7 +112,7 @@ def _outline(
 def _gland(
     x: Field, y: Field, nipple: tuple[float, float], depth: Field, density: int, rng: np.random.Generator
 ) -> Field:
-    """Share of fibroglandular tissue: a ragged fan behind the nipple, larger in denser breasts."""
+    """Proportion of fibroglandular tissue: a ragged fan behind the nipple, larger in denser breasts."""
     grade = GLAND_BY_DENSITY[density]
     along = (nipple[0] - x) / (nipple[0] * (0.55 + 0.5 * grade))
     across = (y - nipple[1] + rng.uniform(-0.05, 0.15) * (nipple[0] - x)) / (0.2 + 0.3 * grade)
@@ -150,9 +152,6 @@ def _strands(height: int, width: int, rng: np.random.Generator) -> Field:
     steep = np.hypot(*np.gradient(field)) * (cols * 0.25)
     thin = np.exp(-np.abs(np.sin(field * 6.0)) / (0.04 + 0.02 * steep))
     return enlarge((thin * 0.08).astype(np.float32), height, width)
-
-
-GRAIN = 0.007
 
 
 def develop(pixels: Field, case: Case, rng: np.random.Generator) -> NDArray[np.uint8]:

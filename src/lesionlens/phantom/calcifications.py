@@ -5,10 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionlens.datasets.case_files import Pathology
 from lesionlens.phantom.anatomy import Field
-from lesionlens.phantom.plan import Finding, Pathology
+from lesionlens.phantom.plan import Finding
 
-LOOSE = 1.3  # outline over extent of a group: traced outlines of calcifications are loose
+LOOSE = 1.3  # radius of the annotation over that of the group: calcifications are annotated loosely
 EXTENT = 1 / LOOSE
 
 
@@ -26,7 +27,7 @@ class Grain(NamedTuple):
 def draw_calcifications(
     x: Field, y: Field, radius: float, finding: Finding, pathology: Pathology, rng: np.random.Generator
 ) -> tuple[Field, NDArray[np.bool_]]:
-    """Light of a group within radius 1 / LOOSE of the origin, and its outline of radius about 1.
+    """Light of a group within radius 1 / LOOSE of the origin, and its annotation of radius about 1.
 
     x float32 [1, w], y float32 [h, 1] in units of `radius` (pixels); returns float32 and bool [h, w].
     """

@@ -4,28 +4,12 @@ import csv
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
-from lesionlens.phantom.plan import Case, Finding, Kind, OfficialSplit, uid
+from lesionlens.datasets.case_files import COLUMNS, Kind, OfficialSplit
+from lesionlens.datasets.cbis_files import DESCRIPTIONS, Role
+from lesionlens.phantom.plan import Case, Finding, uid
 
-Role = Literal["full", "crop", "mask"]
-
-DESCRIPTION: dict[Role, str] = {
-    "full": "full mammogram images",
-    "crop": "cropped images",
-    "mask": "ROI mask images",
-}
-CASE_COLUMNS: dict[Kind, str] = {
-    "mass": (
-        "patient_id,breast_density,left or right breast,image view,abnormality id,abnormality type,mass shape,"
-        "mass margins,assessment,pathology,subtlety,image file path,cropped image file path,ROI mask file path"
-    ),
-    "calc": (
-        "patient_id,breast density,left or right breast,image view,abnormality id,abnormality type,calc type,"
-        "calc distribution,assessment,pathology,subtlety,image file path,cropped image file path,ROI mask file path"
-    ),
-}
-INFO_COLUMNS = (
+INFO_HEADER = (
     "file_path,image_path,AccessionNumber,BitsAllocated,BitsStored,BodyPartExamined,Columns,ContentDate,ContentTime,"
     "ConversionType,HighBit,InstanceNumber,LargestImagePixelValue,Laterality,Modality,PatientBirthDate,PatientID,"
     "PatientName,PatientOrientation,PatientSex,PhotometricInterpretation,PixelRepresentation,ReferringPhysicianName,"
@@ -33,6 +17,7 @@ INFO_COLUMNS = (
     "SecondaryCaptureDeviceManufacturerModelName,SeriesDescription,SeriesInstanceUID,SeriesNumber,"
     "SmallestImagePixelValue,SpecificCharacterSet,StudyDate,StudyID,StudyInstanceUID,StudyTime"
 )
+INFO_COLUMNS = INFO_HEADER.split(",")
 CONSTANT = {
     "ConversionType": "WSD",
     "InstanceNumber": "1",
@@ -51,7 +36,7 @@ UNDESCRIBED = 18  # one file in so many lacks SeriesDescription and Laterality: 
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PhantomFile:
     """One JPEG of a case. `finding` is None for the full mammogram; `name` is its file name in the series folder."""
 
     role: Role
@@ -66,100 +51,95 @@ class Picture:
         return f"jpeg/{self.series}/{self.name}"
 
 
-def pictures(case: Case, seed: int) -> tuple[Picture, ...]:
-    """The full mammogram, then crop and mask of every finding. Neither name nor prefix tells the role."""
+def files_of(case: Case, seed: int) -> tuple[PhantomFile, ...]:
+    """The full mammogram, then crop and mask of every finding. Neither name nor prefix gives the role away."""
 
     def digits(*parts: object) -> int:
         return int(uid(seed, case.name, *parts)[-9:])
 
-    def numbered(prefix: int, role: Role, n: int) -> str:
-        return f"{prefix}-{1 + digits('number', role, n) % 280:03d}.jpg"
+    def file(role: Role, finding: Finding | None, n: int, prefix: int, *series: object) -> PhantomFile:
+        name = f"{prefix}-{1 + digits('number', role, n) % 280:03d}.jpg"
+        study, folder = (uid(seed, case.name, *series, of) for of in ("study", "series"))
+        return PhantomFile(role, finding, study, folder, name)
 
-    full = Picture("full", None, uid(seed, case.name, "study"), uid(seed, case.name, "series"), numbered(1, "full", 0))
-    found = [full]
+    found = [file("full", None, 0, 1)]
     for finding in case.findings:
         n = finding.abnormality
-        crop_first = digits("order", n) % 2 == 0
+        first = "crop" if digits("order", n) % 2 == 0 else "mask"
         roles: tuple[Role, Role] = ("crop", "mask")
         for role in roles:
-            own = role if finding.apart else "both"
-            prefix = 1 if finding.apart or (role == "crop") == crop_first else 2
-            study, series = uid(seed, case.name, n, own, "study"), uid(seed, case.name, n, own, "series")
-            found.append(Picture(role, finding, study, series, numbered(prefix, role, n)))
+            prefix = 1 if finding.apart or role == first else 2
+            found.append(file(role, finding, n, prefix, n, role if finding.apart else "both"))
     return tuple(found)
 
 
 def case_file(cases: Iterable[Case], kind: Kind, split: OfficialSplit, seed: int) -> bytes:
     """One of the four case files: CRLF, and one quoted path in every row that ends in a newline."""
-    lines = [CASE_COLUMNS[kind]]
+    lines = [",".join(COLUMNS[kind])]
     for case in cases:
         if (case.kind, case.split) != (kind, split):
             continue
-        full, *parts = pictures(case, seed)
+        full, *parts = files_of(case, seed)
         for finding, crop, mask in zip(case.findings, parts[::2], parts[1::2], strict=True):
             fields = [case.patient, case.density, case.side, case.view, finding.abnormality]
             fields += ["mass" if kind == "mass" else "calcification", *finding.words, finding.assessment]
             fields += [case.pathology, finding.subtlety, f"{case.name}/{full.study}/{full.series}/000000.dcm"]
-            fields += _roi_paths(case, finding, crop, mask)
+            fields += _paths(case, finding, crop, mask)
             lines.append(",".join(map(str, fields)))
     return "".join(line + "\r\n" for line in lines).encode()
 
 
-def _roi_paths(case: Case, finding: Finding, crop: Picture, mask: Picture) -> list[str]:
+def _paths(case: Case, finding: Finding, crop: PhantomFile, mask: PhantomFile) -> list[str]:
     """Crop and mask path. In mass files the crop is file 000000, in calcification files the mask is."""
-    folder = f"{case.name}_{finding.abnormality}"
-    crop_number, mask_number = (0, 1) if case.kind == "mass" else (1, 0)
-    if finding.apart:
-        crop_number = mask_number = 0
-    crop_path = f"{folder}/{crop.study}/{crop.series}/{crop_number:06d}.dcm"
-    mask_path = f"{folder}/{mask.study}/{mask.series}/{mask_number:06d}.dcm"
-    if case.kind == "mass":
-        return [crop_path, f'"{mask_path}\n"']
-    return [f'"{crop_path}\n"', mask_path]
+    first = crop if case.kind == "mass" else mask
+
+    def path(file: PhantomFile) -> str:
+        number = 0 if finding.apart or file is first else 1
+        named = f"{case.name}_{finding.abnormality}/{file.study}/{file.series}/{number:06d}.dcm"
+        return named if file is first else f'"{named}\n"'
+
+    return [path(crop), path(mask)]
 
 
-def info_row(case: Case, picture: Picture, columns: int, rows: int, darkest: int, seed: int) -> dict[str, str]:
+def info_row(case: Case, file: PhantomFile, columns: int, rows: int, darkest: int, seed: int) -> dict[str, str]:
     """The row of `dicom_info.csv` for one JPEG of `columns` x `rows` pixels. Constants are those of the real table."""
-    suffix = "" if picture.finding is None else f"_{picture.finding.abnormality}"
-    bits = 8 if picture.role == "mask" else 16
-    noise = int(uid(seed, picture.path, "info")[-9:])
+    suffix = "" if file.finding is None else f"_{file.finding.abnormality}"
+    bits = 8 if file.role == "mask" else 16
+    noise = int(uid(seed, file.path, "info")[-9:])
     described = noise % UNDESCRIBED != 0
     plain = f"{case.patient}_{case.side}_{case.view}{suffix}.dcm"
     clock = f"{noise % 24:02d}{noise // 24 % 60:02d}{noise // 1440 % 60:02d}"
-    return (
-        dict.fromkeys(INFO_COLUMNS.split(","), "")
-        | CONSTANT
-        | {
-            "file_path": f"CBIS-DDSM/dicom/{picture.series}/{picture.name.removesuffix('.jpg')}.dcm",
-            "image_path": f"CBIS-DDSM/{picture.path}",
-            "BitsAllocated": str(bits),
-            "BitsStored": str(bits),
-            "BodyPartExamined": "BREAST" if described else f"{case.side.capitalize()} Breast",
-            "Columns": str(columns),
-            "ContentDate": "20160426" if case.kind == "mass" else "20160503",
-            "ContentTime": f"{clock}.000000",
-            "HighBit": str(bits - 1),
-            "LargestImagePixelValue": str(2**bits - 1),
-            "Laterality": case.side[0] if described else "",
-            "PatientID": f"{case.name}{suffix}" if described else plain,
-            "PatientName": f"{case.name}{suffix}" if described else f"{case.patient}^{case.patient}",
-            "PatientOrientation": case.view,
-            "Rows": str(rows),
-            "SOPInstanceUID": uid(seed, picture.path, "instance"),
-            "SeriesDescription": DESCRIPTION[picture.role] if described else "",
-            "SeriesInstanceUID": picture.series,
-            "SmallestImagePixelValue": str(darkest * 257 if bits == 16 else darkest),
-            "StudyDate": "20160720" if described else "",
-            "StudyInstanceUID": picture.study,
-            "StudyTime": clock if described else "",
-        }
-    )
+    values = {
+        "file_path": f"CBIS-DDSM/dicom/{file.series}/{file.name.removesuffix('.jpg')}.dcm",
+        "image_path": f"CBIS-DDSM/{file.path}",
+        "BitsAllocated": bits,
+        "BitsStored": bits,
+        "BodyPartExamined": "BREAST" if described else f"{case.side.capitalize()} Breast",
+        "Columns": columns,
+        "ContentDate": "20160426" if case.kind == "mass" else "20160503",
+        "ContentTime": f"{clock}.000000",
+        "HighBit": bits - 1,
+        "LargestImagePixelValue": 2**bits - 1,
+        "Laterality": case.side[0] if described else "",
+        "PatientID": f"{case.name}{suffix}" if described else plain,
+        "PatientName": f"{case.name}{suffix}" if described else f"{case.patient}^{case.patient}",
+        "PatientOrientation": case.view,
+        "Rows": rows,
+        "SOPInstanceUID": uid(seed, file.path, "instance"),
+        "SeriesDescription": DESCRIPTIONS[file.role] if described else "",
+        "SeriesInstanceUID": file.series,
+        "SmallestImagePixelValue": darkest * 257 if bits == 16 else darkest,
+        "StudyDate": "20160720" if described else "",
+        "StudyInstanceUID": file.study,
+        "StudyTime": clock if described else "",
+    }
+    return dict.fromkeys(INFO_COLUMNS, "") | CONSTANT | {name: str(value) for name, value in values.items()}
 
 
 def info_file(rows: Iterable[dict[str, str]]) -> bytes:
     """`dicom_info.csv`: LF, ordered by series, which is no order at all."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, INFO_COLUMNS.split(","), lineterminator="\n")
+    writer = csv.DictWriter(text, INFO_COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(sorted(rows, key=lambda row: row["image_path"]))
     return text.getvalue().encode()

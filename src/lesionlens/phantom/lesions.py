@@ -1,4 +1,4 @@
-"""Lesions: drawn into a breast's pixels, each with the outline a radiologist would have traced.
+"""Lesions and markers drawn into a breast's pixels, lesions with the annotation a radiologist would have traced.
 
 Contrast and lengths follow a lesion's box side in pixels, so that a phantom looks the same at any size.
 """
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionlens.datasets.case_files import Kind, Pathology
 from lesionlens.phantom.anatomy import Breast, Field
 from lesionlens.phantom.calcifications import draw_calcifications
-from lesionlens.phantom.plan import Finding, Kind, Pathology
+from lesionlens.phantom.plan import Finding
 from lesionlens.records import Box
 
-NEAR_BORDER = 0.06  # share of lesions allowed to reach the skin or the image border
+NEAR_BORDER = 0.06  # proportion of lesions that may reach the skin or the image border
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def choose_place(breast: Breast, size: float, taken: tuple[Place, ...], rng: np.
 def draw_lesion(
     breast: Breast, place: Place, finding: Finding, kind: Kind, pathology: Pathology, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Add the lesion to the breast's pixels; the traced outline, bool [height, width], inside the breast."""
+    """Add the lesion to the breast's pixels; the annotation, bool [height, width], inside the breast."""
     height, width = breast.pixels.shape
     reach = 2.4 * place.radius
     box = Box(
@@ -73,15 +74,15 @@ def draw_lesion(
         light, traced = draw_calcifications(x, y, place.radius, finding, pathology, rng)
     inside = breast.depth[window] > 0
     breast.pixels[window] += np.where(inside, light * strength, 0)
-    outline = np.zeros((height, width), np.bool_)
-    outline[window] = traced & inside
-    return outline
+    annotation = np.zeros((height, width), np.bool_)
+    annotation[window] = traced & inside
+    return annotation
 
 
 def _mass(
     x: Field, y: Field, finding: Finding, pathology: Pathology, rng: np.random.Generator
 ) -> tuple[Field, NDArray[np.bool_]]:
-    """Light and outline of a mass of radius 1 at the origin."""
+    """Light and annotation of a mass of radius 1 at the origin."""
     distance = np.hypot(x, y)
     angle = np.arctan2(y, x) + rng.uniform(0, 2 * np.pi)
     if pathology == "MALIGNANT":
@@ -122,14 +123,8 @@ def _spicules(distance: Field, angle: Field, edge: Field, rng: np.random.Generat
     return light
 
 
-AWAY = 0.8
-ARM = 0.1
-
-
-def mask_box(mask: NDArray[np.bool_]) -> Box:
-    """Bounding box of a mask that has at least one pixel."""
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return Box(int(cols[0]), int(rows[0]), int(cols[-1]) + 1, int(rows[-1]) + 1)
+AWAY = 0.8  # distance of a marker from the lesion's centre, in box sides
+ARM = 0.1  # half its size, in box sides
 
 
 def marker_place(box: Box, height: int, width: int, rng: np.random.Generator) -> tuple[float, float]:
@@ -144,7 +139,7 @@ def marker_place(box: Box, height: int, width: int, rng: np.random.Generator) ->
 
 
 def draw_marker(pixels: NDArray[np.float32], box: Box, centre: tuple[float, float]) -> None:
-    """Draw the cross into `pixels` (float32 [height, width]) in place, full bright."""
+    """Draw a cross at full brightness into `pixels` (float32 [height, width]), in place."""
     height, width = pixels.shape
     arm = max(ARM * min(box.width, box.height), 2.0)
     x0, y0 = max(int(centre[0] - arm), 0), max(int(centre[1] - arm), 0)

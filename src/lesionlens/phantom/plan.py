@@ -6,52 +6,38 @@ frequencies follow the case files of CBIS-DDSM.
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 
 from lesionlens.config import PhantomConfig
-
-Kind = Literal["mass", "calc"]
-OfficialSplit = Literal["train", "test"]
-Side = Literal["LEFT", "RIGHT"]
-View = Literal["CC", "MLO"]
-Pathology = Literal["BENIGN", "MALIGNANT", "BENIGN_WITHOUT_CALLBACK"]
+from lesionlens.datasets.case_files import Kind, OfficialSplit, Pathology, Side, View, case_name
 
 UID_ROOT = "1.3.6.1.4.1.9590.100.1.2."
 
 # Shape (or calcification type), margins (or distribution), in pairs that occur together.
 WORDS: dict[tuple[Kind, Pathology], tuple[tuple[str, str], ...]] = {
     ("mass", "BENIGN"): (
-        ("OVAL", "CIRCUMSCRIBED"),
-        ("ROUND", "CIRCUMSCRIBED"),
-        ("LOBULATED", "CIRCUMSCRIBED"),
-        ("OVAL", "OBSCURED"),
+        ("OVAL", "CIRCUMSCRIBED"), ("ROUND", "CIRCUMSCRIBED"), ("LOBULATED", "CIRCUMSCRIBED"), ("OVAL", "OBSCURED"),
         ("LOBULATED", "OBSCURED"),
     ),
     ("mass", "MALIGNANT"): (
-        ("IRREGULAR", "SPICULATED"),
-        ("IRREGULAR", "ILL_DEFINED-SPICULATED"),
+        ("IRREGULAR", "SPICULATED"), ("IRREGULAR", "ILL_DEFINED-SPICULATED"),
         ("IRREGULAR-ARCHITECTURAL_DISTORTION", "SPICULATED"),
     ),
     ("mass", "BENIGN_WITHOUT_CALLBACK"): (
-        ("LYMPH_NODE", "CIRCUMSCRIBED"),
-        ("ASYMMETRIC_BREAST_TISSUE", "N/A"),
-        ("OVAL", "CIRCUMSCRIBED"),
+        ("LYMPH_NODE", "CIRCUMSCRIBED"), ("ASYMMETRIC_BREAST_TISSUE", "N/A"), ("OVAL", "CIRCUMSCRIBED"),
     ),
     ("calc", "BENIGN"): (
-        ("ROUND_AND_REGULAR", "REGIONAL"),
-        ("COARSE", "N/A"),
-        ("ROUND_AND_REGULAR-LUCENT_CENTER", "N/A"),
+        ("ROUND_AND_REGULAR", "REGIONAL"), ("COARSE", "N/A"), ("ROUND_AND_REGULAR-LUCENT_CENTER", "N/A"),
         ("DYSTROPHIC", "SEGMENTAL"),
     ),
     ("calc", "MALIGNANT"): (
-        ("PLEOMORPHIC", "CLUSTERED"),
-        ("FINE_LINEAR_BRANCHING", "LINEAR"),
+        ("PLEOMORPHIC", "CLUSTERED"), ("FINE_LINEAR_BRANCHING", "LINEAR"),
         ("PLEOMORPHIC-FINE_LINEAR_BRANCHING", "CLUSTERED-LINEAR"),
     ),
     ("calc", "BENIGN_WITHOUT_CALLBACK"): (("VASCULAR", "N/A"), ("LUCENT_CENTER", "N/A"), ("N/A", "REGIONAL")),
-}
+}  # fmt: skip
 # Assessment (BI-RADS) and subtlety (1 subtle to 5 obvious), each drawn evenly from its tuple.
 ASSESSMENT: dict[Pathology, tuple[int, ...]] = {
     "BENIGN": (4, 4, 4, 3, 3, 0),
@@ -61,15 +47,16 @@ ASSESSMENT: dict[Pathology, tuple[int, ...]] = {
 SUBTLETY = (2, 3, 3, 4, 4, 5, 5)
 DENSITY = (1, 2, 2, 2, 3, 3, 3, 4)
 
-TWO_FINDINGS = 0.06  # share of patients with two ROIs in each image
-LATE_IDS = 0.04  # share of patients whose abnormality ids start at 2
-BOTH_FILES = 0.04  # share of calcification patients who are also in a mass file, any split
-APART: dict[Kind, float] = {"mass": 0.07, "calc": 0.01}  # share of ROIs whose mask and crop have a series each
+# Proportions
+TWO_FINDINGS = 0.06  # of patients: two lesions in each image
+LATE_IDS = 0.04  # of patients: abnormality ids start at 2
+BOTH_FILES = 0.04  # of patients with calcifications: they are also in a mass file, any split
+APART: dict[Kind, float] = {"mass": 0.07, "calc": 0.01}  # of lesions: mask and crop have a series each
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One ROI. `size` is the side of its box as a fraction of the image width."""
+    """One lesion. `size` is the side of its box as a fraction of the image width."""
 
     abnormality: int
     words: tuple[str, str]
@@ -81,11 +68,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One full mammogram and its ROIs: consecutive rows of a case file. `number` counts from 0 in the plan."""
+    """One full mammogram and its lesions: consecutive rows of a case file. `number` counts from 0 in the plan."""
 
     number: int
-    kind: Kind
     split: OfficialSplit
+    kind: Kind
     patient: str
     side: Side
     view: View
@@ -95,9 +82,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """The case folder, as in `Mass-Training_P_00001_LEFT_CC`."""
-        split = "Training" if self.split == "train" else "Test"
-        return f"{self.kind.capitalize()}-{split}_{self.patient}_{self.side}_{self.view}"
+        return case_name(self.kind, self.split, self.patient, self.side, self.view)
 
 
 def uid(seed: int, *parts: object) -> str:
@@ -113,7 +98,7 @@ def plan(config: PhantomConfig) -> tuple[Case, ...]:
     order = rng.permutation(len(slots))
     numbers = {int(slot): f"P_{place + 1:05d}" for place, slot in enumerate(order)}
     sides: list[Side] = ["LEFT" if left else "RIGHT" for left in rng.random(len(slots)) < 0.5]
-    for calc, mass in _shared(slots, rng):
+    for calc, mass in _patients_in_both_files(slots, rng):
         numbers[calc], sides[calc] = numbers[mass], sides[mass]
     drafts = []
     for index, (split, kind, pathology) in enumerate(slots):
@@ -121,29 +106,28 @@ def plan(config: PhantomConfig) -> tuple[Case, ...]:
         for view, findings in _both_views(kind, pathology, rng):
             drafts.append((split, kind, numbers[index], sides[index], view, density, pathology, findings))
     drafts.sort(key=lambda d: (d[0] == "test", d[1] != "mass", d[2], d[4]))
-    return tuple(
-        Case(n, kind, split, patient, side, view, density, pathology, findings)
-        for n, (split, kind, patient, side, view, density, pathology, findings) in enumerate(drafts)
-    )
+    return tuple(Case(number, *draft) for number, draft in enumerate(drafts))
 
 
 def _slots(config: PhantomConfig) -> list[tuple[OfficialSplit, Kind, Pathology]]:
     """One entry per patient."""
     slots: list[tuple[OfficialSplit, Kind, Pathology]] = []
-    kinds: tuple[Kind, ...] = ("mass", "calc")
+    kinds: tuple[Kind, ...] = get_args(Kind)
     pathologies: tuple[Pathology, ...] = ("BENIGN", "MALIGNANT")
     for kind in kinds:
         for pathology in pathologies:
             slots += [("train", kind, pathology)] * config.train_per_class
             slots += [("test", kind, pathology)] * config.test_per_class
-    share = config.train_per_class / (config.train_per_class + config.test_per_class)
-    in_train = min(max(round(config.callback_free * share), 1), config.callback_free - 1)
+    proportion = config.train_per_class / (config.train_per_class + config.test_per_class)
+    in_train = min(max(round(config.callback_free * proportion), 1), config.callback_free - 1)
     for n in range(config.callback_free):
         slots.append(("train" if n < in_train else "test", kinds[n % 2], "BENIGN_WITHOUT_CALLBACK"))
     return slots
 
 
-def _shared(slots: list[tuple[OfficialSplit, Kind, Pathology]], rng: np.random.Generator) -> list[tuple[int, int]]:
+def _patients_in_both_files(
+    slots: list[tuple[OfficialSplit, Kind, Pathology]], rng: np.random.Generator
+) -> list[tuple[int, int]]:
     """Pairs (calcification slot, mass slot) that are one patient, as for 79 patients of CBIS-DDSM."""
     masses = [i for i, slot in enumerate(slots) if slot[1] == "mass"]
     calcs = [i for i, slot in enumerate(slots) if slot[1] == "calc"]
@@ -163,21 +147,10 @@ def _both_views(kind: Kind, pathology: Pathology, rng: np.random.Generator) -> l
         assessment, subtlety = int(rng.choice(ASSESSMENT[pathology])), int(rng.choice(SUBTLETY))
         # Sizes come from one distribution for every class, so that size alone predicts nothing.
         traits.append((first + n, words, assessment, subtlety, float(np.exp(rng.uniform(np.log(0.075), np.log(0.15))))))
-    views: tuple[View, ...] = ("CC", "MLO")
-    return [
-        (
-            view,
-            tuple(
-                Finding(
-                    n,
-                    words,
-                    assessment,
-                    subtlety,
-                    size * float(rng.uniform(0.9, 1.1)),
-                    bool(rng.random() < APART[kind]),
-                )
-                for n, words, assessment, subtlety, size in traits
-            ),
-        )
-        for view in views
-    ]
+
+    def seen(n: int, words: tuple[str, str], assessment: int, subtlety: int, size: float) -> Finding:
+        size *= float(rng.uniform(0.9, 1.1))
+        return Finding(n, words, assessment, subtlety, size, bool(rng.random() < APART[kind]))
+
+    views: tuple[View, ...] = get_args(View)
+    return [(view, tuple(seen(*trait) for trait in traits)) for view in views]

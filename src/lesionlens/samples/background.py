@@ -1,41 +1,35 @@
-"""Windows of classes without lesions: from which images, how many, of which sizes, for which split."""
+"""Samples of classes without lesions: from which images, how many, of which sizes, for which split."""
 
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
 from math import ceil
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from lesionlens.config import StudyConfig
 from lesionlens.identity import generator
 from lesionlens.processes import Processes
-from lesionlens.records import Box, DatasetIndex, Exclusion, Image, ImageSize, Label, Overview, Sample, Split
-from lesionlens.samples.cutting import BackgroundJob, cut_background
+from lesionlens.records import DatasetIndex, Exclusion, Image, Label, Sample, Split
+from lesionlens.samples.cutting import BackgroundJob, Item, cut_background
+from lesionlens.samples.selection import view_key
 from lesionlens.samples.splits import Member
 
 log = logging.getLogger(__name__)
 
-Item = Sample | Exclusion | ImageSize | Overview
-
-OVERVIEWS = 2  # images of each split and class that are also kept small and whole
-SPARE = 2  # sizes drawn per window wanted, as one may fit nowhere
+SIZES_PER_WINDOW = 2  # sizes drawn for every window wanted, as one may fit nowhere
+OVERVIEWS = 2  # of each split and class
 
 
+@dataclass(frozen=True, slots=True)
 class BackgroundPlan:
-    """Images for the windows of a class without lesions in a seeded order, and the counts wanted."""
+    """The images of a class without lesions in a seeded order, and the paths of masks by image key."""
 
-    def __init__(self, index: DatasetIndex, label: Label, images: Sequence[Image], study: StudyConfig) -> None:
-        self.study = study
-        self.label = label
-        order = generator(study.seed, "background order").permutation(len(images))
-        self.images = [images[place] for place in order]
-        self.masks: dict[str, list[str]] = defaultdict(list)
-        for lesion in index.lesions:
-            if lesion.mask_path is not None:
-                self.masks[lesion.image_key].append(lesion.mask_path)
+    label: Label
+    images: tuple[Image, ...]
+    masks: dict[str, list[str]]
+    study: StudyConfig
 
     def members(self) -> list[Member]:
         """The images, for the split."""
@@ -46,27 +40,57 @@ class BackgroundPlan:
         """Images of a split. Where patches, not patients, are split, validation has none of its own."""
         found = [(i, splits[_member_key(i)]) for i in self.images]
         if self.study.split.group == "patch":
-            found = [(i, "train" if p == "validation" else p) for i, p in found]
-        return [i for i, p in found if p == split]
+            found = [(i, "train" if s == "validation" else s) for i, s in found]
+        return [i for i, s in found if s == split]
 
     def expected(self, splits: dict[str, Split | None]) -> int:
         """About how many images will be decoded."""
         config, test = self.study.background, len(self.of_split(splits, "test"))
         rest = len(self.of_split(splits, "train")) + len(self.of_split(splits, "validation"))
-        wanted = ceil(config.train / config.per_image), ceil(config.test / config.per_image)
-        return min(rest, wanted[0]) + min(test, wanted[1])
+        return min(rest, ceil(config.train / config.per_image)) + min(test, ceil(config.test / config.per_image))
 
-    def job(self, root: Path, image: Image, sizes: Sequence[tuple[int, int]], overview: bool) -> BackgroundJob:
-        config = self.study.background
-        count = SPARE * config.per_image
+    def job(
+        self, root: Path, image: Image, split: Split, sizes: Sequence[tuple[int, int]], overview: bool
+    ) -> BackgroundJob:
+        """Sizes of windows are drawn from `sizes`, (width, height), or configured."""
+        config, seed = self.study.background, self.study.seed
+        size = SIZES_PER_WINDOW * config.per_image
         if config.size == "matched":
-            picks = generator(self.study.seed, "background sizes", image.key).integers(len(sizes), size=count)
+            picks = generator(seed, "background sizes", image.key).integers(len(sizes), size=size)
             drawn = tuple(sizes[pick] for pick in picks)
         else:
-            drawn = ((config.size, config.size),) * count
-        masks = tuple(self.masks[image.key])
-        size, seed = self.study.patches.size, self.study.seed
-        return BackgroundJob(root, image, masks, drawn, config.per_image, config.min_mean, size, seed, overview)
+            drawn = ((config.size, config.size),) * size
+        return BackgroundJob(
+            root, image, overview, self.label.code, split, tuple(self.masks.get(image.key, ())), drawn,
+            config.per_image, config.min_mean, self.study.patches.size, seed,
+        )  # fmt: skip
+
+
+def background_plans(index: DatasetIndex, study: StudyConfig) -> list[BackgroundPlan]:
+    """One for every class without lesions."""
+    masks: dict[str, list[str]] = defaultdict(list)
+    for lesion in index.lesions:
+        if lesion.mask_path is not None:
+            masks[lesion.image_key].append(lesion.mask_path)
+    plans = []
+    for label in (label for label in index.labels if not label.is_lesion):
+        images = [image for image in _usable_images(index) if image.background == label.code]
+        order = generator(study.seed, "background order").permutation(len(images))
+        plans.append(BackgroundPlan(label, tuple(images[place] for place in order), masks, study))
+    return plans
+
+
+def _usable_images(index: DatasetIndex) -> list[Image]:
+    """Images that may give background windows and whose files are all there.
+
+    A mammogram that is in two case files is left alone: its other key may hold a lesion, or a mask of another size.
+    """
+    keys: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for image in index.images:
+        keys[view_key(image)].add(image.key)
+    unfit = {lesion.image_key for lesion in index.lesions if lesion.label is not None}
+    unfit |= {exclusion.image_key for exclusion in index.exclusions}
+    return [i for i in index.images if i.key not in unfit and len(keys[view_key(i)]) == 1]
 
 
 def background_samples(
@@ -76,7 +100,7 @@ def background_samples(
     sizes: Sequence[tuple[int, int]],
     processes: Processes,
 ) -> Iterator[list[Item]]:
-    """Background patches image by image: validation, training, test.
+    """Background samples image by image: validation, training, test.
 
     `sizes`: (width, height) of the training lesions' windows, needed for size "matched". Where fewer windows than
     wanted are found, every image of the split has a `background_short` note, and a warning is logged.
@@ -84,88 +108,54 @@ def background_samples(
     config, split = plan.study.background, plan.study.split
     if config.size == "matched" and not sizes:
         raise ValueError("background.size is matched, but no training lesion gave a window: name a size in pixels")
-    got = 0
+
+    def cut(split: Split, wanted: int) -> Iterator[list[Item]]:
+        images = plan.of_split(splits, split) if wanted > 0 else []
+        jobs = (plan.job(root, image, split, sizes, n < OVERVIEWS) for n, image in enumerate(images))
+        return _up_to(wanted, plan, split, images, processes.map(cut_background, jobs))
+
+    wanted = config.train
     if split.group == "patient":
-        wanted = round(split.validation * config.train)
-        for items in _split(plan, "validation", plan.of_split(splits, "validation"), wanted, root, sizes, processes):
-            got += sum(isinstance(item, Sample) for item in items)
+        for items in cut("validation", round(split.validation * config.train)):
+            wanted -= len(_samples(items))
             yield items
-    wanted = config.train - got
-    slots = _validation_slots(plan.study, wanted) if split.group == "patch" else frozenset()
-    taken = 0
-    for items in _split(plan, "train", plan.of_split(splits, "train"), wanted, root, sizes, processes):
-        placed: list[Item] = []
-        for item in items:
-            if isinstance(item, Sample):
-                item = _in_split(item, "validation") if taken in slots else item
-                taken += 1
-            placed.append(item)
-        yield placed
-    yield from _split(plan, "test", plan.of_split(splits, "test"), config.test, root, sizes, processes)
+    # Where patches are split, validation takes some of the training windows, by order of appearance.
+    order = generator(plan.study.seed, "validation background").permutation(wanted)
+    validation = set(order[: round(split.validation * wanted)].tolist()) if split.group == "patch" else set()
+    numbers = count()
+    for items in cut("train", wanted):
+        yield [
+            replace(item, split="validation") if isinstance(item, Sample) and next(numbers) in validation else item
+            for item in items
+        ]
+    yield from cut("test", config.test)
 
 
-def _split(
-    plan: BackgroundPlan,
-    split: Split,
-    images: Sequence[Image],
-    wanted: int,
-    root: Path,
-    sizes: Sequence[tuple[int, int]],
-    processes: Processes,
+def _up_to(
+    wanted: int, plan: BackgroundPlan, split: Split, images: Sequence[Image], results: Iterator[list[Item]]
 ) -> Iterator[list[Item]]:
-    """Patches of one split until there are enough; then notes on what is short."""
+    """What was cut from the images of a split until there are enough samples; then notes on what is short."""
     got = 0
     given: list[tuple[Image, int]] = []
-    jobs = (plan.job(root, image, sizes, n < OVERVIEWS) for n, image in enumerate(images))
-    results = processes.map(cut_background, jobs)
-    for image, result in zip(images if wanted > 0 else (), results, strict=False):
-        if isinstance(result, Exclusion):
-            yield [result]
-            continue
-        given.append((image, len(result.windows)))
-        used = result.windows[: wanted - got]
-        got += len(used)
-        items: list[Item] = [result.size, *(_patch(plan, image, split, window, pixels) for window, pixels in used)]
-        yield [*items, result.overview] if result.overview is not None else items
+    for image, items in zip(images, results, strict=False):
+        if not isinstance(items[0], Exclusion):
+            given.append((image, len(_samples(items))))
+        taken = _samples(items)[: wanted - got]
+        got += len(taken)
+        yield [item for item in items if not isinstance(item, Sample) or item in taken]
         if got == wanted:
             return
     if got < wanted:
-        code = plan.label.code
+        code, most = plan.label.code, plan.study.background.per_image
         log.warning(
             "Class %s, split %s: %d windows of %d wanted, from %d images", code, split, got, wanted, len(images)
         )
-        most = plan.study.background.per_image
         detail = f"{code}, split {split} has {got} of {wanted} wanted; this image gave {{}} of {most}"
         yield [Exclusion(image.key, None, "background_short", detail.format(n)) for image, n in given]
 
 
-def _patch(plan: BackgroundPlan, image: Image, split: Split, window: Box, pixels: NDArray[np.uint8]) -> Sample:
-    return Sample(
-        key=f"{image.key}@{window.x0},{window.y0},{window.x1},{window.y1}",
-        label=plan.label.code,
-        image_key=image.key,
-        lesion_key=None,
-        patient=image.patient,
-        split=split,
-        window=window,
-        lesion_box=None,
-        mask_fraction=None,
-        pixels=pixels,
-        mask=None,
-    )
-
-
-def _in_split(patch: Sample, split: Split) -> Sample:
-    return Sample(
-        patch.key, patch.label, patch.image_key, patch.lesion_key, patch.patient, split, patch.window,
-        patch.lesion_box, patch.mask_fraction, patch.pixels, patch.mask,
-    )  # fmt: skip
-
-
-def _validation_slots(study: StudyConfig, wanted: int) -> frozenset[int]:
-    """Which of the training windows, by order of appearance, are validation."""
-    order = generator(study.seed, "validation background").permutation(wanted)
-    return frozenset(int(slot) for slot in order[: round(study.split.validation * wanted)])
+def _samples(items: Sequence[Item]) -> list[Sample]:
+    return [item for item in items if isinstance(item, Sample)]
 
 
 def _member_key(image: Image) -> str:

@@ -1,6 +1,6 @@
-"""Grey statistics of the training split and the input normalisations built on them (protocol section 4)."""
+"""Grey statistics of the training split, the input normalisations built on them, and patches as stored bytes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import isqrt
 
 import numpy as np
@@ -16,15 +16,15 @@ LEAST_STD = 1 / 255  # one grey level: a flat patch stays finite
 
 
 class GreyStatistics:
-    """Histograms of the training split's 256 grey values by class, gathered patch by patch: exact, of fixed size."""
+    """Histograms of the training split's 256 grey values by class, gathered sample by sample in fixed memory."""
 
     def __init__(self) -> None:
         self._counts: dict[str, NDArray[np.int64]] = {}
 
-    def add(self, patch: Sample) -> None:
-        if patch.split == "train":
-            histogram = np.bincount(patch.pixels.ravel(), minlength=256).astype(np.int64)
-            self._counts[patch.label] = self._counts.get(patch.label, np.zeros(256, np.int64)) + histogram
+    def add(self, sample: Sample) -> None:
+        if sample.split == "train":
+            histogram = np.bincount(sample.pixels.ravel(), minlength=256).astype(np.int64)
+            self._counts[sample.label] = self._counts.get(sample.label, np.zeros(256, np.int64)) + histogram
 
     def rows(self) -> tuple[Statistics, ...]:
         """Mean and standard deviation of grey values in [0, 1]: all classes, then each by code.
@@ -35,14 +35,6 @@ class GreyStatistics:
             raise ValueError("no patch is in the training split: check the data folder, the split and the exclusions")
         total = np.sum(list(self._counts.values()), axis=0)
         return (_statistics(None, total), *(_statistics(code, self._counts[code]) for code in sorted(self._counts)))
-
-
-def statistics(patches: Iterable[Sample]) -> tuple[Statistics, ...]:
-    """The statistics of these patches' training split; see `GreyStatistics`."""
-    gathered = GreyStatistics()
-    for patch in patches:
-        gathered.add(patch)
-    return gathered.rows()
 
 
 def normalise(

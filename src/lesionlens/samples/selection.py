@@ -1,4 +1,4 @@
-"""Which lesion rows become patches, and under which class (protocol sections 1 and 2)."""
+"""Which lesions become samples, and under which class."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ from lesionlens.records import DatasetIndex, Exclusion, Image, Lesion
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A lesion that is to become a patch of class `label`, which may differ from the lesion's own."""
+    """A lesion that is to become a sample of class `label`, which may differ from the lesion's own."""
 
     lesion: Lesion
     image: Image

@@ -1,18 +1,22 @@
-"""Who goes to training, validation and test, and whether the splits share anything (protocol section 5)."""
+"""Who goes to training, validation and test, and whether two splits have anything in common."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from typing import Literal
+from itertools import combinations, product
+from typing import Literal, get_args
 
 from lesionlens.config import SplitConfig
-from lesionlens.datasets.cbis import MOVED, MOVED_GROUP, SMALLEST
 from lesionlens.identity import generator
 from lesionlens.records import SPLITS, DatasetIndex, Image, LeakCheck, Sample, Split
 from lesionlens.samples.selection import view_key
 
-Unit = Literal["patient", "image", "lesion"]
+Entity = Literal["patient", "image", "lesion"]
+
+# The published study's test split: of the classes of one group, training patches in place of the official test split.
+MOVED_GROUP = "calcification"
+MOVED = 110  # training patches moved to test, of each class of the group
+SMALLEST = 468  # the group's smaller class in the official training split; scales MOVED for smaller data sets
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +36,9 @@ def assign_splits(
     """The split of every member by key; None for what the rule `paper` leaves out.
 
     official: the data set's own splits. sound: patients in `crossing` (see `crossing_patients`) go wholly to test;
-    where the data set has no parts, `split.test` of the patients do, drawn so that every class comes close to it.
-    paper: as the published study did with CBIS-DDSM (the constants in `data/cbis.py`): members of each class of one
-    group move from training to test, and the group's official test split is left out. From training,
+    where the data set has no splits, `split.test` of the patients do, drawn so that every class comes close to it.
+    paper: as the published study did with CBIS-DDSM: members of each class of MOVED_GROUP move from training to test,
+    and the group's official test split is left out. From training,
     `split.validation` of each class becomes validation: single members, or whole patients; a validation split of the
     data set's own is kept instead.
     Order of members does not matter.
@@ -56,9 +60,10 @@ def assign_splits(
         _move_to_test(members, splits, seed)
     if "validation" not in splits.values():
         training = sorted((m for m in members if splits[m.key] == "train"), key=lambda m: m.key)
-        name = "validation patients"
-        by_patient = split.group == "patient"
-        chosen = _patients(training, split.validation, seed, name) if by_patient else _single(training, split, seed)
+        if split.group == "patient":
+            chosen = _patients(training, split.validation, seed, "validation patients")
+        else:
+            chosen = _members(training, split.validation, seed, "validation")
         splits |= dict.fromkeys(chosen, "validation")
     return splits
 
@@ -98,34 +103,27 @@ def official_overlap(index: DatasetIndex) -> tuple[int, int]:
     return len(crossing_patients(index)), sum(len(found) > 1 for found in splits.values())
 
 
-def leak_checks(patches: Iterable[Sample], images: Iterable[Image]) -> tuple[LeakCheck, ...]:
-    """Patients, images and lesions that two splits share, for every two splits. An image is a (patient, side, view)."""
-    shared = Shared(images)
-    for patch in patches:
-        shared.add(patch)
-    return shared.checks()
-
-
-class Shared:
-    """What each split holds, gathered patch by patch; `checks` tells what two splits share."""
+class SplitOverlap:
+    """Patients, images and lesions of each split, gathered sample by sample. An image is a (patient, side, view)."""
 
     def __init__(self, images: Iterable[Image]) -> None:
         self._views = {image.key: "_".join(view_key(image)) for image in images}
-        self._units: dict[tuple[Unit, Split], set[str]] = defaultdict(set)
+        self._found: dict[tuple[Entity, Split], set[str]] = defaultdict(set)
 
-    def add(self, patch: Sample) -> None:
-        self._units["patient", patch.split].add(patch.patient)
-        self._units["image", patch.split].add(self._views[patch.image_key])
-        if patch.lesion_key is not None:
-            self._units["lesion", patch.split].add(patch.lesion_key)
+    def add(self, sample: Sample) -> None:
+        self._found["patient", sample.split].add(sample.patient)
+        self._found["image", sample.split].add(self._views[sample.image_key])
+        if sample.lesion_key is not None:
+            self._found["lesion", sample.split].add(sample.lesion_key)
 
     def checks(self) -> tuple[LeakCheck, ...]:
-        kinds: tuple[Unit, ...] = ("patient", "image", "lesion")
-        return tuple(self._check(unit, a, b) for unit in kinds for a, b in combinations(SPLITS, 2))
-
-    def _check(self, unit: Unit, a: Split, b: Split) -> LeakCheck:
-        shared = sorted(self._units[unit, a] & self._units[unit, b])
-        return LeakCheck(unit, a, b, len(shared), tuple(shared[:10]))
+        """What every two splits have in common."""
+        checks = []
+        entities: tuple[Entity, ...] = get_args(Entity)
+        for entity, (a, b) in product(entities, combinations(SPLITS, 2)):
+            shared = sorted(self._found[entity, a] & self._found[entity, b])
+            checks.append(LeakCheck(entity, a, b, len(shared), tuple(shared[:10])))
+        return tuple(checks)
 
 
 def _move_to_test(members: Sequence[Member], splits: dict[str, Split | None], seed: int) -> None:
@@ -142,20 +140,20 @@ def _move_to_test(members: Sequence[Member], splits: dict[str, Split | None], se
             splits[sorted(keys)[place]] = "test"
 
 
-def _single(training: Sequence[Member], split: SplitConfig, seed: int) -> list[str]:
-    """Validation members, drawn within each class."""
+def _members(members: Sequence[Member], proportion: float, seed: int, draw: str) -> list[str]:
+    """Keys of that proportion of each class."""
     classes: dict[str, list[str]] = defaultdict(list)
-    for member in training:
+    for member in members:
         classes[member.label].append(member.key)
     chosen = []
     for label, keys in classes.items():
-        order = generator(seed, "validation", label).permutation(len(keys))
-        chosen += [keys[place] for place in order[: round(split.validation * len(keys))]]
+        order = generator(seed, draw, label).permutation(len(keys))
+        chosen += [keys[place] for place in order[: round(proportion * len(keys))]]
     return chosen
 
 
-def _patients(members: Sequence[Member], share: float, seed: int, draw: str) -> list[str]:
-    """Keys of the members of some patients, so that every class comes close to its share.
+def _patients(members: Sequence[Member], proportion: float, seed: int, draw: str) -> list[str]:
+    """Keys of the members of some patients, so that every class comes close to its proportion.
 
     Patients come in random order; one is taken when that brings the classes closer to their targets, in squares
     relative to the target. A class left without any takes the patient with the fewest members.
@@ -165,7 +163,7 @@ def _patients(members: Sequence[Member], share: float, seed: int, draw: str) -> 
         people[member.patient][member.label] += 1
     names = sorted(people)
     total = sum(people.values(), Counter[str]())
-    target = {label: share * count for label, count in total.items()}
+    target = {label: proportion * count for label, count in total.items()}
     taken: Counter[str] = Counter()
     chosen: set[str] = set()
     order = [names[place] for place in generator(seed, draw).permutation(len(names))]

@@ -6,40 +6,49 @@ from math import floor
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionlens.images.annotation import Roi, overlap
-from lesionlens.images.image import Picture, resize_mask
+from lesionlens.images.annotation import Annotation
+from lesionlens.images.image import GreyImage, box_iou, resize_mask
 from lesionlens.records import Box
 
+TRIES = 300  # places drawn for a background window of one size
+MAX_IOU = 0.25  # of two background windows of one image
 
-def median_position(roi: Roi) -> tuple[float, float]:
+
+def median_position(annotation: Annotation) -> tuple[float, float]:
     """(x, y) of the median mask pixel along each axis, in image coordinates where pixel i covers i to i + 1."""
-    x = _median(roi.mask.sum(axis=0))
-    y = _median(roi.mask.sum(axis=1))
-    return roi.box.x0 + x + 0.5, roi.box.y0 + y + 0.5
+    x = _median(annotation.mask.sum(axis=0))
+    y = _median(annotation.mask.sum(axis=1))
+    return annotation.box.x0 + x + 0.5, annotation.box.y0 + y + 0.5
 
 
 def lesion_window(
-    roi: Roi, shape: tuple[int, ...], context: float, jitter: float = 0.0, draw: tuple[float, float] = (0.5, 0.5)
+    annotation: Annotation,
+    shape: tuple[int, ...],
+    context: float,
+    jitter: float = 0.0,
+    draw: tuple[float, float] = (0.5, 0.5),
 ) -> Box:
     """The window of `context` times the lesion box, centred at the median mask pixel, clipped to the image.
 
-    `jitter` moves it along each axis by that share of the way towards a place drawn evenly (`draw`, two numbers
+    `jitter` moves it along each axis by that proportion of the way towards a place drawn evenly (`draw`, two numbers
     in [0, 1)) among all places where it holds the whole lesion box. The lesion box is always wholly inside.
     """
     height, width = shape
-    x, y = median_position(roi)
-    x0, x1 = _span(roi.box.x0, roi.box.x1, x, context, jitter, draw[0])
-    y0, y1 = _span(roi.box.y0, roi.box.y1, y, context, jitter, draw[1])
+    x, y = median_position(annotation)
+    x0, x1 = _span(annotation.box.x0, annotation.box.x1, x, context, jitter, draw[0])
+    y0, y1 = _span(annotation.box.y0, annotation.box.y1, y, context, jitter, draw[1])
     return Box(max(x0, 0), max(y0, 0), min(x1, width), min(y1, height))
 
 
-def cut_mask(roi: Roi, window: Box, size: int) -> tuple[NDArray[np.bool_], float]:
-    """The mask in the window, resized (nearest) to bool [size, size]; and its share of the window before resizing."""
+def cut_mask(annotation: Annotation, window: Box, size: int) -> tuple[NDArray[np.bool_], float]:
+    """The mask in the window, bool [size, size] by nearest neighbour, and its proportion of the window before that."""
     mask = np.zeros((window.height, window.width), dtype=np.bool_)
-    x0, x1 = max(roi.box.x0, window.x0), min(roi.box.x1, window.x1)
-    y0, y1 = max(roi.box.y0, window.y0), min(roi.box.y1, window.y1)
+    x0, x1 = max(annotation.box.x0, window.x0), min(annotation.box.x1, window.x1)
+    y0, y1 = max(annotation.box.y0, window.y0), min(annotation.box.y1, window.y1)
     if x0 < x1 and y0 < y1:
-        source = roi.mask[y0 - roi.box.y0 : y1 - roi.box.y0, x0 - roi.box.x0 : x1 - roi.box.x0]
+        source = annotation.mask[
+            y0 - annotation.box.y0 : y1 - annotation.box.y0, x0 - annotation.box.x0 : x1 - annotation.box.x0
+        ]
         mask[y0 - window.y0 : y1 - window.y0, x0 - window.x0 : x1 - window.x0] = source
     return resize_mask(mask, size, size), float(mask.mean())
 
@@ -61,12 +70,8 @@ def _span(start: int, stop: int, centre: float, context: float, jitter: float, d
     return begin, begin + length
 
 
-TRIES = 300
-SHARED = 0.25  # most intersection over union of two windows of one image
-
-
 def background_windows(
-    picture: Picture,
+    image: GreyImage,
     masked: NDArray[np.bool_],
     sizes: Sequence[tuple[int, int]],
     min_mean: float,
@@ -76,10 +81,10 @@ def background_windows(
     """Up to `most` windows inside the image, in the order found.
 
     masked bool [h, w]; sizes (width, height) are used in turn, each until a place is found for it or its tries run
-    out. A window holds no masked pixel, its mean grey (0 to 255) is above `min_mean`, and no two have more than a
-    quarter of their union in common.
+    out. A window holds no masked pixel, its mean grey (0 to 255) is above `min_mean`, and no two overlap by more than
+    MAX_IOU.
     """
-    height, width = picture.shape
+    height, width = image.shape
     found: list[Box] = []
     fitting = [size for size in sizes if size[0] <= width and size[1] <= height][: 2 * most]
     for w, h in fitting:
@@ -88,11 +93,11 @@ def background_windows(
         for _ in range(TRIES):
             x0, y0 = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
             box = Box(x0, y0, x0 + w, y0 + h)
-            if _accepted(picture, masked, box, min_mean) and all(overlap(box, other) <= SHARED for other in found):
+            if _accepted(image, masked, box, min_mean) and all(box_iou(box, other) <= MAX_IOU for other in found):
                 found.append(box)
                 break
     return tuple(found)
 
 
-def _accepted(picture: Picture, masked: NDArray[np.bool_], box: Box, min_mean: float) -> bool:
-    return not masked[box.y0 : box.y1, box.x0 : box.x1].any() and picture.mean(box) > min_mean
+def _accepted(image: GreyImage, masked: NDArray[np.bool_], box: Box, min_mean: float) -> bool:
+    return not masked[box.y0 : box.y1, box.x0 : box.x1].any() and image.mean(box) > min_mean

@@ -32,17 +32,15 @@ def kaggle(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def test_size_and_licence_come_first_and_a_no_downloads_nothing(kaggle: list[str], tmp_path: Path) -> None:
-    shown = []
-
-    def no(words: str) -> bool:
-        shown.append(words)
-        return False
-
-    with pytest.raises(FetchError, match="nothing was downloaded"):
-        fetch.fetch("kaggle", tmp_path / "data", no)
+def test_size_and_licence_come_first_and_a_no_downloads_nothing(
+    kaggle: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda _: "n")
+    assert main(["kaggle", str(tmp_path / "data")]) == 1
+    shown = capsys.readouterr()
     assert kaggle == [] and not (tmp_path / "data").exists()
-    assert "6 GB" in shown[0] and "CC BY 3.0" in shown[0]
+    assert "6 GB" in shown.out and "CC BY 3.0" in shown.out and "nothing was downloaded" in shown.err
 
 
 def test_without_a_terminal_it_asks_for_yes(
@@ -139,4 +137,4 @@ def test_without_a_network_one_line_says_what_to_put_where(
 def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     with pytest.raises(FetchError, match=r"lesionlens\[fetch\]"):
-        fetch.fetch("kaggle", tmp_path, lambda _: True)
+        fetch.fetch("kaggle", tmp_path)

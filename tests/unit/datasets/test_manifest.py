@@ -8,29 +8,28 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from lesionlens.config import BackgroundConfig, DataConfig, ExecutionConfig, PatchConfig, SplitConfig, StudyConfig
+from lesionlens.config import BackgroundConfig, DataConfig, SplitConfig, StudyConfig
 from lesionlens.datasets.manifest import read_manifest
 from lesionlens.records import Box, Exclusion, Overview, Sample
 from lesionlens.samples.sample_set import build_samples
-from lesionlens.samples.splits import leak_checks
-from tests.unit.files import Own
+from lesionlens.samples.splits import SplitOverlap
+from tests.unit.files import Own, small_study
 
 
-def complaint(own: Own, name: str = "manifest.csv") -> str:
+def complaint(own: Own) -> str:
     with pytest.raises(ValueError) as error:
-        read_manifest(own.root, name)
+        read_manifest(own.root)
     return str(error.value)
 
 
-def study(own: Own, **options: object) -> StudyConfig:
-    return StudyConfig.model_validate(
-        {
+def study(own: Own, **parts: object) -> StudyConfig:
+    return small_study(
+        own.root,
+        **{
             "data": DataConfig(source="manifest", root=own.root),
-            "patches": PatchConfig(size=32),
             "background": BackgroundConfig(size=40, train=6, test=3, per_image=3),
-            "execution": ExecutionConfig(workers=1),
-            **options,
-        }
+            **parts,
+        },
     )
 
 
@@ -39,7 +38,7 @@ def test_classes_follow_from_the_rows(own: Own) -> None:
     own.add("cyst", "p1", split="train")
     own.add("normal", "p2", mask=False, split="validation")
     own.add("cyst", "p3", split="test", lesion="upper")
-    index = read_manifest(own.finish(), "manifest.csv")
+    index = read_manifest(own.finish())
     assert [(x.code, x.name, x.group, x.ordinal, x.is_lesion) for x in index.labels] == [
         ("normal", "normal", "normal", 0, False), ("cyst", "cyst", "cyst", 1, True),
         ("nodule", "nodule", "nodule", 2, True),
@@ -60,17 +59,18 @@ def test_parquet_says_the_same_as_csv(own: Own) -> None:
     for n in range(3):
         own.add(("a", "b", "c")[n], str(n), mask=n > 0)
     root = own.finish()
-    text = pl.read_csv(root / "manifest.csv")
-    text.with_columns(pl.col("patient").cast(pl.Int64)).write_parquet(root / "manifest.parquet")
-    csv, parquet = (read_manifest(root, f"manifest.{kind}") for kind in ("csv", "parquet"))
-    assert (csv.images, csv.lesions, csv.labels) == (parquet.images, parquet.lesions, parquet.labels)
-    lesion = pl.Series("lesion", [float("nan")] * 3)
-    text.with_columns(lesion).write_parquet(root / "nan.parquet")
-    assert read_manifest(root, "nan.parquet").lesions == csv.lesions
-    (root / "broken.parquet").write_bytes(b"PAR1")
-    assert "no whole Parquet" in complaint(own, "broken.parquet")
-    text.drop("mask").write_parquet(root / "less.parquet")
-    assert "no column 'mask'" in complaint(own, "less.parquet")
+    text, csv = pl.read_csv(root / "manifest.csv"), read_manifest(root)
+    (root / "manifest.csv").unlink()
+    path = root / "manifest.parquet"
+    nothing = pl.Series("lesion", [float("nan")] * 3)
+    for table in (text.with_columns(pl.col("patient").cast(pl.Int64)), text.with_columns(nothing)):
+        table.write_parquet(path)
+        parquet = read_manifest(root)
+        assert (csv.images, csv.lesions, csv.labels) == (parquet.images, parquet.lesions, parquet.labels)
+    path.write_bytes(b"PAR1")
+    assert "no whole Parquet" in complaint(own)
+    text.drop("mask").write_parquet(path)
+    assert "no column 'mask'" in complaint(own)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "tif", "dcm"])
@@ -78,7 +78,7 @@ def test_every_kind_of_file_gives_the_same_windows(own: Own, kind: str) -> None:
     own.add("cyst", "p1", kind=kind, box=(60, 80, 100, 110))
     own.add("nodule", "p2", kind=kind, box=(20, 30, 70, 60))
     config = study(own, split=SplitConfig(test=0.5))
-    items = list(build_samples(read_manifest(own.finish(), "manifest.csv"), own.root, config))
+    items = list(build_samples(read_manifest(own.finish()), own.root, config))
     patches = {p.label: p for p in items if isinstance(p, Sample)}
     assert {code: p.lesion_box for code, p in patches.items()} == {
         "cyst": Box(60, 80, 100, 110), "nodule": Box(20, 30, 70, 60),
@@ -93,14 +93,17 @@ def test_a_whole_data_set_of_own_classes(own: Own) -> None:
     for n in range(30):
         own.add(("cyst", "nodule", "scar")[n % 3], f"p{n // 2}")
         own.add(("clear", "fatty")[n % 2], f"q{n // 2}", mask=False)
-    index = read_manifest(own.finish(), "manifest.csv")
+    index = read_manifest(own.finish())
     items = list(build_samples(index, own.root, study(own)))
     patches = [p for p in items if isinstance(p, Sample)]
     assert [i for i in items if isinstance(i, Exclusion)] == []
     assert Counter(p.label for p in patches) == {"cyst": 10, "nodule": 10, "scar": 10, "clear": 9, "fatty": 9}
     for label in ("clear", "fatty"):
         assert Counter(p.split == "test" for p in patches if p.label == label) == {False: 6, True: 3}
-    assert {leak.shared for leak in leak_checks(patches, index.images)} == {0}
+    overlap = SplitOverlap(index.images)
+    for patch in patches:
+        overlap.add(patch)
+    assert {check.shared for check in overlap.checks()} == {0}
     assert {p.split for p in patches} == {"train", "validation", "test"}
 
 
@@ -117,7 +120,7 @@ def test_missing_and_refused_files_cost_their_own_sample(own: Own, tmp_path: Pat
     (own.root / "masks/4.png").symlink_to(tmp_path / "elsewhere.png")
     own.rows[5]["mask"] = ""
     (own.root / "images/6.png").unlink()
-    index = read_manifest(own.finish(), "manifest.csv")
+    index = read_manifest(own.finish())
     assert [(e.image_key, e.lesion_key, e.reason) for e in index.exclusions] == [
         ("images/0.png", "images/0.png#1", "image_missing"),
         ("images/1.png", "images/1.png#1", "mask_missing"),
@@ -181,11 +184,11 @@ def test_rows_that_cannot_be_trusted_stop_everything(own: Own) -> None:
 def test_the_digest_knows_the_table_and_the_files(own: Own) -> None:
     own.add("cyst", "p1")
     own.add("nodule", "p2")
-    first = read_manifest(own.finish(), "manifest.csv").digest
-    assert read_manifest(own.root, "manifest.csv").digest == first
+    first = read_manifest(own.finish()).digest
+    assert read_manifest(own.root).digest == first
     path = own.root / "masks/0.png"
     path.write_bytes(path.read_bytes() + b"\0")
-    assert read_manifest(own.root, "manifest.csv").digest != first
+    assert read_manifest(own.root).digest != first
 
 
 def test_a_deep_image_and_a_mask_of_ones(own: Own) -> None:
@@ -194,7 +197,7 @@ def test_a_deep_image_and_a_mask_of_ones(own: Own) -> None:
     Image.fromarray(own.pixels[0].astype(np.uint16) * 257).save(own.root / "images/0.png")
     mask = np.asarray(Image.open(own.root / "masks/0.png"))
     Image.fromarray((mask > 0).astype(np.uint8)).save(own.root / "masks/0.png")
-    index = read_manifest(own.finish(), "manifest.csv")
+    index = read_manifest(own.finish())
     found = [p for p in build_samples(index, own.root, study(own)) if isinstance(p, Sample)]
     deep = next(p for p in found if p.label == "cyst")
     assert deep.lesion_box == Box(60, 80, 100, 110)

@@ -5,22 +5,18 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from lesionlens.config import DataConfig, PhantomConfig, StudyConfig
+from lesionlens.config import DataConfig, StudyConfig
 from lesionlens.datasets.registry import read_index, recognised
-from lesionlens.phantom.dataset import write_phantom
 from lesionlens.presets import demo, paper, sound
 from tests.unit.files import Own
 
-SMALL = PhantomConfig(height=300, width=200, train_per_class=2, test_per_class=1, callback_free=4)
 
-
-def test_a_deployment_takes_whatever_folder_it_is_given(own: Own, tmp_path: Path) -> None:
+def test_a_deployment_takes_whatever_folder_it_is_given(own: Own, phantom: Path) -> None:
     own.add("cyst", "p1")
     own.add("nodule", "p2")
-    manifest, kaggle = own.finish(), tmp_path / "kaggle"
-    write_phantom(SMALL, kaggle)
+    manifest = own.finish()
     assert recognised(sound(manifest)).data == DataConfig(source="manifest", root=manifest)
-    assert recognised(sound(kaggle)).data == DataConfig(source="cbis_kaggle", root=kaggle)
+    assert recognised(sound(phantom)).data == DataConfig(source="cbis_kaggle", root=phantom)
     assert {label.code for label in read_index(sound(manifest).data, manifest).labels} == {"cyst", "nodule"}
     assert recognised(demo()) == demo()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows import logs
-from lesionlens.datasets.csv_table import read_table
+from lesionlens.datasets.tables import read_table
 
 
 @pytest.fixture

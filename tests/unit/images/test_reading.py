@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from lesionlens.images.image import UnusableImageError
-from lesionlens.images.reading import image_size, inside, read_picture, spelt
+from lesionlens.images.reading import escaped, image_size, path_below, read_image
 from tests.unit.files import damaged, write_dicom, write_tiff
 
 
 def refused(root: Path, relative: str) -> str:
     with pytest.raises(UnusableImageError) as error:
-        read_picture(root, relative)
+        read_image(root, relative)
     return error.value.reason
 
 
@@ -27,12 +27,12 @@ def jpeg(tmp_path: Path) -> Path:
 
 
 def test_grey_and_colour_files_come_as_grey(jpeg: Path) -> None:
-    picture = read_picture(jpeg.parent, "a.jpg")
+    picture = read_image(jpeg.parent, "a.jpg")
     pixels = picture.pixels
-    assert (picture.top, picture.exact, picture.shape) == (255, False, (80, 60))
+    assert (picture.white, picture.lossless, picture.shape) == (255, False, (80, 60))
     assert pixels.shape == (80, 60) and pixels.dtype == np.uint8 and image_size(jpeg.parent, "a.jpg") == (60, 80)
     Image.fromarray(pixels).convert("RGB").save(jpeg.parent / "b.png")
-    np.testing.assert_array_equal(read_picture(jpeg.parent, "b.png").pixels, pixels)
+    np.testing.assert_array_equal(read_image(jpeg.parent, "b.png").pixels, pixels)
 
 
 def test_spoilt_files_are_told_apart(jpeg: Path) -> None:
@@ -77,23 +77,23 @@ def test_a_link_out_of_the_root_is_refused_and_one_inside_is_not(jpeg: Path) -> 
     assert refused(root, "out.jpg") == "refused"
     (root / "in.jpg").write_bytes(jpeg.read_bytes())
     (root / "link.jpg").symlink_to(root / "in.jpg")
-    assert read_picture(root, "link.jpg").shape == (80, 60)
-    assert inside(root, "link.jpg") == (root / "in.jpg").resolve()
+    assert read_image(root, "link.jpg").shape == (80, 60)
+    assert path_below(root, "link.jpg") == (root / "in.jpg").resolve()
 
 
 @pytest.mark.parametrize("name", ["deep.png", "deep.tif"])
 def test_sixteen_bit_files_keep_their_depth(tmp_path: Path, name: str) -> None:
     pixels = np.arange(80 * 60, dtype=np.uint16).reshape(80, 60) * 13
     Image.fromarray(pixels).save(tmp_path / name)
-    picture = read_picture(tmp_path, name)
+    picture = read_image(tmp_path, name)
     np.testing.assert_array_equal(picture.pixels, pixels)
-    assert (picture.pixels.dtype, picture.top, picture.exact) == (np.uint16, 65535, True)
+    assert (picture.pixels.dtype, picture.white, picture.lossless) == (np.uint16, 65535, True)
 
 
 def test_a_bilevel_mask_is_black_and_white(tmp_path: Path) -> None:
     mask = np.indices((9, 7)).sum(axis=0) % 2 > 0
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    np.testing.assert_array_equal(read_picture(tmp_path, "mask.png").pixels, mask * 255)
+    np.testing.assert_array_equal(read_image(tmp_path, "mask.png").pixels, mask * 255)
 
 
 @pytest.mark.parametrize(("bits", "top"), [(8, 255), (16, 65535)])
@@ -101,8 +101,8 @@ def test_a_tiff_in_which_white_is_zero_is_turned_over(tmp_path: Path, bits: int,
     ramp = np.arange(48).reshape(6, 8).astype(np.uint8 if bits == 8 else np.uint16)
     for white_is_zero in (False, True):
         write_tiff(tmp_path / "a.tif", ramp, white_is_zero)
-        picture = read_picture(tmp_path, "a.tif")
-        assert picture.top == top
+        picture = read_image(tmp_path, "a.tif")
+        assert picture.white == top
         np.testing.assert_array_equal(picture.pixels, top - ramp if white_is_zero else ramp)
 
 
@@ -111,8 +111,8 @@ def test_names_that_the_system_cannot_follow_cost_their_own_sample(jpeg: Path) -
     assert refused(jpeg.parent, "circle.jpg") == "unreadable"
     assert refused(jpeg.parent, "x" * 300 + ".jpg") == "unreadable"
     assert refused(jpeg.parent, "a.jpg/b.jpg") == "missing"
-    assert refused(jpeg.parent, spelt("a\udcff.jpg")) == "refused"
-    assert spelt("\u00a0ä.jpg") == "\u00a0ä.jpg"
+    assert refused(jpeg.parent, escaped("a\udcff.jpg")) == "refused"
+    assert escaped("\u00a0ä.jpg") == "\u00a0ä.jpg"
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -129,8 +129,8 @@ def test_whatever_is_damaged_a_file_is_read_or_refused_in_words(tmp_path: Path, 
     for data in damaged((tmp_path / name).read_bytes(), 400):
         (tmp_path / "x").write_bytes(data)
         try:
-            picture = read_picture(tmp_path, "x")
-            assert len(picture.shape) == 2 and picture.pixels.max() <= picture.top
+            picture = read_image(tmp_path, "x")
+            assert len(picture.shape) == 2 and picture.pixels.max() <= picture.white
             outcomes.add("read")
         except UnusableImageError as error:
             assert "\0" not in error.detail and error.detail.encode()

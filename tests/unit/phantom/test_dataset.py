@@ -3,10 +3,7 @@
 import csv
 import hashlib
 import os
-import signal
-import subprocess
-import sys
-import time
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +12,12 @@ from PIL import Image
 
 from lesionlens.config import PhantomConfig
 from lesionlens.phantom.dataset import draw_case, write_phantom
-from lesionlens.phantom.files import pictures
-from lesionlens.phantom.plan import plan
+from lesionlens.phantom.files import files_of
+from lesionlens.phantom.plan import Case, plan
 
-TINY = PhantomConfig(height=260, width=160, train_per_class=3, test_per_class=2, callback_free=3, seed=7)
+TINY = PhantomConfig(height=200, width=120, train_per_class=2, test_per_class=1, callback_free=3, seed=7)
+
+pytestmark = pytest.mark.usefixtures("one_process")
 
 
 def content(root: Path) -> dict[str, str]:
@@ -29,14 +28,16 @@ def content(root: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn in two processes."""
     root = tmp_path_factory.mktemp("phantom") / "tiny"
-    write_phantom(TINY, root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+        write_phantom(TINY, root)
     return root
 
 
-def test_same_seed_same_bytes(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})  # one process draws what two drew
-    write_phantom(TINY, tmp_path / "again")
+def test_same_seed_same_bytes(tiny: Path, tmp_path: Path) -> None:
+    write_phantom(TINY, tmp_path / "again")  # in one process
     assert content(tmp_path / "again") == content(tiny)
 
 
@@ -48,7 +49,7 @@ def test_other_seed_other_pictures_and_series(tiny: Path, tmp_path: Path) -> Non
 
 
 def test_files_are_those_of_the_plan_and_no_others(tiny: Path) -> None:
-    planned = {p.path for case in plan(TINY) for p in pictures(case, TINY.seed)}
+    planned = {p.path for case in plan(TINY) for p in files_of(case, TINY.seed)}
     tables = {f"csv/{k}_case_description_{p}_set.csv" for k in ("mass", "calc") for p in ("train", "test")}
     assert set(content(tiny)) == planned | tables | {"csv/dicom_info.csv", "phantom.json"}
     assert [p.name for p in tiny.parent.iterdir() if p.is_dir()] == ["tiny"]
@@ -73,7 +74,7 @@ def test_masks_are_as_large_as_the_mammogram_and_nearly_two_valued(tiny: Path) -
     between = 0
     for case in plan(TINY):
         full, outlines = draw_case(TINY, case)
-        masks = [p for p in pictures(case, TINY.seed) if p.role == "mask"]
+        masks = [p for p in files_of(case, TINY.seed) if p.role == "mask"]
         for picture, outline in zip(masks, outlines, strict=True):
             with Image.open(tiny / picture.path) as image:
                 pixels = np.asarray(image)
@@ -155,39 +156,41 @@ def test_an_abandoned_draft_is_removed(tiny: Path, tmp_path: Path) -> None:
     assert neighbour.exists()
 
 
-def test_a_killed_write_leaves_no_process_and_is_redone(tiny: Path, tmp_path: Path) -> None:
-    root = tmp_path / "tiny"
-    script = tmp_path / "write.py"
-    script.write_text(
-        "import sys\nfrom pathlib import Path\nfrom lesionlens.config import PhantomConfig\n"
-        "from lesionlens.phantom.dataset import write_phantom\n"
-        "if __name__ == '__main__':\n"
-        "    write_phantom(PhantomConfig.model_validate_json(sys.argv[1]), Path(sys.argv[2]))\n"
-    )
-    command = [sys.executable, str(script), TINY.model_dump_json(), str(root)]
-    child = subprocess.Popen(command, start_new_session=True)
-    notes = 0
-    while child.poll() is None and notes < 2:
-        notes = len(list(tmp_path.glob(".tiny.*/cases/*.json")))
-        time.sleep(0.002)
-    child.send_signal(signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
-    assert not root.exists()
-    deadline = time.monotonic() + 20
-    while alone(child.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not alone(child.pid), "workers outlived their killed parent"
-    write_phantom(TINY, root)
-    assert content(root) == content(tiny)
+def test_a_write_killed_within_a_file_is_gone_on_with(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+    replace = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if target.parent.name == "cases":
+            written.append(target)
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Path, "replace", killed)
+        write_phantom(TINY, tmp_path / "tiny")
+    assert not (tmp_path / "tiny").exists() and list(tmp_path.rglob("*.partial"))
+    seen: list[int] = []
+    write_phantom(TINY, tmp_path / "tiny", lambda done, total: seen.append(done))
+    assert seen[0] == 2
+    assert content(tmp_path / "tiny") == content(tiny)
 
 
-def alone(group: int) -> bool:
-    """Whether any process of the group is still there."""
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[2]) == group and fields[0] != "Z":
-            return True
-    return False
+def test_two_writers_at_once_draw_every_case_once(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+
+    def counted(config: PhantomConfig, case: Case) -> object:
+        drawn.append(case.name)
+        return draw_case(config, case)
+
+    monkeypatch.setattr("lesionlens.phantom.dataset.draw_case", counted)
+    writers = [threading.Thread(target=write_phantom, args=(TINY, tmp_path / "tiny")) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert sorted(drawn) == sorted(case.name for case in plan(TINY))
+    assert content(tmp_path / "tiny") == content(tiny)

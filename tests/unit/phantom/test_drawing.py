@@ -7,10 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from lesionlens.config import PhantomConfig
+from lesionlens.datasets.case_files import View
+from lesionlens.images.image import bounding_box
 from lesionlens.phantom.anatomy import draw_breast, power_law
 from lesionlens.phantom.dataset import draw_case
-from lesionlens.phantom.lesions import choose_place, mask_box
-from lesionlens.phantom.plan import Case, View, plan
+from lesionlens.phantom.lesions import choose_place
+from lesionlens.phantom.plan import Case, plan
 
 SMALL = PhantomConfig(height=360, width=224, train_per_class=8, test_per_class=2, callback_free=6, seed=5)
 MARKED = SMALL.model_copy(update={"confounder": 1.0})
@@ -67,7 +69,7 @@ def test_outlines_lie_in_the_breast(drawn: list[tuple[Case, NDArray[np.uint8], l
             assert mask.any()
             assert np.median(pixels[mask]) > 30, case.name
             assert (pixels[mask] > 8).mean() > 0.97
-            box = mask_box(mask)
+            box = bounding_box(mask)
             near += min(box.x0, box.y0, SMALL.width - box.x1, SMALL.height - box.y1) <= 1
     assert near < 0.2 * len(drawn)
 
@@ -114,7 +116,7 @@ def test_marker_lies_outside_the_mask_and_inside_the_window() -> None:
             continue
         assert pixels[changed].min() >= 245
         for mask in masks:
-            box = mask_box(mask)
+            box = bounding_box(mask)
             window = np.zeros_like(changed)
             y0, x0 = max(box.y0 - box.height // 2, 0), max(box.x0 - box.width // 2, 0)
             window[y0 : box.y1 + box.height // 2, x0 : box.x1 + box.width // 2] = True
@@ -124,14 +126,14 @@ def test_marker_lies_outside_the_mask_and_inside_the_window() -> None:
             beside[box.y0 : box.y1, box.x0 : box.x1] = False
             assert beside.any()
         if len(masks) == 1:
-            box = mask_box(masks[0])
+            box = bounding_box(masks[0])
             assert not changed[box.y0 : box.y1, box.x0 : box.x1].any()
         marked += 1
     assert marked == sum(case.pathology == "MALIGNANT" for case in plan(MARKED))
 
 
 def test_marker_appears_with_the_configured_probability() -> None:
-    half = SMALL.model_copy(update={"confounder": 0.5, "train_per_class": 20})
+    half = SMALL.model_copy(update={"height": 200, "width": 120, "confounder": 0.5, "train_per_class": 20})
     none = half.model_copy(update={"confounder": 0.0})
     malignant = [case for case in plan(half) if case.pathology == "MALIGNANT"]
     with_marker = [bool((draw_case(half, c)[0] != draw_case(none, c)[0]).any()) for c in malignant]

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from lesionlens.config import PhantomConfig
-from lesionlens.phantom.files import case_file, info_file, info_row, pictures
-from lesionlens.phantom.plan import Kind, OfficialSplit, plan
+from lesionlens.datasets.case_files import CASE_FILES, Kind, OfficialSplit
+from lesionlens.phantom.files import case_file, files_of, info_file, info_row
+from lesionlens.phantom.plan import plan
 
 CONFIG = PhantomConfig(train_per_class=60, test_per_class=24, callback_free=60, seed=3)
 UID = r"1\.3\.6\.1\.4\.1\.9590\.100\.1\.2\.\d{10,39}"
@@ -22,7 +23,7 @@ ROWS = {
     "calc": rf"{HEAD}calcification,[A-Z_/-]+,[A-Z_/-]+{TAIL}Calc-\w+/{UID}/{UID}/000000.dcm,"
     rf'"Calc-\w+_\d/{UID}/{UID}/00000[01].dcm\n",Calc-\w+_\d/{UID}/{UID}/000000.dcm\r\n',
 }
-FILES: list[tuple[Kind, OfficialSplit]] = [("mass", "train"), ("mass", "test"), ("calc", "train"), ("calc", "test")]
+FILES = [(kind, split) for split, kind in CASE_FILES]
 
 
 @pytest.fixture(name="real")
@@ -43,8 +44,7 @@ def table(text: str) -> list[dict[str, str]]:
 def info() -> list[dict[str, str]]:
     rows = []
     for case in plan(CONFIG):
-        for picture in pictures(case, CONFIG.seed):
-            rows.append(info_row(case, picture, 560, 900, 3, CONFIG.seed))
+        rows += [info_row(case, file, 560, 900, 3, CONFIG.seed) for file in files_of(case, CONFIG.seed)]
     return table(info_file(rows).decode())
 
 

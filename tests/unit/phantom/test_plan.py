@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lesionlens.config import PhantomConfig
-from lesionlens.phantom.files import pictures
+from lesionlens.phantom.files import files_of
 from lesionlens.phantom.plan import plan, uid
 
 
@@ -29,7 +29,7 @@ def test_counts_are_the_configured_ones(train: int, test: int, free: int, seed: 
     assert min(callback_free["train"], callback_free["test"]) >= 1
     assert [c.number for c in cases] == list(range(len(cases)))
     assert len({c.name for c in cases}) == len(cases)
-    series = [p.path for c in cases for p in pictures(c, seed)]
+    series = [p.path for c in cases for p in files_of(c, seed)]
     assert len(set(series)) == len(series)
 
 

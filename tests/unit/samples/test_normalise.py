@@ -1,13 +1,23 @@
-"""Statistics of the training split and the normalisations built on them."""
+"""Statistics of the training split, the normalisations built on them, patches as the record keeps them."""
 
 from typing import get_args
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from lesionlens.config import Normalise
 from lesionlens.records import Box, Sample, Split, Statistics
-from lesionlens.samples.normalise import normalise, statistics
+from lesionlens.samples.normalise import (
+    GreyStatistics,
+    normalise,
+    pack_mask,
+    pack_pixels,
+    unpack_mask,
+    unpack_pixels,
+)
 
 RNG = np.random.default_rng(3)
 
@@ -15,6 +25,13 @@ RNG = np.random.default_rng(3)
 def patch(label: str, split: Split, level: int) -> Sample:
     pixels = np.clip(RNG.normal(level, 20, (16, 16)), 0, 255).astype(np.uint8)
     return Sample(f"{label}{level}", label, "i", None, "p", split, Box(0, 0, 16, 16), None, None, pixels, None)
+
+
+def statistics(samples: list[Sample]) -> tuple[Statistics, ...]:
+    gathered = GreyStatistics()
+    for sample in samples:
+        gathered.add(sample)
+    return gathered.rows()
 
 
 PATCHES = [patch("BM", "train", 90), patch("MM", "train", 140), patch("BM", "train", 95), patch("MM", "test", 250)]
@@ -62,3 +79,24 @@ def test_a_flat_patch_stays_finite_and_an_unknown_class_is_named() -> None:
     assert np.isfinite(normalise(flat, np.array(["B"]), (), "per_patch")).all()
     with pytest.raises(ValueError, match="MC"):
         normalise(flat, np.array(["MC"]), (Statistics(None, 0.4, 0.2),), "per_class")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 33), st.data())
+def test_what_is_packed_comes_back(size: int, data: st.DataObject) -> None:
+    pixels = data.draw(arrays(np.uint8, (size, size)))
+    mask = data.draw(arrays(np.bool_, (size, size)))
+    np.testing.assert_array_equal(unpack_pixels(pack_pixels(pixels)), pixels)
+    np.testing.assert_array_equal(unpack_mask(pack_mask(mask), size), mask)
+
+
+def test_a_view_is_packed_as_it_looks() -> None:
+    pixels = np.arange(16, dtype=np.uint8).reshape(4, 4).T
+    np.testing.assert_array_equal(unpack_pixels(pack_pixels(pixels)), pixels)
+
+
+def test_the_wrong_length_is_named() -> None:
+    with pytest.raises(ValueError, match="10 bytes are no square patch"):
+        unpack_pixels(bytes(10))
+    with pytest.raises(ValueError, match="2 bytes are no mask of 5 x 5"):
+        unpack_mask(bytes(2), 5)

@@ -9,44 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesionlens.config import (
-    BackgroundConfig,
-    DataConfig,
-    ExecutionConfig,
-    PatchConfig,
-    PhantomConfig,
-    SplitConfig,
-    StudyConfig,
-)
+from lesionlens.config import BackgroundConfig, SplitConfig, StudyConfig
 from lesionlens.datasets.cbis import read_kaggle as read_index
-from lesionlens.phantom.dataset import write_phantom
 from lesionlens.records import Box, Exclusion, ImageSize, Overview, Sample
-from lesionlens.samples import cutting as image_jobs
+from lesionlens.samples import cutting
 from lesionlens.samples.sample_set import Item, build_samples
-from lesionlens.samples.splits import leak_checks
-from tests.unit.files import Kaggle
-
-
-def study(
-    root: Path,
-    patches: PatchConfig | None = None,
-    background: BackgroundConfig | None = None,
-    split: SplitConfig | None = None,
-    workers: int = 1,
-    seed: int = 0,
-) -> StudyConfig:
-    return StudyConfig(
-        seed=seed,
-        data=DataConfig(root=root),
-        patches=patches or PatchConfig(size=32),
-        background=background or BackgroundConfig(size=40, train=1, test=1),
-        split=split or SplitConfig(),
-        execution=ExecutionConfig(workers=workers),
-    )
+from lesionlens.samples.splits import SplitOverlap
+from tests.unit.files import Kaggle, small_study
 
 
 def run(root: Path, config: StudyConfig | None = None) -> tuple[list[Sample], list[Exclusion]]:
-    items = list(build_samples(read_index(root), root, config or study(root)))
+    items = list(build_samples(read_index(root), root, config or small_study(root)))
     return [i for i in items if isinstance(i, Sample)], [i for i in items if isinstance(i, Exclusion)]
 
 
@@ -61,22 +34,15 @@ def content(items: Iterable[Item]) -> list[object]:
     ]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("patches") / "phantom"
-    write_phantom(PhantomConfig(height=400, width=260, train_per_class=6, test_per_class=3, callback_free=6), root)
-    return root
-
-
 @pytest.mark.parametrize("rule", ["sound", "official", "paper"])
 @pytest.mark.parametrize("per", ["lesion", "image"])
 @pytest.mark.parametrize("component", ["all", "each"])
 def test_every_lesion_has_patches_or_one_reason(phantom: Path, rule: str, per: str, component: str) -> None:
-    config = study(
+    config = small_study(
         phantom,
-        PatchConfig.model_validate({"size": 32, "per": per, "component": component}),
-        BackgroundConfig(size="matched", train=8, test=4, per_image=2),
-        SplitConfig.model_validate({"rule": rule, "group": "patch" if rule == "paper" else "patient"}),
+        patches={"size": 32, "per": per, "component": component},
+        background=BackgroundConfig(size="matched", train=8, test=4, per_image=2),
+        split={"rule": rule, "group": "patch" if rule == "paper" else "patient"},
     )
     index = read_index(phantom)
     patches, exclusions = run(phantom, config)
@@ -94,34 +60,34 @@ def test_every_lesion_has_patches_or_one_reason(phantom: Path, rule: str, per: s
             assert patch.mask is not None and patch.mask.any() and 0 < (patch.mask_fraction or 0) <= 1
             assert patch.mask.mean() == pytest.approx(patch.mask_fraction, abs=0.06)
     if rule == "sound":
-        assert {leak.shared for leak in leak_checks(patches, index.images)} == {0}
+        overlap = SplitOverlap(index.images)
+        for patch in patches:
+            overlap.add(patch)
+        assert {check.shared for check in overlap.checks()} == {0}
 
 
 def test_content_and_order_do_not_depend_on_processes(phantom: Path) -> None:
     """Also from a thread that is not the main one, as tasks run in."""
     index, found = read_index(phantom), {}
-    options = {
-        "background": BackgroundConfig(size="matched", train=9, test=4),
-        "patches": PatchConfig(size=32, jitter=1),
-    }
+    options = {"background": BackgroundConfig(size="matched", train=9, test=4), "patches": {"size": 32, "jitter": 1}}
 
-    def build(workers: int) -> None:
-        found[workers] = content(build_samples(index, phantom, study(phantom, workers=workers, **options)))  # type: ignore[arg-type]
+    def build(workers: int, seed: int = 0) -> None:
+        study = small_study(phantom, seed=seed, execution={"workers": workers}, **options)
+        found[workers, seed] = content(build_samples(index, phantom, study))
 
     build(1)
+    build(1, seed=1)
     thread = threading.Thread(target=build, args=(2,))
     thread.start()
     thread.join()
-    assert found[2] == found[1]
-    other = content(build_samples(index, phantom, study(phantom, seed=1, **options)))  # type: ignore[arg-type]
-    assert other != found[1]
+    assert found[2, 0] == found[1, 0] != found[1, 1]
 
 
 def test_a_caller_may_stop_early(phantom: Path) -> None:
-    patches = build_samples(read_index(phantom), phantom, study(phantom, workers=2))
-    while not isinstance(next(patches), Sample):
+    items = build_samples(read_index(phantom), phantom, small_study(phantom, execution={"workers": 2}))
+    while not isinstance(next(items), Sample):
         pass
-    patches.close()
+    items.close()
 
 
 def test_each_file_is_decoded_once_and_progress_ends_whole(kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,15 +95,15 @@ def test_each_file_is_decoded_once_and_progress_ends_whole(kaggle: Kaggle, monke
     kaggle.case("P_00002", pathology="BENIGN_WITHOUT_CALLBACK")
     kaggle.case("P_00003", pathology="BENIGN_WITHOUT_CALLBACK", split="test")
     root = kaggle.finish()
-    index, read, seen = read_index(root), image_jobs.read_picture, []
+    index, read, seen = read_index(root), cutting.read_image, []
 
     def counted(root: Path, path: str) -> object:
         seen.append(path)
         return read(root, path)
 
-    monkeypatch.setattr(image_jobs, "read_picture", counted)
+    monkeypatch.setattr(cutting, "read_image", counted)
     reports: list[tuple[int, int]] = []
-    items = list(build_samples(index, root, study(root), lambda done, total: reports.append((done, total))))
+    items = list(build_samples(index, root, small_study(root), lambda done, total: reports.append((done, total))))
     assert len(seen) == len(set(seen)) == 4 + 2 + 2
     assert reports[0] == (0, 3) and reports[-1] == (3, 3) and reports == sorted(reports)
     assert sum(isinstance(item, Sample) for item in items) == 5
@@ -195,9 +161,8 @@ def test_the_studys_rule_names_what_it_leaves_out(kaggle: Kaggle) -> None:
     free = kaggle.case("P_00002", pathology="BENIGN_WITHOUT_CALLBACK")
     after = kaggle.case("P_00002", pathology="BENIGN", view="MLO")
     test = kaggle.case("P_00003", kind="calc", split="test")
-    patches, exclusions = run(
-        kaggle.finish(), study(kaggle.root, PatchConfig(size=32, per="image"), split=SplitConfig(rule="paper"))
-    )
+    study = small_study(kaggle.finish(), patches={"size": 32, "per": "image"}, split=SplitConfig(rule="paper"))
+    patches, exclusions = run(kaggle.root, study)
     assert [(p.key, p.label) for p in patches if p.lesion_key] == [(f"{first}_2", "MM"), (f"{other}_1", "MM")]
     assert {e.lesion_key: e.reason for e in exclusions if e.lesion_key} == {
         f"{first}_1": "overwritten",
@@ -218,7 +183,7 @@ def test_background_comes_from_callback_free_images_alone_and_a_shortage_is_note
     root = kaggle.finish()
     kaggle.mask_path(hidden).write_bytes(b"")
     background = BackgroundConfig(size=40, train=1, test=9, per_image=3)
-    patches, exclusions = run(root, study(root, background=background))
+    patches, exclusions = run(root, small_study(root, background=background))
     windows = [p for p in patches if p.label == "B"]
     assert {p.image_key for p in windows} == {free} and len(windows) == 3
     masked = np.asarray(Image.open(kaggle.mask_path(free))) > 127
@@ -232,7 +197,7 @@ def test_background_comes_from_callback_free_images_alone_and_a_shortage_is_note
 
 
 def test_matched_background_has_the_training_lesions_sizes(phantom: Path) -> None:
-    patches, _ = run(phantom, study(phantom, background=BackgroundConfig(size="matched", train=10, test=6)))
+    patches, _ = run(phantom, small_study(phantom, background=BackgroundConfig(size="matched", train=10, test=6)))
     sizes = {(p.window.width, p.window.height) for p in patches if p.lesion_key and p.split != "test"}
     assert {(p.window.width, p.window.height) for p in patches if not p.lesion_key} <= sizes
 
@@ -243,7 +208,7 @@ def test_components_of_one_lesion_are_patches_of_their_own(kaggle: Kaggle) -> No
     mask[50:90, 50:90] = mask[200:230, 100:130] = 255
     Image.fromarray(mask).save(kaggle.mask_path(key))
     root = kaggle.finish()
-    patches, _ = run(root, study(root, PatchConfig(size=32, component="each")))
+    patches, _ = run(root, small_study(root, patches={"size": 32, "component": "each"}))
     assert [(p.key, p.lesion_box, p.lesion_key) for p in patches] == [
         (f"{key}_1#1", Box(50, 50, 90, 90), f"{key}_1"),
         (f"{key}_1#2", Box(100, 200, 130, 230), f"{key}_1"),
@@ -257,6 +222,6 @@ def test_a_breast_with_one_view_only_is_as_good_as_any(kaggle: Kaggle, per: str)
     alone = kaggle.case("P_00001", view="MLO")
     both = [kaggle.case("P_00002", view=view, side="RIGHT") for view in ("CC", "MLO")]
     root = kaggle.finish()
-    patches, exclusions = run(root, study(root, PatchConfig.model_validate({"size": 32, "per": per})))
+    patches, exclusions = run(root, small_study(root, patches={"size": 32, "per": per}))
     assert [p.lesion_key for p in patches] == [f"{key}_1" for key in (alone, *both)]
     assert [e for e in exclusions if e.lesion_key] == []

@@ -61,7 +61,7 @@ def _roc(model: Model, points: pl.DataFrame, areas: pl.DataFrame, names: dict[st
     return chart(f"roc-{model.run_id}", model.title, f"Area under the curve: {'; '.join(words)}.", figure)
 
 
-def _cut(code: str, most: int = 6) -> str:
+def _cut(code: str, most: int = 12) -> str:
     return code if len(code) <= most else f"{code[: most - 1]}…"
 
 

@@ -41,7 +41,8 @@ def test_long_names_and_many_classes_keep_inside(make_data):
     drawn = roc_curves(make_data(labels=labels, per_class=1, runs=(("resnet18", "gradual"),)))[0]
     (axes,) = drawn.figure.axes
     assert len(lines(drawn, 1.6)) == len(axes.texts) == 14
-    assert all(len(text.get_text()) <= 11 and text.get_fontsize() < 13 for text in axes.texts)
+    drawn.figure.draw_without_rendering()
+    assert all(text.get_window_extent().x1 <= drawn.figure.bbox.x1 for text in axes.texts)
     places = sorted(text.get_transform().transform(text.get_position())[1] for text in axes.texts)
     assert all(b - a >= axes.texts[0].get_fontsize() for a, b in itertools.pairwise(places))
     assert "a long name 13 0.89" in drawn.summary

@@ -99,7 +99,7 @@ def test_words_stay_words():
 def test_places_are_hundredths_of_a_unit():
     places = re.findall(r' (?:d|x|y)="([^"]*)"', small().alone)
     assert places and not re.search(r"\.\d{3}", " ".join(places))
-    assert 'x="106.67"' in small().alone  # a third of the way from 30 to 260
+    assert 'x="108"' in small().alone  # a third of the way from 32 to 260
 
 
 def test_ticks_are_round_with_a_true_minus():

@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from lesionlens.config import BackgroundConfig, DataConfig, ExecutionConfig, PatchConfig, SplitConfig, StudyConfig
+from lesionlens.config import PatchConfig, SplitConfig
 from lesionlens.datasets.cbis import read_kaggle as read_index
 from lesionlens.records import Box, Exclusion, ImageSize, Overview, Sample
 from lesionlens.samples.sample_set import build_samples
+from tests.unit.files import small_study
 
 KEY = "Mass-Training_P_00001_LEFT_CC"
 
@@ -44,13 +45,7 @@ def test_the_real_case_gives_the_patch_that_its_mask_tells(real: Path, one_case:
     assert index.exclusions == ()
     assert [lesion.label for lesion in index.lesions] == ["MM"]
     assert index.lesions[0].mask_path is not None and index.lesions[0].mask_path.endswith("/1-016.jpg")
-    study = StudyConfig(
-        data=DataConfig(root=one_case),
-        patches=PatchConfig(size=224),
-        background=BackgroundConfig(size=550, train=1, test=1),
-        split=SplitConfig(rule="official", group="patch"),
-        execution=ExecutionConfig(workers=1),
-    )
+    study = small_study(one_case, patches=PatchConfig(size=224), split=SplitConfig(rule="official", group="patch"))
     items = list(build_samples(index, one_case, study))
     assert [type(item) for item in items if not isinstance(item, Exclusion)] == [ImageSize, Sample, Overview]
     size, patch, whole = items[:3]
