@@ -185,7 +185,7 @@ def _subgroup(data: ReportData, found: pl.DataFrame, name: str) -> TableSpec:
         text(SUBGROUPS[name], "level", terms={}),
         whole("Patches", "accuracy_n"),
         estimate("Accuracy", "accuracy", small=confidence(data)),
-        estimate("LL score", "ll", small=confidence(data)),
+        estimate("LL\u00a0score", "ll", small=confidence(data)),
         *(estimate(METHODS[baseline].capitalize(), baseline, small="LL") for baseline in BASELINES),
     )
     return TableSpec(

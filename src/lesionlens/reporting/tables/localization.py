@@ -37,7 +37,7 @@ def baselines(data: ReportData) -> TableSpec:
         "baselines",
         "Baselines",
         "LL of each model against baselines",
-        (model(), estimate("LL score", "ll", ("low", "high"), small=ci, mark="strong"), *_baseline_columns()),
+        (model(), estimate("LL\u00a0score", "ll", ("low", "high"), small=ci, mark="strong"), *_baseline_columns()),
         with_models(data, _with_differences(data).filter(group_name="all")),
         notes,
         sql(data, ["localization_scores", "baseline_differences", "selected_runs"]),
@@ -50,7 +50,7 @@ def groups(data: ReportData) -> TableSpec:
         model(),
         text("Lesions", "group_name"),
         whole("Count", "n", small="classified correctly"),
-        estimate("LL score", "ll", ("low", "high"), small=confidence(data), mark="strong"),
+        estimate("LL\u00a0score", "ll", ("low", "high"), small=confidence(data), mark="strong"),
         *_baseline_columns(),
     )
     notes = ["A pooled score hides differences between groups."]
@@ -114,7 +114,7 @@ def populations(data: ReportData) -> TableSpec:
     columns = [model()]
     for name, words in POPULATIONS.items():
         mark = "strong" if name == "common_lesions" else ""
-        columns += [estimate("LL score", f"ll_{name}", small=words, mark=mark), whole("Lesions", f"ll_{name}_n")]
+        columns += [estimate("LL\u00a0score", f"ll_{name}", small=words, mark=mark), whole("Lesions", f"ll_{name}_n")]
     note = (
         f"Intervals are {confidence(data)}. Each model is correct on other lesions; where these are easier, its score "
         "is higher. Only the lesions that every run of the study classifies correctly are the same for all models; "
@@ -140,7 +140,7 @@ def variants(data: ReportData) -> TableSpec:
         text("Map", "method", terms=METHODS),
         text("Explains", "target", terms=TARGETS),
         text("Threshold", "policy", "below", terms=POLICIES),
-        estimate("LL score", "ll", ("low", "high"), small=confidence(data), mark="strong", where="headline"),
+        estimate("LL\u00a0score", "ll", ("low", "high"), small=confidence(data), mark="strong", where="headline"),
         whole("Lesions", "n"),
     )
     return TableSpec(

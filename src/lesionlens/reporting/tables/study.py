@@ -183,7 +183,7 @@ def table_4(data: ReportData, known: Published) -> TableSpec:
     table = with_models(data, frame(data, "table_4_localization").filter("headline"))
     columns = [
         model(),
-        estimate("LL score", "ll", ("low", "high"), small=ci, mark="strong"),
+        estimate("LL\u00a0score", "ll", ("low", "high"), small=ci, mark="strong"),
         whole("Lesions", "n", small="classified correctly"),
         estimate("Accuracy", "accuracy", small=ci),
         estimate("Accuracy × LL", "accuracy_x_ll", digits=3, small=ci),
