@@ -23,7 +23,6 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from upath import UPath
 
 from flows import server
 from lesionlens.config import (
@@ -39,6 +38,7 @@ from lesionlens.config import (
 from lesionlens.identity import digest
 from lesionlens.records import Box, Checkpoint, DatasetIndex, EpochResult, Image, Label, Lesion, Sample, Statistics
 from lesionlens.settings import Home, home
+from lesionlens.training.checkpoints import keep_only
 from tests.record.makers import save_samples
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -104,7 +104,7 @@ def _work(study_id: int) -> None:
             simulated()
 
 
-def _sleep(run: RunConfig, training: object, samples: object, folder: UPath, *rest: Any) -> Iterator[EpochResult]:
+def _sleep(run: RunConfig, training: object, samples: object, folder: Path, *rest: Any) -> Iterator[EpochResult]:
     for epoch in range(1, EPOCHS + 1):
         time.sleep(SECONDS)
         data = os.urandom(BYTES)
@@ -114,9 +114,7 @@ def _sleep(run: RunConfig, training: object, samples: object, folder: UPath, *re
         (folder / name).write_bytes(data)
         found = tuple(Checkpoint(role, 1, epoch, name, sha256, BYTES) for role in ("best", "last"))
         yield EpochResult(1, epoch, 1.0, 1.0, 0.5, SECONDS, {"head": run.head_rate}, True, found)
-        for other in folder.iterdir():
-            if other.name != name:
-                other.unlink()
+        keep_only(folder, [name])
 
 
 def _config(runs: int, first: int, machines: int) -> StudyConfig:
