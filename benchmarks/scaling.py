@@ -38,7 +38,7 @@ from lesionlens.config import (
 from lesionlens.identity import digest
 from lesionlens.records import Box, Checkpoint, DatasetIndex, EpochResult, Image, Label, Lesion, Sample, Statistics
 from lesionlens.settings import Home, home
-from lesionlens.training import store
+from lesionlens.training.checkpoints import keep_only
 from tests.record.makers import save_samples
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -104,19 +104,17 @@ def _work(study_id: int) -> None:
             simulated()
 
 
-def _sleep(
-    run: RunConfig, training: object, samples: object, folder: store.Folder, *rest: Any
-) -> Iterator[EpochResult]:
+def _sleep(run: RunConfig, training: object, samples: object, folder: Path, *rest: Any) -> Iterator[EpochResult]:
     for epoch in range(1, EPOCHS + 1):
         time.sleep(SECONDS)
         data = os.urandom(BYTES)
         sha256 = hashlib.sha256(data).hexdigest()
         name = f"{epoch:04d}-{sha256[:16]}.safetensors"
-        store.write(folder, name, data)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
         found = tuple(Checkpoint(role, 1, epoch, name, sha256, BYTES) for role in ("best", "last"))
         yield EpochResult(1, epoch, 1.0, 1.0, 0.5, SECONDS, {"head": run.head_rate}, True, found)
-        for other in set(store.names(folder)) - {name}:
-            store.remove(folder, other)
+        keep_only(folder, [name])
 
 
 def _config(runs: int, first: int, machines: int) -> StudyConfig:

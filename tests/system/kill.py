@@ -1,4 +1,7 @@
-"""A command whose process is killed at an event: python -m tests.system.kill EVENT study --config FILE."""
+"""A command whose process is killed at an event: python -m tests.system.kill EVENT study --config FILE.
+
+Flows and tasks, and with them Prefect, are imported by the command, after this has changed what they call.
+"""
 
 import itertools
 import os
@@ -7,12 +10,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from db import evaluations, reports, studies
+from db import datasets, evaluations, reports, studies
 from db.postgres import server
 from flows.__main__ import main
 from lesionlens.settings import home
-from lesionlens.training import store
-from tasks import prepare
+from lesionlens.training import checkpoints
 
 
 def die() -> None:
@@ -28,9 +30,9 @@ def crash_record() -> None:
     found.process.wait()
 
 
-def at_call(module: Any, name: str, number: int, act: Callable[[], None], after: bool = False) -> None:
+def at_call(owner: Any, name: str, number: int, act: Callable[[], None], after: bool = False) -> None:
     """Act before, or after, the call of this number of a function."""
-    function, calls = getattr(module, name), itertools.count(1)
+    function, calls = getattr(owner, name), itertools.count(1)
 
     def counted(*arguments: Any, **named: Any) -> Any:
         call = next(calls)
@@ -41,27 +43,13 @@ def at_call(module: Any, name: str, number: int, act: Callable[[], None], after:
             act()
         return found
 
-    setattr(module, name, counted)
-
-
-def while_cutting(samples: int) -> None:
-    """Die when so many samples and other items have been cut."""
-    build = prepare.build_samples
-
-    def counted(*arguments: Any) -> Any:
-        for number, item in enumerate(build(*arguments)):
-            if number == samples:
-                die()
-            yield item
-
-    prepare.BATCH = 16
-    prepare.build_samples = counted  # type: ignore[assignment]
+    setattr(owner, name, counted)
 
 
 EVENTS: dict[str, Callable[[], None]] = {
-    "while cutting": lambda: while_cutting(60),
+    "while cutting, after a batch": lambda: at_call(datasets.SampleWriter, "add", 2, die),
     "after the third saved epoch": lambda: at_call(studies, "save_epoch", 4, die),
-    "before a checkpoint is stored": lambda: at_call(store, "write", 6, die),
+    "before a checkpoint is stored": lambda: at_call(checkpoints, "_write_here", 6, die),
     "before an evaluation is committed": lambda: at_call(evaluations, "save_evaluation", 2, die, after=True),
     "before the report is committed": lambda: at_call(reports, "save_report", 1, die, after=True),
     "the record crashes after two epochs": lambda: at_call(studies, "save_epoch", 3, crash_record),
