@@ -4,7 +4,7 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lesionlens.training.allocator import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory
+from lesionlens.processes import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory
 
 LARGEST = 32 << 20
 """Blocks above it come from the system, once glibc has seen one freed; twice as much may lie free at the heap's end."""

@@ -28,8 +28,9 @@ from lesionlens.attribution.scaling import activation_maps
 from lesionlens.config import Backbone
 from lesionlens.localization import curves as levels
 from lesionlens.localization.metrics import CHUNK, histogram_scores
-from lesionlens.models.backbones import Classifier, build, cam_layer
-from lesionlens.training.allocator import keep_freed_memory
+from lesionlens.models.classifier import Classifier
+from lesionlens.models.registry import build
+from lesionlens.processes import keep_freed_memory
 
 BATCH = 32
 GOALS = {"resnet50": 4.0, "vgg19": 3.0}
@@ -65,7 +66,7 @@ def work_of(backbone: Backbone, count: int, size: int) -> Work:
 @of_a_script()
 def package_maps(work: Work) -> NDArray[np.float32]:
     """float32 [n, s, s], image by image."""
-    with GradCAM(model=work.model, target_layers=[cam_layer(work.model, "block")]) as cam:
+    with GradCAM(model=work.model, target_layers=[work.model.map_block("block")]) as cam:
         return np.concatenate([cam(input_tensor=image[None], targets=None) for image in work.pixels])
 
 
@@ -87,7 +88,7 @@ def grid_difference(work: Work) -> float:
     outputs = closed_form.forward(work.fast, "block", images)
     classes = outputs.logits.argmax(dim=1)
     ours = closed_form.grids(work.model, "block", outputs, classes).numpy()
-    theirs = reference_grids(work.model, cam_layer(work.model, "block"), images, classes.numpy(), "grad_cam")
+    theirs = reference_grids(work.model, work.model.map_block("block"), images, classes.numpy(), "grad_cam")
     scale = np.abs(theirs).max(axis=(1, 2), keepdims=True)
     return float((np.abs(ours - theirs) / scale).max())
 

@@ -43,8 +43,8 @@ from benchmarks.train_ours import (
 from benchmarks.train_peer import Files, fit_phase, in_memory
 from benchmarks.train_peer import fit_run as fit_peer
 from lesionlens.config import HyperSet, RunConfig, StoppingConfig, TrainingConfig
-from lesionlens.models.backbones import Classifier
-from lesionlens.training.allocator import keep_freed_memory
+from lesionlens.models.classifier import Classifier
+from lesionlens.processes import keep_freed_memory
 from lesionlens.training.checkpoints import load_model
 from lesionlens.training.strategies import HEAD, HEAD_1, HEAD_1_2
 

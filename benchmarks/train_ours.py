@@ -15,16 +15,15 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lesionlens.config import RunConfig, StoppingConfig, TrainingConfig
-from lesionlens.models.backbones import Classifier
+from lesionlens.models.classifier import Classifier
 from lesionlens.records import Checkpoint, SampleArrays, Statistics
-from lesionlens.training.adam import make_adam
+from lesionlens.training import feature_cache
 from lesionlens.training.checkpoints import Position, Saved, optimizer_tensors, write_checkpoint
-from lesionlens.training.epochs import Graphed, Source, Step, batches, eager, precision, validate
+from lesionlens.training.epochs import Graphed, Step, batches, eager, precision, validate
 from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.fit import first_model, fit
-from lesionlens.training.inputs import Inputs
-from lesionlens.training.sources import stored
-from lesionlens.training.strategies import Phase, Stopper, parameter_groups, rule_of, set_modes
+from lesionlens.training.inputs import Inputs, Source, cached
+from lesionlens.training.strategies import Phase, Stopper, parameter_groups, set_modes
 
 CLASSES = ("B", "BC", "BM", "MC", "MM")
 
@@ -80,15 +79,13 @@ def bench_of(
 
 def build_cache(bench: Bench, clock: Callable[[], float]) -> tuple[float, float]:
     """(to build all three levels for all patches, to open them again) in a process that has not read them yet."""
-    from lesionlens.training import feature_files
-
     shutil.rmtree(bench.folder / "cache", ignore_errors=True)
     model = copy.deepcopy(bench.first).to(bench.device)
-    cache = FeatureCache(bench.folder / "cache", bench.inputs, bench.training)
+    cache = FeatureCache(bench.folder / "cache", bench.inputs)
     started = clock()
     cache.get(model, ("stem", "unit2", "pooled"))
     built = clock() - started
-    feature_files._checked.clear()
+    feature_cache._digests.clear()
     started = clock()
     cache.get(model, ("stem", "unit2", "pooled"))
     return built, clock() - started
@@ -112,7 +109,7 @@ def train_phase(bench: Bench, phase: Phase, clock: Callable[[], float], epochs: 
     train, validation = bench.rows
     marks = []
     for epoch in range(1, epochs + 1):
-        set_modes(network, phase, "eval")
+        set_modes(network, phase)
         for batch in batches(train, bench.run.batch_size, bench.run.seed, epoch):
             marks.append(clock())
             step(batch.to(device))
@@ -125,26 +122,26 @@ def train_phase(bench: Bench, phase: Phase, clock: Callable[[], float], epochs: 
 def step_of(bench: Bench, phase: Phase, network: Classifier) -> tuple[Step, Source, Tensor]:
     """The step, the logits by patch positions, and all labels."""
     device = torch.device(bench.device)
-    cache = FeatureCache(bench.folder / "cache", bench.inputs, bench.training)
-    source = stored(cache.get(network, (phase.level,))[phase.level], device)
+    cache = FeatureCache(bench.folder / "cache", bench.inputs)
+    source = cached(cache.get(network, (phase.level,))[phase.level], device)
     labels = torch.from_numpy(bench.patches.labels).to(device)
-    groups = parameter_groups(network, phase, bench.run, rule_of(bench.run, bench.training))
-    optimizer = make_adam(groups, device, exact=False)
+    groups = parameter_groups(network, phase, bench.run, bench.training.rates)
+    optimizer = torch.optim.Adam(groups, fused=True, capturable=device.type == "cuda")
 
     def logits(rows: Tensor) -> Tensor:
-        with precision(device, exact=False):
+        with precision(device):
             return network.from_level(phase.level, source(rows)).float()
 
-    set_modes(network, phase, "eval")
+    set_modes(network, phase)
     plain = eager(logits, optimizer, labels)
     return (Graphed(plain, bench.run.batch_size, device) if device.type == "cuda" else plain), logits, labels
 
 
 def checkpoint_seconds(bench: Bench, phase: Phase, clock: Callable[[], float]) -> float:
     """To write the checkpoint of an epoch of this phase."""
-    network, cpu = copy.deepcopy(bench.first).to(memory_format=torch.channels_last), torch.device("cpu")
-    optimizer = make_adam(parameter_groups(network, phase, bench.run, rule_of(bench.run, bench.training)), cpu, False)
-    set_modes(network, phase, "eval")
+    network = copy.deepcopy(bench.first).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(parameter_groups(network, phase, bench.run, bench.training.rates), fused=True)
+    set_modes(network, phase)
     cross_entropy(network(torch.zeros(2, 3, 32, 32)), torch.zeros(2, dtype=torch.int64)).backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     started = clock()

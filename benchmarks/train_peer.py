@@ -23,10 +23,10 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from lesionlens.config import RunConfig, StoppingConfig, TrainingConfig
-from lesionlens.models.backbones import UNITS, Classifier
+from lesionlens.models.classifier import BLOCKS, Classifier
 from lesionlens.training.epochs import batches
 from lesionlens.training.inputs import Inputs
-from lesionlens.training.strategies import PHASES, Phase, parameter_groups, rule_of
+from lesionlens.training.strategies import PHASES, Phase, parameter_groups
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", module="lightning.*")
@@ -38,16 +38,16 @@ class Recipe(L.LightningModule):
 
     def __init__(self, network: Classifier, phase: Phase, run: RunConfig, training: TrainingConfig) -> None:
         super().__init__()
-        self.network, self.phase, self.run, self.rule = network, phase, run, rule_of(run, training)
-        for name in UNITS:
-            network.get_submodule(name).requires_grad_(name in phase.units)
+        self.network, self.phase, self.run, self.rule = network, phase, run, training.rates
+        for name in BLOCKS:
+            network.get_submodule(name).requires_grad_(name in phase.blocks)
         self.train()  # Lightning leaves modules in the mode in which it finds them
 
     def train(self, mode: bool = True) -> "Recipe":
         """Frozen units stay in evaluation mode."""
         super().train(mode)
-        for name in UNITS:
-            if name not in self.phase.units:
+        for name in BLOCKS:
+            if name not in self.phase.blocks:
                 self.network.get_submodule(name).eval()
         return self
 

@@ -37,10 +37,19 @@ from lesionlens.records import (
 )
 from lesionlens.samples.normalise import pack_mask, pack_pixels, unpack_mask, unpack_pixels
 
-COLUMNS = (
-    "sample_set_id", "key", "label_id", "image_id", "lesion_id", "split", *WINDOW, *LESION_BOX,
-    "mask_fraction", "pixels", "mask",
+# columns in the order in which rows are written
+LABEL = ("dataset_id", "code", "name", "group_name", "ordinal", "is_lesion")
+IMAGE = ("dataset_id", "key", "patient", "laterality", "view", "path", "breast_density", "official_split")
+LESION = (
+    "dataset_id", "image_id", "key", "abnormality_id", "lesion_type", "pathology", "label_id", "subtlety", "assessment",
+    "mask_path", "official_split",
 )  # fmt: skip
+SAMPLE = (
+    "sample_set_id", "key", "label_id", "image_id", "lesion_id", "split", *WINDOW, *LESION_BOX, "mask_fraction",
+    "pixels", "mask",
+)  # fmt: skip
+EXCLUSION = ("sample_set_id", "image_id", "lesion_id", "reason", "detail")
+CHECK = ("sample_set_id", "entity", "split_a", "split_b", "shared", "examples")
 
 # ordinal instead of label id: arrays know classes by position
 SAMPLES = """COPY (
@@ -66,30 +75,19 @@ def save_dataset(connection: Connection, index: DatasetIndex, root: str) -> int:
     if not new:
         connection.execute(update(dataset).where(dataset.c.id == dataset_id).values(root=root))
         return dataset_id
-    copy_rows(
-        connection,
-        label,
-        ("dataset_id", "code", "name", "group_name", "ordinal", "is_lesion"),
-        ((dataset_id, x.code, x.name, x.group, x.ordinal, x.is_lesion) for x in index.labels),
+    classes = ((dataset_id, x.code, x.name, x.group, x.ordinal, x.is_lesion) for x in index.labels)
+    copy_rows(connection, label, LABEL, classes)
+    views = (
+        (dataset_id, x.key, x.patient, x.laterality, x.view, x.path, x.breast_density, x.official_split)
+        for x in index.images
     )
-    copy_rows(
-        connection,
-        image,
-        ("dataset_id", "key", "patient", "laterality", "view", "path", "breast_density", "official_split"),
-        (
-            (dataset_id, x.key, x.patient, x.laterality, x.view, x.path, x.breast_density, x.official_split)
-            for x in index.images
-        ),
-    )
+    copy_rows(connection, image, IMAGE, views)
     images, labels = _ids(connection, image, "key", dataset_id), _ids(connection, label, "code", dataset_id)
-    copy_rows(
-        connection,
-        lesion,
-        ("dataset_id", "image_id", "key", "abnormality_id", "lesion_type", "pathology", "label_id", "subtlety",
-         "assessment", "mask_path", "official_split"),
-        ((dataset_id, images[x.image_key], x.key, x.abnormality_id, x.lesion_type, x.pathology, _id(labels, x.label),
-          x.subtlety, x.assessment, x.mask_path, x.official_split) for x in index.lesions),
+    findings = (
+        (dataset_id, images[x.image_key], x.key, x.abnormality_id, x.lesion_type, x.pathology, _id(labels, x.label),
+         x.subtlety, x.assessment, x.mask_path, x.official_split) for x in index.lesions
     )  # fmt: skip
+    copy_rows(connection, lesion, LESION, findings)
     return dataset_id
 
 
@@ -133,13 +131,13 @@ class SampleWriter:
         lesion or label that the data set lacks.
         """
         self._sizes(connection, [item for item in items if isinstance(item, ImageSize)])
-        copy_rows(connection, sample, COLUMNS, (self._row(item) for item in items if isinstance(item, Sample)))
+        copy_rows(connection, sample, SAMPLE, (self._row(item) for item in items if isinstance(item, Sample)))
         excluded = (
             (self.sample_set_id, self.images[x.image_key], _id(self.lesions, x.lesion_key), x.reason, x.detail)
             for x in items
             if isinstance(x, Exclusion)
         )
-        copy_rows(connection, exclusion, ("sample_set_id", "image_id", "lesion_id", "reason", "detail"), excluded)
+        copy_rows(connection, exclusion, EXCLUSION, excluded)
         for item in items:
             if isinstance(item, Overview):
                 # another sample set of the same data set may have kept the same image
@@ -148,12 +146,8 @@ class SampleWriter:
 
     def close(self, connection: Connection, checks: Sequence[LeakCheck], statistics: Sequence[Statistics]) -> None:
         """Store what was found over all samples, and let readers see the set."""
-        copy_rows(
-            connection,
-            split_check,
-            ("sample_set_id", "entity", "split_a", "split_b", "shared", "examples"),
-            ((self.sample_set_id, x.entity, x.split_a, x.split_b, x.shared, list(x.examples)) for x in checks),
-        )
+        leaks = ((self.sample_set_id, x.entity, x.split_a, x.split_b, x.shared, list(x.examples)) for x in checks)
+        copy_rows(connection, split_check, CHECK, leaks)
         grey = (
             (self.sample_set_id, _id(self.labels, x.label), finite("normalisation.mean", x.mean),
              finite("normalisation.std", x.std)) for x in statistics
@@ -171,12 +165,10 @@ class SampleWriter:
             connection.execute(values, sorted(found, key=lambda row: row["number"]))
 
     def _row(self, item: Sample) -> tuple[Any, ...]:
-        """The values of COLUMNS."""
+        """The values of SAMPLE."""
         for name, array in (("pixels", item.pixels), ("mask", item.mask)):
             if array is not None and array.shape != (self.size, self.size):
-                raise ValueError(
-                    f"sample {item.key}: {name} is {array.shape}, the set's size is {self.size} x {self.size}"
-                )
+                raise ValueError(f"sample {item.key}: {name} is {array.shape}, not {self.size} x {self.size}")
         window, box, fraction = item.window, item.lesion_box, item.mask_fraction
         return (
             self.sample_set_id, item.key, self.labels[item.label], self.images[item.image_key],

@@ -40,12 +40,9 @@ def study_demo() -> Path:
     return _run(presets.demo())
 
 
-@flow(name="study-paper", flow_run_name="study {name}", on_cancellation=[confirm_cancellation])
+@flow(name="study-paper", flow_run_name="study paper", on_cancellation=[confirm_cancellation])
 def study_paper(
     data: Path,
-    name: Name = "paper",
-    backbones: tuple[Backbone, ...] = GRID.backbones,
-    strategies: tuple[Strategy, ...] = GRID.strategies,
     seeds: tuple[int, ...] = GRID.seeds,
     device: Device = EXECUTION.device,
     runs_per_device: AtOnce = EXECUTION.runs_per_device,
@@ -54,19 +51,12 @@ def study_paper(
 
     Args:
         data: Folder of CBIS-DDSM
-        name: Shown in the report
-        backbones: Networks to train
-        strategies: gradual: the head first, then block after block; simultaneous: all that trains at once
         seeds: Each repeats the grid with its own weights and order of samples
         device: Where networks run; auto takes a GPU if there is one
         runs_per_device: Runs trained or evaluated at once on one device, over all studies
     """
-    changes = {
-        "name": name,
-        "grid": GridConfig(backbones=backbones, strategies=strategies, seeds=seeds),
-        "execution": ExecutionConfig(device=device, runs_per_device=runs_per_device),
-    }
-    return _run(presets.paper(data).model_copy(update=changes))
+    execution = ExecutionConfig(device=device, runs_per_device=runs_per_device)
+    return _run(presets.paper(data).model_copy(update={"grid": GridConfig(seeds=seeds), "execution": execution}))
 
 
 @flow(name="study-sound", flow_run_name="study {name}", on_cancellation=[confirm_cancellation])

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from db.locks import slot
 from lesionlens.config import ExecutionConfig
-from lesionlens.training.allocator import keep_freed_memory
+from lesionlens.processes import keep_freed_memory
 from lesionlens.training.fit import choose_device
 from tasks.progress import stop_if_cancelled
 

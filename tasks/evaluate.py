@@ -13,11 +13,11 @@ from lesionlens.evaluate import evaluate, evaluation_digest
 from lesionlens.scoring.comparison import compare
 from lesionlens.scoring.localization import common_scores
 from lesionlens.settings import home
-from lesionlens.training.checkpoints import load_model
+from lesionlens.training.checkpoints import checkpoint_folder, load_model
 from tasks.db_task import db_task, retried, samples_of, study_config
 from tasks.device import device_slot
 from tasks.progress import progress
-from tasks.train import Outcome, checkpoint_folder
+from tasks.train import Outcome
 
 
 @retried

@@ -25,7 +25,6 @@ from db.engine import make_engine
 from db.locks import held
 from lesionlens.config import ExecutionConfig
 from lesionlens.evaluate import evaluation_digest
-from lesionlens.models.backbones import BACKBONES
 from lesionlens.models.weights import fetch_imagenet
 from tasks import evaluate, train
 from tasks.db_task import is_transient, retried, study_config
@@ -104,7 +103,7 @@ def failed_runs(study_id: int) -> list[tuple[str, str]]:
 def _find_weights(study_id: int) -> None:
     config = study_config(study_id)
     if config.training.weights == "imagenet":
-        fetch_imagenet([BACKBONES[name].weights for name in config.grid.backbones])
+        fetch_imagenet(config.grid.backbones)
 
 
 def _work_on(step: Step, runs: list[Run], wait: bool) -> bool:

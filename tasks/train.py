@@ -10,10 +10,11 @@ from db import studies
 from db.engine import make_engine
 from db.locks import Lease, free_lease, lease
 from lesionlens.config import ExecutionConfig
+from lesionlens.errors import TrainingError
 from lesionlens.settings import home
-from lesionlens.training import store
-from lesionlens.training.fit import TrainingError, fit
-from lesionlens.training.store import Folder
+from lesionlens.training.checkpoints import checkpoint_folder, size
+from lesionlens.training.fit import fit
+from lesionlens.training.strategies import PHASES
 from tasks.db_task import db_task, is_transient, samples_of
 from tasks.device import device_slot
 from tasks.progress import progress, stop_if_cancelled
@@ -55,7 +56,7 @@ def _fit(engine: Engine, run_id: int, title: str, device: str, claim: Lease) -> 
         studies.start_run(connection, run_id, device)
     samples, paths = samples_of(run.sample_set_id), home().ensure()
     folder = checkpoint_folder(paths.checkpoints, run.digest)
-    most = run.training.stopping.max_epochs * (3 if run.config.strategy == "gradual" else 1)
+    most = run.training.stopping.max_epochs * len(PHASES[run.config.strategy])
     trained = max((found.epoch for found in resume), default=0)
     with progress(f"train {title}", "epochs", most, trained) as advance:
         for result in fit(run.config, run.training, samples, folder, paths.cache, device, resume):
@@ -68,7 +69,7 @@ def _fit(engine: Engine, run_id: int, title: str, device: str, claim: Lease) -> 
     with engine.begin() as connection:
         studies.finish_run(connection, run_id)
         best = studies.checkpoints(connection, run_id)[0]
-    own, all_runs, cache = (store.size(place) / 1e9 for place in (folder, paths.checkpoints, paths.cache))
+    own, all_runs, cache = (size(place) / 1e9 for place in (folder, paths.checkpoints, paths.cache))
     get_run_logger().info(
         "%s: best epoch %d; on disk: its checkpoints %.2f GB, those of all runs %.2f GB, feature cache %.2f GB",
         title, best.epoch, own, all_runs, cache,
@@ -85,8 +86,3 @@ def record_failure(run_id: int, title: str, reason: str) -> None:
 def lock_name(run_id: int) -> str:
     """Name of the lock that whoever trains the run holds."""
     return f"run {run_id}"
-
-
-def checkpoint_folder(checkpoints: Folder, digest: str) -> Folder:
-    """Folder of the checkpoints of the run with this digest."""
-    return store.beneath(checkpoints, digest[:16])

@@ -4,10 +4,23 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Double, ForeignKey, Identity, MetaData, Text, func
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    MetaData,
+    Text,
+    func,
+)
 from sqlalchemy import Table as Made
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import SchemaItem
+from sqlalchemy.types import TypeEngine
 
 TERMS: dict[str, dict[str, str]] = tomllib.loads((Path(__file__).parent.parent / "terms.toml").read_text())
 ENDS = {"_low": "Lower end of the 95 % CI of", "_high": "Upper end of the 95 % CI of"}
@@ -58,6 +71,21 @@ def text(name: str, nullable: bool = False, **options: Any) -> Column[Any]:
     return Column(name, Text, nullable=nullable, **options)
 
 
+def texts(*names: str, **options: Any) -> list[Column[Any]]:
+    """Several columns of text."""
+    return [text(name, **options) for name in names]
+
+
+def number(kind: type[TypeEngine[Any]], *names: str, nullable: bool = False) -> list[Column[Any]]:
+    """Columns of whole numbers."""
+    return [Column(name, kind, nullable=nullable) for name in names]
+
+
+def flags(*names: str, nullable: bool = False) -> list[Column[Any]]:
+    """Columns of yes and no."""
+    return [Column(name, Boolean, nullable=nullable) for name in names]
+
+
 def document(name: str) -> Column[Any]:
     """A JSON document, required."""
     return Column(name, JSONB, nullable=False)
@@ -80,12 +108,8 @@ def proportion(name: str, nullable: bool = True, lowest: int = 0) -> tuple[Colum
 
 def interval(lowest: int = 0) -> tuple[SchemaItem, ...]:
     """Columns low and high, in order and in [lowest, 1]."""
-    return *proportion("low", lowest=lowest), *proportion("high", lowest=lowest), in_order()
-
-
-def in_order() -> CheckConstraint:
-    """That an interval's ends are in order."""
-    return CheckConstraint("low <= high", name="interval")
+    ends = *proportion("low", lowest=lowest), *proportion("high", lowest=lowest)
+    return *ends, CheckConstraint("low <= high", name="interval")
 
 
 def count(name: str) -> tuple[Column[Any], CheckConstraint]:
@@ -96,3 +120,9 @@ def count(name: str) -> tuple[Column[Any], CheckConstraint]:
 def explained(value: str) -> CheckConstraint:
     """That a NULL value comes with a reason."""
     return CheckConstraint(f"{value} IS NOT NULL OR reason IS NOT NULL", name="null_has_reason")
+
+
+def scored(value: str, lowest: int = 0) -> tuple[SchemaItem, ...]:
+    """A score in [lowest, 1] with its interval, how many samples it rests on, and why it is NULL."""
+    columns = *proportion(value, lowest=lowest), *interval(lowest), *count("n"), text("reason", nullable=True)
+    return *columns, explained(value)

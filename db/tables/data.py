@@ -1,19 +1,8 @@
 """Tables of the prepare step: data sets as read from disk, and the samples cut from them."""
 
-from sqlalchemy import (
-    ARRAY,
-    Boolean,
-    CheckConstraint,
-    Column,
-    Index,
-    Integer,
-    LargeBinary,
-    SmallInteger,
-    Text,
-    UniqueConstraint,
-)
+from sqlalchemy import ARRAY, CheckConstraint, Column, Index, Integer, LargeBinary, SmallInteger, Text, UniqueConstraint
 
-from db.tables.columns import document, identity, moment, proportion, reference, table, text
+from db.tables.columns import document, flags, identity, moment, number, proportion, reference, table, text, texts
 
 SPLITS = "('train', 'validation', 'test')"
 
@@ -22,9 +11,7 @@ dataset = table(
     "A data set as found on disk, identified by its content",
     identity(),
     text("digest", unique=True),
-    text("name"),
-    text("kind"),
-    text("root"),
+    *texts("name", "kind", "root"),
     moment("created_at"),
 )
 
@@ -33,11 +20,9 @@ label = table(
     "A class of a data set",
     identity(),
     reference("dataset"),
-    text("code"),
-    text("name"),
-    text("group_name"),
-    Column("ordinal", SmallInteger, nullable=False),
-    Column("is_lesion", Boolean, nullable=False),
+    *texts("code", "name", "group_name"),
+    *number(SmallInteger, "ordinal"),
+    *flags("is_lesion"),
     UniqueConstraint("dataset_id", "code"),
     UniqueConstraint("dataset_id", "ordinal"),
     CheckConstraint("ordinal >= 0", name="ordinal"),
@@ -48,15 +33,12 @@ image = table(
     "A full image",
     identity(),
     reference("dataset"),
-    text("key"),
-    text("patient"),
-    text("laterality", nullable=True),
-    text("view", nullable=True),
+    *texts("key", "patient"),
+    *texts("laterality", "view", nullable=True),
     text("path"),
-    Column("breast_density", SmallInteger),
+    *number(SmallInteger, "breast_density", nullable=True),
     text("official_split", nullable=True),
-    Column("width", Integer),
-    Column("height", Integer),
+    *number(Integer, "width", "height", nullable=True),
     UniqueConstraint("dataset_id", "key"),
     CheckConstraint(f"official_split IN {SPLITS}", name="official_split"),
     CheckConstraint("width > 0 AND height > 0", name="size"),
@@ -71,14 +53,11 @@ lesion = table(
     reference("dataset"),
     reference("image", index=True),
     text("key"),
-    Column("abnormality_id", Integer),
-    text("lesion_type", nullable=True),
-    text("pathology", nullable=True),
+    *number(Integer, "abnormality_id", nullable=True),
+    *texts("lesion_type", "pathology", nullable=True),
     reference("label", nullable=True, index=True),
-    Column("subtlety", SmallInteger),
-    Column("assessment", SmallInteger),
-    text("mask_path", nullable=True),
-    text("official_split", nullable=True),
+    *number(SmallInteger, "subtlety", "assessment", nullable=True),
+    *texts("mask_path", "official_split", nullable=True),
     UniqueConstraint("dataset_id", "key"),
     CheckConstraint(f"official_split IN {SPLITS}", name="official_split"),
 )
@@ -97,7 +76,7 @@ sample_set = table(
     identity(),
     reference("dataset", index=True),
     text("digest", unique=True),
-    Column("size", Integer, nullable=False),
+    *number(Integer, "size"),
     document("config"),
     moment("created_at"),
     moment("finished_at", nullable=True),
@@ -111,8 +90,7 @@ exclusion = table(
     reference("sample_set", index=True),
     reference("image", index=True),
     reference("lesion", nullable=True, index=True),
-    text("reason"),
-    text("detail"),
+    *texts("reason", "detail"),
 )
 
 normalisation = table(
@@ -131,10 +109,8 @@ split_check = table(
     "Leak check between two splits of a sample set",
     identity(),
     reference("sample_set"),
-    text("entity"),
-    text("split_a"),
-    text("split_b"),
-    Column("shared", Integer, nullable=False),
+    *texts("entity", "split_a", "split_b"),
+    *number(Integer, "shared"),
     Column("examples", ARRAY(Text), nullable=False),
     UniqueConstraint("sample_set_id", "entity", "split_a", "split_b"),
     CheckConstraint("entity IN ('patient', 'image', 'lesion')", name="entity"),
@@ -161,8 +137,8 @@ sample = table(
     reference("image", index=True),
     reference("lesion", nullable=True, index=True),
     text("split"),
-    *(Column(name, Integer, nullable=False) for name in WINDOW),
-    *(Column(name, Integer) for name in LESION_BOX),
+    *number(Integer, *WINDOW),
+    *number(Integer, *LESION_BOX, nullable=True),
     *proportion("mask_fraction"),
     Column("pixels", LargeBinary, nullable=False),
     Column("mask", LargeBinary),

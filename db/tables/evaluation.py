@@ -4,7 +4,6 @@ from sqlalchemy import (
     ARRAY,
     REAL,
     BigInteger,
-    Boolean,
     CheckConstraint,
     Column,
     ForeignKeyConstraint,
@@ -13,7 +12,20 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from db.tables.columns import document, explained, identity, moment, proportion, real, reference, table, text
+from db.tables.columns import (
+    document,
+    explained,
+    flags,
+    identity,
+    moment,
+    number,
+    proportion,
+    real,
+    reference,
+    table,
+    text,
+    texts,
+)
 
 
 def whole(name: str) -> str:
@@ -56,16 +68,13 @@ activation_map = table(
     identity(),
     reference("evaluation"),
     reference("sample", index=True),
-    text("method"),
-    text("target"),
-    text("layer"),
+    *texts("method", "target", "layer"),
     reference("label", nullable=True, index=True),
-    Column("rows", SmallInteger),
-    Column("cols", SmallInteger),
+    *number(SmallInteger, "rows", "cols", nullable=True),
     Column("grid", ARRAY(REAL)),
-    Column("blank", Boolean, nullable=False),
+    *flags("blank"),
     Column("iou_curve", ARRAY(REAL)),
-    Column("hit", Boolean),
+    *flags("hit", nullable=True),
     *proportion("energy"),
     *proportion("rank_accuracy"),
     *proportion("pixel_ap"),
@@ -89,9 +98,7 @@ localization = table(
     "How well a thresholded map meets the mask, by sample and threshold policy",
     Column("evaluation_id", BigInteger, primary_key=True),
     Column("sample_id", BigInteger, primary_key=True),
-    text("method", primary_key=True),
-    text("target", primary_key=True),
-    text("policy", primary_key=True),
+    *texts("method", "target", "policy", primary_key=True),
     real("threshold", nullable=True),
     *proportion("iou"),
     text("reason", nullable=True),

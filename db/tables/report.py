@@ -2,15 +2,14 @@
 
 from sqlalchemy import Column, LargeBinary, UniqueConstraint
 
-from db.tables.columns import identity, moment, reference, table, text
+from db.tables.columns import identity, moment, reference, table, text, texts
 
 report = table(
     "report",
     "Rendered reports of studies",
     identity(),
     reference("study"),
-    text("digest"),
-    text("path"),
+    *texts("digest", "path"),
     Column("html", LargeBinary, nullable=False),
     moment("created_at"),
     UniqueConstraint("study_id", "digest"),

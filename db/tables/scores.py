@@ -1,18 +1,8 @@
 """Tables of the evaluate step, one row per score: of a class, a run, a subgroup, a curve, an audit, a comparison."""
 
-from sqlalchemy import Boolean, CheckConstraint, Column, Double, SmallInteger, UniqueConstraint
+from sqlalchemy import CheckConstraint, Column, Double, SmallInteger, UniqueConstraint
 
-from db.tables.columns import (
-    count,
-    explained,
-    identity,
-    interval,
-    proportion,
-    real,
-    reference,
-    table,
-    text,
-)
+from db.tables.columns import count, flags, identity, interval, proportion, real, reference, scored, table, text, texts
 
 CLASS_SCORES = ("precision", "recall", "f1", "auc", "auc_hard")
 
@@ -42,38 +32,22 @@ run_score = table(
     identity(),
     reference("evaluation"),
     text("name"),
-    text("method", nullable=True),
-    text("target", nullable=True),
-    text("policy", nullable=True),
-    text("population"),
-    text("group_name"),
-    *proportion("value", lowest=-1),
-    *interval(lowest=-1),
-    *count("n"),
-    text("reason", nullable=True),
+    *texts("method", "target", "policy", nullable=True),
+    *texts("population", "group_name"),
+    *scored("value", lowest=-1),
     UniqueConstraint(
         "evaluation_id", "name", "method", "target", "policy", "population", "group_name",
         name="uq_run_score_identity", postgresql_nulls_not_distinct=True,
     ),
     CheckConstraint("starts_with(name, 'occlusion_') OR (value >= 0 AND low >= 0)", name="sign"),
-    explained("value"),
 )  # fmt: skip
 
 baseline_difference = table(
     "baseline_difference",
     "Paired difference between a map's LL and a baseline's, over the same lesions",
     reference("evaluation", primary_key=True),
-    text("method", primary_key=True),
-    text("target", primary_key=True),
-    text("policy", primary_key=True),
-    text("baseline", primary_key=True),
-    text("population", primary_key=True),
-    text("group_name", primary_key=True),
-    *proportion("difference", lowest=-1),
-    *interval(lowest=-1),
-    *count("n"),
-    text("reason", nullable=True),
-    explained("difference"),
+    *texts("method", "target", "policy", "baseline", "population", "group_name", primary_key=True),
+    *scored("difference", lowest=-1),
 )
 
 subgroup_score = table(
@@ -81,37 +55,24 @@ subgroup_score = table(
     "Scores of the samples with one value of an attribute, with intervals",
     identity(),
     reference("evaluation"),
-    text("subgroup"),
-    text("level"),
-    text("name"),
+    *texts("subgroup", "level", "name"),
     text("method", nullable=True),
     text("population"),
-    *proportion("value"),
-    *interval(),
-    *count("n"),
-    text("reason", nullable=True),
+    *scored("value"),
     UniqueConstraint(
         "evaluation_id", "subgroup", "level", "name", "method", "population",
         name="uq_subgroup_score_identity", postgresql_nulls_not_distinct=True,
     ),
-    explained("value"),
 )  # fmt: skip
 
 iou_curve = table(
     "iou_curve",
     "Localization score against the threshold, with intervals",
     reference("evaluation", primary_key=True),
-    text("method", primary_key=True),
-    text("target", primary_key=True),
-    text("population", primary_key=True),
-    text("group_name", primary_key=True),
+    *texts("method", "target", "population", "group_name", primary_key=True),
     Column("threshold", Double, primary_key=True),
-    *proportion("iou"),
-    *interval(),
-    *count("n"),
-    text("reason", nullable=True),
+    *scored("iou"),
     CheckConstraint("threshold > 0 AND threshold < 1", name="threshold"),
-    explained("iou"),
 )
 
 quadrant = table(
@@ -120,8 +81,7 @@ quadrant = table(
     identity(),
     reference("evaluation"),
     reference("label", nullable=True, index=True),
-    Column("correct", Boolean, nullable=False),
-    Column("located", Boolean, nullable=False),
+    *flags("correct", "located"),
     *count("n"),
     *count("lesions"),
     *proportion("proportion", nullable=False),
@@ -165,8 +125,7 @@ shortcut_score = table(
     "shortcut_score",
     "Shortcut audit: how well a few numbers of every sample predict its class",
     reference("sample_set", primary_key=True),
-    text("digest", primary_key=True),
-    text("features", primary_key=True),
+    *texts("digest", "features", primary_key=True),
     *proportion("accuracy", nullable=False),
     *interval(),
     *count("n"),
@@ -178,21 +137,12 @@ study_score = table(
     identity(),
     reference("study"),
     reference("evaluation", index=True),
-    text("name"),
-    text("method"),
-    text("target"),
-    text("policy"),
-    text("population"),
-    text("group_name"),
-    *proportion("value"),
-    *interval(),
-    *count("n"),
-    text("reason", nullable=True),
+    *texts("name", "method", "target", "policy", "population", "group_name"),
+    *scored("value"),
     UniqueConstraint(
         "study_id", "evaluation_id", "name", "method", "target", "policy", "population", "group_name",
         name="uq_study_score_identity",
     ),
-    explained("value"),
 )  # fmt: skip
 
 comparison = table(

@@ -1,8 +1,8 @@
 """Tables of the train step: studies, runs, epochs, checkpoints."""
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Index, Integer, SmallInteger
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, SmallInteger
 
-from db.tables.columns import document, identity, moment, proportion, real, reference, table, text
+from db.tables.columns import document, flags, identity, moment, number, proportion, real, reference, table, text, texts
 
 study = table(
     "study",
@@ -23,18 +23,15 @@ run = table(
     identity(),
     text("digest", unique=True),
     reference("sample_set", index=True),
-    text("backbone"),
-    text("strategy"),
-    Column("batch_size", Integer, nullable=False),
+    *texts("backbone", "strategy"),
+    *number(Integer, "batch_size"),
     real("head_rate"),
     real("unit1_rate"),
-    Column("seed", BigInteger, nullable=False),
-    text("normalise"),
-    text("weights"),
+    *number(BigInteger, "seed"),
+    *texts("normalise", "weights"),
     document("config"),
     text("status", server_default="pending"),
-    text("reason", nullable=True),
-    text("device", nullable=True),
+    *texts("reason", "device", nullable=True),
     moment("created_at"),
     moment("started_at", nullable=True),
     moment("finished_at", nullable=True),
@@ -61,13 +58,13 @@ epoch = table(
     "One pass over the training split",
     reference("run", primary_key=True),
     Column("epoch", Integer, primary_key=True),
-    Column("phase", SmallInteger, nullable=False),
+    *number(SmallInteger, "phase"),
     real("train_loss"),
     real("validation_loss"),
     *proportion("validation_accuracy", nullable=False),
     real("seconds"),
     document("rates"),
-    Column("improved", Boolean, nullable=False),
+    *flags("improved"),
     CheckConstraint("epoch >= 1 AND phase >= 1 AND seconds >= 0 AND seconds < 'infinity'", name="counts"),
     CheckConstraint("train_loss >= 0 AND train_loss < 'infinity'", name="train_loss"),
     CheckConstraint("validation_loss >= 0 AND validation_loss < 'infinity'", name="validation_loss"),
@@ -78,11 +75,10 @@ checkpoint = table(
     "Weights on disk beside the record",
     reference("run", primary_key=True),
     text("role", primary_key=True),
-    Column("phase", SmallInteger, nullable=False),
-    Column("epoch", Integer, nullable=False),
-    text("path"),
-    text("sha256"),
-    Column("bytes", BigInteger, nullable=False),
+    *number(SmallInteger, "phase"),
+    *number(Integer, "epoch"),
+    *texts("path", "sha256"),
+    *number(BigInteger, "bytes"),
     CheckConstraint("role IN ('best', 'last')", name="role"),
     CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256"),
     CheckConstraint("bytes >= 0 AND epoch >= 0 AND phase >= 0", name="counts"),

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, Va
 Backbone = Literal["vgg16", "vgg19", "resnet34", "resnet50", "resnet18", "vgg11_bn", "efficientnet_b0"]
 Strategy = Literal["gradual", "simultaneous"]
 Normalise = Literal["per_class", "train", "imagenet", "per_patch"]
-RateRule = Literal["tenth_per_block", "harmonic", "author_vgg"]
+RateRule = Literal["published", "author"]
 Source = Literal["auto", "cbis_kaggle", "cbis_dicom", "manifest", "phantom"]
 Policy = Literal["fixed", "otsu", "validation", "area"]
 Method = Literal["grad_cam", "grad_cam_pp", "hires_cam", "layer_cam", "eigen_cam", "score_cam", "ablation_cam"]
@@ -105,7 +105,7 @@ class SplitConfig(Frozen):
 
 
 class StoppingConfig(Frozen):
-    """Early stopping on validation loss."""
+    """Early stopping of a training phase on validation loss."""
 
     patience: int = Field(7, ge=1, description="Epochs without a sufficient improvement before a phase ends")
     min_delta: float = Field(0.01, ge=0, description="Least decrease of validation loss that counts as improvement")
@@ -113,36 +113,30 @@ class StoppingConfig(Frozen):
 
 
 class TrainingConfig(Frozen):
-    """What all runs of a study share (protocol section 6)."""
+    """How every run of a study is trained."""
 
     weights: Literal["imagenet", "none"] = Field(
         "imagenet",
-        description="Pretrained weights, or none: random, its frozen part calibrated on training patches",
+        description="Pretrained weights, or none: random, batch normalisation calibrated on training samples",
     )
     normalise: Normalise = Field("train", description="Input statistics; per_class needs the label and leaks it")
     stopping: StoppingConfig = Field(default_factory=StoppingConfig)
-    vgg_rates: RateRule = Field("harmonic", description="How rates fall towards the input in VGG")
-    resnet_rates: RateRule = Field("tenth_per_block", description="How rates fall towards the input in ResNet")
-    frozen_bn: Literal["eval", "train"] = Field("eval", description="Mode of the frozen half's batch normalisation")
-    feature_dtype: Literal["float32", "float16", "bfloat16"] = Field(
-        "float32", description="Storage of the frozen half's output"
-    )
-    exact: bool = Field(
-        False,
-        description="Slower arithmetic, always float32, whose results do not depend on stored features: the same bits"
-        " with and without them",
+    rates: RateRule = Field(
+        "published",
+        description="How learning rates fall towards the input. published: VGG divides that of unit1 by 1, 2, 3..."
+        " from convolution to convolution, ResNet by 10 in unit2; author: VGG divides half of the head's instead",
     )
     augment: bool = Field(
-        False, description="Random flips and quarter turns, not part of the study; no features are stored then"
+        False, description="Random flips and quarter turns, not part of the study; no features are cached then"
     )
 
 
 class HyperSet(Frozen):
     """One hyper-parameter set of the grid."""
 
-    batch_size: int = Field(16, ge=1, le=512, description="Patches per optimisation step")
+    batch_size: int = Field(16, ge=1, le=512, description="Samples per optimisation step")
     head_rate: float = Field(1e-4, gt=0, le=1, description="Learning rate of the linear layer")
-    unit1_rate: float = Field(3e-5, gt=0, le=1, description="Learning rate of the last convolutional unit")
+    unit1_rate: float = Field(3e-5, gt=0, le=1, description="Learning rate of block unit1, the last convolutions")
 
 
 class RunConfig(HyperSet):
@@ -169,11 +163,11 @@ class GridConfig(Frozen):
     strategies: tuple[Strategy, ...] = Field(
         ("gradual", "simultaneous"),
         min_length=1,
-        description="gradual: the head first, then unit after unit; simultaneous: all that trains at once",
+        description="gradual: the head, then unit1, then unit2 join in; simultaneous: all three from the start",
     )
     sets: tuple[HyperSet, ...] = Field(PAPER_SETS, min_length=1, description="Hyper-parameter sets, numbered from 1")
     seeds: tuple[int, ...] = Field(
-        (0,), min_length=1, description="Each repeats the grid with its own weights and order of patches"
+        (0,), min_length=1, description="Each repeats the grid with its own weights and order of samples"
     )
 
     def runs(self) -> tuple[RunConfig, ...]:

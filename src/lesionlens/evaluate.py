@@ -16,7 +16,7 @@ from lesionlens.frames import FRAMES
 from lesionlens.identity import digest
 from lesionlens.localization.baselines import OTHER_SEED, Samples, constant_baselines, random_weights, run_maps
 from lesionlens.localization.samples import ScoredMaps, localization_frame, map_frame, scorable
-from lesionlens.models.backbones import Classifier
+from lesionlens.models.classifier import Classifier
 from lesionlens.records import Evaluation, SampleArrays
 from lesionlens.scoring.binary import binary_scores, binary_views
 from lesionlens.scoring.bootstrap import draw
@@ -69,7 +69,7 @@ def evaluate(
     samples = Samples(inputs, test, inputs.rows("test"), tuning_rows, evaluation)
     drawn = drawn_lesions(inputs, evaluation.randomisation_samples, np.random.default_rng(seed))
     advance = _counter(progress, 3 * len(test.ids) + 2 * len(tuning_rows) + len(drawn) * len(layers(model)))
-    stem = FeatureCache(cache, inputs, training).get(model.to(device).eval(), ("stem",))["stem"] if cache else None
+    stem = FeatureCache(cache, inputs).get(model.to(device).eval(), ("stem",))["stem"] if cache else None
     known, maps = run_maps(model, samples, advance, stem)
     localisers = [*maps, random_weights(run, training, samples, advance), *constant_baselines(samples)]
     alone = Inputs(test, inputs.mode, inputs.device)

@@ -111,7 +111,7 @@ def test_two_studies_stand_on_one_page(
     monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path / "home"))
     with filled_engine.begin() as connection:
         second = fill(connection, 15)
-    named = find_studies.fn((str(filled.study), str(second.study), str(filled.study)), ())
+    named = find_studies((str(filled.study), str(second.study), str(filled.study)), ())
     page, number = render_comparison.fn(named, ())
     html = page.read_text()
     for study in (filled.study, second.study):
@@ -121,6 +121,6 @@ def test_two_studies_stand_on_one_page(
     with filled_engine.connect() as connection:
         assert reports.find_comparison(connection, number) == page.read_bytes()
     assert render_comparison.fn(named, ()) == (page, number)
-    chosen, other = render_comparison.fn(find_studies.fn((), (filled.runs[1],)), (filled.runs[1],))
+    chosen, other = render_comparison.fn(find_studies((), (filled.runs[1],)), (filled.runs[1],))
     assert other != number
     assert len((chosen.with_suffix("") / "tables/models.csv").read_text().splitlines()) == 2

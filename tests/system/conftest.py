@@ -1,21 +1,30 @@
-"""A small study, run once as a person runs it: one command in its own home."""
+"""Whole programs in homes of their own: one small finished study for all tests that only read one."""
 
 import contextlib
+import fcntl
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+import psycopg
 import pytest
 
+from db.postgres import server as record
 from lesionlens.config import (
     BackgroundConfig,
     DataConfig,
     EvaluationConfig,
+    ExecutionConfig,
     GridConfig,
     HyperSet,
     PatchConfig,
@@ -26,6 +35,8 @@ from lesionlens.config import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 300.0
+"""Seconds to wait for an event; generous, since other work may share the machine."""
 
 
 def small_study() -> StudyConfig:
@@ -44,62 +55,121 @@ def small_study() -> StudyConfig:
     )
 
 
+def study(name: str, seeds: int = 1, epochs: int = 2, first: int = 0, **execution: Any) -> StudyConfig:
+    """A study of one small backbone, as long as asked: every run has its full number of epochs."""
+    return small_study().model_copy(
+        update={
+            "name": name,
+            "training": TrainingConfig(weights="none", stopping=StoppingConfig(patience=epochs, max_epochs=epochs)),
+            "grid": GridConfig(
+                backbones=("resnet18",), strategies=("simultaneous",), sets=(HyperSet(batch_size=8),),
+                seeds=tuple(range(first, first + seeds)),
+            ),
+            "execution": ExecutionConfig(device="cpu", **execution),
+        }
+    )  # fmt: skip
+
+
+def free_port() -> int:
+    """A port below those that the system gives to callers, so that nobody takes it meanwhile."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as trial, contextlib.suppress(OSError):
+            trial.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port")
+
+
+def until(what: str, condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
+    """Ask again and again; what the condition returned when it first held."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"not within {patience:g} s: {what}")
+
+
 @dataclass(frozen=True)
 class Home:
     """A state folder and the commands run in it."""
 
     path: Path
-    config: Path
+    port: int
 
     @property
     def environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("LESIONLENS_", "PREFECT_"))}
-        return kept | {"LESIONLENS_HOME": str(self.path)}
+        own = {"LESIONLENS_HOME": str(self.path), "LESIONLENS_PORT": str(self.port), "OMP_NUM_THREADS": "1"}
+        return kept | own
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", *words]
 
-    def study(self) -> subprocess.CompletedProcess[str]:
-        """Run the study to its end."""
-        return self.run("flows", "study", "--config", str(self.config))
+    def write(self, config: StudyConfig) -> Path:
+        """The configuration as a file."""
+        path = self.path.parent / f"{config.name}.json"
+        path.write_text(config.model_dump_json())
+        return path
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def study(self, config: StudyConfig, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a study to its end."""
+        return self.run("flows", "study", "--config", str(self.write(config)), **variables)
+
+    def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
-            self.command(*words), cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=500
-        )
-
-    def start(self, capture: bool = False) -> subprocess.Popen[bytes]:
-        """Start the study in a process group of its own, so that the whole group can be killed."""
-        sink = subprocess.PIPE if capture else subprocess.DEVNULL
-        return subprocess.Popen(
-            self.command("flows", "study", "--config", str(self.config)),
-            cwd=ROOT, env=self.environment, start_new_session=True, stdout=sink, stderr=sink,
+            self.command(*words), cwd=ROOT, env=self.environment | variables, capture_output=True, text=True,
+            timeout=2 * PATIENCE,
         )  # fmt: skip
+
+    def start(self, config: StudyConfig) -> subprocess.Popen[str]:
+        """Start a study in a process group of its own."""
+        return subprocess.Popen(
+            self.command("flows", "study", "--config", str(self.write(config))), cwd=ROOT, env=self.environment,
+            start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def stop_at(self, event: str, config: StudyConfig) -> int:
+        """Run a study whose process is killed at an event (tests/system/kill.py); returns its exit status."""
+        command = self.command("tests.system.kill", event, "study", "--config", str(self.write(config)))
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=2 * PATIENCE
+        )
+        return done.returncode
 
     def sql(self, query: str) -> pl.DataFrame:
-        """Ask the record through the command that people use; all values as text."""
-        done = subprocess.run(
-            self.command("db.cli", "psql", "--csv"),
-            cwd=ROOT, env=self.environment, input=query, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return pl.read_csv(done.stdout.encode(), infer_schema=False) if done.stdout.strip() else pl.DataFrame()
+        """Ask the embedded record; all values as text."""
+        url = record.start(self.path / "record").replace("postgresql+psycopg", "postgresql")
+        command: Any = f"COPY ({query.strip().rstrip(';')}) TO STDOUT (FORMAT csv, HEADER)"
+        with psycopg.connect(url) as connection, connection.cursor() as cursor, cursor.copy(command) as copy:
+            text = b"".join(bytes(block) for block in copy)
+        return pl.read_csv(text, infer_schema=False)
+
+    def count(self, query: str) -> int:
+        """A number of the record; 0 while its tables are not there yet."""
+        try:
+            return int(self.sql(query).item())
+        except psycopg.Error:
+            return 0
+
+    @contextmanager
+    def kept_server(self) -> Iterator[None]:
+        """Prefect's server outlives the commands inside, as it does while another command uses it."""
+        path = self.path / "prefect" / "users.lock"
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with path.open("a") as users:
+            fcntl.flock(users, fcntl.LOCK_SH)
+            yield
 
     def stop(self) -> None:
-        subprocess.run(self.command("flows", "stop"), cwd=ROOT, env=self.environment, timeout=60, check=True)
+        self.run("flows", "stop")
 
 
-@pytest.fixture(scope="session")
-def kill_group() -> Callable[[subprocess.Popen[bytes]], None]:
+def kill_group(process: subprocess.Popen[Any]) -> None:
     """SIGKILL to everything the command started in its group."""
-
-    def kill(process: subprocess.Popen[bytes]) -> None:
-        with contextlib.suppress(ProcessLookupError):  # already ended by itself
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(timeout=30)
-
-    return kill
+    with contextlib.suppress(ProcessLookupError):  # already ended by itself
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 @pytest.fixture(scope="session")
@@ -108,10 +178,7 @@ def new_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], 
     homes: list[Home] = []
 
     def make() -> Home:
-        path = tmp_path_factory.mktemp("home")
-        config = path / "study.json"
-        config.write_text(small_study().model_dump_json())
-        homes.append(Home(path / "state", config))
+        homes.append(Home(tmp_path_factory.mktemp("home") / "state", free_port()))
         return homes[-1]
 
     yield make
@@ -123,6 +190,6 @@ def new_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], 
 def finished(new_home: Callable[[], Home]) -> Home:
     """The home of an undisturbed study."""
     home = new_home()
-    done = home.study()
+    done = home.study(small_study())
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return home

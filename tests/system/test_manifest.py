@@ -5,7 +5,6 @@ import html
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from lesionlens.config import (
     StudyConfig,
     TrainingConfig,
 )
+from tests.system.conftest import Home
 from tests.unit.files import Own
 
 pytestmark = pytest.mark.slow
@@ -76,15 +76,14 @@ def study(root: Path) -> StudyConfig:
 
 
 @pytest.fixture(scope="module")
-def shapes(new_home: Callable[[], Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
+def shapes(new_home: Callable[[], Home], tmp_path_factory: pytest.TempPathFactory) -> Home:
     home = new_home()
-    home.config.write_text(study(draw(tmp_path_factory.mktemp("own") / "shapes")).model_dump_json())
-    done = home.study()
+    done = home.study(study(draw(tmp_path_factory.mktemp("own") / "shapes")))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return home
 
 
-def test_the_report_speaks_of_the_own_classes_alone(shapes: Any) -> None:
+def test_the_report_speaks_of_the_own_classes_alone(shapes: Home) -> None:
     page = next((shapes.path / "reports").glob("*.html")).read_text()
     text = re.sub(
         r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", re.sub(r"<(style|script).*?</\1>", "", page, flags=re.S)))
@@ -97,64 +96,22 @@ def test_the_report_speaks_of_the_own_classes_alone(shapes: Any) -> None:
     assert page.count('class="whole"') == 12 and page.count('alt="Whole image of patient patient') == 12
 
 
-def test_the_record_holds_every_row_with_patches_or_a_reason(shapes: Any) -> None:
+def test_the_record_holds_every_row_with_patches_or_a_reason(shapes: Home) -> None:
     labels = shapes.sql("SELECT code, is_lesion FROM label ORDER BY ordinal").rows()
     assert labels == [("plain", "f"), ("blob", "t"), ("ring", "t")]
     lost = shapes.sql(
-        "SELECT lesion.key, exclusion.reason FROM lesion LEFT JOIN sample ON patch.lesion_id = lesion.id"
-        " LEFT JOIN exclusion ON exclusion.lesion_id = lesion.id WHERE patch.id IS NULL"
+        "SELECT lesion.key, exclusion.reason FROM lesion LEFT JOIN sample ON sample.lesion_id = lesion.id"
+        " LEFT JOIN exclusion ON exclusion.lesion_id = lesion.id WHERE sample.id IS NULL"
     )
     assert lost.rows() == [("images/00.png#1", "mask_missing")]
     assert shapes.sql("SELECT count(*) FROM split_check WHERE shared > 0").item() == "0"
-    parts = shapes.sql("SELECT DISTINCT part FROM sample JOIN label ON label.id = label_id ORDER BY 1").to_series()
-    assert parts.to_list() == ["test", "train", "validation"]
+    splits = shapes.sql("SELECT DISTINCT split FROM sample JOIN label ON label.id = label_id ORDER BY 1").to_series()
+    assert splits.to_list() == ["test", "train", "validation"]
     assert shapes.sql("SELECT count(*) FROM table_4_localization WHERE headline AND ll IS NOT NULL").item() == "1"
 
 
-def test_missing_first_weights_stop_the_study_once_and_before_training(
-    shapes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One error names the files of all backbones; no run is failed for it."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens: a machine without a network
-    old = StudyConfig.model_validate_json(shapes.config.read_text())
-    grid = old.grid.model_copy(update={"backbones": ("resnet18", "vgg16")})
-    training = old.training.model_copy(update={"weights": "imagenet"})
-    changed = old.model_copy(update={"name": "pretrained", "grid": grid, "training": training})
-    shapes.config.write_text(changed.model_dump_json())
-    done = shapes.study()
-    shapes.config.write_text(old.model_dump_json())
-    assert done.returncode == 2
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith("lesionlens: ImageNet weights resnet18-f37072fd.pth, vgg16-397923af.pth are not")
-    assert str(tmp_path) in last
-    assert "Traceback" not in done.stdout + done.stderr  # the line says what to do
-    statuses = shapes.sql("SELECT DISTINCT status FROM runs WHERE study = 'pretrained'")
-    assert statuses.rows() == [("pending",)]
-
-
-def test_a_study_without_one_trained_run_has_failed_and_can_be_run_again(shapes: Any) -> None:
-    """What a schedule runs at night is red in the morning where nothing was trained."""
-    old = StudyConfig.model_validate_json(shapes.config.read_text())
-    grid = old.grid.model_copy(update={"seeds": (5, 6)})
-    hasty = old.model_copy(
-        update={"name": "hasty", "grid": grid, "execution": old.execution.model_copy(update={"timeout": 0.05})}
-    )
-    shapes.config.write_text(hasty.model_dump_json())
-    done = shapes.study()
-    shapes.config.write_text(hasty.model_copy(update={"execution": old.execution}).model_dump_json())
-    again = shapes.study()
-    shapes.config.write_text(old.model_dump_json())
-    assert done.returncode == 2
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith("lesionlens: No run of study hasty succeeded: 2 of 2 failed. The report says why: ")
-    assert Path(last.rpartition(": ")[2]).exists()
-    assert again.returncode == 0, again.stderr[-3000:]
-    assert shapes.sql("SELECT DISTINCT status FROM runs WHERE study = 'hasty'").rows() == [("finished",)]
-
-
 def test_two_classes_as_dicom_and_tiff_with_parts_of_their_own_and_no_class_without_lesions(
-    shapes: Any, tmp_path: Path
+    shapes: Home, tmp_path: Path
 ) -> None:
     """Names that HTML and LaTeX would take for markup; one mask outside the folder."""
     names = ("R&D <b>50%_a", "ädenom, “q”")
@@ -164,16 +121,12 @@ def test_two_classes_as_dicom_and_tiff_with_parts_of_their_own_and_no_class_with
         split = ("train", "train", "validation", "test")[n // 2 % 4]
         own.add(names[n % 2], f"p{n // 2}", kind=("dcm", "tif")[n % 2], box=box, split=split)
     own.rows[0]["mask"] = "../mask.tif"
-    old = StudyConfig.model_validate_json(shapes.config.read_text())
-    new = old.model_copy(update={"name": "two", "data": DataConfig(root=own.finish())})
-    shapes.config.write_text(new.model_dump_json())
-    done = shapes.study()
-    shapes.config.write_text(old.model_dump_json())
+    done = shapes.study(study(own.finish()).model_copy(update={"name": "two"}))
     assert done.returncode == 0, done.stderr[-3000:]
-    parts = shapes.sql(
+    splits = shapes.sql(
         "SELECT label, train, validation, test FROM table_1_patches WHERE study = 'two' ORDER BY ordinal"
     )
-    assert parts.rows() == [(names[0], "5", "3", "3"), (names[1], "6", "3", "3")]
+    assert splits.rows() == [(names[0], "5", "3", "3"), (names[1], "6", "3", "3")]
     reasons = shapes.sql("SELECT reason, lesions FROM exclusion_reasons WHERE study = 'two'").rows()
     assert reasons == [("mask_refused", "1")]
     (report,) = (shapes.path / "reports").glob("two-*.html")

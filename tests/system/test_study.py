@@ -3,30 +3,31 @@
 import html
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.system.conftest import Home, small_study
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
-WHOLE = "SELECT state_type, count(*) FROM task_run WHERE name NOT LIKE 'find studies%' GROUP BY state_type"
+WHOLE = "SELECT state_type, count(*) FROM task_run GROUP BY state_type"
 
 
-def test_every_run_is_finished_and_evaluated(finished: Any) -> None:
+def test_every_run_is_finished_and_evaluated(finished: Home) -> None:
     runs = finished.sql("SELECT status, count(*) AS n FROM run GROUP BY status")
     assert runs.rows() == [("finished", "4")]
     assert finished.sql("SELECT count(*) AS n FROM table_2_accuracy").item() == "4"
 
 
-def test_every_test_sample_has_a_result_in_every_run(finished: Any) -> None:
-    tested = int(finished.sql("SELECT count(*) FROM sample WHERE part = 'test'").item())
+def test_every_test_sample_has_a_result_in_every_run(finished: Home) -> None:
+    tested = int(finished.sql("SELECT count(*) FROM sample WHERE split = 'test'").item())
     assert tested >= 30
     counts = finished.sql("SELECT count(*) FROM sample_results GROUP BY run_id").to_series().to_list()
     assert counts == [str(tested)] * 4
 
 
-def test_every_run_is_audited_and_the_sample_set_once(finished: Any) -> None:
+def test_every_run_is_audited_and_the_sample_set_once(finished: Home) -> None:
     for view in ("occlusion_test", "quadrants", "subgroup_scores", "reliability_curve", "binary_scores", "roc_curve",
                  "weight_randomisation", "iou_curves", "localization_scores"):  # fmt: skip
         assert finished.sql(f"SELECT count(DISTINCT run_id) AS n FROM {view}").item() == "4", view  # noqa: S608
@@ -39,17 +40,17 @@ def test_every_run_is_audited_and_the_sample_set_once(finished: Any) -> None:
     assert features == ["all", "intensity", "majority", "sharpness", "size"]
 
 
-def test_every_lesion_is_a_patch_or_has_a_reason(finished: Any) -> None:
+def test_every_lesion_is_a_sample_or_has_a_reason(finished: Home) -> None:
     lost = finished.sql(
         "SELECT lesion.key FROM lesion"
-        " LEFT JOIN sample ON patch.lesion_id = lesion.id"
+        " LEFT JOIN sample ON sample.lesion_id = lesion.id"
         " LEFT JOIN exclusion ON exclusion.lesion_id = lesion.id"
-        " WHERE patch.id IS NULL AND exclusion.id IS NULL"
+        " WHERE sample.id IS NULL AND exclusion.id IS NULL"
     )
     assert lost.is_empty()
 
 
-def test_checkpoints_on_disk_are_those_in_the_record(finished: Any) -> None:
+def test_checkpoints_on_disk_are_those_in_the_record(finished: Home) -> None:
     recorded = {Path(p).name for p in finished.sql("SELECT path FROM checkpoint").to_series()}
     on_disk = {p.name for p in (finished.path / "checkpoints").rglob("*.safetensors")}
     assert recorded == on_disk
@@ -62,11 +63,11 @@ def printed(page: str, caption: str) -> str:
     return next(text for text in texts if text.startswith(caption))
 
 
-def test_the_views_return_what_the_report_prints(finished: Any) -> None:
+def test_the_views_return_what_the_report_prints(finished: Home) -> None:
     page = next((finished.path / "reports").glob("*.html")).read_text()
     accuracy = printed(page, "Model accuracy on test patches")
-    for share, low, high in finished.sql("SELECT accuracy, low, high FROM table_2_accuracy").rows():
-        assert f"{float(share):.2f} {float(low):.2f}–{float(high):.2f}" in accuracy
+    for value, low, high in finished.sql("SELECT accuracy, low, high FROM table_2_accuracy").rows():
+        assert f"{float(value):.2f} {float(low):.2f}–{float(high):.2f}" in accuracy
     areas = printed(page, "One-vs-rest area under the ROC curve")
     for (mean,) in finished.sql("SELECT auc FROM table_3_auc WHERE code = 'mean'").rows():
         assert f"from probabilities {float(mean):.2f}" in areas
@@ -80,36 +81,36 @@ def test_the_views_return_what_the_report_prints(finished: Any) -> None:
         "SELECT code, train, validation, train_and_validation, test FROM table_1_patches"
     ).rows():
         assert f" {code} {' '.join(parts)} " in counts
-    for code, count, share, low, high in finished.sql(
+    for code, count, value, low, high in finished.sql(
         "SELECT true_code, count, row_fraction, low, high FROM confusion_matrix WHERE low IS NOT NULL"
     ).rows():
-        assert f"{float(share):.2f} {float(low):.2f}–{float(high):.2f} {count}" in page_text(page), code
+        assert f"{float(value):.2f} {float(low):.2f}–{float(high):.2f} {count}" in page_text(page), code
 
 
 def page_text(page: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
 
 
-def test_the_confusion_matrix_adds_up_to_accuracy(finished: Any) -> None:
+def test_the_confusion_matrix_adds_up_to_accuracy(finished: Home) -> None:
     wrong = finished.sql(
-        "SELECT run_id FROM (SELECT run_id, sum(count) FILTER (WHERE true_code = predicted_code) / sum(count) AS share"
+        "SELECT run_id FROM (SELECT run_id, sum(count) FILTER (WHERE true_code = predicted_code) / sum(count) AS hits"
         " FROM confusion_matrix GROUP BY run_id) AS c JOIN table_2_accuracy USING (run_id)"
-        " WHERE abs(share - accuracy) > 1e-6"
+        " WHERE abs(hits - accuracy) > 1e-6"
     )
     assert wrong.is_empty()
 
 
-def test_running_again_does_nothing_and_says_so(finished: Any) -> None:
+def test_running_again_does_nothing_and_says_so(finished: Home) -> None:
     before = finished.sql("SELECT count(*), max(created_at) FROM report").rows()
     epochs = finished.sql("SELECT count(*) FROM epoch").item()
-    again = finished.study()
+    again = finished.study(small_study())
     assert again.returncode == 0
     assert "nothing to do" in again.stdout + again.stderr
     assert finished.sql("SELECT count(*), max(created_at) FROM report").rows() == before
     assert finished.sql("SELECT count(*) FROM epoch").item() == epochs
 
 
-def test_studies_and_runs_are_compared_by_one_command(finished: Any) -> None:
+def test_studies_and_runs_are_compared_by_one_command(finished: Home) -> None:
     by_name, by_run = finished.run("flows", "compare", "small"), finished.run("flows", "compare", "--runs", "2", "3")
     for done, models in ((by_name, 4), (by_run, 2)):
         assert done.returncode == 0, done.stderr[-3000:]
@@ -122,14 +123,14 @@ def test_studies_and_runs_are_compared_by_one_command(finished: Any) -> None:
     assert unknown.returncode == 2 and "no evaluation of run 99" in unknown.stderr
 
 
-def test_the_readmes_sql_works_as_written(finished: Any) -> None:
+def test_the_readmes_sql_works_as_written(finished: Home) -> None:
     queries = re.findall(r"```sql\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
     assert len(queries) >= 3
     for query in queries:
         assert not finished.sql(query).is_empty(), query
 
 
-def test_the_history_is_whole_on_prefects_side(finished: Any) -> None:
+def test_the_history_is_whole_on_prefects_side(finished: Home) -> None:
     import sqlite3
 
     database = finished.path / "prefect" / "prefect.db"
@@ -140,8 +141,8 @@ def test_the_history_is_whole_on_prefects_side(finished: Any) -> None:
     assert trained == 4
 
 
-def test_the_page_of_every_flow_run_has_its_result(finished: Any) -> None:
-    """Whichever run a person opens in Prefect's UI, what it found is there: tables, the answer, a link."""
+def test_the_page_of_every_flow_run_has_its_result(finished: Home) -> None:
+    """Whichever run a person opens in Prefect's UI, what it found is there, once: tables, the answer, a link."""
     import sqlite3
 
     database = finished.path / "prefect" / "prefect.db"
@@ -151,17 +152,15 @@ def test_the_page_of_every_flow_run_has_its_result(finished: Any) -> None:
             " LEFT JOIN artifact ON artifact.flow_run_id = flow_run.id AND artifact.key IS NOT NULL"
             " WHERE flow_run.state_type = 'COMPLETED'"
         ).fetchall()
-    answered = {"study-1-answer", "study-1-table", "study-1-report"}
-    expected = {
-        "prepare": {"study-1-patches", "study-1-left-out"}, "train": {"study-1-training"}, "evaluate": answered,
-        "report": answered, "study": answered,
-    }  # fmt: skip
-    for name, number in {(name, number) for name, number, _, _ in found if name in expected}:
-        assert {key for _, other, key, _ in found if other == number} == expected[name], name
+    studies = {number for name, number, _, _ in found if name == "study"}
+    kinds = ("samples", "left-out", "training", "answer", "table", "report")
+    for number in studies:
+        assert sorted(key for _, other, key, _ in found if other == number) == sorted(f"study-1-{k}" for k in kinds)
     assert any("Accuracy (interval)" in (data or "") for name, _, _, data in found if name == "compare")
     compared = {key.split("-", 2)[2] for name, _, key, _ in found if name == "compare"}
     assert compared == {"answer", "table", "page"}
-    tables = {key: data for _, _, key, data in found if key and key.endswith(("training", "table", "patches"))}
+    tables = {key: data for _, _, key, data in found}
     assert tables["study-1-training"].count("finished") == 4 and "lowest validation loss" in tables["study-1-training"]
-    assert "malignant mass" in tables["study-1-patches"]
-    assert any("/comparisons/" in data for _, _, key, data in found if key and key.endswith("page"))
+    assert "malignant mass" in tables["study-1-samples"]
+    assert "# " in tables["study-1-answer"] and "/reports/1" in tables["study-1-answer"]
+    assert any("/comparisons/" in data for _, _, key, data in found if key.endswith("page"))

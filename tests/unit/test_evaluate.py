@@ -12,7 +12,7 @@ import torch
 from lesionlens.config import EvaluationConfig, RunConfig, TrainingConfig
 from lesionlens.evaluate import evaluate
 from lesionlens.localization.metrics import score_grids
-from lesionlens.models.backbones import build
+from lesionlens.models.registry import build
 from lesionlens.records import Evaluation, SampleArrays, Statistics
 from lesionlens.scoring.bootstrap import draw, interval, ratios
 
@@ -221,7 +221,7 @@ def test_the_same_seed_gives_the_same_frames_with_and_without_the_cache(
     for name, frame in result.frames.items():
         assert frame.equals(again.frames[name]), name
     cached = run(patches, cache=tmp_path)
-    assert list(tmp_path.rglob("*.safetensors"))
+    assert list(tmp_path.rglob("*.npy"))
     grids = [np.array(r.frames["maps"]["grid"].drop_nulls().to_list()) for r in (result, cached)]
     np.testing.assert_allclose(grids[0], grids[1], atol=1e-4 * np.abs(grids[0]).max())
 

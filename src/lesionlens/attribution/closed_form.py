@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from lesionlens.models.backbones import Classifier, Layer, Level, stages_between
+from lesionlens.models.classifier import Classifier, Layer, Level
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +61,7 @@ def forward(model: Classifier, layer: Layer, inputs: Tensor, level: Level = "pix
     handle = convolution.register_forward_hook(lambda _module, _inputs, output: caught.append(output))
     try:
         block = inputs
-        for stage in (*stages_between(model, level, "unit2"), model.unit1):
+        for stage in (*model.between(level, "unit2"), model.unit1):
             block = stage(block)
     finally:
         handle.remove()

@@ -12,7 +12,7 @@ from torch import Tensor
 from lesionlens.attribution import closed_form
 from lesionlens.attribution.cam import reference_grids
 from lesionlens.config import Method
-from lesionlens.models.backbones import Classifier, Layer, cam_layer
+from lesionlens.models.classifier import Classifier, Layer
 from lesionlens.training.inputs import Inputs
 
 Target = Literal["predicted", "true"]
@@ -118,7 +118,7 @@ class _Batch:
             grids: NDArray[np.float32] = closed_form.grids(self.model, self.layer, part, explained).cpu().numpy()
             return grids
         assert self.pixels is not None, "the package starts from pixels"
-        return reference_grids(self.model, cam_layer(self.model, self.layer), self.pixels[chosen], classes, method)
+        return reference_grids(self.model, self.model.map_block(self.layer), self.pixels[chosen], classes, method)
 
 
 def grad_cam(

@@ -12,7 +12,7 @@ from torch.nn.functional import avg_pool2d, interpolate, pad
 
 from lesionlens.frames import FRAMES
 from lesionlens.localization.samples import scorable
-from lesionlens.models.backbones import Classifier
+from lesionlens.models.classifier import Classifier
 from lesionlens.records import SampleArrays, Statistics
 from lesionlens.scoring.bootstrap import Clusters
 from lesionlens.scoring.means import Mean, lesion_groups, means

@@ -18,7 +18,8 @@ from lesionlens.audits.occlusion import probabilities
 from lesionlens.config import EvaluationConfig, RunConfig
 from lesionlens.frames import FRAMES
 from lesionlens.localization.samples import scorable
-from lesionlens.models.backbones import Classifier, build
+from lesionlens.models.classifier import Classifier
+from lesionlens.models.registry import build
 from lesionlens.models.weights import calibrate
 from lesionlens.scoring.bootstrap import draw
 from lesionlens.scoring.means import Mean, means

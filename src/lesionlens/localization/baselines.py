@@ -14,7 +14,7 @@ from lesionlens.config import EvaluationConfig, Method, RunConfig, TrainingConfi
 from lesionlens.localization.curves import CURVE, tuned
 from lesionlens.localization.metrics import iou_at, iou_curve, score_grids, score_maps
 from lesionlens.localization.samples import Cut, ScoredMaps, scorable
-from lesionlens.models.backbones import Classifier
+from lesionlens.models.classifier import Classifier
 from lesionlens.models.weights import initial_model
 from lesionlens.records import SampleArrays
 from lesionlens.training.inputs import Inputs

@@ -1,1 +1,1 @@
-"""Backbones cut into blocks, and their first weights."""
+"""Classifiers: backbones cut into blocks, and their first weights."""

@@ -122,7 +122,7 @@ def _models(parts: Sequence[Part]) -> TableSpec:
         text("Study", "study"),
         estimate("Accuracy", "accuracy", small="CI"),
         whole("Test patches", "n"),
-        estimate("LL score", "ll", small="CI", mark="strong"),
+        estimate("LL\u00a0score", "ll", small="CI", mark="strong"),
         *(estimate(METHODS[name].capitalize(), name, small="LL") for name in BASELINES),
         estimate("Lesion occluded", "occlusion", signed=True, small="minus control region"),
     )

@@ -44,7 +44,9 @@ def frame(data: ReportData, name: str) -> pl.DataFrame:
 def rows(data: ReportData, frame_name: str, /, **equal: object) -> list[Row]:
     """Rows of a frame in which every named column equals the value given."""
     found = frame(data, frame_name)
-    return found.filter([pl.col(column) == pl.lit(value) for column, value in equal.items()]).to_dicts()
+    if equal:  # polars takes no condition at all for a mask without rows
+        found = found.filter([pl.col(column) == pl.lit(value) for column, value in equal.items()])
+    return found.to_dicts()
 
 
 def sql(data: ReportData, names: Iterable[str]) -> str:

@@ -1,13 +1,16 @@
-"""Checkpoints: one safetensors file per kept epoch, with everything that continuing needs.
+"""Checkpoints: one safetensors file per kept epoch, in a folder or at a URL such as s3://bucket/prefix.
 
-A file holds the whole network (`model.*`), Adam's moments (`optimizer.*`) and, in its header, the position of
-the run (JSON). Data order and random state need no storing: they follow from seed and epoch number. Files
-are named by epoch and content, written whole or not at all, and never overwritten.
+A file holds the whole network (`model.*`), Adam's moments (`optimizer.*`) and, in its header, the position of the run
+(JSON). Order of samples and random state need no storing: they follow from seed and epoch number. Files are named by
+epoch and content and never overwritten. In a folder a file appears whole or not at all. Elsewhere an interrupted write
+may leave a piece; nothing refers to it, as the record learns of a file and its SHA-256 only after it is written.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,17 +18,20 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import Tensor
+from upath import UPath
 
 from lesionlens.config import RunConfig, TrainingConfig
 from lesionlens.errors import CheckpointError
 from lesionlens.identity import digest
-from lesionlens.models.backbones import Classifier, build
+from lesionlens.models.classifier import Classifier
+from lesionlens.models.registry import build
 from lesionlens.records import Checkpoint
-from lesionlens.training import store
-from lesionlens.training.store import Folder
 from lesionlens.training.strategies import Stopper
 
 SUFFIX = ".safetensors"
+TEMPORARY = ".tmp"
+BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs"})
+"""Stores without folders, where making one would make a bucket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Saved:
-    """What a checkpoint holds: whose it is (two digests), where it stands, tensors (optimizer: by parameter)."""
+    """Content of a checkpoint: digests of its run and sample set, position, tensors (optimizer: by parameter)."""
 
     configuration: str
     patches: str
@@ -49,11 +55,17 @@ class Saved:
 
 
 def configuration_of(run: RunConfig, training: TrainingConfig, classes: Sequence[str]) -> str:
-    """Digest of all that a run is, but for its patches."""
+    """Digest of all that a run is, except its samples."""
     return digest("run", run, training, list(classes))
 
 
-def write_checkpoint(folder: Folder, saved: Saved) -> tuple[str, str, int]:
+def checkpoint_folder(root: Path | str, run_digest: str) -> UPath:
+    """Folder of the checkpoints of the run with this digest. OSError where no library reads the URL's protocol."""
+    with _as_os_error(root):
+        return UPath(root) / run_digest[:16]
+
+
+def write_checkpoint(folder: UPath | Path, saved: Saved) -> tuple[str, str, int]:
     """Write the file and return its name, SHA-256 and size in bytes.
 
     On return the file is on disk under its final name; killed before, it is not there at all.
@@ -64,12 +76,14 @@ def write_checkpoint(folder: Folder, saved: Saved) -> tuple[str, str, int]:
         for name, tensor in state.items():
             tensors[f"optimizer.{index}.{name}"] = tensor.detach().cpu().contiguous()
     about = {"configuration": saved.configuration, "patches": saved.patches, "position": asdict(saved.position)}
-    header = json.dumps(about, sort_keys=True)
-    data = safetensors.torch.save(tensors, {"lesionlens": header})
+    data = safetensors.torch.save(tensors, {"lesionlens": json.dumps(about, sort_keys=True)})
     sha256 = hashlib.sha256(data).hexdigest()
     name = f"{saved.position.epoch:04d}-{sha256[:16]}{SUFFIX}"
     try:
-        store.write(folder, name, data)
+        if isinstance(folder, Path):
+            _write_here(folder, name, data)
+        else:
+            _write_there(folder, name, data)
     except OSError as error:
         raise CheckpointError(
             f"checkpoint of epoch {saved.position.epoch} ({len(data) / 1e6:.0f} MB) could not be written to "
@@ -78,21 +92,66 @@ def write_checkpoint(folder: Folder, saved: Saved) -> tuple[str, str, int]:
     return name, sha256, len(data)
 
 
-def read_checkpoint(folder: Folder, checkpoint: Checkpoint) -> Saved:
-    """The file's content. Raises CheckpointError if it is missing or is not what the record says."""
+def _write_here(folder: Path, name: str, data: bytes) -> None:
+    half_written = folder / (name + TEMPORARY)
+    try:
+        _make(folder)
+        with half_written.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        half_written.replace(folder / name)
+        _sync(folder)
+    except OSError:
+        half_written.unlink(missing_ok=True)
+        raise
+
+
+def _make(folder: Path) -> None:
+    """Make the folder and sync its entry in the folder above."""
+    if folder.is_dir():
+        return
+    _make(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync(folder.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_there(folder: UPath, name: str, data: bytes) -> None:
+    with _as_os_error(folder):
+        path = (folder / name).path
+        try:
+            if folder.protocol not in BUCKETS:
+                folder.fs.makedirs(folder.path, exist_ok=True)
+            folder.fs.pipe_file(path, data)
+        except Exception:
+            with suppress(Exception):  # a piece would take up space
+                folder.fs.rm_file(path)
+            raise
+
+
+def read_checkpoint(folder: UPath | Path, checkpoint: Checkpoint) -> Saved:
+    """The file's content. Raises CheckpointError if it is missing or differs from the record."""
     if checkpoint.path != Path(checkpoint.path).name:
         raise CheckpointError(f"checkpoint path {checkpoint.path!r} leaves its folder; a plain file name is expected")
-    path = store.beneath(folder, checkpoint.path)
+    path = folder / checkpoint.path
     try:
-        data = store.read(folder, checkpoint.path)
+        with _as_os_error(folder):
+            data = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from error
     if hashlib.sha256(data).hexdigest() != checkpoint.sha256:
         raise CheckpointError(f"checkpoint {path} is damaged: its SHA-256 is not the one in the record")
     tensors = safetensors.torch.load(data)
     length = int.from_bytes(data[:8], "little")
-    header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["lesionlens"])
-    return _saved(header, tensors)
+    return _saved(json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["lesionlens"]), tensors)
 
 
 def _saved(header: dict[str, Any], tensors: dict[str, Tensor]) -> Saved:
@@ -106,17 +165,41 @@ def _saved(header: dict[str, Any], tensors: dict[str, Tensor]) -> Saved:
             index, name = rest.split(".", 1)
             optimizer.setdefault(int(index), {})[name] = tensor
     position = header["position"]
-    stopper = Stopper(**position["stopper"])
-    reached = Position(position["phase"], position["epoch"], stopper)
+    reached = Position(position["phase"], position["epoch"], Stopper(**position["stopper"]))
     return Saved(header["configuration"], header["patches"], reached, model, optimizer)
 
 
-def keep_only(folder: Folder, names: Iterable[str]) -> None:
+def keep_only(folder: UPath | Path, names: Iterable[str]) -> None:
     """Delete every other checkpoint of the folder, and what a killed write left."""
     kept = set(names)
-    for name in store.names(folder):
-        if name not in kept and name.endswith((SUFFIX, SUFFIX + store.TEMPORARY)):
-            store.remove(folder, name)
+    with _as_os_error(folder):
+        UPath(folder).fs.invalidate_cache()
+        for path in folder.iterdir():
+            if path.name not in kept and path.name.endswith((SUFFIX, SUFFIX + TEMPORARY)):
+                path.unlink(missing_ok=True)
+
+
+def size(folder: UPath | Path | str) -> int:
+    """Bytes of all files in and below a folder or URL; 0 where it does not exist."""
+    with _as_os_error(folder):
+        place = UPath(folder)
+        place.fs.invalidate_cache()
+        return sum(int(found["size"]) for found in place.fs.find(place.path, detail=True).values())
+
+
+@contextmanager
+def _as_os_error(folder: UPath | Path | str) -> Iterator[None]:
+    """Whatever the libraries behind a URL raise becomes an OSError."""
+    try:
+        yield
+    except OSError:
+        raise
+    except (ImportError, ValueError) as error:
+        raise OSError(
+            f"checkpoints cannot be kept at {folder}: {error}. For s3:// install 'lesionlens[s3]'; else name a folder"
+        ) from error
+    except Exception as error:  # botocore and its kin have families of their own
+        raise OSError(f"{folder} is out of reach: {type(error).__name__}: {error}") from error
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
@@ -125,7 +208,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, T
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[int, dict[str, Tensor]]) -> None:
-    """Put a stored state back; groups and rates stay as the configuration made them."""
+    """Load a stored state; groups and rates stay as the configuration made them."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     placed = {
         index: {name: _like(parameters[index], tensor) for name, tensor in moments.items()}
@@ -140,11 +223,11 @@ def _like(parameter: Tensor, tensor: Tensor) -> Tensor:
 
 
 def load_model(
-    run: RunConfig, training: TrainingConfig, classes: Sequence[str], folder: Folder, checkpoint: Checkpoint
+    run: RunConfig, training: TrainingConfig, classes: Sequence[str], folder: UPath | Path, checkpoint: Checkpoint
 ) -> Classifier:
-    """The run's network as the checkpoint in `folder` holds it, on the CPU, in evaluation mode.
+    """The run's network as stored in the checkpoint, on the CPU, in evaluation mode.
 
-    Raises CheckpointError if the file is missing, is not what the record says, or belongs to another run.
+    Raises CheckpointError if the file is missing, differs from the record, or belongs to another run.
     """
     saved = read_checkpoint(folder, checkpoint)
     if saved.configuration != configuration_of(run, training, classes):

@@ -1,4 +1,4 @@
-"""One epoch: the order of its patches, its steps, its validation, reproducible from seed and number."""
+"""One epoch: order of samples, training steps and validation, reproducible from the run's seed and its number."""
 
 import logging
 import threading
@@ -11,28 +11,24 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lesionlens.identity import digest
-
-Source = Callable[[Tensor], Tensor]
-"""Patch positions int64 [n] -> what stands for those patches, on the device."""
+from lesionlens.training.inputs import Source
 
 Step = Callable[[Tensor], Tensor]
-"""Patch positions int64 [n] on the device -> mean loss of the batch before the step; read it before the next one."""
+"""Sample positions int64 [n] on the device -> mean loss of the batch before the step; valid until the next step."""
 
 WARM_UP = 3
-"""Steps on a side stream before a capture, as CUDA graphs ask for. They are steps like any other."""
+"""Training steps on a side stream before a capture, which CUDA graphs require."""
 
 log = logging.getLogger(__name__)
 
 
-def precision(device: torch.device, exact: bool) -> AbstractContextManager[None]:
-    """bfloat16 where a GPU computes, unless exactness is asked for; on the CPU it does not pay."""
-    if device.type == "cuda" and not exact:
-        return torch.autocast("cuda", torch.bfloat16)
-    return nullcontext()
+def precision(device: torch.device) -> AbstractContextManager[None]:
+    """bfloat16 autocast on a GPU; float32 on a CPU, where bfloat16 is no faster."""
+    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
 
 
 def eager(logits: Source, optimizer: torch.optim.Optimizer, labels: Tensor) -> Step:
-    """A step as Python calls it. labels int64 [patches] of the whole set, on the device."""
+    """A training step without a CUDA graph. labels int64 [samples] of the whole set, on the device."""
 
     def step(rows: Tensor) -> Tensor:
         optimizer.zero_grad(set_to_none=True)
@@ -45,10 +41,10 @@ def eager(logits: Source, optimizer: torch.optim.Optimizer, labels: Tensor) -> S
 
 
 class Graphed:
-    """The same step as a CUDA graph, replayed for every batch of `size` rows; other batches run eagerly.
+    """A training step as a CUDA graph, replayed for every batch of `size` samples; other batches run eagerly.
 
-    Everything the step reads must stay where it is in GPU memory, and the optimiser must be capturable. Where the
-    capture fails, all steps run eagerly.
+    All that the step reads must keep its address in GPU memory, and the optimiser must be capturable. If the capture
+    fails, all steps run eagerly.
     """
 
     def __init__(self, step: Step, size: int, device: torch.device) -> None:
@@ -96,7 +92,7 @@ class Graphed:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """Losses are means over patches; accuracy in [0, 1]."""
+    """Losses are means over samples; accuracy in [0, 1]."""
 
     train_loss: float
     validation_loss: float
@@ -113,18 +109,12 @@ _turn = threading.Lock()
 
 @contextmanager
 def reproducible(device: torch.device, seed: int, epoch: int) -> Iterator[None]:
-    """Random state from run seed and epoch, deterministic algorithms on the CPU; both put back afterwards.
+    """Random state from the run's seed and the epoch, deterministic algorithms on the CPU; both restored afterwards.
 
-    Both belong to the process: threads take turns, and runs that are to train side by side need processes.
+    Both are global to the process: threads take turns, so runs that should train in parallel need processes.
     """
-    with _turn, _state(device, seed, epoch):
-        yield
-
-
-@contextmanager
-def _state(device: torch.device, seed: int, epoch: int) -> Iterator[None]:
-    before = torch.are_deterministic_algorithms_enabled()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with _turn, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        before = torch.are_deterministic_algorithms_enabled()
         torch.manual_seed(epoch_seed(seed, epoch))
         if device.type == "cpu":
             torch.use_deterministic_algorithms(True)
@@ -137,7 +127,7 @@ def _state(device: torch.device, seed: int, epoch: int) -> Iterator[None]:
 def batches(rows: Sequence[int], size: int, seed: int, epoch: int) -> list[Tensor]:
     """All rows once, shuffled by seed and epoch, in batches of `size`; the last may be smaller.
 
-    A last batch of a single patch joins the one before: one patch has no batch statistics.
+    A last batch of one sample joins the one before: batch statistics need two.
     """
     generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
     order = torch.tensor(rows)[torch.randperm(len(rows), generator=generator)]
@@ -148,8 +138,9 @@ def batches(rows: Sequence[int], size: int, seed: int, epoch: int) -> list[Tenso
 
 
 def train_epoch(step: Step, device: torch.device, rows: Sequence[int], size: int, seed: int, epoch: int) -> float:
-    """One pass over the training rows; returns the mean loss. The order goes to the device once, the loss comes back
-    once: no step waits for a GPU.
+    """One pass over the training rows; returns the mean loss.
+
+    The order goes to the device once and the loss comes back once, so no step waits for a GPU.
     """
     total = torch.zeros((), dtype=torch.float64, device=device)
     parts = batches(rows, size, seed, epoch)
@@ -160,7 +151,7 @@ def train_epoch(step: Step, device: torch.device, rows: Sequence[int], size: int
 
 @torch.no_grad()
 def validate(logits: Source, labels: Tensor, rows: Sequence[int], size: int) -> tuple[float, float]:
-    """Mean loss and accuracy over the rows. labels int64 [patches] of the whole set, on the device."""
+    """Mean loss and accuracy over the rows. labels int64 [samples] of the whole set, on the device."""
     loss = torch.zeros((), dtype=torch.float64, device=labels.device)
     correct = torch.zeros((), dtype=torch.int64, device=labels.device)
     for batch in torch.split(torch.tensor(rows, device=labels.device), size):

@@ -1,108 +1,159 @@
-"""The frozen-stem cache: what frozen stages make of every patch, computed once, shared by all runs.
+"""Feature cache: what frozen blocks make of every sample, computed once and shared by all runs.
 
-The name of a file is a digest of everything its values depend on, so a file is never stale; a damaged one is
-noticed and rebuilt. The folder may be deleted at any time.
+One .npy file per level, memory-mapped. Its name is a digest of all that its values depend on and the start of its
+SHA-256, so it is never stale, and a damaged one is built again. The folder may be deleted at any time.
 """
 
 import copy
-import fcntl
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import errno
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import numpy as np
 import torch
 import torchvision
+from filelock import FileLock
+from numpy.typing import NDArray
 from torch import Tensor
 
-from lesionlens.config import TrainingConfig
 from lesionlens.errors import TrainingError
 from lesionlens.identity import digest
-from lesionlens.models.backbones import Classifier, Level, stages_between
+from lesionlens.models.classifier import Classifier, Level
 from lesionlens.models.weights import state_digest
-from lesionlens.training import feature_files as files
 from lesionlens.training.inputs import Inputs
 
 BUILD_BATCH = 16
+DEPTH: tuple[Level, ...] = ("stem", "unit2", "pooled")
 LIMIT_BYTES = 64 * 2**30
 """Bound of the folder; only what one run is using may exceed it."""
+ABANDONED_SECONDS = 3600
+"""A temporary file not written to for so long was left by a killed process."""
+
+_digests: dict[tuple[int, int, int, int], str] = {}
+"""Digests of files that this process has read: by device, inode, size and time of the last change."""
 
 
 class FeatureCache:
-    """Frozen features of one sample set in one folder."""
+    """Features of one sample set, in the folder `features` of `folder`."""
 
-    def __init__(self, folder: Path, inputs: Inputs, training: TrainingConfig) -> None:
+    def __init__(self, folder: Path, inputs: Inputs) -> None:
         self.folder = folder / "features"
         self.inputs = inputs
-        self.dtype = "float32" if training.exact else training.feature_dtype
-        self.exact = training.exact
-        self._source = inputs.digest()
+        self._inputs_digest = inputs.digest()
 
     def key(self, model: Classifier, level: Level) -> str:
-        """Digest of patches, their size and normalisation, backbone, weights up to the level, level, and how it is
-        computed and stored: type, order of axes, batch, kind of device, versions of torch and torchvision.
+        """Digest of the normalised pixels, backbone, weights up to the level, and what decides the rounding: batch,
+        kind of device, versions of torch and torchvision.
         """
-        weights = state_digest(stages_between(model, "pixels", level))
-        how = [self.dtype, self.exact, BUILD_BATCH, self.inputs.device.type]
-        libraries = [str(torch.__version__), str(torchvision.__version__)]
-        return digest("features", self._source, model.backbone, weights, level, how, libraries)
+        weights = state_digest(model.between("pixels", level))
+        how = [BUILD_BATCH, self.inputs.device.type, str(torch.__version__), str(torchvision.__version__)]
+        return digest("features", self._inputs_digest, model.backbone, weights, level, how)
 
     def get(self, model: Classifier, levels: Sequence[Level]) -> dict[Level, Tensor]:
-        """Features [patches, ...] in the storage type, memory-mapped; missing or damaged ones are built.
+        """Features float32 [samples, ...] by level, memory-mapped; images lie channels last.
 
-        Levels are built in one pass over the patches, in evaluation mode. Two processes that want the same build
-        it once. Raises TrainingError where the disk has no room.
+        What is missing or damaged is built in one pass over the samples, in evaluation mode. Two processes that want
+        the same build it once. Raises TrainingError where the disk has no room.
         """
-        names = {level: self.key(model, level) for level in levels}
+        keys = {level: self.key(model, level) for level in levels}
         self.folder.mkdir(parents=True, exist_ok=True)
-        with _locked(self.folder / f"{self.key(model, 'stem')}.lock"):
-            found = {level: files.read(self._path(name)) for level, name in names.items()}
-            missing: list[Level] = [level for level in levels if found[level] is None]
-            if missing:
-                self._build(model, {level: names[level] for level in missing}, set(names.values()))
-                found.update({level: files.read(self._path(names[level])) for level in missing})
-        built = {level: tensor for level, tensor in found.items() if tensor is not None}
-        if len(built) < len(names):
-            raise TrainingError(f"features written to {self.folder} cannot be read back: the disk may be failing")
-        return built
+        with FileLock(self.folder / f"{self.key(model, 'stem')}.lock"):
+            found = {level: features for level, key in keys.items() if (features := self._find(key)) is not None}
+            missing = {level: key for level, key in keys.items() if level not in found}
+            return found | self._build(model, missing, set(keys.values())) if missing else found
 
-    def bytes(self) -> int:
-        """Size of all files of the folder."""
-        return sum(path.stat().st_size for path in self.folder.glob(f"*{files.SUFFIX}"))
+    def _find(self, key: str) -> Tensor | None:
+        """The features of that key, if their file is there and undamaged."""
+        for path in self.folder.glob(f"{key}-*.npy"):
+            with suppress(FileNotFoundError):  # another process may delete it to make room
+                if path.stem.endswith(_content_digest(path)):
+                    # The access time is that of the last use; set here because file systems rarely keep it.
+                    os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+                    return _mapped(path)
+                path.unlink()
+        return None
 
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{name}{files.SUFFIX}"
-
-    def _build(self, model: Classifier, names: dict[Level, str], kept: set[str]) -> None:
-        ordered: list[Level] = [level for level in ("stem", "unit2", "pooled") if level in names]
+    def _build(self, model: Classifier, keys: dict[Level, str], kept: set[str]) -> dict[Level, Tensor]:
+        """Write and map the files of these levels; files of the keys in `kept` are not deleted to make room."""
         # A copy, so that layout and mode are the same whoever asks, and the caller's model keeps its own.
-        frozen = copy.deepcopy(model).eval()
-        frozen.to(memory_format=torch.contiguous_format if self.exact else torch.channels_last)
-        count = len(self.inputs)
-        with ExitStack() as stack, torch.no_grad():
-            writers: dict[Level, files.Writer] = {}
-            for start in range(0, count, BUILD_BATCH):
-                rows = list(range(start, min(start + BUILD_BATCH, count)))
-                x = self.inputs(whole_batches(rows) if self.exact else rows)
-                before: Level = "pixels"
-                for level in ordered:
-                    for stage in stages_between(frozen, before, level):
-                        x = stage(x)
-                    before = level
-                    if level not in writers:
-                        path, shape = self._path(names[level]), (count, *x.shape[1:])
-                        opened = files.writing(path, shape, self.dtype, not self.exact, kept, LIMIT_BYTES)
-                        writers[level] = stack.enter_context(opened)
-                    writers[level].add(x[: len(rows)])
+        frozen = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)
+        count, half_written = len(self.inputs), {level: self.folder / f"{key}.tmp" for level, key in keys.items()}
+        try:
+            with ExitStack() as stack, torch.no_grad():
+                files = {level: stack.enter_context(path.open("wb")) for level, path in half_written.items()}
+                for rows in torch.split(torch.arange(count), BUILD_BATCH):
+                    features = _features(frozen, self.inputs(rows), keys)
+                    if rows[0] == 0:
+                        self._make_room(count * sum(values[0].nbytes for values in features.values()), kept)
+                        for level, values in features.items():
+                            header = {"descr": "<f4", "fortran_order": False, "shape": (count, *values.shape[1:])}
+                            np.lib.format.write_array_header_1_0(files[level], header)
+                    for level, values in features.items():
+                        files[level].write(values.data)
+            # No fsync: after a power failure the digest does not fit, and the file is built again.
+            return {
+                level: _mapped(path.replace(self.folder / f"{keys[level]}-{_content_digest(path)}.npy"))
+                for level, path in half_written.items()
+            }
+        except OSError as error:
+            raise TrainingError(
+                f"the feature cache {self.folder} cannot be written: {error}. Free disk space, empty the cache (it is "
+                "rebuilt as needed) or move LESIONLENS_HOME, then run again"
+            ) from error
+        finally:
+            for path in half_written.values():
+                path.unlink(missing_ok=True)
+
+    def _make_room(self, needed: int, kept: set[str]) -> None:
+        """Delete files, the least recently used first, until `needed` bytes fit under the bound and on the disk.
+
+        A process that has mapped a deleted file goes on reading it. Raises OSError where the disk is too full.
+        """
+        files = []
+        for path in self.folder.iterdir():
+            with suppress(FileNotFoundError):  # another process may delete the same file
+                files.append((path.stat(), path))
+        room = min(LIMIT_BYTES - sum(status.st_size for status, _ in files), shutil.disk_usage(self.folder).free)
+        abandoned = time.time() - ABANDONED_SECONDS
+        for status, path in sorted(files, key=lambda file: file[0].st_atime_ns):
+            unused = path.suffix == ".npy" or (path.suffix == ".tmp" and status.st_mtime < abandoned)
+            if room < needed and unused and path.stem.split("-")[0] not in kept:
+                path.unlink(missing_ok=True)
+                room += status.st_size
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free")
 
 
-def whole_batches(rows: list[int]) -> list[int]:
-    """The rows, the last repeated until they fill build batches: how a layer computes may depend on batch size."""
-    return rows + rows[-1:] * (-len(rows) % BUILD_BATCH)
+def _features(frozen: Classifier, x: Tensor, levels: Collection[Level]) -> dict[Level, NDArray[np.float32]]:
+    """The levels' values as they are stored: [n, rows, columns, channels], or [n, channels] for pooled."""
+    found: dict[Level, NDArray[np.float32]] = {}
+    before: Level = "pixels"
+    for level in DEPTH:
+        if level in levels:
+            for module in frozen.between(before, level):
+                x = module(x)
+            before = level
+            lying = x.permute(0, 2, 3, 1) if x.dim() == 4 else x
+            found[level] = lying.cpu().contiguous().numpy()
+    return found
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an advisory lock; the system releases it when its holder dies."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _mapped(path: Path) -> Tensor:
+    features = torch.from_numpy(np.load(path, mmap_mode="c"))  # copy on write: torch warns of read-only memory
+    return features.permute(0, 3, 1, 2) if features.dim() == 4 else features
+
+
+def _content_digest(path: Path) -> str:
+    """The first 16 hex digits of the file's SHA-256."""
+    status = path.stat()
+    identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    if identity not in _digests:
+        with path.open("rb") as file:
+            _digests[identity] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return _digests[identity]

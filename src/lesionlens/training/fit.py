@@ -8,40 +8,27 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from upath import UPath
 
 from lesionlens.config import RunConfig, TrainingConfig
 from lesionlens.errors import CheckpointError, DivergedError, TrainingError
-from lesionlens.models.backbones import Classifier, build
+from lesionlens.models.classifier import Classifier
+from lesionlens.models.registry import build
 from lesionlens.models.weights import initial_model
 from lesionlens.records import Checkpoint, EpochResult, SampleArrays
 from lesionlens.training import checkpoints as files
-from lesionlens.training.adam import make_adam
 from lesionlens.training.checkpoints import Position, Saved
-from lesionlens.training.epochs import (
-    Epoch,
-    Graphed,
-    Source,
-    Step,
-    eager,
-    precision,
-    reproducible,
-    train_epoch,
-    validate,
-)
+from lesionlens.training.epochs import Epoch, Graphed, Step, eager, precision, reproducible, train_epoch, validate
 from lesionlens.training.feature_cache import FeatureCache
-from lesionlens.training.inputs import Inputs
-from lesionlens.training.sources import augmented, computed, stored
-from lesionlens.training.store import Folder
-from lesionlens.training.strategies import PHASES, Phase, Stopper, parameter_groups, rule_of, set_modes
-
-__all__ = ["TrainingError", "choose_device", "fit"]
+from lesionlens.training.inputs import Inputs, Source, cached, computed
+from lesionlens.training.strategies import PHASES, Phase, Stopper, parameter_groups, set_modes
 
 log = logging.getLogger(__name__)
 
 
 def choose_device(wanted: str) -> str:
-    """cpu or cuda; `auto` takes cuda where it is. TrainingError where cuda is wanted and there is none."""
+    """cpu or cuda; `auto` takes cuda if there is a GPU. TrainingError where cuda is wanted and there is none."""
     available = torch.cuda.is_available()
     if wanted == "cuda" and not available:
         raise TrainingError("device cuda is wanted, but torch finds no CUDA device; choose auto or cpu")
@@ -54,22 +41,22 @@ def fit(
     run: RunConfig,
     training: TrainingConfig,
     patches: SampleArrays,
-    folder: Folder,
+    folder: UPath | Path,
     cache: Path | None,
     device: str,
     resume: tuple[Checkpoint, ...] = (),
 ) -> Iterator[EpochResult]:
     """Train one run; yields after every epoch, when its checkpoints are safely on disk.
 
-    folder: the run's own folder of checkpoints, or its URL; cache: where frozen features are shared, None for none.
-    resume: the checkpoints that the record knows. Training continues after the epoch of `last`; if that file
-    is damaged, after the epoch of `best`; else from the beginning, and in each case ends in the same bits on
-    the same machine's CPU, so epochs may be yielded again. Record what is yielded before asking for more:
-    files that the last yielded result does not name are deleted then. A run that is finished yields nothing.
+    folder: the run's own folder of checkpoints; cache: where frozen features are shared, None for no feature cache.
+    resume: the run's checkpoints in the record. Training continues after the epoch of `last`; if that file is damaged,
+    after the epoch of `best`; else from the beginning, and in each case ends in the same bits on the same machine's
+    CPU, so epochs may be yielded again. Record what is yielded before asking for more: files that the last yielded
+    result does not name are deleted then. A finished run yields nothing.
 
-    Same configuration, seed, patches and machine: same bits on the CPU. Losses are means over patches.
-    Raises TrainingError: DivergedError for a NaN or infinite loss, WeightsMissingError, CheckpointError and
-    others for a full disk or a full GPU; ValueError if the training or the validation split is empty.
+    Same configuration, seed, samples and machine: same bits on the CPU. Losses are means over samples.
+    Raises TrainingError: DivergedError for a NaN or infinite loss, WeightsMissingError, CheckpointError and others for
+    a full disk or a full GPU; ValueError if the training or the validation split is empty.
     """
     try:
         yield from _Fit(run, training, patches, folder, cache, torch.device(choose_device(device))).epochs(resume)
@@ -81,7 +68,7 @@ def fit(
 
 
 def first_model(run: RunConfig, training: TrainingConfig, patches: SampleArrays) -> Classifier:
-    """The network before its first epoch, in evaluation mode. Made on the CPU whatever trains it: the same anywhere."""
+    """The network before its first epoch, in evaluation mode; made on the CPU, so the same on any device."""
     cpu = torch.device("cpu")
     inputs = Inputs(patches, training.normalise, cpu)
     with reproducible(cpu, run.seed, 0):
@@ -96,32 +83,22 @@ class _Fit:
         run: RunConfig,
         training: TrainingConfig,
         patches: SampleArrays,
-        folder: Folder,
+        folder: UPath | Path,
         cache: Path | None,
         device: torch.device,
     ) -> None:
         self.run, self.training, self.folder, self.device = run, training, folder, device
-        self.classes = len(patches.classes)
         self.identity = (files.configuration_of(run, training, patches.classes), patches.digest)
         self.patches = patches
         self.inputs = Inputs(patches, training.normalise, device)
         self.labels = torch.from_numpy(patches.labels).to(device)
         self.train_rows, self.validation_rows = self.inputs.rows("train"), self.inputs.rows("validation")
-        for part, rows in (("train", self.train_rows), ("validation", self.validation_rows)):
+        for split, rows in (("train", self.train_rows), ("validation", self.validation_rows)):
             if not rows:
-                raise ValueError(f"sample set {patches.digest[:12]} has no {part} patches: nothing to train with")
-        self.features = None if cache is None else self._cache(cache)
-
-    def _cache(self, folder: Path) -> FeatureCache | None:
-        """The cache, or None, said in the log, where the frozen half's output is not the same in every epoch."""
-        if self.training.frozen_bn == "train":
-            reason = "its frozen batch normalisation normalises by the batch"
-        elif self.training.augment:
-            reason = "its patches are flipped and turned"
-        else:
-            return FeatureCache(folder, self.inputs, self.training)
-        log.warning("%s: no features are stored, %s; every layer runs in every step", self.run.title, reason)
-        return None
+                raise ValueError(f"sample set {patches.digest[:12]} has no {split} samples: nothing to train with")
+        if training.augment:
+            log.warning("%s: samples are flipped and turned, so every layer runs in every step", run.title)
+        self.features = None if cache is None or training.augment else FeatureCache(cache, self.inputs)
 
     def epochs(self, resume: tuple[Checkpoint, ...]) -> Iterator[EpochResult]:
         saved, best = self._newest(resume)
@@ -129,18 +106,17 @@ class _Fit:
             model = first_model(self.run, self.training, self.patches)
             position, moments = Position(1, 0, Stopper()), {}
         else:
-            model = build(self.run.backbone, self.classes, self.run.seed)
+            model = build(self.run.backbone, len(self.patches.classes), self.run.seed)
             model.load_state_dict(saved.model)
             position, moments = saved.position, saved.optimizer
-        layout = torch.contiguous_format if self.training.exact else torch.channels_last
-        model = model.to(self.device).to(memory_format=layout)
+        model = model.to(self.device).to(memory_format=torch.channels_last)
         phases = PHASES[self.run.strategy]
         while True:
             if not position.stopper.done(self.training.stopping):
                 for result, reached in self._phase(model, phases[position.phase - 1], position, moments, best):
                     best, position = result.checkpoints[0], reached
                     yield result
-                    files.keep_only(self.folder, (each.path for each in result.checkpoints))
+                    files.keep_only(self.folder, (kept.path for kept in result.checkpoints))
             if position.phase == len(phases) or best is None:
                 return
             model.load_state_dict(files.read_checkpoint(self.folder, best).model)
@@ -148,7 +124,7 @@ class _Fit:
 
     def _newest(self, resume: tuple[Checkpoint, ...]) -> tuple[Saved | None, Checkpoint | None]:
         """The newest state from which the run can go on, and its best checkpoint."""
-        known = {each.role: each for each in resume}
+        known = {checkpoint.role: checkpoint for checkpoint in resume}
         best = known.get("best")
         if best is None:
             return None, None
@@ -178,8 +154,8 @@ class _Fit:
         best: Checkpoint | None,
     ) -> Iterator[tuple[EpochResult, Position]]:
         """The remaining epochs of one phase."""
-        groups = parameter_groups(model, phase, self.run, rule_of(self.run, self.training))
-        optimizer = make_adam(groups, self.device, self.training.exact)
+        groups = parameter_groups(model, phase, self.run, self.training.rates)
+        optimizer = torch.optim.Adam(groups, fused=True, capturable=self.device.type == "cuda")
         if moments:
             files.restore_optimizer(optimizer, moments)
         train, validation = self._sources(model, phase, position)
@@ -208,32 +184,32 @@ class _Fit:
             )
 
     def _sources(self, model: Classifier, phase: Phase, position: Position) -> tuple[Source, Source]:
-        """What the trained units take for a patch, in training and in validation."""
+        """What the trained blocks take for a sample, in training and in validation."""
         if self.features is None:
-            plain = computed(model, phase.level, self.inputs, self.training)
-            return (augmented(model, phase.level, self.inputs) if self.training.augment else plain), plain
+            plain = computed(model, phase.level, self.inputs)
+            return computed(model, phase.level, self.inputs, self.training.augment), plain
         with reproducible(self.device, self.run.seed, 0):
-            # A run's first phase asks for what its later ones take, too: one pass over the patches for all.
+            # A run's first phase asks for what its later ones take, too: one pass over the samples for all.
             levels = [each.level for each in PHASES[self.run.strategy]] if position.phase == 1 else [phase.level]
-            found = stored(self.features.get(model, levels)[phase.level], self.device)
+            found = cached(self.features.get(model, levels)[phase.level], self.device)
         return found, found
 
     def _logits(self, model: Classifier, phase: Phase, source: Source) -> Source:
         def logits(rows: Tensor) -> Tensor:
-            with precision(self.device, self.training.exact):
+            with precision(self.device):
                 return model.from_level(phase.level, source(rows)).float()
 
         return logits
 
     def _step(self, model: Classifier, phase: Phase, optimizer: torch.optim.Optimizer, source: Source) -> Step:
         step = eager(self._logits(model, phase, source), optimizer, self.labels)
-        constant = self.features is not None and self.device.type == "cuda" and not self.training.exact
+        constant = self.features is not None and self.device.type == "cuda"
         return Graphed(step, self.run.batch_size, self.device) if constant else step
 
     def _epoch(self, model: Classifier, phase: Phase, step: Step, validation: Source, epoch: int) -> Epoch:
         size, seed = self.run.batch_size, self.run.seed
         with reproducible(self.device, seed, epoch):
-            set_modes(model, phase, self.training.frozen_bn)
+            set_modes(model, phase)
             train_loss = train_epoch(step, self.device, self.train_rows, size, seed, epoch)
             model.eval()
             logits = self._logits(model, phase, validation)
@@ -242,12 +218,11 @@ class _Fit:
             if not math.isfinite(loss):
                 raise DivergedError(
                     f"{name} loss is {loss} in epoch {epoch} of run {self.run.title}: training diverged. "
-                    f"Choose lower rates than head {self.run.head_rate:g}, unit {self.run.unit1_rate:g}"
+                    f"Choose lower rates than head {self.run.head_rate:g}, unit1 {self.run.unit1_rate:g}"
                 )
         return Epoch(train_loss, validation_loss, accuracy)
 
-    def _write(self, model: nn.Module, optimizer: torch.optim.Optimizer, position: Position) -> Checkpoint:
-        moments = files.optimizer_tensors(optimizer)
-        saved = Saved(*self.identity, position, model.state_dict(), moments)
+    def _write(self, model: Classifier, optimizer: torch.optim.Optimizer, position: Position) -> Checkpoint:
+        saved = Saved(*self.identity, position, model.state_dict(), files.optimizer_tensors(optimizer))
         name, sha256, size = files.write_checkpoint(self.folder, saved)
         return Checkpoint("last", position.phase, position.epoch, name, sha256, size)

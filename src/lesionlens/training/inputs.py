@@ -1,6 +1,6 @@
-"""Patches as a network takes them: normalised, three channels, on the device."""
+"""What a training step takes for a sample: its pixels, cached features, or features computed on the fly."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -10,16 +10,19 @@ from torch import Tensor
 
 from lesionlens.config import Normalise
 from lesionlens.identity import bytes_digest, digest
+from lesionlens.models.classifier import Classifier, Level
 from lesionlens.records import SampleArrays, Split
 from lesionlens.samples.normalise import normalise
 
 CHUNK = 256
+Source = Callable[[Tensor], Tensor]
+"""Sample positions int64 [n] -> float32 [n, ...] on the device: pixels or features of these samples."""
 
 
 class Inputs:
-    """Calling it with positions gives pixels float32 [n, 3, s, s]: grey, normalised, replicated.
+    """Called with positions: pixels float32 [n, 3, s, s], normalised, grey repeated in three channels, on the device.
 
-    On a GPU all normalised patches stay in its memory, if half of what is free takes them.
+    A GPU keeps all normalised samples in its memory if they take less than half of what is free.
     """
 
     def __init__(self, patches: SampleArrays, mode: Normalise, device: torch.device) -> None:
@@ -46,14 +49,13 @@ class Inputs:
 
     @cached_property
     def _resident(self) -> Tensor | None:
-        size = self.patches.pixels.size * torch.float32.itemsize
-        if self.device.type != "cuda" or size > torch.cuda.mem_get_info(self.device)[0] / 2:
+        if not fits(self.patches.pixels.size * torch.float32.itemsize, self.device):
             return None
         chunks = np.array_split(np.arange(len(self)), max(len(self) // CHUNK, 1))
         return torch.cat([self._grey(chunk).to(self.device) for chunk in chunks])
 
     def rows(self, split: Split) -> list[int]:
-        """Positions of a split's patches, ascending."""
+        """Positions of a split's samples, ascending."""
         return [int(i) for i in np.flatnonzero(self.patches.splits == split)]
 
     def digest(self) -> str:
@@ -62,3 +64,48 @@ class Inputs:
         statistics = [(row.label, row.mean, row.std) for row in self.patches.statistics]
         grey = bytes_digest([self.patches.pixels.tobytes()])
         return digest(self.patches.digest, list(self.patches.pixels.shape), grey, self.mode, statistics, labels)
+
+
+def fits(size: int, device: torch.device) -> bool:
+    """Whether the device is a GPU and `size` bytes are less than half of its free memory."""
+    return device.type == "cuda" and size < torch.cuda.mem_get_info(device)[0] / 2
+
+
+def cached(features: Tensor, device: torch.device) -> Source:
+    """Rows of stored features float32 [samples, ...]; a GPU keeps all of them in its memory if they fit."""
+    features = features.to(device) if fits(features.nbytes, device) else features
+    # Whole rows as they lie in memory, which is faster than picking them in another order of axes. What is one pixel
+    # large lies in both ways and keeps the default's strides, by which a convolution chooses its arithmetic.
+    last = (
+        features.dim() == 4
+        and not features.is_contiguous()
+        and features.is_contiguous(memory_format=torch.channels_last)
+    )
+    lying = features.permute(0, 2, 3, 1) if last else features
+
+    def source(rows: Tensor) -> Tensor:
+        found = lying.index_select(0, rows.to(lying.device)).to(device)
+        return found.permute(0, 3, 1, 2) if last else found
+
+    return source
+
+
+def computed(model: Classifier, level: Level, inputs: Inputs, augment: bool = False) -> Source:
+    """The frozen blocks run anew for every batch; `augment` flips and turns its pixels at random."""
+
+    @torch.no_grad()
+    def source(rows: Tensor) -> Tensor:
+        pixels = inputs(rows)
+        return model.to_level(level, flipped_and_turned(pixels) if augment else pixels)
+
+    return source
+
+
+def flipped_and_turned(pixels: Tensor) -> Tensor:
+    """Every sample of [n, c, s, s] in one of its eight flips and quarter turns, drawn by torch's global generator."""
+    drawn = torch.randint(8, (len(pixels),)).tolist()
+    turned = [
+        torch.rot90(sample.flip(2) if way >= 4 else sample, way % 4, (1, 2))
+        for sample, way in zip(pixels, drawn, strict=True)
+    ]
+    return torch.stack(turned)

@@ -1,4 +1,4 @@
-"""Strategies: what trains in which phase, and at which rate (protocol section 6)."""
+"""Strategies: which blocks train in which phase, at which rates, and when a phase ends."""
 
 import math
 from collections.abc import Iterator
@@ -7,15 +7,16 @@ from typing import Any
 
 from torch import nn
 
-from lesionlens.config import RateRule, RunConfig, StoppingConfig, Strategy, TrainingConfig
-from lesionlens.models.backbones import BACKBONES, UNITS, Classifier, Level
+from lesionlens.config import RateRule, RunConfig, StoppingConfig, Strategy
+from lesionlens.models.classifier import Block, Classifier, Level
+from lesionlens.models.registry import BACKBONES
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One phase: the units that train, and the level whose output stays constant meanwhile."""
+    """The blocks that train, and the level below them, whose values stay constant meanwhile."""
 
-    units: tuple[str, ...]
+    blocks: tuple[Block, ...]
     level: Level
 
 
@@ -29,47 +30,31 @@ PHASES: dict[Strategy, tuple[Phase, ...]] = {
 }
 
 
-def set_modes(model: Classifier, phase: Phase, frozen_bn: str) -> None:
-    """Put the units of the phase into training mode; freeze all others.
-
-    Frozen: no gradient, evaluation mode. With `frozen_bn` "train" the batch normalisation of frozen units
-    normalises by the batch and moves its running statistics, as common code does that only stops gradients.
-    """
-    model.eval()
-    for name in UNITS:
-        unit = model.get_submodule(name)
-        unit.requires_grad_(name in phase.units)
-        if name in phase.units:
-            unit.train()
-        elif frozen_bn == "train":
-            for module in unit.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.train()
-
-
-def rule_of(run: RunConfig, training: TrainingConfig) -> RateRule:
-    """The rule of the backbone's family."""
-    return training.vgg_rates if BACKBONES[run.backbone].family == "vgg" else training.resnet_rates
+def set_modes(model: Classifier, phase: Phase) -> None:
+    """Put the blocks of the phase into training mode and freeze the others: no gradient, evaluation mode."""
+    for name, block in model.blocks.items():
+        block.requires_grad_(name in phase.blocks)
+        block.train(name in phase.blocks)
 
 
 def parameter_groups(model: Classifier, phase: Phase, run: RunConfig, rule: RateRule) -> list[dict[str, Any]]:
     """Optimiser groups with `name`, `params` and `lr`, head first, then towards the input.
 
-    tenth_per_block: head_rate, unit1_rate, unit1_rate / 10. harmonic: the i-th convolution from the output (from
-    0, through both units) gets unit1_rate / (i + 1). author_vgg: head_rate / (2 (i + 1)), as in the author's
-    code. A batch normalisation goes with the convolution before it. Groups of the last two rules are named
-    by unit and convolution, counted from the input: unit1.conv3.
+    ResNet and EfficientNet: head_rate, unit1_rate, unit1_rate / 10, one group per block. VGG: the i-th convolution
+    from the output, counted from 0 through both units, gets unit1_rate / (i + 1), or by the author's code
+    head_rate / (2 (i + 1)); a batch normalisation goes with the convolution before it. VGG's groups are named by block
+    and convolution, counted from the input: unit1.conv3.
     """
     groups: list[dict[str, Any]] = [{"name": "head", "params": list(model.head.parameters()), "lr": run.head_rate}]
-    units = [unit for unit in ("unit1", "unit2") if unit in phase.units]
-    if rule == "tenth_per_block":
-        for unit in units:
-            rate = run.unit1_rate if unit == "unit1" else run.unit1_rate / 10
-            groups.append({"name": unit, "params": list(model.get_submodule(unit).parameters()), "lr": rate})
-        return groups
-    convolutions = [each for unit in units for each in reversed(list(_convolutions(model, unit)))]
+    units = [name for name in ("unit1", "unit2") if name in phase.blocks]
+    if BACKBONES[run.backbone].family == "resnet":
+        rates = {"unit1": run.unit1_rate, "unit2": run.unit1_rate / 10}
+        return groups + [
+            {"name": unit, "params": list(model.get_submodule(unit).parameters()), "lr": rates[unit]} for unit in units
+        ]
+    convolutions = [found for unit in units for found in reversed(list(_convolutions(model, unit)))]
     for i, (name, parameters) in enumerate(convolutions):
-        rate = run.unit1_rate / (i + 1) if rule == "harmonic" else run.head_rate / (2 * (i + 1))
+        rate = run.unit1_rate / (i + 1) if rule == "published" else run.head_rate / (2 * (i + 1))
         groups.append({"name": name, "params": parameters, "lr": rate})
     return groups
 

@@ -15,7 +15,7 @@ from db import studies
 from db.bulk import frame
 from db.locks import free_lease
 from lesionlens.config import Backbone, GridConfig, HyperSet, RunConfig, Strategy, StudyConfig
-from lesionlens.models.backbones import Classifier
+from lesionlens.models.classifier import Classifier
 from lesionlens.records import EpochResult
 from lesionlens.training.fit import first_model
 from tasks.train import Outcome, lock_name, train_run
@@ -59,7 +59,7 @@ def test_a_run_that_diverges_is_recorded_and_the_grid_goes_on(
     assert train(first, second) == ["failed", "finished"]
     (failed, reason), finished = statuses(engine)
     assert failed == "failed" and reason is not None
-    assert "training loss is nan in epoch 1" in reason and "Choose lower rates than head 0.001, unit 3e-05" in reason
+    assert "training loss is nan in epoch 1" in reason and "Choose lower rates than head 0.001, unit1 3e-05" in reason
     assert finished == ("finished", None)
     with engine.connect() as connection:
         assert studies.checkpoints(connection, first) == ()

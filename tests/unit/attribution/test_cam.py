@@ -10,7 +10,8 @@ from torch import nn
 
 from lesionlens.attribution import closed_form
 from lesionlens.attribution.cam import METHODS, reference_grids
-from lesionlens.models.backbones import BACKBONES, Classifier, Layer, Stages, build, cam_layer
+from lesionlens.models.classifier import Classifier, Layer, Trunk
+from lesionlens.models.registry import BACKBONES, build
 
 SIDE = 64
 ODD = 80  # grids of 5 and 3: VGG's last max pooling leaves a row and a column out
@@ -46,7 +47,7 @@ def test_the_closed_form_is_the_package_where_it_holds(
     model, batch = calibrated(name).to(precision), pixels(side).to(precision)
     outputs = closed_form.forward(model, layer, batch)
     torch.testing.assert_close(outputs.logits, model(batch).detach(), rtol=1e-4, atol=1e-4)
-    reference = reference_grids(model, cam_layer(model, layer), batch, CLASSES, "grad_cam")
+    reference = reference_grids(model, model.map_block(layer), batch, CLASSES, "grad_cam")
     closed = closed_form.grids(model, layer, outputs, torch.from_numpy(CLASSES)).numpy()
     apart = np.abs(closed - reference).max() / np.abs(reference).max()
     if closed_form.holds(model, layer):
@@ -81,7 +82,7 @@ def test_the_closed_form_starts_from_the_stem_too() -> None:
 @pytest.mark.parametrize("name", ["vgg11_bn", "vgg19", "resnet18", "resnet50", "efficientnet_b0"])
 def test_the_package_agrees_with_captum(name: str, layer: Layer) -> None:
     model, batch = calibrated(name), pixels()
-    place = cam_layer(model, layer)
+    place = model.map_block(layer)
     reference = reference_grids(model, place, batch, CLASSES, "grad_cam")
     captum = LayerGradCam(model, place).attribute(batch, target=torch.from_numpy(CLASSES), relu_attributions=False)
     np.testing.assert_allclose(reference, captum[:, 0].detach().numpy(), atol=1e-5 * np.abs(reference).max())
@@ -103,7 +104,7 @@ def test_every_method_gives_raw_grids_and_leaves_the_model_as_it_was(method: str
 @pytest.mark.parametrize("method", list(METHODS))
 def test_a_sample_is_explained_alike_alone_and_in_a_batch(method: str, layer: Layer) -> None:
     model, batch = narrow(), pixels()
-    place = cam_layer(model, layer)
+    place = model.map_block(layer)
     together = reference_grids(model, place, batch, CLASSES, method)  # type: ignore[arg-type]
     for row in range(3):
         alone = reference_grids(model, place, batch[row : row + 1], CLASSES[row : row + 1], method)  # type: ignore[arg-type]
@@ -114,7 +115,7 @@ def test_a_sample_is_explained_alike_alone_and_in_a_batch(method: str, layer: La
 def test_ablation_cam_is_its_published_formula(layer: Layer) -> None:
     """Share of the class's score that is lost when a channel is set to zero, as the channel's weight."""
     model, batch = narrow(), pixels()
-    place = cam_layer(model, layer)
+    place = model.map_block(layer)
     found = reference_grids(model, place, batch, CLASSES, "ablation_cam")
     with torch.no_grad():
         for row, label in enumerate(CLASSES):
@@ -148,7 +149,7 @@ def with_channel(
 
 def test_eigen_cam_rises_with_the_activation_and_is_the_packages_up_to_sign() -> None:
     model, batch = calibrated("resnet18"), pixels()
-    place = cam_layer(model, "block")
+    place = model.map_block("block")
     with torch.no_grad():
         activations = closed_form.forward(model, "block", batch).layer.numpy()
     grids = reference_grids(model, place, batch, CLASSES, "eigen_cam")
@@ -205,7 +206,7 @@ def narrow() -> Classifier:
         unit1 = nn.Sequential(nn.Conv2d(6, 40, 3, padding=1), nn.BatchNorm2d(40), nn.ReLU())
         stem = nn.Sequential(nn.Conv2d(3, 6, 3, stride=16, padding=1), nn.ReLU())
         pool = nn.Sequential(nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        model = Classifier("narrow", Stages(stem, nn.Identity(), unit1, pool, "0", 40), 5)
+        model = Classifier("narrow", Trunk(stem, nn.Identity(), unit1, pool, "0", 40), 5)
         nn.init.normal_(unit1[1].weight)
         return model.eval()
 

@@ -17,7 +17,8 @@ from lesionlens.audits.occlusion import OCCLUSIONS, Occlusions, occlusion_scores
 from lesionlens.audits.randomisation import RANDOMISATIONS, drawn_lesions, layers, randomisation_test
 from lesionlens.audits.shortcuts import SHORTCUTS, intensity, sharpness, shortcut_audit
 from lesionlens.config import EvaluationConfig, Normalise, RunConfig
-from lesionlens.models.backbones import Classifier, build
+from lesionlens.models.classifier import Classifier
+from lesionlens.models.registry import build
 from lesionlens.records import SampleArrays, Statistics
 from lesionlens.scoring.bootstrap import draw
 from lesionlens.training.inputs import Inputs

@@ -12,8 +12,9 @@ from torchvision import models
 
 from lesionlens.config import RunConfig, TrainingConfig
 from lesionlens.errors import WeightsMissingError
-from lesionlens.models.backbones import BACKBONES, build
-from lesionlens.models.weights import fetch_imagenet, initial_model, load_imagenet, state_digest
+from lesionlens.models import weights
+from lesionlens.models.registry import BACKBONES, build
+from lesionlens.models.weights import fetch_imagenet, imagenet_url, initial_model, load_imagenet, state_digest
 from lesionlens.records import SampleArrays
 from lesionlens.training.inputs import Inputs
 
@@ -30,46 +31,75 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
 
 
-def save(folder: Path, state: dict[str, torch.Tensor]) -> str:
-    """A weights file named as torchvision names them; returns its name."""
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save(state, folder / "new")
-    name = f"resnet18-{hashlib.sha256((folder / 'new').read_bytes()).hexdigest()[:8]}.pth"
-    (folder / "new").rename(folder / name)
-    return name
+@pytest.fixture
+def save(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, dict[str, torch.Tensor]], Path]:
+    """Writes the weights file of resnet18, named as torchvision names them; returns where."""
+
+    def write(folder: Path, state: dict[str, torch.Tensor]) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(state, folder / "new")
+        name = f"resnet18-{hashlib.sha256((folder / 'new').read_bytes()).hexdigest()[:8]}.pth"
+        monkeypatch.setattr(
+            weights,
+            "imagenet_url",
+            lambda backbone: f"https://x/{name}" if backbone == "resnet18" else imagenet_url(backbone),
+        )
+        return (folder / "new").rename(folder / name)
+
+    return write
+
+
+Save = Callable[[Path, dict[str, torch.Tensor]], Path]
+
+
+def hub(tmp_path: Path) -> Path:
+    return tmp_path / "torch" / "hub" / "checkpoints"
+
+
+def test_first_imagenet_weights_of_every_backbone() -> None:
+    """The study's: torchvision has published better ones since."""
+    assert {name: Path(imagenet_url(name)).name for name in BACKBONES} == {
+        "vgg16": "vgg16-397923af.pth",
+        "vgg19": "vgg19-dcbb9e9d.pth",
+        "vgg11_bn": "vgg11_bn-6002323d.pth",
+        "resnet34": "resnet34-b627a593.pth",
+        "resnet50": "resnet50-0676ba61.pth",
+        "resnet18": "resnet18-f37072fd.pth",
+        "efficientnet_b0": "efficientnet_b0_rwightman-7f5810bc.pth",
+    }
 
 
 def test_missing_weights_say_which_file_goes_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LESIONLENS_WEIGHTS", str(tmp_path / "mine"))
     with pytest.raises(WeightsMissingError) as caught:
-        load_imagenet("vgg16-397923af.pth")
-    for part in ("vgg16-397923af.pth", str(tmp_path / "mine"), str(tmp_path / "torch" / "hub" / "checkpoints"), "none"):
+        load_imagenet("vgg16")
+    for part in ("vgg16-397923af.pth", "https://download.pytorch.org/models/ ", str(tmp_path / "mine"), "none"):
         assert part in str(caught.value)
+    assert str(hub(tmp_path)) in str(caught.value)
 
 
-def test_one_error_names_every_file_that_is_missing(tmp_path: Path) -> None:
-    present = save(tmp_path / "torch" / "hub" / "checkpoints", {"weight": torch.zeros(3)})
+def test_one_error_names_every_file_that_is_missing(tmp_path: Path, save: Save) -> None:
+    save(hub(tmp_path), {"weight": torch.zeros(3)})
     with pytest.raises(WeightsMissingError) as caught:
-        fetch_imagenet(["vgg16-397923af.pth", present, "vgg19-dcbb9e9d.pth"])
+        fetch_imagenet(["vgg16", "resnet18", "vgg19"])
     assert str(caught.value).startswith("ImageNet weights vgg16-397923af.pth, vgg19-dcbb9e9d.pth are not on")
 
 
 @pytest.mark.parametrize("place", ["LESIONLENS_WEIGHTS", "hub"])
-def test_pretrained_stages_and_a_seeded_head(
+def test_pretrained_blocks_and_a_seeded_head(
     place: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     make_run: Callable[..., RunConfig],
     make_training: Callable[..., TrainingConfig],
     make_patches: Callable[..., SampleArrays],
+    save: Save,
 ) -> None:
     state = models.resnet18(weights=None).state_dict()
-    folder = tmp_path / "mine" if place == "LESIONLENS_WEIGHTS" else tmp_path / "torch" / "hub" / "checkpoints"
+    folder = tmp_path / "mine" if place == "LESIONLENS_WEIGHTS" else hub(tmp_path)
     if place == "LESIONLENS_WEIGHTS":
         monkeypatch.setenv(place, str(folder))
-    name = save(folder, state)
-    entry = BACKBONES["resnet18"]
-    monkeypatch.setitem(BACKBONES, "resnet18", type(entry)(entry.make, entry.cut, entry.family, name))
+    save(folder, state)
     inputs = Inputs(make_patches(), "imagenet", torch.device("cpu"))
     first, second = (
         initial_model(make_run(seed=seed), make_training(weights="imagenet"), 5, inputs, inputs.rows("train"))
@@ -80,20 +110,18 @@ def test_pretrained_stages_and_a_seeded_head(
     assert not torch.equal(first.head.weight, second.head.weight)
 
 
-def test_a_damaged_file_is_not_used(tmp_path: Path) -> None:
-    folder = tmp_path / "torch" / "hub" / "checkpoints"
-    name = save(folder, {"weight": torch.zeros(3)})
-    with (folder / name).open("r+b") as file:
+def test_a_damaged_file_is_not_used(tmp_path: Path, save: Save) -> None:
+    with save(hub(tmp_path), {"weight": torch.zeros(3)}).open("r+b") as file:
         file.truncate(100)
     with pytest.raises(WeightsMissingError, match=r"damaged.*Fetch it again"):
-        load_imagenet(name)
+        load_imagenet("resnet18")
 
 
-def test_only_tensors_are_read(tmp_path: Path) -> None:
+def test_only_tensors_are_read(tmp_path: Path, save: Save) -> None:
     """A file that would run code on loading is refused, whatever its digest."""
-    name = save(tmp_path / "torch" / "hub" / "checkpoints", {"weight": Path("x")})  # type: ignore[dict-item]
+    save(hub(tmp_path), {"weight": Path("x")})  # type: ignore[dict-item]
     with pytest.raises(WeightsMissingError, match="more than tensors"):
-        load_imagenet(name)
+        load_imagenet("resnet18")
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg11_bn", "efficientnet_b0"])
@@ -103,7 +131,7 @@ def test_calibration_makes_a_random_network_see(
     make_training: Callable[..., TrainingConfig],
     make_patches: Callable[..., SampleArrays],
 ) -> None:
-    """Calibrated, what leaves a batch normalisation has variance about 1 on patches never used for it."""
+    """Calibrated, what leaves a batch normalisation has variance about 1 on samples never used for it."""
     inputs = Inputs(make_patches(48, 32, size=64), "train", torch.device("cpu"))
     model = initial_model(make_run(name), make_training(), 5, inputs, inputs.rows("train"))
     assert not any(module.training for module in model.modules())
@@ -119,7 +147,7 @@ def test_calibration_makes_a_random_network_see(
     assert 0.7 < float(spread.median()) < 1.4
 
 
-def test_calibration_knows_training_patches_only(
+def test_calibration_uses_training_samples_only(
     make_run: Callable[..., RunConfig],
     make_training: Callable[..., TrainingConfig],
     make_patches: Callable[..., SampleArrays],

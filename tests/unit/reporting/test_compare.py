@@ -78,7 +78,7 @@ def test_studies_without_models_and_no_study(make_data):
 
 
 def test_it_is_a_flow_of_its_own():
-    flow = importlib.import_module("flows.compare").compare
+    flow = importlib.import_module("flows.steps").compare
     schema = flow.parameters.model_dump()
     assert set(schema["properties"]) == {"studies", "runs"} and not schema["required"]
 

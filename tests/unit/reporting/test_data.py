@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from lesionlens.reporting.data import confidence, frame, models, shown, sql, wide, with_models
+from lesionlens.reporting.data import confidence, frame, models, rows, shown, sql, wide, with_models
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,11 @@ def test_selected_runs_are_called_by_their_cell_and_lead_the_colours(grid):
     assert len({model.title for model in every}) == len({model.series for model in every}) == 6
     assert every[0].title == "VGG16, gradual unfreezing, batch 8"
     assert every[4].full == "VGG16, gradual unfreezing, batch 24"
+
+
+def test_rows_are_all_of_a_frame_or_those_with_the_values_given(grid):
+    assert [row["run_id"] for row in rows(grid, "runs")] == [1, 2, 3, 4, 5, 6]
+    assert [row["run_id"] for row in rows(grid, "runs", backbone="vgg16", batch_size=16)] == [3]
 
 
 def test_rows_of_the_models_shown_stand_in_their_order(grid):

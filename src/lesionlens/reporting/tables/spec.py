@@ -45,7 +45,7 @@ class Column:
 
     def cell(self, row: dict[str, Any]) -> Cell:
         written = self.write(*(row[name] for name in self.fields))
-        marked = self.mark and (not self.where or row[self.where])
+        marked = self.mark and written.text != DASH and (not self.where or row[self.where])
         return Cell(written.text, written.lines, self.mark, written.shade) if marked else written
 
 

@@ -1,0 +1,83 @@
+"""A classifier cut into blocks: the frozen stem, unit2, unit1 and the head."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+from torch import Tensor, nn
+
+Block = Literal["stem", "unit2", "unit1", "head"]
+BLOCKS: tuple[Block, ...] = get_args(Block)
+Layer = Literal["block", "conv"]
+Level = Literal["pixels", "stem", "unit2", "pooled"]
+"""What may be stored of a sample: the input, or the output of a block or of the pooling before the head."""
+
+_AFTER: dict[Level, int] = {"pixels": 0, "stem": 1, "unit2": 2, "pooled": 4}
+
+
+class Model(Protocol):
+    """Anything that scores classes. Models that have them also offer `blocks` and `map_block`, as `Classifier` does."""
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Logits float32 [n, classes] of normalised inputs float32 [n, 3, h, w]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """A network without its head. last_conv: name of the last convolution in unit1; width: pooled features."""
+
+    stem: nn.Module
+    unit2: nn.Module
+    unit1: nn.Module
+    pool: nn.Module
+    last_conv: str
+    width: int
+
+
+class Classifier(nn.Module):
+    """stem, unit2, unit1, global pooling and a linear head, in this order. `backbone` is its name in the registry."""
+
+    def __init__(self, backbone: str, trunk: Trunk, classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.stem = trunk.stem
+        self.unit2 = trunk.unit2
+        self.unit1 = trunk.unit1
+        self.pool = trunk.pool
+        self.head = nn.Linear(trunk.width, classes)
+        self.last_conv = trunk.last_conv
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Logits float32 [n, classes] of normalised inputs float32 [n, 3, h, w]."""
+        return self.from_level("pixels", inputs)
+
+    forward = logits
+
+    @property
+    def blocks(self) -> dict[Block, nn.Module]:
+        """The blocks that have parameters, from the input to the output."""
+        return {name: self.get_submodule(name) for name in BLOCKS}
+
+    def map_block(self, layer: Layer) -> nn.Module:
+        """The module whose output an activation map explains.
+
+        block: the last block after its activation; conv: the last convolution alone. Nothing downstream overwrites
+        either output in place, so both can be hooked.
+        """
+        return self.unit1 if layer == "block" else self.unit1.get_submodule(self.last_conv)
+
+    def between(self, start: Level, end: Level | None = None) -> tuple[nn.Module, ...]:
+        """The modules that lead from one level to another, or to the logits."""
+        modules = (self.stem, self.unit2, self.unit1, self.pool, self.head)
+        return modules[_AFTER[start] : _AFTER[end] if end else None]
+
+    def from_level(self, level: Level, x: Tensor) -> Tensor:
+        """Logits from a level's values: [n, c, h, w], or [n, c] for pooled."""
+        for module in self.between(level):
+            x = module(x)
+        return x
+
+    def to_level(self, level: Level, inputs: Tensor) -> Tensor:
+        """A level's values for inputs float32 [n, 3, h, w]."""
+        for module in self.between("pixels", level):
+            inputs = module(inputs)
+        return inputs

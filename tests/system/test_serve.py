@@ -1,0 +1,206 @@
+"""Under `serve`: deployments through the API, forms, pages, restarts, and what becomes of lost processes."""
+
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psutil
+import pytest
+
+from flows.serve import _with_our_temporary
+from flows.server import is_locked
+from lesionlens.settings import Home as Folders
+from tests.system.conftest import ROOT, Home, study, until
+
+pytestmark = pytest.mark.slow
+
+ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+PASSWORD = "b4ttery-st4ple"
+
+
+class Served:
+    """A home under `python -m flows serve`, and its API."""
+
+    def __init__(self, home: Home, **variables: str) -> None:
+        self.home, self.folders = home, Folders(home.path)
+        self.environment = home.environment | variables
+        self.web = httpx.Client(base_url=f"http://127.0.0.1:{home.port}", trust_env=False, timeout=60)
+
+    def start(self) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            self.home.command("flows", "serve"), cwd=ROOT, env=self.environment, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        assert process.stdout is not None
+        lines = ""
+        for line in process.stdout:
+            lines += line
+            if line.startswith("Serving"):
+                return process
+        raise AssertionError(lines)
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        return self.web.post(f"/api/{path}", json=body).raise_for_status().json()
+
+    def deployments(self) -> dict[str, dict[str, Any]]:
+        return {found["name"]: found for found in self.post("deployments/filter", {})}
+
+    def press(self, name: str, **parameters: Any) -> str:
+        """Press Run on a deployment; returns the flow run's id."""
+        number = self.deployments()[name]["id"]
+        return str(self.post(f"deployments/{number}/create_flow_run", {"parameters": parameters})["id"])
+
+    def end(self, number: str) -> dict[str, Any]:
+        """Wait for the end of a flow run."""
+
+        def ended() -> dict[str, Any] | None:
+            run = self.web.get(f"/api/flow_runs/{number}").json()
+            return run if run["state_type"] in ENDED else None
+
+        return dict(until("the flow run ends", ended))
+
+    def artifacts(self, number: str) -> dict[str, Any]:
+        found = self.post("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [number]}}, "limit": 200})
+        return {artifact["key"] or f"progress {n}": artifact for n, artifact in enumerate(found)}
+
+
+@pytest.fixture(scope="module")
+def served(new_home: Callable[[], Home], new_database: Callable[..., str]) -> Iterator[Served]:
+    """A served home whose record is on a server that is named with a password."""
+    url = new_database().replace("postgres@/", f"postgres:{PASSWORD}@/")
+    assert PASSWORD in url
+    place = Served(new_home(), LESIONLENS_DATABASE_URL=url)
+    process = place.start()
+    yield place
+    place.home.stop()
+    process.wait(timeout=60)
+
+
+def test_a_wrong_value_is_refused_with_field_and_reason(served: Served) -> None:
+    number = served.deployments()["study-sound"]["id"]
+    refused = served.web.post(
+        f"/api/deployments/{number}/create_flow_run", json={"parameters": {"data": "/data", "runs_per_device": 0}}
+    )
+    assert refused.status_code == 409 or refused.status_code == 422
+    assert "runs_per_device" in refused.text and "0 is less than the minimum of 1" in refused.text
+
+
+def test_the_deployments_name_the_data_folder_of_this_home(served: Served) -> None:
+    assert served.deployments()["study-sound"]["parameters"] == {"data": str(served.home.path / "cbis-ddsm")}
+
+
+def test_a_study_through_the_worker_ends_with_its_result(served: Served) -> None:
+    number = served.press("study", config=study("pressed", seeds=1).model_dump(mode="json"))
+    run = served.end(number)
+    assert (run["state_type"], run["name"]) == ("COMPLETED", "study pressed"), run["state"]
+    artifacts = served.artifacts(number)
+    assert {"study-1-samples", "study-1-training", "study-1-answer", "study-1-table", "study-1-report"} <= set(
+        artifacts
+    )
+    bars = [found for found in artifacts.values() if found["type"] == "progress"]
+    assert any(bar["description"].startswith("train resnet18 simultaneous #1 seed 0") for bar in bars)
+    logs = served.post("logs/filter", {"limit": 200})
+    assert any("draw phantom mammograms: " in log["message"] for log in logs)
+    assert served.web.get("/reports/1").text.lower().startswith("<!doctype html>")
+    assert served.web.get("/reports/99").status_code == 404
+    compared = served.press("compare", studies=["pressed"])
+    assert served.end(compared)["state_type"] == "COMPLETED"
+    page = next(key for key in served.artifacts(compared) if key.endswith("-page"))
+    assert "1 study" in served.web.get(f"/comparisons/{page.split('-')[1]}").text
+
+
+def test_an_error_with_a_remedy_is_one_line_in_the_log(served: Served) -> None:
+    number = served.press("study-sound", data=str(served.home.path / "nowhere"))
+    run = served.end(number)
+    assert run["state_type"] == "FAILED" and "nowhere" in run["state"]["message"]
+    logs = served.post("logs/filter", {"logs": {"flow_run_id": {"any_": [number]}}, "limit": 200})
+    text = "\n".join(log["message"] for log in logs)
+    assert "nowhere" in text and "Traceback" not in text
+
+
+def test_cancelling_ends_training_and_frees_its_run(served: Served) -> None:
+    number = served.press("study", config=study("cancelled", epochs=1000, first=10).model_dump(mode="json"))
+    training = "train resnet18 simultaneous #1 seed 10"
+
+    def begun() -> bool:
+        bars = served.artifacts(number).values()
+        return any(
+            bar["description"].startswith(training) and bar["data"] > 0 for bar in bars if bar["type"] == "progress"
+        )
+
+    until("training has begun", begun)
+    served.post(f"flow_runs/{number}/set_state", {"state": {"type": "CANCELLING"}})
+    assert served.end(number)["state_type"] == "CANCELLED"
+
+
+def test_a_flow_run_whose_process_is_gone_is_crashed(served: Served) -> None:
+    """Its last heartbeat lies further back than a living process would let it."""
+    flow = served.post("flows/", {"name": "lost"})
+    run = served.post("flow_runs/", {"flow_id": flow["id"], "state": {"type": "RUNNING", "name": "Running"}})
+    last = datetime.now(UTC) - timedelta(seconds=100)
+    beat = {
+        "id": str(uuid4()),
+        "occurred": last.isoformat(),
+        "event": "prefect.flow-run.heartbeat",
+        "resource": {"prefect.resource.id": f"prefect.flow-run.{run['id']}", "prefect.resource.name": "lost"},
+        "payload": {},
+    }
+    served.web.post("/api/events", json=[beat]).raise_for_status()
+    found = served.end(run["id"])
+    assert found["state_type"] == "CRASHED" and "No sign of its process" in found["state"]["message"]
+
+
+def test_the_server_has_analytics_off_and_talks_to_this_machine_only(served: Served) -> None:
+    assert served.web.get("/api/admin/settings").json()["server"]["analytics_enabled"] is False
+    ours = [process for process in psutil.process_iter() if _is_of(process, served)]
+    assert len(ours) >= 3, "serve, server and worker"
+    for process in ours:
+        peers = {connection.raddr.ip for connection in process.net_connections(kind="inet") if connection.raddr}
+        assert peers <= {"127.0.0.1"}
+
+
+def _is_of(process: psutil.Process, served: Served) -> bool:
+    try:
+        return process.environ().get("LESIONLENS_HOME") == str(served.home.path)
+    except psutil.Error:
+        return False
+
+
+def test_a_restart_repeats_nothing_keeps_what_people_set_and_leaves_nothing_running(served: Served) -> None:
+    """The last test of this home: it stops it."""
+    before, automations = served.deployments(), served.post("automations/filter", {})
+    nightly = before["study-nightly"]
+    path = f"/api/deployments/{nightly['id']}/schedules/{nightly['schedules'][0]['id']}"
+    served.web.patch(path, json={"active": True}).raise_for_status()
+    second = subprocess.run(
+        served.home.command("flows", "serve"), cwd=ROOT, env=served.environment, capture_output=True, text=True
+    )
+    assert second.returncode == 2 and "being served already" in second.stderr
+    served.home.stop()
+    until("the server has ended", lambda: not is_locked(served.folders.prefect / "server.lock"))
+    assert _with_our_temporary(served.folders) == []
+    assert not (served.folders.prefect / "tmp").exists()
+
+    process = served.start()
+    after = served.deployments()
+    assert {name: found["id"] for name, found in after.items()} == {n: found["id"] for n, found in before.items()}
+    assert after["study-nightly"]["schedules"][0]["active"] is True
+    assert len(served.post("automations/filter", {})) == len(automations) == 2
+    worker = next(p for p in _with_our_temporary(served.folders) if "worker" in p.cmdline())
+    stores = served.folders.prefect / "tmp" / "runner_storage"
+    until("the worker's temporary files lie in the home", stores.exists)
+    worker.send_signal(signal.SIGKILL)
+    assert process.wait(timeout=120) == 2, "a part that ended ends the others"
+    until("the server has ended", lambda: not is_locked(served.folders.prefect / "server.lock"))
+    assert [p for p in psutil.process_iter() if _is_of(p, served)] == []
+
+
+def test_the_password_of_the_record_is_written_down_nowhere(served: Served) -> None:
+    """After all of the above: not in logs, homes, caches and artifacts, and not in Prefect's history."""
+    files = [path for path in served.home.path.rglob("*") if path.is_file()]
+    assert {"server.log", "worker.log", "prefect.db"} <= {path.name for path in files}
+    assert [path for path in files if PASSWORD.encode() in path.read_bytes()] == []
