@@ -103,7 +103,7 @@ def evaluation_of(tests: Sequence[int]) -> Evaluation:
             "grid": [None] * count if constant else random.normal(size=(count, 49)).tolist(),
             "blank": [False] * count, "iou_curve": random.random((count, 19)).tolist(), "hit": [True] * count,
             "reason": [None] * count,
-        }, schema_overrides=FRAMES["maps"]).select(FRAMES["maps"]))  # fmt: skip
+        }, schema_overrides=FRAMES["maps"]).select(*FRAMES["maps"]))  # fmt: skip
         for policy in ("mask",) if constant else POLICIES:
             localizations.append(pl.DataFrame(base | {
                 "policy": [policy] * count, "threshold": [0.5] * count, "iou": random.random(count),
