@@ -36,14 +36,9 @@ def binary(data: ReportData) -> TableSpec:
     )
     notes = tuple(note for side, note in SIDE_NOTES.items() if side in found["side"])
     return TableSpec(
-        "binary",
-        "Two classes",
-        "Lesion or background, malignant or benign",
-        columns,
-        with_models(data, table),
-        notes,
+        "binary", "Two classes", "Lesion or background, malignant or benign", columns, with_models(data, table), notes,
         sql(data, ["binary_scores", "selected_runs"]),
-    )
+    )  # fmt: skip
 
 
 def comparisons(data: ReportData) -> TableSpec:
@@ -75,14 +70,9 @@ def comparisons(data: ReportData) -> TableSpec:
             "is corrected over all pairs of the study."
         )
     return TableSpec(
-        "comparisons",
-        "Pairs",
-        "Paired differences between models",
-        columns,
-        table,
-        tuple(notes),
+        "comparisons", "Pairs", "Paired differences between models", columns, table, tuple(notes),
         sql(data, ["comparison", "selected_runs"]),
-    )
+    )  # fmt: skip
 
 
 def confusion(data: ReportData) -> tuple[tuple[Model, TableSpec], ...]:
@@ -158,15 +148,7 @@ def seeds(data: ReportData) -> TableSpec:
         *(estimate(head, name, small="mean, lowest to highest") for name, head in scores.items()),
     )
     note = "Runs that differ in the seed alone. A range is not an interval: it widens with the number of seeds."
-    return TableSpec(
-        "seeds",
-        "Seeds",
-        "Variation between seeds",
-        columns,
-        table,
-        (note,),
-        sql(data, ["seed_spread"]),
-    )
+    return TableSpec("seeds", "Seeds", "Variation between seeds", columns, table, (note,), sql(data, ["seed_spread"]))
 
 
 def selection(data: ReportData) -> TableSpec:
@@ -197,14 +179,9 @@ def selection(data: ReportData) -> TableSpec:
         "will score lower."
     )
     return TableSpec(
-        "selection",
-        "Selection",
-        "Runs of each model by validation loss",
-        columns,
-        table,
-        (note,),
+        "selection", "Selection", "Runs of each model by validation loss", columns, table, (note,),
         sql(data, ["table_2_accuracy", "selected_runs"]),
-    )
+    )  # fmt: skip
 
 
 def _rate(value: float | None) -> Cell:

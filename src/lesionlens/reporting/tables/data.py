@@ -7,12 +7,12 @@ import polars as pl
 from lesionlens.records import ReportData
 from lesionlens.reporting.data import frame, lookup, models, sql, wide
 from lesionlens.reporting.formatting import (
+    ENTITIES,
     NORMALISATIONS,
     POLICIES,
     SPLIT_RULES,
     SPLITS,
     STATUSES,
-    UNITS,
     count,
     duration,
     term,
@@ -54,13 +54,9 @@ def exclusions(data: ReportData) -> TableSpec:
     of = pl.when(pl.col("reason").is_in(list(NOTES))).then(pl.lit("images")).otherwise(pl.lit("lesions"))
     columns = (text("Reason", "reason", terms=BY_RULE | NOTES | BY_FILE), text("Of", "of"), whole("Count", "lesions"))
     return TableSpec(
-        "exclusions",
-        "Exclusions",
-        "Lesions without a patch, by reason",
-        columns,
-        found.with_columns(of=of),
+        "exclusions", "Exclusions", "Lesions without a patch, by reason", columns, found.with_columns(of=of),
         sql=sql(data, ["exclusion_reasons"]),
-    )
+    )  # fmt: skip
 
 
 def exclusion_list(data: ReportData) -> TableSpec:
@@ -73,14 +69,10 @@ def exclusion_list(data: ReportData) -> TableSpec:
         text("Detail", "detail"),
     )
     return TableSpec(
-        "exclusion-list",
-        "One by one",
-        f"{count(found.height)} exclusions and notes caused by files",
-        columns,
-        found.head(LISTED),
-        (f"The first {LISTED} of {count(found.height)}.",) if found.height > LISTED else (),
+        "exclusion-list", "One by one", f"{count(found.height)} exclusions and notes caused by files", columns,
+        found.head(LISTED), (f"The first {LISTED} of {count(found.height)}.",) if found.height > LISTED else (),
         sql(data, ["exclusions"]),
-    )
+    )  # fmt: skip
 
 
 def normalisation(data: ReportData) -> TableSpec:
@@ -96,39 +88,32 @@ def normalisation(data: ReportData) -> TableSpec:
     )
     used = term(lookup(data.study.get("config"), "training.normalise"), NORMALISATIONS)
     return TableSpec(
-        "normalisation",
-        "Normalisation",
-        "Grey values of the training split",
-        columns,
-        found,
-        (f"Grey values between 0 and 1. This study normalises by: {used}.",),
-        sql(data, ["normalisation"]),
-    )
+        "normalisation", "Normalisation", "Grey values of the training split", columns, found,
+        (f"Grey values between 0 and 1. This study normalises by: {used}.",), sql(data, ["normalisation"]),
+    )  # fmt: skip
 
 
 def leaks(data: ReportData) -> TableSpec:
     """Patients, images and lesions that two splits share."""
     index = ["split_a", "split_b"]
-    table = wide(frame(data, "split_check"), index, "unit", UNITS, {"shared": ""})
-    table = table.with_columns((pl.col(unit) > 0).alias(f"{unit}_shared") for unit in UNITS)
+    table = wide(frame(data, "split_check"), index, "entity", ENTITIES, {"shared": ""})
+    table = table.with_columns((pl.col(entity) > 0).alias(f"{entity}_shared") for entity in ENTITIES)
     columns = (
         Column("Between", ("split_a", "split_b"), _between, numeric=False),
-        *(whole(f"Shared {words}", unit, mark="alarm", where=f"{unit}_shared") for unit, words in UNITS.items()),
+        *(
+            whole(f"Shared {words}", entity, mark="alarm", where=f"{entity}_shared")
+            for entity, words in ENTITIES.items()
+        ),
     )
-    shared = dict(frame(data, "official_overlap").select("unit", "shared").rows())
+    shared = dict(frame(data, "official_overlap").select("entity", "shared").rows())
     official = (
         f"The official splits of the data set share {count(shared.get('patient'))} patients, with "
         f"{count(shared.get('image', 0))} images of the same side and view; not all of them yield a patch."
     )
     return TableSpec(
-        "leaks",
-        "Leak check",
-        "Overlap between the splits",
-        columns,
-        table,
-        (official,) if shared.get("patient") else (),
-        sql(data, ["split_check", "official_overlap"]),
-    )
+        "leaks", "Leak check", "Overlap between the splits", columns, table,
+        (official,) if shared.get("patient") else (), sql(data, ["split_check", "official_overlap"]),
+    )  # fmt: skip
 
 
 def _between(a: str, b: str) -> Cell:

@@ -71,14 +71,9 @@ def quadrants(data: ReportData) -> TableSpec:
         "or wrong, of the model's map and of the same network with random weights.",
     )
     return TableSpec(
-        "quadrants",
-        "Quadrants",
-        "Correct class against map on the lesion",
-        columns,
-        with_models(data, table),
-        notes,
+        "quadrants", "Quadrants", "Correct class against map on the lesion", columns, with_models(data, table), notes,
         sql(data, ["quadrants", "threshold_free_scores", "selected_runs"]),
-    )
+    )  # fmt: skip
 
 
 def _hit_rates(data: ReportData) -> pl.DataFrame:
@@ -116,14 +111,9 @@ def occlusion(data: ReportData) -> TableSpec:
         "difference with CI > 0 shows that the decision uses the lesion. Inpainting leaves traces, hence the control."
     )
     return TableSpec(
-        "occlusion",
-        "Occlusion test",
-        "Does the decision need the lesion?",
-        columns,
-        with_models(data, found),
-        (note,),
+        "occlusion", "Occlusion test", "Does the decision need the lesion?", columns, with_models(data, found), (note,),
         sql(data, ["occlusion_test", "selected_runs"]),
-    )
+    )  # fmt: skip
 
 
 def _difference(value: float | None, low: float | None, high: float | None) -> Cell:
@@ -156,14 +146,9 @@ def shortcuts(data: ReportData) -> TableSpec:
         "grey values does not require the lesion. Red: the CI reaches the accuracy of the strongest network shown."
     )
     return TableSpec(
-        "shortcuts",
-        "Shortcut audit",
-        "Accuracy from trivial features",
-        columns,
-        table,
-        (note,),
+        "shortcuts", "Shortcut audit", "Accuracy from trivial features", columns, table, (note,),
         sql(data, ["shortcut_audit", "table_2_accuracy", "selected_runs"]),
-    )
+    )  # fmt: skip
 
 
 def subgroups(data: ReportData) -> tuple[TableSpec, ...]:
@@ -189,10 +174,6 @@ def _subgroup(data: ReportData, found: pl.DataFrame, name: str) -> TableSpec:
         *(estimate(METHODS[baseline].capitalize(), baseline, small="LL") for baseline in BASELINES),
     )
     return TableSpec(
-        f"subgroup-{name.replace('_', '-')}",
-        "By",
-        SUBGROUPS[name][0].lower() + SUBGROUPS[name][1:],
-        columns,
-        with_models(data, table),
-        sql=sql(data, ["subgroup_scores", "selected_runs"]),
-    )
+        f"subgroup-{name.replace('_', '-')}", "By", SUBGROUPS[name][0].lower() + SUBGROUPS[name][1:], columns,
+        with_models(data, table), sql=sql(data, ["subgroup_scores", "selected_runs"]),
+    )  # fmt: skip

@@ -34,14 +34,11 @@ def baselines(data: ReportData) -> TableSpec:
         "weights.",
     )
     return TableSpec(
-        "baselines",
-        "Baselines",
-        "LL of each model against baselines",
+        "baselines", "Baselines", "LL of each model against baselines",
         (model(), estimate("LL\u00a0score", "ll", ("low", "high"), small=ci, mark="strong"), *_baseline_columns()),
-        with_models(data, _with_differences(data).filter(group_name="all")),
-        notes,
+        with_models(data, _with_differences(data).filter(group_name="all")), notes,
         sql(data, ["localization_scores", "baseline_differences", "selected_runs"]),
-    )
+    )  # fmt: skip
 
 
 def groups(data: ReportData) -> TableSpec:
@@ -61,14 +58,9 @@ def groups(data: ReportData) -> TableSpec:
         )
     found = _with_differences(data).filter(pl.col("group_name") != "all", pl.col("ll").is_not_null())
     return TableSpec(
-        "groups",
-        "By kind of lesion",
-        "Localisation of each kind of lesion",
-        columns,
-        with_models(data, found),
-        tuple(notes),
-        sql(data, ["localization_scores", "baseline_differences", "selected_runs"]),
-    )
+        "groups", "By kind of lesion", "Localisation of each kind of lesion", columns, with_models(data, found),
+        tuple(notes), sql(data, ["localization_scores", "baseline_differences", "selected_runs"]),
+    )  # fmt: skip
 
 
 def _with_differences(data: ReportData) -> pl.DataFrame:
@@ -121,14 +113,10 @@ def populations(data: ReportData) -> TableSpec:
         "they may be few."
     )
     return TableSpec(
-        "populations",
-        "Over which lesions",
-        "LL over the same lesions for every model",
-        tuple(columns),
-        with_models(data, wide(found, ["run_id"], "population", POPULATIONS, fields, "ll_")),
-        (note,),
+        "populations", "Over which lesions", "LL over the same lesions for every model", tuple(columns),
+        with_models(data, wide(found, ["run_id"], "population", POPULATIONS, fields, "ll_")), (note,),
         sql(data, ["localization_scores", "selected_runs"]),
-    )
+    )  # fmt: skip
 
 
 def variants(data: ReportData) -> TableSpec:
@@ -144,13 +132,9 @@ def variants(data: ReportData) -> TableSpec:
         whole("Lesions", "n"),
     )
     return TableSpec(
-        "variants",
-        "Other definitions",
-        "The score under other definitions",
-        columns,
-        with_models(data, found),
+        "variants", "Other definitions", "The score under other definitions", columns, with_models(data, found),
         sql=sql(data, ["table_4_localization", "selected_runs"]),
-    )
+    )  # fmt: skip
 
 
 def other_scores(data: ReportData) -> TableSpec:
@@ -179,11 +163,6 @@ def other_scores(data: ReportData) -> TableSpec:
         "proportion inside it. Pixel average precision: area under the precision-recall curve over all thresholds."
     )
     return TableSpec(
-        "other-scores",
-        "Without a threshold",
-        "Scores that need no threshold",
-        columns,
-        with_models(data, table),
-        (note,),
-        sql(data, ["threshold_free_scores", "table_4_localization", "selected_runs"]),
-    )
+        "other-scores", "Without a threshold", "Scores that need no threshold", columns, with_models(data, table),
+        (note,), sql(data, ["threshold_free_scores", "table_4_localization", "selected_runs"]),
+    )  # fmt: skip

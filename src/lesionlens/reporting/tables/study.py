@@ -43,14 +43,9 @@ def table_1(data: ReportData, known: Published) -> TableSpec:
         )
     note = "The published Table I counts 857 test patches, the published classification reports 619. Both are shown."
     return TableSpec(
-        "table-1",
-        "Table I",
-        "Patches of each class",
-        tuple(columns),
-        found,
-        (note,) if theirs else (),
+        "table-1", "Table I", "Patches of each class", tuple(columns), found, (note,) if theirs else (),
         sql(data, ["table_1_patches"]),
-    )
+    )  # fmt: skip
 
 
 def table_2(data: ReportData, known: Published) -> TableSpec:
@@ -90,14 +85,9 @@ def table_2(data: ReportData, known: Published) -> TableSpec:
         without = "The published accuracies have no intervals; with 619 test patches they would be about ±0.04."
         notes = (*notes, without, *known.notes(found))
     return TableSpec(
-        "table-2",
-        "Table II",
-        "Model accuracy on test patches",
-        tuple(columns),
-        table,
-        notes,
+        "table-2", "Table II", "Model accuracy on test patches", tuple(columns), table, notes,
         sql(data, ["table_2_accuracy", "selected_runs"]),
-    )
+    )  # fmt: skip
 
 
 def _strategy(code: str | None) -> Cell:
@@ -155,14 +145,9 @@ def table_3(data: ReportData, known: Published) -> TableSpec:
             "The published text names strategy 1 of ResNet50 as best, the published table strategy 2.",
         )
     return TableSpec(
-        "table-3",
-        "Table III",
-        "One-vs-rest area under the ROC curve",
-        (model("Base model", "source"), *columns),
-        table,
-        notes,
-        sql(data, ["table_3_auc", "selected_runs"]),
-    )
+        "table-3", "Table III", "One-vs-rest area under the ROC curve", (model("Base model", "source"), *columns),
+        table, notes, sql(data, ["table_3_auc", "selected_runs"]),
+    )  # fmt: skip
 
 
 def _areas(areas: pl.DataFrame, source: str, name: str) -> pl.DataFrame:
@@ -209,11 +194,6 @@ def table_4(data: ReportData, known: Published) -> TableSpec:
         )
         notes = (*notes, undefined, *known.notes(found))
     return TableSpec(
-        "table-4",
-        "Table IV",
-        "Lesion localisation beside accuracy",
-        tuple(columns),
-        table,
-        notes,
+        "table-4", "Table IV", "Lesion localisation beside accuracy", tuple(columns), table, notes,
         sql(data, ["table_4_localization", "selected_runs"]),
-    )
+    )  # fmt: skip
