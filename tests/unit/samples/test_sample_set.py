@@ -215,6 +215,9 @@ def test_components_of_one_lesion_are_patches_of_their_own(kaggle: Kaggle) -> No
     ]
     (whole,), _ = run(root)
     assert whole.lesion_box == Box(50, 50, 130, 230)
+    wide, _ = run(root, small_study(root, patches={"size": 32, "component": "each", "context": 10}))
+    assert [p.window for p in wide] == [Box(0, 0, 200, 270), Box(0, 65, 200, 300)]
+    assert [p.mask_fraction for p in wide] == [2500 / (200 * 270), (40 * 25 + 900) / (200 * 235)]  # of both components
 
 
 @pytest.mark.parametrize("per", ["image", "lesion"])
