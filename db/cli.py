@@ -14,19 +14,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psycopg
 from alembic import command
 from alembic.util import CommandError
 from psycopg import pq
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import URL, create_engine, inspect, make_url, text
-from sqlalchemy.exc import DBAPIError, ProgrammingError
+from sqlalchemy.exc import DBAPIError
 
 from db import schema
 from db.engine import database_url, is_named, make_engine
 from db.postgres import server
 from db.postgres.programs import ServerError, bundled
 
-FAULTS = (schema.RecordError, ServerError, DBAPIError)
+FAULTS = (schema.RecordError, ServerError, DBAPIError, psycopg.Error)
 """The record cannot be reached, or is not as this code needs it."""
 
 # pg_restore 18 writes it whatever the server; one older than 17 knows no such parameter
@@ -36,8 +37,9 @@ HEAD_LINES = 40
 
 def error_message(error: BaseException) -> str:
     """An error in one line, without the statement that failed."""
-    if isinstance(error, DBAPIError):
-        return f"the record cannot be reached or used: {' '.join(str(error.orig).split())}"
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, psycopg.Error):
+        return f"the record cannot be reached or used: {' '.join(str(cause).split())}"
     return str(error)
 
 
@@ -60,11 +62,8 @@ def environment(url: URL, base: Mapping[str, str]) -> dict[str, str]:
 
 def psql(arguments: list[str]) -> None:
     """Become psql on the record; SQL on standard input ends at the first error."""
-    try:
+    with suppress(InsufficientPrivilege):  # a reader sees the record as its owner left it
         make_engine().dispose()  # started and upgraded
-    except ProgrammingError as error:
-        if not isinstance(error.orig, InsufficientPrivilege):
-            raise  # a reader cannot upgrade, and sees the record as its owner left it
     options = [] if sys.stdin.isatty() else ["--set", "ON_ERROR_STOP=1"]
     program, variables = _client("psql")
     sys.stdout.flush()

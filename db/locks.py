@@ -7,7 +7,7 @@ taken for dead after `KEEPALIVE` (a minute and a half).
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -16,6 +16,7 @@ KEEPALIVE = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET
 LOOK_SECONDS = 1.0
 
 _WAIT = text("SELECT pg_advisory_lock(hashtextextended(:name, 0))")
+_UNLOCK = text("SELECT pg_advisory_unlock_all()")
 _TRY = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
 
 _HELD = text(
@@ -97,4 +98,6 @@ def _session(engine: Engine) -> Iterator[Connection]:
             yield connection
         finally:
             if not connection.invalidated and not connection.closed:
+                with suppress(DBAPIError):  # a server notices a closed connection only after a while
+                    connection.execute(_UNLOCK)
                 connection.invalidate()  # ends the session, and with it the locks, whatever state it is in

@@ -9,7 +9,7 @@ from db.engine import make_engine
 from db.locks import free_lease, lease
 from lesionlens.audits.shortcuts import shortcut_audit
 from lesionlens.config import ExecutionConfig, StudyConfig
-from lesionlens.evaluate import evaluate, evaluation_digest
+from lesionlens.evaluate import EvaluationInputs, evaluate, evaluation_digest
 from lesionlens.scoring.comparison import compare
 from lesionlens.scoring.localization import common_scores
 from lesionlens.settings import home
@@ -52,18 +52,10 @@ def evaluate_run(
                 run.config, run.training, patches.classes, folder_of(paths.checkpoints, run.digest), checkpoint
             )
             with stage(f"evaluate {title}", unit="samples") as advance:
-                result = evaluate(
-                    model,
-                    run.config,
-                    run.training,
-                    config.evaluation,
-                    patches,
-                    attributes,
-                    config.seed,
-                    device,
-                    paths.cache,
-                    advance,
+                given = EvaluationInputs(
+                    run.config, run.training, config.evaluation, patches, attributes, config.seed
                 )
+                result = evaluate(model, given, device, paths.cache, advance)
         seconds = time.monotonic() - started
         mine.check()
         with engine.begin() as connection:

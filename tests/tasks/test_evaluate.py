@@ -21,7 +21,6 @@ from tasks.train import train_run
 
 METHODS: tuple[Method, ...] = get_args(Method)
 SAME_AT_BLOCK = ("grad_cam", "hires_cam")
-BASELINES = ("whole_patch", "centred_disc", "mean_mask")
 CPU = ExecutionConfig(device="cpu")
 Trained = tuple[StudyConfig, int, int]
 

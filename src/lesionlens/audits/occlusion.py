@@ -155,7 +155,7 @@ def occlusion_scores(
         for name, value in values.items()
         for where, chosen in populations
     ]
-    return means(wanted, clusters, confidence, binary=False).frame("run_scores")
+    return means(wanted, clusters, confidence, binary=False).frame(FRAMES["run_scores"])
 
 
 def _occluded(

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lesionlens.records import ReportData
+from lesionlens.reporting.charts.evidence import Entry, forest_of
 from lesionlens.reporting.data import Model, evaluated, frame, lookup, rows, shown
-from lesionlens.reporting.figures_localization import Entry, forest_of
 from lesionlens.reporting.formatting import DASH, METHODS, count, counted, interval, number, plain
 from lesionlens.reporting.gallery import Shown, merged_gallery
 from lesionlens.reporting.page import SELECTED, Rendered, heat, written

@@ -189,6 +189,12 @@ def shown(data: ReportData) -> tuple[Model, ...]:
     return tuple(model for model in evaluated(data) if model.selected)
 
 
+def by_model(data: ReportData, found: pl.DataFrame) -> list[tuple[Model, pl.DataFrame]]:
+    """Each model shown with its rows of a frame that has a run_id; models without a row are left out."""
+    rows_of = [(model, found.filter(run_id=model.run_id)) for model in shown(data)]
+    return [(model, of_model) for model, of_model in rows_of if of_model.height]
+
+
 def lookup(config: object, path: str) -> Any:
     """A value of the study configuration by dotted path; None where a step is missing."""
     for step in path.split("."):

@@ -6,15 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib import colormaps
 
 from lesionlens import __version__
 from lesionlens.records import ReportData
-from lesionlens.reporting import figures_classification, figures_evidence, figures_localization
-from lesionlens.reporting.data import confidence, evaluated, shown
-from lesionlens.reporting.figures_training import learning_curves
+from lesionlens.reporting.charts.curves import learning_curves, reliability, roc_curves, threshold_curves
+from lesionlens.reporting.charts.evidence import (
+    by_mask_fraction,
+    confidence_iou,
+    forest,
+    occlusion_chart,
+    randomisation,
+)
+from lesionlens.reporting.data import confidence, evaluated, frame, lookup, shown
 from lesionlens.reporting.gallery import examples, gallery
 from lesionlens.reporting.queries import query
 from lesionlens.reporting.tables import (
@@ -35,6 +42,7 @@ from lesionlens.reporting.tables.study import same_classes
 from lesionlens.reporting.thumbnails import contact_sheet
 from lesionlens.reporting.verdict import answer, ranked, subtitle
 from lesionlens.reporting.warnings import warnings
+from lesionlens.scoring.localization import wrong_class_scores
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
 HEAT = "inferno"
@@ -86,7 +94,7 @@ def written(template: str, script: str, shown: dict[str, Any]) -> Rendered:
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     page = environment.get_template(template)
     html = page.render(script=Markup(code), script_digest=digest, version=__version__, **shown)
-    return Rendered(html, exports(shown, environment))
+    return Rendered(html, exports(shown))
 
 
 def context(data: ReportData, values: dict[str, Any] | None) -> dict[str, Any]:
@@ -105,10 +113,10 @@ def context(data: ReportData, values: dict[str, Any] | None) -> dict[str, Any]:
         "confidence": confidence(data),
         "shown": shown(data),
         "published": known if same_classes(data, known) else None,
-        "forest": figures_localization.forest(data),
-        "thresholds": figures_localization.threshold_curves(data),
+        "forest": forest(data),
+        "thresholds": threshold_curves(data),
         "learning": learning_curves(data),
-        "confidence_iou": figures_localization.confidence_iou(data),
+        "confidence_iou": confidence_iou(data, wrong_classes(data)),
         "table_1": data_tables.table_1(data, known),
         "table_2": study.table_2(data, known),
         "table_3": study.table_3(data, known),
@@ -122,17 +130,17 @@ def context(data: ReportData, values: dict[str, Any] | None) -> dict[str, Any]:
         "variants": localization.variants(data),
         "other_scores": localization.other_scores(data),
         "comparisons": comparisons(data),
-        "roc": figures_classification.roc_curves(data),
-        "reliability": figures_classification.reliability(data),
+        "roc": roc_curves(data),
+        "reliability": reliability(data),
         "binary": binary.binary(data),
         "seeds": binary.spread_over_seeds(data),
         "quadrants": evidence.quadrants(data),
         "erase": evidence.erase(data),
-        "occlusion_chart": figures_evidence.occlusion_chart(data),
-        "randomisation": figures_evidence.randomisation(data),
+        "occlusion_chart": occlusion_chart(data),
+        "randomisation": randomisation(data),
         "shortcuts": evidence.shortcuts(data),
         "subgroups": evidence.subgroups(data),
-        "fractions": figures_evidence.by_mask_fraction(data),
+        "fractions": by_mask_fraction(data),
         "exclusions": data_tables.exclusions(data),
         "contact_sheet": contact_sheet(data),
         "leaks": data_tables.leaks(data),
@@ -150,6 +158,13 @@ def context(data: ReportData, values: dict[str, Any] | None) -> dict[str, Any]:
         "quadrant_words": evidence.QUADRANTS,
         "best_run": next((model.run_id for model in ranked(data)), None),
     }
+
+
+def wrong_classes(data: ReportData) -> pl.DataFrame:
+    """Mean IoU of the lesions whose class is wrong, by run, resampled as the study's other scores."""
+    config = data.study.get("config")
+    options = (lookup(config, name) for name in ("evaluation.resamples", "evaluation.confidence", "seed"))
+    return wrong_class_scores(frame(data, "sample_results"), *options)
 
 
 def heat() -> str:

@@ -30,7 +30,7 @@ order by sample_key, run_id""",
 select backbone, strategy, side, score, value, low, high, n
 from binary_scores where study_id = {study} order by run_id, side, score""",
     "quadrants": """\
-select backbone, strategy, code, correct, located, n, lesions, share, low, high, sample_ids
+select backbone, strategy, code, correct, located, n, lesions, proportion, low, high, sample_ids
 from quadrants where study_id = {study} order by run_id, ordinal, correct desc, located desc""",
     "erase": """\
 select backbone, strategy, group_name, n, lesion_drop, control_drop, difference, difference_low, difference_high

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from lesionlens.records import ReportData
+from lesionlens.records import BASELINES, ReportData
 from lesionlens.reporting.data import Model, Row, confidence, evaluated, frame, lookup, models, rows, shown
 from lesionlens.reporting.formatting import counted, number, p_value, spoken
 
-BASELINES = ("whole_patch", "centred_disc", "mean_mask", "random_weights")
 NAMES = {
     "whole_patch": "the whole patch",
     "centred_disc": "a centred disc",

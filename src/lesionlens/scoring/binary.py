@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torchmetrics.functional.classification import binary_auroc
 
+from lesionlens.frames import FRAMES
 from lesionlens.records import SampleArrays
 from lesionlens.scoring.bootstrap import Clusters, proportion_interval, resampled_auc
 from lesionlens.scoring.means import OVERALL, Mean, means, score_frame
@@ -77,8 +78,8 @@ def binary_scores(
     resampled = resampled_auc(score[inside], truth[inside], within)[:, None]
     low, high = proportion_interval(resampled, confidence, patients)
     area, count = np.array([_auc(score[inside], truth[inside])]), np.array([int(inside.sum())])
-    auc = score_frame("run_scores", [OVERALL | {"name": f"{view}_auc"}], area, low, high, count)
-    return pl.concat([auc, means(wanted, clusters, confidence).frame("run_scores")])
+    auc = score_frame(FRAMES["run_scores"], [OVERALL | {"name": f"{view}_auc"}], area, low, high, count)
+    return pl.concat([auc, means(wanted, clusters, confidence).frame(FRAMES["run_scores"])])
 
 
 def _auc(score: NDArray[np.float32], truth: NDArray[np.bool_]) -> float:

@@ -43,7 +43,7 @@ def calibration(
     low, high = interval(shifted[:, None], confidence, len(np.unique(clusters.member)))
     key, value, count = OVERALL | {"name": "calibration_error"}, np.array([float(error)]), np.array([len(labels)])
     curve = _curve(cells.sum(axis=0), resampled, clusters.patients(cells[:, 0] > 0), confidence)
-    return score_frame("run_scores", [key], value, low, high, count), curve
+    return score_frame(FRAMES["run_scores"], [key], value, low, high, count), curve
 
 
 def bins(top: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.int64]:

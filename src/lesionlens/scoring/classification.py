@@ -36,11 +36,11 @@ def classification_scores(
     patients = len(np.unique(clusters.member))
     low, high = proportion_interval(np.stack([resampled[name] for name in names], axis=1), confidence, patients)
     keys = [OVERALL | {"name": name} for name in names]
-    frame = score_frame("run_scores", keys, point, low, high, np.full(len(names), len(labels)))
+    frame = score_frame(FRAMES["run_scores"], keys, point, low, high, np.full(len(names), len(labels)))
     correct = (probabilities.argmax(axis=1) == labels).astype(np.float64)
     key = OVERALL | {"name": "accuracy"}
     within = [Mean(key | {"group_name": group}, correct, used) for group, used in groups(samples).items()]
-    return pl.concat([frame, means(within, clusters, confidence).frame("run_scores")])
+    return pl.concat([frame, means(within, clusters, confidence).frame(FRAMES["run_scores"])])
 
 
 def class_scores(

@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lesionlens.config import EvaluationConfig
-from lesionlens.frames import FRAMES, Schema
+from lesionlens.frames import END, FRAMES, Schema
 from lesionlens.localization.curves import CURVE
 from lesionlens.localization.samples import ScoredMaps, scorable
 from lesionlens.records import BASELINES, SampleArrays
@@ -15,6 +15,7 @@ from lesionlens.scoring.bootstrap import Clusters, draw, interval, ratios
 from lesionlens.scoring.means import Key, Mean, Means, lesion_populations, means, score_frame
 
 STUDY_SCORES: Schema = {"evaluation_id": pl.Int64, **FRAMES["run_scores"]}
+WRONG_CLASS: Schema = {"run_id": pl.Int64, "value": pl.Float64, **END}
 CUT = ["method", "target", "policy"]
 
 
@@ -45,7 +46,7 @@ def localization_scores(
         if "validation" in m.cuts and lesions.any() and np.isnan(m.cuts["validation"].iou[lesions]).all()
     ]
     reason = pl.when(pl.any_horizontal(pl.lit(False), *untuned)).then(pl.lit("no_validation_lesions"))
-    scores = pl.concat([found.frame("run_scores"), _products(found, correct, clusters, confidence)])
+    scores = pl.concat([found.frame(FRAMES["run_scores"]), _products(found, correct, clusters, confidence)])
     return scores.with_columns(reason=reason.otherwise(pl.col("reason")))
 
 
@@ -72,7 +73,7 @@ def _products(found: Means, correct: NDArray[np.bool_], clusters: Clusters, conf
     accuracy = ratios(right[:, None], np.ones((len(right), 1), dtype=np.bool_), clusters)
     low, high = interval(accuracy * found.resampled[:, columns], confidence, found.patients[columns])
     keys = [found.keys[column] | {"name": "acc_x_ll"} for column in columns]
-    return score_frame("run_scores", keys, found.value[columns] * right.mean(), low, high, found.n[columns])
+    return score_frame(FRAMES["run_scores"], keys, found.value[columns] * right.mean(), low, high, found.n[columns])
 
 
 def iou_curves(
@@ -94,7 +95,7 @@ def iou_curves(
         for where, chosen in populations
         for k, level in enumerate(CURVE)
     ]
-    return means(wanted, clusters, confidence).frame("iou_curves")
+    return means(wanted, clusters, confidence).frame(FRAMES["iou_curves"])
 
 
 def baseline_differences(
@@ -114,7 +115,7 @@ def baseline_differences(
     wanted = [
         Mean(key | where, gap, chosen & ~np.isnan(gap)) for key, gap in _gaps(maps) for where, chosen in populations
     ]
-    return means(wanted, clusters, confidence, binary=False).frame("baseline_differences")
+    return means(wanted, clusters, confidence, binary=False).frame(FRAMES["baseline_differences"])
 
 
 def _gaps(maps: Sequence[ScoredMaps]) -> Iterator[tuple[Key, NDArray[np.float64]]]:
@@ -169,4 +170,20 @@ def _common_of_one(
             wanted.append(Mean(key | {"group_name": str(group)}, iou, used))
     found = means(wanted, clusters, evaluation.confidence)
     products = _products(found, rows["correct"].to_numpy(), clusters, evaluation.confidence)
-    return pl.concat([found.frame("run_scores"), products])
+    return pl.concat([found.frame(FRAMES["run_scores"]), products])
+
+
+def wrong_class_scores(samples: pl.DataFrame, resamples: int, confidence: float, seed: int) -> pl.DataFrame:
+    """Mean IoU over the lesions whose predicted class is wrong, with its interval.
+
+    samples: run_id, patient, correct, confidence, iou (null where there is none). One row (WRONG_CLASS) per run that
+    has such lesions; no interval where all are of one patient.
+    """
+    wrong = samples.drop_nulls(["iou", "confidence"]).filter(~pl.col("correct"))
+    found = []
+    for (run_id,), lesions in wrong.group_by("run_id", maintain_order=True):
+        iou = lesions["iou"].to_numpy()
+        clusters = draw(lesions["patient"].to_numpy(), resamples, np.random.default_rng(seed))
+        scores = means([Mean({"run_id": run_id}, iou, np.ones(len(iou), dtype=np.bool_))], clusters, confidence)
+        found.append(scores.frame(WRONG_CLASS))
+    return pl.concat(found) if found else pl.DataFrame(schema=WRONG_CLASS)

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lesionlens.frames import FRAMES, Schema
+from lesionlens.frames import Schema
 from lesionlens.localization.samples import scorable
 from lesionlens.records import SampleArrays
 from lesionlens.scoring.bootstrap import Clusters, interval, proportion_interval, ratios
@@ -39,9 +39,9 @@ class Means:
     patients: NDArray[np.int64]
     resampled: NDArray[np.float64]
 
-    def frame(self, name: str) -> pl.DataFrame:
-        """The scores as rows of the frame of that name."""
-        return score_frame(name, self.keys, self.value, self.low, self.high, self.n)
+    def frame(self, schema: Schema) -> pl.DataFrame:
+        """The scores as rows of `schema`."""
+        return score_frame(schema, self.keys, self.value, self.low, self.high, self.n)
 
 
 def means(wanted: Sequence[Mean], clusters: Clusters, confidence: float, binary: bool = True) -> Means:
@@ -65,19 +65,18 @@ def means(wanted: Sequence[Mean], clusters: Clusters, confidence: float, binary:
 
 
 def score_frame(
-    name: str,
+    schema: Schema,
     keys: list[Key],
     value: NDArray[np.float64],
     low: NDArray[np.float64],
     high: NDArray[np.float64],
     n: NDArray[np.int64],
 ) -> pl.DataFrame:
-    """Scores as rows of the frame of that name: keys, value, low, high, n and reason.
+    """Scores as rows of `schema`, whose columns are those of keys, the value, low, high, n and reason.
 
     NaN becomes null with the reason 'no_samples', or 'no_other_class' where there were samples; a score without an
     interval has the reason 'one_patient'.
     """
-    schema: Schema = FRAMES[name]
     *columns, score, _low, _high, _n, _reason = schema
     frame = pl.DataFrame(keys, schema={column: schema[column] for column in columns})
     frame = frame.with_columns(low=low, high=high, n=pl.Series(n, dtype=pl.Int64), **{score: value})

@@ -49,7 +49,7 @@ def subgroup_scores(
                 for method, iou in ious.items():
                     ll: Key = {"name": "ll", "method": method, "population": population}
                     wanted.append(Mean(key | ll, iou, used & chosen & ~np.isnan(iou)))
-    return means(wanted, clusters, confidence).frame("subgroup_scores")
+    return means(wanted, clusters, confidence).frame(FRAMES["subgroup_scores"])
 
 
 def _levels(of_sample: pl.DataFrame, subgroup: str, inside: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:

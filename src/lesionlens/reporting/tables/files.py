@@ -6,14 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from jinja2 import Environment
-
-from lesionlens.reporting.figures import Chart
+from lesionlens.reporting.charts.style import Chart
 from lesionlens.reporting.formatting import DASH, MINUS
 from lesionlens.reporting.tables.spec import Cell, Column, Table
 
 LATEX = ("table-1", "table-2", "table-3", "table-4")
-SERIES = 8
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", MINUS: "$-$", DASH: "--", "×": r"$\times$",
@@ -21,15 +18,14 @@ SPECIAL = {
 }  # fmt: skip
 
 
-def exports(context: dict[str, Any], environment: Environment) -> dict[str, str]:
-    """Files by relative path, from what the page shows (`render.context`) and the page's own templates."""
+def exports(context: dict[str, Any]) -> dict[str, str]:
+    """Files by relative path, from what the page shows (`page.context`)."""
     shown = list(_walk(context.values()))
     tables = {item.name: item for item in shown if isinstance(item, Table)}
     charts = {item.name: item for item in shown if isinstance(item, Chart)}
     files = {f"tables/{name}.csv": as_csv(table) for name, table in tables.items() if table.rows}
     files |= {f"tables/{name}.tex": as_latex(tables[name]) for name in LATEX if name in tables}
-    style = _style(environment)
-    return files | {f"figures/{name}.svg": as_svg(chart, style, environment) for name, chart in charts.items()}
+    return files | {f"figures/{name}.svg": chart.alone for name, chart in charts.items()}
 
 
 def _walk(values: Any) -> Any:
@@ -106,34 +102,3 @@ def _two_lines(cells: Sequence[Cell | Column]) -> list[str]:
 def escaped(text: str) -> str:
     """Text that LaTeX prints as it is; line breaks become spaces."""
     return "".join(SPECIAL.get(letter, letter) for letter in " ".join(text.split("\n")))
-
-
-def as_svg(chart: Chart, style: str, environment: Environment) -> str:
-    """A figure that stands alone, in the page's light colours on white."""
-    drawn = str(environment.get_template("parts.html").module.drawing(chart))  # type: ignore[attr-defined]
-    opening = f'<svg xmlns="http://www.w3.org/2000/svg" class="chart {chart.name.split("-")[0]}" '
-    whole = drawn.strip().replace("<svg ", opening, 1)
-    width, height = chart.size
-    ground = f'<style>{style}</style><rect width="{width}" height="{height}" fill="#ffffff"/>'
-    at = whole.index(">") + 1
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{whole[:at]}{ground}{whole[at:]}\n'
-
-
-def _style(environment: Environment) -> str:
-    """The charts' rules with every variable replaced: editors and printers know no CSS variables."""
-    page, charts = (environment.loader.get_source(environment, name)[0] for name in ("page.css", "charts.css"))  # type: ignore[union-attr]
-    colours = dict(re.findall(r"--([\w-]+): light-dark\((#\w+),", page)) | {"sans": "sans-serif"}
-    rules = []
-    for selectors, body in re.findall(r"^(\.(?:chart text|grid|axis|line|dot)[^{]*)\{([^}]*)\}", charts, re.MULTILINE):
-        rules.append(f"{selectors.strip()}{{{_resolved(body, colours, None)}}}")
-        if "var(--series" in body:
-            for n in range(SERIES):
-                own = ",".join(f"{selector.strip()}.s{n}" for selector in selectors.split(","))
-                rules.append(f"{own}{{{_resolved(body, colours, colours[f's{n}'])}}}")
-    return "\n".join(rules)
-
-
-def _resolved(body: str, colours: dict[str, str], series: str | None) -> str:
-    body = re.sub(r"var\(--(ink|soft|rule|paper|sans)\)", lambda found: colours[found.group(1)], body)
-    body = re.sub(r"var\(--series(?:, *([^)]+))?\)", lambda found: series or found.group(1) or colours["ink"], body)
-    return body.strip()

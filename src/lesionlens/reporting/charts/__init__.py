@@ -1,0 +1,1 @@
+"""Charts of the report: small functions from frames to matplotlib figures, written as SVG."""
