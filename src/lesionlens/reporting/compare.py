@@ -183,7 +183,7 @@ def _patches(parts: Sequence[Part]) -> TableSpec:
                 "study": name,
                 "classes": frame(data, "labels").height,
                 **frame(data, "table_1_patches").select(pl.col("train", "validation", "test").sum()).row(0, named=True),
-                "shared": sum(row["shared"] for row in rows(data, "split_check", unit="patient")),
+                "shared": sum(row["shared"] for row in rows(data, "split_check", entity="patient")),
                 "excluded": frame(data, "exclusion_reasons")["lesions"].sum(),
                 "sample_set": data.study["sample_set_digest"],
             }
