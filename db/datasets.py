@@ -1,13 +1,10 @@
 """Data sets and the sample sets cut from them, written and read."""
 
 from collections.abc import Iterator, Sequence
-from io import BytesIO
 from typing import Any, LiteralString
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
-from PIL import Image as Pillow
 from psycopg import sql
 from sqlalchemy import Connection, Table, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -27,6 +24,7 @@ from db.tables.data import (
     sample_set,
     split_check,
 )
+from lesionlens.images.image import encode_webp
 from lesionlens.records import (
     DatasetIndex,
     Exclusion,
@@ -51,7 +49,7 @@ SAMPLE = (
     "pixels", "mask",
 )  # fmt: skip
 EXCLUSION = ("sample_set_id", "image_id", "lesion_id", "reason", "detail")
-CHECK = ("sample_set_id", "unit", "split_a", "split_b", "shared", "examples")
+CHECK = ("sample_set_id", "entity", "split_a", "split_b", "shared", "examples")
 
 # ordinal instead of label id: arrays know classes by position
 SAMPLES = """COPY (
@@ -143,7 +141,7 @@ class SampleWriter:
         for item in items:
             if isinstance(item, Overview):
                 # another sample set of the same data set may have kept the same image
-                row = upsert(overview).values(image_id=self.images[item.image_key], pixels=_webp(item.pixels))
+                row = upsert(overview).values(image_id=self.images[item.image_key], pixels=encode_webp(item.pixels))
                 connection.execute(row.on_conflict_do_nothing())
 
     def close(self, connection: Connection, checks: Sequence[LeakCheck], statistics: Sequence[Statistics]) -> None:
@@ -179,13 +177,6 @@ class SampleWriter:
             None if fraction is None else finite("sample.mask_fraction", fraction), pack_pixels(item.pixels),
             None if item.mask is None else pack_mask(item.mask),
         )  # fmt: skip
-
-
-def _webp(array: NDArray[np.uint8]) -> bytes:
-    """A grey image uint8 [h, w] as WebP, small rather than exact."""
-    stream = BytesIO()
-    Pillow.fromarray(array).save(stream, "WEBP", quality=72)
-    return stream.getvalue()
 
 
 def find_sample_set(connection: Connection, digest: str) -> int | None:

@@ -127,10 +127,10 @@ SELECT reason, lesions FROM exclusion_reasons WHERE study_id = {study} ORDER BY 
 SELECT image_key, lesion_key, reason, detail
 FROM exclusions WHERE study_id = {study} ORDER BY reason, image_key, lesion_key""",
     "split_check": """\
-SELECT unit, split_a, split_b, shared
-FROM leak_checks WHERE study_id = {study} ORDER BY unit DESC, split_a, split_b DESC""",
+SELECT entity, split_a, split_b, shared
+FROM leak_checks WHERE study_id = {study} ORDER BY entity DESC, split_a, split_b DESC""",
     "official_overlap": """\
-SELECT unit, shared FROM official_overlap WHERE study_id = {study} ORDER BY unit DESC""",
+SELECT entity, shared FROM official_overlap WHERE study_id = {study} ORDER BY entity DESC""",
     "normalisation": """\
 SELECT code, mean, std FROM input_statistics WHERE study_id = {study} ORDER BY code NULLS FIRST""",
     "sample_results": """\

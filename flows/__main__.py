@@ -15,7 +15,7 @@ from db.engine import make_engine
 from db.postgres import server as record
 from flows import serve, server
 from lesionlens.config import StudyConfig
-from lesionlens.datasets.registry import recognised
+from lesionlens.datasets.registry import resolve_source
 from lesionlens.errors import TrainingError
 from lesionlens.presets import PRESETS, preset
 from lesionlens.settings import home
@@ -63,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _configuration(options: argparse.Namespace) -> StudyConfig:
     if options.config is not None:
-        return recognised(StudyConfig.model_validate_json(options.config.read_text()))
-    return recognised(preset(options.preset, options.data and options.data.resolve()))
+        return resolve_source(StudyConfig.model_validate_json(options.config.read_text()))
+    return resolve_source(preset(options.preset, options.data and options.data.resolve()))
 
 
 def _study(config: StudyConfig) -> None:

@@ -10,7 +10,10 @@ OURS = tuple(str(ROOT / folder) + os.sep for folder in ("src", "flows", "tasks",
 
 
 def shorten_errors() -> None:
-    """Log errors that lesionlens raised without a traceback: their message names the cause and the remedy."""
+    """Log errors that lesionlens raised without a traceback: their message names the cause and the remedy.
+
+    Flows call it when they begin, in whatever process they run: Prefect sets up its loggers at the start of each.
+    """
     logging.getLogger("prefect.flow_runs").addFilter(_shorten)
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import psutil
 
-from flows.logs import shorten_errors
 from flows.server import ROOT, ServerError, environment, is_locked, locked, running_server, start, tail
 from lesionlens.settings import Home
 
@@ -143,5 +142,4 @@ def stop(home: Home) -> bool:
 def enter_source() -> dict[str, str]:
     """Pull step of every deployment: work in the folder of the source, wherever it lies on this machine."""
     os.chdir(ROOT)
-    shorten_errors()
     return {"directory": str(ROOT)}

@@ -21,7 +21,6 @@ from typing import IO, Any
 
 import httpx
 
-from flows.logs import shorten_errors
 from lesionlens.settings import Home, settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,7 +77,6 @@ def running_server(home: Home, any_port: bool = True) -> Iterator[int]:
     with locked(home.prefect / "users.lock", fcntl.LOCK_SH):
         port = _ensure_server(home, any_port)
         os.environ.update(environment(home, port))
-        shorten_errors()
         _ensure_automations()
         since = datetime.now(UTC)
         try:

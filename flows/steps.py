@@ -5,6 +5,7 @@ from pathlib import Path
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
+from flows.logs import shorten_errors
 from lesionlens.config import ExecutionConfig, StudyConfig
 from tasks import artifacts, grid
 from tasks.evaluate import audit_shortcuts, compare_runs, is_compared, plan_evaluations
@@ -18,6 +19,7 @@ BY_DEFAULT = ExecutionConfig()
 @flow(name="prepare", flow_run_name="prepare {config.name}")
 def prepare(config: StudyConfig) -> int:
     """Index the data set, cut, split and check samples, plan the grid. Returns the study's id."""
+    shorten_errors()
     study_id = prepare_study(config)
     artifacts.show_samples(study_id)
     return study_id
@@ -26,6 +28,7 @@ def prepare(config: StudyConfig) -> int:
 @flow(name="train", flow_run_name="train study {study_id}", on_cancellation=[confirm_cancellation])
 def train(study_id: int, execution: ExecutionConfig = BY_DEFAULT) -> int:
     """Train every run of the grid that the record lacks, to its best validation loss. Returns how many failed."""
+    shorten_errors()
     grid.complete("train", study_id, execution)
     failed = grid.failed_runs(study_id)
     for title, reason in failed:
@@ -37,6 +40,7 @@ def train(study_id: int, execution: ExecutionConfig = BY_DEFAULT) -> int:
 @flow(name="evaluate", flow_run_name="evaluate study {study_id}", on_cancellation=[confirm_cancellation])
 def evaluate(study_id: int, execution: ExecutionConfig = BY_DEFAULT) -> int:
     """Score, explain and audit every trained run sample by sample, compare the runs. Returns how many were missing."""
+    shorten_errors()
     plan_evaluations(study_id)
     audit_shortcuts(study_id)
     missing = grid.complete("evaluate", study_id, execution)
@@ -48,6 +52,7 @@ def evaluate(study_id: int, execution: ExecutionConfig = BY_DEFAULT) -> int:
 @flow(name="report", flow_run_name="report on study {study_id}")
 def report(study_id: int) -> Path:
     """Render the page that answers the study's question, and show the answer. Returns where the page lies."""
+    shorten_errors()
     page = render_report(study_id)
     get_run_logger().info("%s The report: %s", artifacts.show_results(study_id), page)
     return page
@@ -67,6 +72,7 @@ def compare(studies: tuple[str, ...] = (), runs: tuple[int, ...] = ()) -> Path:
         studies: Studies by id or name; empty for those of the runs
         runs: Show only these runs; empty for each study's selected ones
     """
+    shorten_errors()
     study_ids = find_studies(studies, runs)
     page, page_id = render_comparison(study_ids, runs)
     artifacts.show_comparison(study_ids, runs, page_id)

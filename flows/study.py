@@ -7,6 +7,7 @@ from prefect import flow, get_run_logger
 from pydantic import Field
 
 from flows import steps
+from flows.logs import shorten_errors
 from lesionlens import presets
 from lesionlens.config import (
     Backbone,
@@ -100,6 +101,7 @@ def _run(config: StudyConfig) -> Path:
     Steps are plain calls here, so that one flow run holds the tasks and results of the whole study. Runs that failed
     are in the record and in the report with their reasons; TrainingError, at the end, where every run failed.
     """
+    shorten_errors()
     study_id = steps.prepare.fn(config)
     steps.train.fn(study_id, config.execution)
     steps.evaluate.fn(study_id, config.execution)

@@ -13,7 +13,7 @@ from db import datasets, studies
 from db.engine import make_engine
 from db.locks import lease
 from lesionlens.config import DataConfig, StudyConfig
-from lesionlens.datasets.registry import read_index, recognised
+from lesionlens.datasets.registry import read_index, resolve_source
 from lesionlens.evaluate import evaluation_digest
 from lesionlens.identity import digest
 from lesionlens.phantom.dataset import write_phantom
@@ -36,7 +36,7 @@ def prepare_study(config: StudyConfig) -> int:
 
     What the record holds already is not done again. ValueError where the data cannot be used.
     """
-    config = recognised(config)
+    config = resolve_source(config)
     sample_set_id = prepare_samples(config, data_folder(config.data))
     return plan_study(config, sample_set_id)
 

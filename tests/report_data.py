@@ -269,10 +269,10 @@ def _constant(labels: tuple, samples: Samples) -> dict[str, Rows]:
             {"image_key": "case-1", "lesion_key": "lesion-1", "reason": "mask_missing", "detail": "0 masks"}
         ],
         "split_check": [
-            {"unit": unit, "split_a": a, "split_b": b, "shared": 0}
-            for unit, (a, b) in product(("patient", "lesion", "image"), pairs)
+            {"entity": entity, "split_a": a, "split_b": b, "shared": 0}
+            for entity, (a, b) in product(("patient", "lesion", "image"), pairs)
         ],
-        "official_overlap": [{"unit": "patient", "shared": 0}, {"unit": "image", "shared": 0}],
+        "official_overlap": [{"entity": "patient", "shared": 0}, {"entity": "image", "shared": 0}],
         "normalisation": [{"code": None, "mean": 0.41, "std": 0.2}, {"code": labels[0][0], "mean": 0.3, "std": 0.1}],
         "shortcut_audit": [{"features": name, "n": 60} | scored(v, 0.05, "accuracy") for name, v in audit.items()],
     }  # fmt: skip

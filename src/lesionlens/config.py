@@ -193,7 +193,7 @@ class GridConfig(Frozen):
 
 
 class EvaluationConfig(Frozen):
-    """Maps and scores (protocol sections 7 and 8)."""
+    """Maps and scores."""
 
     methods: tuple[Method, ...] = Field(("grad_cam",), min_length=1, description="How activation maps are made")
     layer: Literal["block", "conv"] = Field(

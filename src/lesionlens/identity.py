@@ -26,7 +26,7 @@ def _model(value: Any) -> Any:
 
 
 def digest(*parts: Any) -> str:
-    """SHA-256 (64 hex characters) of the splits' canonical JSON."""
+    """SHA-256 (64 hex characters) of the parts' canonical JSON."""
     return hashlib.sha256(canonical(list(parts)).encode()).hexdigest()
 
 

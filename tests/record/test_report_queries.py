@@ -63,7 +63,7 @@ def test_every_query_runs_and_finds_rows_of_this_study_alone(report: Any) -> Non
         ("exclusions", "exclusion_reasons", ("reason", "lesions")),
         ("exclusion_list", "exclusions", ("reason", "detail")),
         ("normalisation", "normalisation", ("mean", "std")),
-        ("leaks", "split_check", ("unit", "split_a", "split_b", "shared")),
+        ("leaks", "split_check", ("entity", "split_a", "split_b", "shared")),
         ("runs", "runs", ("seed", "status", "digest", "evaluation_seconds")),
         ("shortcuts", "shortcut_audit", ("features", "accuracy")),
     ],

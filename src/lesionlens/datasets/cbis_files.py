@@ -39,7 +39,7 @@ MAX_MIDDLE = 0.002  # proportion of pixels
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a header tells; `size` is (width, height) in pixels. None where it is silent or contradicts itself."""
+    """What a header says; `size` is (width, height) in pixels. None where it is silent or contradicts itself."""
 
     role: Role | None = None
     size: tuple[int, int] | None = None

@@ -40,7 +40,7 @@ def read_index(config: DataConfig, root: Path) -> DatasetIndex:
     return LAYOUTS["cbis_kaggle" if source == "phantom" else source].read(root)  # a phantom is written like this
 
 
-def recognised(config: StudyConfig) -> StudyConfig:
+def resolve_source(config: StudyConfig) -> StudyConfig:
     """The study with its data named by what the folder holds, where it says `auto`.
 
     ValueError where the folder holds no data set, or one that the study's options do not fit.

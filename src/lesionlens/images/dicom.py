@@ -100,7 +100,7 @@ def _number(dataset: FileDataset, tag: str, name: str) -> int:
 def _size(dataset: FileDataset, name: str) -> tuple[int, int]:
     width, height = _number(dataset, "Columns", name), _number(dataset, "Rows", name)
     if not width or not height:
-        raise UnusableImageError("unreadable", f"{name}: its header tells no size")
+        raise UnusableImageError("unreadable", f"{name}: its header has no size")
     if width * height > MAX_PIXELS:
         raise UnusableImageError("too_large", f"{name} has {width} x {height} pixels")
     return width, height

@@ -79,8 +79,8 @@ def case_file(cases: Iterable[Case], kind: Kind, split: OfficialSplit, seed: int
     for case in cases:
         if (case.kind, case.split) != (kind, split):
             continue
-        full, *parts = files_of(case, seed)
-        for finding, crop, mask in zip(case.findings, parts[::2], parts[1::2], strict=True):
+        full, *rest = files_of(case, seed)
+        for finding, crop, mask in zip(case.findings, rest[::2], rest[1::2], strict=True):
             fields = [case.patient, case.density, case.side, case.view, finding.abnormality]
             fields += ["mass" if kind == "mass" else "calcification", *finding.words, finding.assessment]
             fields += [case.pathology, finding.subtlety, f"{case.name}/{full.study}/{full.series}/000000.dcm"]

@@ -1,7 +1,6 @@
 """Patches as small pictures inside a page, and the contact sheet of whole images with the windows cut from them."""
 
 import base64
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.measure import approximate_polygon, find_contours
 
+from lesionlens.images.image import encode_webp
 from lesionlens.records import ReportData
 from lesionlens.reporting.data import Row, frame
 from lesionlens.reporting.formatting import SPLITS, count, term
@@ -34,10 +34,9 @@ def pictures(patches: Sequence[NDArray[np.uint8]], room: int) -> tuple[list[str]
 
 def webp(pixels: NDArray[np.uint8], quality: int = QUALITY, shrink: int = 1) -> str:
     """A grey patch uint8 [s, s] as a WebP data URI, its sides divided by `shrink`."""
-    buffer = io.BytesIO()
-    image = Image.fromarray(pixels)
-    (image.reduce(shrink) if shrink > 1 else image).save(buffer, "WEBP", quality=quality, method=4)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+    if shrink > 1:
+        pixels = np.asarray(Image.fromarray(pixels).reduce(shrink))
+    return "data:image/webp;base64," + base64.b64encode(encode_webp(pixels, quality)).decode()
 
 
 TOLERANCE = 0.4

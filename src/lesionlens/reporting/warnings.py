@@ -7,7 +7,7 @@ import polars as pl
 
 from lesionlens.records import ReportData
 from lesionlens.reporting.data import evaluated, frame, lookup, models, shown
-from lesionlens.reporting.formatting import SPLITS, STATUSES, UNITS, count, counted, joined, number, term
+from lesionlens.reporting.formatting import ENTITIES, SPLITS, STATUSES, count, counted, joined, number, term
 from lesionlens.reporting.verdict import headline
 
 FEW_TEST = 30
@@ -58,7 +58,7 @@ def _configuration(data: ReportData) -> Iterator[Warning]:
 def _leaks(data: ReportData) -> Iterator[Warning]:
     found = frame(data, "split_check").filter(pl.col("shared") > 0)
     parts = [
-        f"{count(row['shared'])} {term(row['unit'], UNITS)} in both {term(row['split_a'], SPLITS)} "
+        f"{count(row['shared'])} {term(row['entity'], ENTITIES)} in both {term(row['split_a'], SPLITS)} "
         f"and {term(row['split_b'], SPLITS)}"
         for row in found.to_dicts()
     ]

@@ -103,7 +103,7 @@ def test_parts_of_the_data_sets_own_that_share_patients_are_told(
     ((sample_set,),) = numbers(engine, "SELECT max(id) FROM sample_set")
     with engine.begin() as connection:
         studies.save_study(connection, "s" * 64, "real", {}, "e" * 64, sample_set, {})
-    overlap = "SELECT unit, shared, cardinality(examples) FROM official_overlap ORDER BY unit"
+    overlap = "SELECT entity, shared, cardinality(examples) FROM official_overlap ORDER BY entity"
     assert numbers(engine, overlap) == [("image", 29, 10), ("patient", 31, 10)]
 
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from lesionlens.config import DataConfig, StudyConfig
-from lesionlens.datasets.registry import read_index, recognised
+from lesionlens.datasets.registry import read_index, resolve_source
 from lesionlens.presets import demo, paper, sound
 from tests.unit.files import Own
 
@@ -15,21 +15,21 @@ def test_a_deployment_takes_whatever_folder_it_is_given(own: Own, phantom: Path)
     own.add("cyst", "p1")
     own.add("nodule", "p2")
     manifest = own.finish()
-    assert recognised(sound(manifest)).data == DataConfig(source="manifest", root=manifest)
-    assert recognised(sound(phantom)).data == DataConfig(source="cbis_kaggle", root=phantom)
+    assert resolve_source(sound(manifest)).data == DataConfig(source="manifest", root=manifest)
+    assert resolve_source(sound(phantom)).data == DataConfig(source="cbis_kaggle", root=phantom)
     assert {label.code for label in read_index(sound(manifest).data, manifest).labels} == {"cyst", "nodule"}
-    assert recognised(demo()) == demo()
+    assert resolve_source(demo()) == demo()
 
 
 def test_the_published_test_part_is_refused_for_other_data(own: Own) -> None:
     own.add("cyst", "p1")
     with pytest.raises(ValidationError, match="paper is about CBIS-DDSM"):
-        recognised(paper(own.finish()))
+        resolve_source(paper(own.finish()))
 
 
 def test_a_folder_of_something_else_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds neither manifest\.csv"):
-        recognised(StudyConfig(data=DataConfig(root=tmp_path)))
+        resolve_source(StudyConfig(data=DataConfig(root=tmp_path)))
 
 
 def test_what_is_wrong_with_a_data_set_is_said_also_where_it_is_recognised(tmp_path: Path) -> None:

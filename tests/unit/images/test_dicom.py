@@ -63,7 +63,7 @@ def test_spoilt_dicom_files_are_told_apart(tmp_path: Path) -> None:
         ({"NumberOfFrames": 2}, "2 frames"),
         ({"PixelRepresentation": 1}, "one unsigned grey frame"),
         ({"BitsStored": 6}, "6 bits stored"),
-        ({"Rows": 0}, "tells no size"),
+        ({"Rows": 0}, "has no size"),
         ({"Rows": [60, 60]}, "Rows in its header is no number"),
         ({"SamplesPerPixel": 3, "PlanarConfiguration": 0, "Rows": 20}, "several samples"),
     ):

@@ -15,7 +15,7 @@ from lesionlens.reporting.tables.spec import TableSpec
 from tests.report_data import RUNS
 
 HOSTILE = "\"'><script>alert(1)</script></script><img src=x onerror=alert(2)>&amp;{{ 7*7 }}"
-CODES = {"backbone", "strategy", "method", "target", "policy", "population", "unit", "split_a", "split_b", "name",
+CODES = {"backbone", "strategy", "method", "target", "policy", "population", "entity", "split_a", "split_b", "name",
          "baseline", "score", "side", "average"}  # fmt: skip
 
 

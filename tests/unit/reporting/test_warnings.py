@@ -70,7 +70,7 @@ def test_a_planted_marker_is_named(make_data):
 
 def test_shared_patients_are_grave_where_test_is_touched(data, changed):
     for split, grave in (("test", True), ("validation", False)):
-        touched = (pl.col("unit") == "patient") & (pl.col("split_a") == "train") & (pl.col("split_b") == split)
+        touched = (pl.col("entity") == "patient") & (pl.col("split_a") == "train") & (pl.col("split_b") == split)
         found = warnings(changed(data, split_check={"shared": pl.when(touched).then(31).otherwise(0)}))
         (shared,) = [warning for warning in found if "31 patients" in warning.text]
         assert shared.grave == grave and (found[0] is shared) == grave

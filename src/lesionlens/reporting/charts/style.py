@@ -145,7 +145,7 @@ def mark(
 def labels(axes: Axes, ends: Sequence[tuple[float, str, str]], gap: float = 15) -> None:
     """Direct labels right of the axes, each (value on the y axis, text, colour) at its value or near it."""
     (low, high), tall = axes.get_ylim(), axes.bbox.height
-    wide, longest = axes.get_figure().bbox.width - axes.bbox.x1 - 9, max((len(text) for _, text, _ in ends), default=1)
+    wide, longest = axes.figure.bbox.width - axes.bbox.x1 - 9, max((len(text) for _, text, _ in ends), default=1)
     size = min(NORMAL, 0.9 * tall / max(len(ends) - 1, 1), wide / (0.64 * longest))
     heights = spread([(value - low) / (high - low) * tall for value, _, _ in ends], gap, tall)
     for height, (_, text, colour) in zip(heights, ends, strict=True):

@@ -7,12 +7,12 @@ import polars as pl
 from lesionlens.records import ReportData
 from lesionlens.reporting.data import frame, lookup, models, sql, wide
 from lesionlens.reporting.formatting import (
+    ENTITIES,
     NORMALISATIONS,
     POLICIES,
     SPLIT_RULES,
     SPLITS,
     STATUSES,
-    UNITS,
     count,
     duration,
     term,
@@ -96,13 +96,16 @@ def normalisation(data: ReportData) -> TableSpec:
 def leaks(data: ReportData) -> TableSpec:
     """Patients, images and lesions that two splits share."""
     index = ["split_a", "split_b"]
-    table = wide(frame(data, "split_check"), index, "unit", UNITS, {"shared": ""})
-    table = table.with_columns((pl.col(unit) > 0).alias(f"{unit}_shared") for unit in UNITS)
+    table = wide(frame(data, "split_check"), index, "entity", ENTITIES, {"shared": ""})
+    table = table.with_columns((pl.col(entity) > 0).alias(f"{entity}_shared") for entity in ENTITIES)
     columns = (
         Column("Between", ("split_a", "split_b"), _between, numeric=False),
-        *(whole(f"Shared {words}", unit, mark="alarm", where=f"{unit}_shared") for unit, words in UNITS.items()),
+        *(
+            whole(f"Shared {words}", entity, mark="alarm", where=f"{entity}_shared")
+            for entity, words in ENTITIES.items()
+        ),
     )
-    shared = dict(frame(data, "official_overlap").select("unit", "shared").rows())
+    shared = dict(frame(data, "official_overlap").select("entity", "shared").rows())
     official = (
         f"The official splits of the data set share {count(shared.get('patient'))} patients, with "
         f"{count(shared.get('image', 0))} images of the same side and view; not all of them yield a patch."

@@ -138,6 +138,13 @@ def test_threshold_curves_stand_beside_every_baseline(data):
     assert drawn[0].summary.endswith("random weights at most 0.15 (0.12 to 0.18).")
 
 
+def test_rows_may_come_in_any_order(data):
+    shuffled = {name: data.frames[name].sample(fraction=1, shuffle=True, seed=3) for name in ("iou_curves", "epochs")}
+    other = replaced(data, **shuffled)
+    for draw in (threshold_curves, learning_curves):
+        assert [drawn.alone for drawn in draw(other)] == [drawn.alone for drawn in draw(data)]
+
+
 def test_the_band_is_the_interval_at_every_threshold(data):
     (band,) = threshold_curves(data)[0].figure.axes[0].patches
     rows = data.frames["iou_curves"].filter(run_id=1, method="grad_cam").sort("threshold")

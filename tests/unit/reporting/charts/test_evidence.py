@@ -169,6 +169,16 @@ def test_scores_by_mask_fraction_stand_beside_two_baselines(data):
     assert beside["centred disc: 0.05 (0.04 to 0.06)"] == 0.05 and len(beside) == len(lines(drawn, 1.5)) == 6
 
 
+def test_lesions_of_unknown_mask_fraction_or_without_a_score_are_left_out(data):
+    key = (pl.col("name") == "ll") & (pl.col("level") == "0.05 to 0.10")
+    scores = data.frames["subgroup_scores"]
+    unknown = scores.with_columns(level=pl.when(key).then(pl.lit("unknown")).otherwise("level"))
+    empty = scores.with_columns(value=pl.when(key).then(None).otherwise("value"))
+    for frame in (unknown, empty):
+        (axes,) = by_mask_fraction(replaced(data, subgroup_scores=frame))[0].figure.axes
+        assert [text.get_text() for text in axes.get_xticklabels()] == ["0–5", "10–20"]
+
+
 def test_without_checks_there_is_nothing_to_draw(data):
     empty = ("occlusion_test", "weight_randomisation", "subgroup_scores", "sample_results", "table_4_localization")
     none = replaced(data, **{name: data.frames[name].clear() for name in empty})

@@ -18,7 +18,7 @@ def test_exclusions_by_reason_and_those_of_files_one_by_one(data, changed):
 
 def test_leaks_are_marked_and_those_of_the_official_splits_noted(data, changed):
     assert tables.leaks(data).notes == ()
-    touched = (pl.col("unit") == "patient") & (pl.col("split_b") == "test") & (pl.col("split_a") == "train")
+    touched = (pl.col("entity") == "patient") & (pl.col("split_b") == "test") & (pl.col("split_a") == "train")
     official = data.frames["official_overlap"].with_columns(shared=pl.Series([31, 29]))
     table = tables.leaks(
         changed(data, split_check={"shared": pl.when(touched).then(5).otherwise(0)}, official_overlap=official)
