@@ -60,17 +60,17 @@ def forward(model: Classifier, layer: Layer, inputs: Tensor, level: Level = "pix
     convolution = model.unit1.get_submodule(model.last_conv)
     handle = convolution.register_forward_hook(lambda _module, _inputs, output: caught.append(output))
     try:
-        block = inputs
-        for stage in (*model.between(level, "unit2"), model.unit1):
-            block = stage(block)
+        features = inputs
+        for block in (*model.between(level, "unit2"), model.unit1):
+            features = block(features)
     finally:
         handle.remove()
-    pooled = model.pool(block)
+    pooled = model.pool(features)
     logits = model.head(pooled)
     if layer == "block":
-        return LayerOutputs(logits, block, torch.ones_like(pooled))
+        return LayerOutputs(logits, features, torch.ones_like(pooled))
     # Pooling the signs of what is averaged: max pooling, where there is one, commutes with the sign of values >= 0.
-    return LayerOutputs(logits, caught[0], model.pool((block > 0).to(block.dtype)))
+    return LayerOutputs(logits, caught[0], model.pool((features > 0).to(features.dtype)))
 
 
 @torch.no_grad()

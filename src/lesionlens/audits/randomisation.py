@@ -79,14 +79,14 @@ def layers(model: Classifier) -> list[list[str]]:
     residual block's) last.
     """
     steps = [["head"]]
-    for stage in ("unit1", "unit2", "stem"):
+    for block in ("unit1", "unit2", "stem"):
         pending: list[str] = []
-        for child, module in reversed(list(model.get_submodule(stage).named_children())):
+        for child, module in reversed(list(model.get_submodule(block).named_children())):
             if any(isinstance(part, nn.Conv2d) for part in module.modules()):
-                steps.append([*pending, f"{stage}.{child}"])
+                steps.append([*pending, f"{block}.{child}"])
                 pending = []
             elif any(True for _ in module.parameters()):
-                pending.append(f"{stage}.{child}")
+                pending.append(f"{block}.{child}")
     return steps
 
 
