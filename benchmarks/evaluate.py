@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from benchmarks.allocation import of_a_script
 from benchmarks.interleaved import Seconds, interleaved, ratios, spread
 from lesionlens.attribution import closed_form
-from lesionlens.attribution.cam import reference_grids
+from lesionlens.attribution.registry import METHODS
 from lesionlens.attribution.scaling import activation_maps
 from lesionlens.config import Backbone
-from lesionlens.localization import curves as levels
+from lesionlens.localization import curves
 from lesionlens.localization.metrics import CHUNK, histogram_scores
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.registry import build
@@ -52,7 +52,7 @@ class Work:
 
 
 def work_of(backbone: Backbone, count: int, size: int) -> Work:
-    """A network with random weights in evaluation mode, and patches of smooth noise."""
+    """A network with random weights in evaluation mode, and samples of smooth noise."""
     model = build(backbone, 5, seed=0).eval()
     coarse = torch.rand(count, 1, size // 8, size // 8, generator=torch.Generator().manual_seed(0))
     pixels = nn.functional.interpolate(coarse, size=(size, size), mode="bilinear").expand(-1, 3, -1, -1).contiguous()
@@ -77,18 +77,18 @@ def our_maps(work: Work, cached: bool) -> NDArray[np.float32]:
     parts = []
     for batch in source.split(BATCH):  # type: ignore[no-untyped-call]
         outputs = closed_form.forward(work.fast, "block", batch, level)  # type: ignore[arg-type]
-        grids = closed_form.grids(work.model, "block", outputs, outputs.logits.argmax(dim=1))
+        grids = closed_form.grad_cam(work.model, "block", outputs, outputs.logits.argmax(dim=1))
         parts.append(activation_maps(grids.numpy(), work.size, "relu_max")[0])
     return np.concatenate(parts)
 
 
-def grid_difference(work: Work) -> float:
-    """Largest difference between raw grids of both sides, over the largest magnitude of each."""
+def map_difference(work: Work) -> float:
+    """Largest difference between unscaled maps of both sides, over a map's largest magnitude."""
     images = work.pixels[:4]
     outputs = closed_form.forward(work.fast, "block", images)
     classes = outputs.logits.argmax(dim=1)
-    ours = closed_form.grids(work.model, "block", outputs, classes).numpy()
-    theirs = reference_grids(work.model, work.model.map_block("block"), images, classes.numpy(), "grad_cam")
+    ours = closed_form.grad_cam(work.model, "block", outputs, classes).numpy()
+    theirs = METHODS["grad_cam"].maps(work.model, images, classes.numpy(), work.model.map_block("block"))
     scale = np.abs(theirs).max(axis=(1, 2), keepdims=True)
     return float((np.abs(ours - theirs) / scale).max())
 
@@ -120,7 +120,7 @@ def measure_maps(backbone: Backbone, count: int, size: int, rounds: int) -> None
         for peer in ("package, as its README", "package, frozen half without gradients"):
             wanted = f", goal {goal:g}" if goal and "README" in peer else ""
             print(f"  {ours} against {peer}: x {spread(ratios(seconds, ours, peer))}{wanted}")
-    print(f"  raw grids agree within {grid_difference(work):.1e} of each map's largest value")
+    print(f"  unscaled maps agree within {map_difference(work):.1e} of a map's largest value")
 
 
 def loop_sweep(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -139,7 +139,7 @@ def our_sweep(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> tuple[NDAr
     """The same numbers from one histogram per sample."""
     parts = []
     for start in range(0, len(maps), CHUNK):
-        parts.append(histogram_scores(levels.counts(maps[start : start + CHUNK], masks[start : start + CHUNK])))
+        parts.append(histogram_scores(curves.counts(maps[start : start + CHUNK], masks[start : start + CHUNK])))
     return np.concatenate([part.curve for part in parts]), np.concatenate([part.otsu_iou for part in parts])
 
 

@@ -40,7 +40,7 @@ from db import datasets, evaluations, reports, schema, studies
 from db.postgres import server
 from db.tables import metadata
 from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, StudyConfig
-from lesionlens.evaluate import evaluate
+from lesionlens.evaluate import EvaluationInputs, evaluate
 from lesionlens.records import Checkpoint, EpochResult, Evaluation
 from lesionlens.reporting.page import render
 from lesionlens.training.fit import first_model
@@ -84,7 +84,8 @@ def first_evaluation(engine: Engine, setting: Setting, run: int) -> int:
         patches = datasets.load_samples(connection, setting.sample_set)
         attributes = datasets.sample_attributes(connection, setting.sample_set)
     model = first_model(small, config.training, patches)
-    found = evaluate(model, small, config.training, config.evaluation, patches, attributes, 0, "cpu")
+    given = EvaluationInputs(small, config.training, config.evaluation, patches, attributes, 0)
+    found = evaluate(model, given, "cpu")
     has_grid, grid = pl.col("grid").is_not_null(), np.random.default_rng(0).normal(size=GRID * GRID)
     wide = found.frames["maps"].with_columns(
         rows=pl.when(has_grid).then(GRID).cast(pl.Int16), cols=pl.when(has_grid).then(GRID).cast(pl.Int16),

@@ -77,7 +77,7 @@ def slot(engine: Engine, name: str, count: int, wait: Callable[[], None] = lambd
 
     `wait` is called about once a second while all are taken; it may raise to give up.
 
-    Ask for a slot with the lease of the work in hand, never the other way round: then nobody who has a slot waits.
+    Ask for a slot while holding the lease of the work, never the other way round: then nobody who has a slot waits.
     """
     with _session(engine) as connection:
         while True:

@@ -9,7 +9,7 @@ from db.engine import make_engine
 from db.locks import free_lease, lease
 from lesionlens.audits.shortcuts import shortcut_audit
 from lesionlens.config import ExecutionConfig
-from lesionlens.evaluate import evaluate, evaluation_digest
+from lesionlens.evaluate import EvaluationInputs, evaluate, evaluation_digest
 from lesionlens.scoring.comparison import compare
 from lesionlens.scoring.localization import common_scores
 from lesionlens.settings import home
@@ -48,10 +48,8 @@ def evaluate_run(study_id: int, run_id: int, title: str, execution: ExecutionCon
             started = time.monotonic()
             folder = checkpoint_folder(paths.checkpoints, run.digest)
             model = load_model(run.config, run.training, samples.classes, folder, checkpoint)
-            result = evaluate(
-                model, run.config, run.training, config.evaluation, samples, attributes, config.seed, device,
-                paths.cache, advance,
-            )  # fmt: skip
+            given = EvaluationInputs(run.config, run.training, config.evaluation, samples, attributes, config.seed)
+            result = evaluate(model, given, device, paths.cache, advance)
         seconds = time.monotonic() - started
         claim.check()
         with engine.begin() as connection:

@@ -1,7 +1,7 @@
 """The vocabulary that every layer shares: classes, frozen dataclasses, no behaviour beyond shape checks."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -11,6 +11,10 @@ from lesionlens.frames import FRAMES
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+Baseline = Literal["whole_patch", "centred_disc", "mean_mask", "random_weights"]
+BASELINES: tuple[Baseline, ...] = get_args(Baseline)
+"""Names that maps of baselines have for a method. All but the last are the same for every sample (target 'none')."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
 """The prompt on the record, backup, restore and upgrade: as a person runs them."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import psutil
@@ -24,8 +26,19 @@ PAGE = (ROOT / "docs" / "record.md").read_text()
 
 
 def psql(query: str, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "db.cli", "psql", *options]
-    return subprocess.run(command, cwd=ROOT, input=query, capture_output=True, text=True, timeout=60)
+    """The command on standard input, in a copy of this process: it becomes psql."""
+    with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as errors:
+        given.write(query.encode())
+        child = os.fork()
+        if child == 0:
+            given.seek(0)
+            for number, file in enumerate((given, out, errors)):
+                os.dup2(file.fileno(), number)
+            os._exit(cli.main(["psql", *options]))
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        for file in (out, errors):
+            file.seek(0)
+        return subprocess.CompletedProcess(["psql"], status, out.read().decode(), errors.read().decode())
 
 
 def test_sql_on_standard_input_is_answered_up_to_the_first_error(filled_url: str) -> None:

@@ -1,16 +1,16 @@
 """Leases and slots between workers, over threads, connections and processes."""
 
-import select
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
+from multiprocessing import get_context
+from multiprocessing.connection import wait
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
+from db import studies
 from db.locks import LeaseLostError, free_lease, held, lease, slot
 from tests.record.makers import Filled
 
@@ -19,24 +19,6 @@ WAITING = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND gr
 KILL = text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND database ="
             " (SELECT oid FROM pg_database WHERE datname = current_database())")  # fmt: skip
 
-SKEWED = """
-import sys, time
-url, run, offset, real, ticks = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), time.time, time.monotonic
-time.time, time.monotonic = (lambda: real() + offset), (lambda: ticks() + offset)
-from sqlalchemy import create_engine
-from db import studies
-from db.locks import lease, slot
-engine = create_engine(url)
-print("here", flush=True)
-with lease(engine, "run 1"), slot(engine, "cpu", 1):
-    with engine.begin() as connection:
-        studies.start_run(connection, run, "cpu")
-    print("mine", flush=True)
-    sys.stdin.readline()
-    with engine.begin() as connection:
-        studies.finish_run(connection, run)
-print("done", flush=True)
-"""
 WEEK = 7 * 86400
 
 
@@ -126,31 +108,42 @@ def test_never_more_at_once_than_there_are_slots(engine: Engine, monkeypatch: py
     assert len(most) == 4 and max(most) == 2
 
 
+def machine(url: str, run: int, offset: int, pipe: Any) -> None:
+    """A worker whose clocks are off by so many seconds; says where it is and waits for a word before it ends."""
+    real, ticks = time.time, time.monotonic
+    time.time, time.monotonic = (lambda: real() + offset), (lambda: ticks() + offset)
+    engine = create_engine(url)
+    with lease(engine, "run 1"), slot(engine, "cpu", 1):
+        with engine.begin() as connection:
+            studies.start_run(connection, run, "cpu")
+        pipe.send("mine")
+        pipe.recv()
+        with engine.begin() as connection:
+            studies.finish_run(connection, run)
+    pipe.send("done")
+
+
 def test_machines_whose_clocks_disagree_take_turns_and_a_killed_one_holds_nothing(
     filled_engine: Engine, filled: Filled
 ) -> None:
     """A week ahead and a week behind: leases have no time in them, and the record's times are the server's own."""
-    url = filled_engine.url.render_as_string(hide_password=False)
-
-    def start(offset: int) -> Any:
-        command = [sys.executable, "-c", SKEWED, url, str(filled.runs[0]), str(offset)]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)  # select sees all
-
-    machines = [start(offset) for offset in (WEEK, -WEEK, 0)]
-    assert [machine.stdout.readline() for machine in machines] == [b"here\n"] * 3
-    order = []
+    url, forked = filled_engine.url.render_as_string(hide_password=False), get_context("fork")
+    machines = {}
+    for offset in (WEEK, -WEEK, 0):
+        ours, theirs = forked.Pipe()
+        machines[ours] = forked.Process(target=machine, args=(url, filled.runs[0], offset, theirs))
+        machines[ours].start()
     while machines:
-        ready, _, _ = select.select([machine.stdout for machine in machines], [], [], 30)
-        (machine,) = (machine for machine in machines if machine.stdout in ready)
-        assert machine.stdout.readline() == b"mine\n"
+        (ours,) = wait(list(machines), 30)
+        assert ours.recv() == "mine"  # type: ignore[union-attr]
         wait_for(filled_engine, granted=False, wanted=len(machines) - 1)
-        machines.remove(machine)
-        order.append(machine)
-        if len(order) == 1:
-            machine.kill()
+        process = machines.pop(ours)  # type: ignore[arg-type]
+        if len(machines) == 2:
+            process.kill()
         else:
-            assert machine.communicate(b"\n", timeout=60)[0] == b"done\n"
-    order[0].communicate()
+            ours.send("end")  # type: ignore[union-attr]
+            assert ours.recv() == "done"  # type: ignore[union-attr]
+        process.join(30)
     times = "SELECT now() - started_at < '2 min', finished_at BETWEEN started_at AND now() FROM run WHERE id = :run"
     with filled_engine.connect() as connection:
         assert connection.execute(text(times), {"run": filled.runs[0]}).one() == (True, True)

@@ -26,7 +26,7 @@ from lesionlens.config import (
     TrainingConfig,
 )
 from lesionlens.datasets.registry import read_index
-from lesionlens.evaluate import evaluate
+from lesionlens.evaluate import EvaluationInputs, evaluate
 from lesionlens.phantom.dataset import write_phantom
 from lesionlens.records import Evaluation, Sample, SampleArrays, Statistics
 from lesionlens.samples.sample_set import build_samples
@@ -85,7 +85,8 @@ def judged(confounder: float, folder: Path) -> Evaluation:
     best = next(c for c in checkpoints if c.role == "best")
     model = load_model(RUN, TRAINING, CLASSES, folder / f"run-{confounder:g}", best)
     attributes = pl.DataFrame({"sample_id": patches.ids})
-    return evaluate(model, RUN, TRAINING, EVALUATION, patches, attributes, 0, "cpu", folder / "cache")
+    given = EvaluationInputs(RUN, TRAINING, EVALUATION, patches, attributes, 0)
+    return evaluate(model, given, "cpu", folder / "cache")
 
 
 def score(evaluation: Evaluation, name: str, population: str = "lesions", **key: str) -> dict:

@@ -3,10 +3,10 @@
 Grad-CAM (Selvaraju et al. 2017) weighs channel k of the layer A by the mean of dY/dA_k. With Y = w . pool(z) + b:
 
 * `block`, the output A of the last block: global average pooling gives dY/dA_k = w_k / area everywhere; a max pooling
-  in between hands each window's share to one pixel, which leaves the mean as it is. The weight is w_k / area.
+  in between passes each window's gradient to one pixel, which leaves the mean as it is. The weight is w_k / area.
 * `conv`, the last convolution, followed by a batch normalisation in evaluation mode (slope g_k; 1 without one), where
   there is one a residual sum, and ReLU: the gradient passes only where the pooled value is positive. The weight is
-  w_k g_k / area times the share of positive positions among those that the average pooling sees.
+  w_k g_k / area times the proportion of positive positions among those that the average pooling sees.
 
 It does not hold where the last activation is no ReLU (EfficientNet) and the layer is `conv`.
 """
@@ -23,16 +23,16 @@ from lesionlens.models.classifier import Classifier, Layer, Level
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerOutputs:
-    """One forward pass: logits [n, classes]; layer [n, c, h, w], output of the explained layer; seen [n, c], share of
-    positive positions among those averaged (ones for `block`)."""
+    """One forward pass: logits [n, classes]; layer [n, c, h, w], output of the explained layer; positive [n, c],
+    proportion of positive positions among those averaged (ones for `block`)."""
 
     logits: Tensor
     layer: Tensor
-    seen: Tensor
+    positive: Tensor
 
     def rows(self, chosen: Tensor) -> "LayerOutputs":
         """The samples at positions int64 [k]."""
-        return LayerOutputs(self.logits[chosen], self.layer[chosen], self.seen[chosen])
+        return LayerOutputs(self.logits[chosen], self.layer[chosen], self.positive[chosen])
 
 
 def holds(model: Classifier, layer: Layer) -> bool:
@@ -43,7 +43,7 @@ def holds(model: Classifier, layer: Layer) -> bool:
 def fast(model: Classifier, layer: Layer) -> Classifier:
     """A copy for `forward`, the same up to rounding, about twice as fast on a CPU.
 
-    Batch normalisations are folded into the convolutions before them, but for the unit of the last convolution where
+    Batch normalisations are folded into the convolutions before them, except in the block of the last convolution where
     that is explained. Channels are last in memory, as they should be in its inputs.
     """
     made = copy.deepcopy(model).eval()
@@ -60,23 +60,23 @@ def forward(model: Classifier, layer: Layer, inputs: Tensor, level: Level = "pix
     convolution = model.unit1.get_submodule(model.last_conv)
     handle = convolution.register_forward_hook(lambda _module, _inputs, output: caught.append(output))
     try:
-        block = inputs
-        for stage in (*model.between(level, "unit2"), model.unit1):
-            block = stage(block)
+        features = inputs
+        for block in (*model.between(level, "unit2"), model.unit1):
+            features = block(features)
     finally:
         handle.remove()
-    pooled = model.pool(block)
+    pooled = model.pool(features)
     logits = model.head(pooled)
     if layer == "block":
-        return LayerOutputs(logits, block, torch.ones_like(pooled))
+        return LayerOutputs(logits, features, torch.ones_like(pooled))
     # Pooling the signs of what is averaged: max pooling, where there is one, commutes with the sign of values >= 0.
-    return LayerOutputs(logits, caught[0], model.pool((block > 0).to(block.dtype)))
+    return LayerOutputs(logits, caught[0], model.pool((features > 0).to(features.dtype)))
 
 
 @torch.no_grad()
-def grids(model: Classifier, layer: Layer, outputs: LayerOutputs, classes: Tensor) -> Tensor:
-    """Raw Grad-CAM grids [n, rows, cols] for classes int64 [n]."""
-    weights = model.head.weight[classes] * outputs.seen
+def grad_cam(model: Classifier, layer: Layer, outputs: LayerOutputs, classes: Tensor) -> Tensor:
+    """Unscaled Grad-CAM maps [n, h, w] for classes int64 [n]."""
+    weights = model.head.weight[classes] * outputs.positive
     if layer == "conv":
         weights = weights * _slope(model)
     area = outputs.layer.shape[2] * outputs.layer.shape[3]

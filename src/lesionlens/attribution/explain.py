@@ -1,6 +1,6 @@
-"""Predictions and raw grids of one model over many patches, in batches."""
+"""Predictions and unscaled maps of one model over many samples, in batches."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,66 +10,121 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lesionlens.attribution import closed_form
-from lesionlens.attribution.cam import reference_grids
+from lesionlens.attribution.registry import METHODS
 from lesionlens.config import Method
 from lesionlens.models.classifier import Classifier, Layer
 from lesionlens.training.inputs import Inputs
 
 Target = Literal["predicted", "true"]
 TARGETS: tuple[Target, ...] = ("predicted", "true")
+Advance = Callable[[int], None]
+"""Called with the number of samples of a finished batch."""
 BATCH = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """The samples at positions `rows` of the inputs.
+
+    stem [samples, c, h, w]: the frozen half's output for all samples of the inputs, where it is stored; else None.
+    """
+
+    inputs: Inputs
+    rows: Sequence[int]
+    stem: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Explained:
-    """probabilities float32 [n, classes]; predicted int64 [n]; grids raw float32 [n, rows, cols], by method, target."""
+    """probabilities float32 [n, classes]; predicted int64 [n]; maps float32 [n, h, w], unscaled, by method, target."""
 
     probabilities: NDArray[np.float32]
     predicted: NDArray[np.int64]
-    grids: dict[tuple[Method, Target], NDArray[np.float32]]
+    maps: dict[tuple[Method, Target], NDArray[np.float32]]
 
 
 def explain(
     model: Classifier,
-    inputs: Inputs,
-    rows: Sequence[int],
-    methods: tuple[Method, ...],
+    source: Source,
     layer: Layer,
+    methods: tuple[Method, ...],
     targets: tuple[Target, ...],
-    advance: Callable[[int], None],
-    stem: Tensor | None = None,
+    advance: Advance,
 ) -> Explained:
-    """Run the model over the patches at positions `rows` of the inputs.
+    """Predict the source's samples and explain every target by every method.
 
-    Grad-CAM in closed form where that holds, everything else by the package. `stem` [patches, c, h, w] holds the
-    frozen half's output for all patches of the inputs, where that is known already; `advance` is called with the
-    number of samples of every finished batch. Raises ValueError, naming the patch, where the output is not finite.
+    Grad-CAM in closed form where that holds, everything else by the package. The true class is explained anew only
+    where it was not the predicted one. Raises ValueError, naming the sample, where the output is not finite.
     """
-    device = inputs.device
-    model = model.to(device).eval()
-    package = not (closed_form.holds(model, layer) and set(methods) <= {"grad_cam"})
-    fast = closed_form.fast(model, layer)
     probabilities: list[NDArray[np.float32]] = []
-    grids: dict[tuple[Method, Target], list[NDArray[np.float32]]] = {(m, t): [] for m in methods for t in targets}
-    for start in range(0, len(rows), BATCH):
-        at = np.asarray(rows[start : start + BATCH], dtype=np.int64)
-        pixels = inputs(at.tolist()) if package or stem is None else None
-        if stem is None:
-            outputs = closed_form.forward(fast, layer, _last(inputs(at.tolist()) if pixels is None else pixels))
-        else:
-            outputs = closed_form.forward(fast, layer, _last(stem[torch.from_numpy(at)].to(device).float()), "stem")
-        probabilities.append(_probabilities(outputs.logits, inputs.patches.ids[at]))
-        batch = _Batch(model, layer, pixels, outputs, probabilities[-1].argmax(axis=1), inputs.patches.labels[at])
+    maps: dict[tuple[Method, Target], list[NDArray[np.float32]]] = {(m, t): [] for m in methods for t in targets}
+    package = not (closed_form.holds(model, layer) and set(methods) <= {"grad_cam"})
+    for at, batch in _batches(model, source, layer, package):
+        probabilities.append(_probabilities(batch.outputs.logits, source.inputs.patches.ids[at]))
+        predicted, labels = probabilities[-1].argmax(axis=1), source.inputs.patches.labels[at]
+        wrong = np.flatnonzero(predicted != labels)
         for method in methods:
-            for target, grid in batch.grids(method, targets).items():
-                grids[method, target].append(grid)
+            found = batch.maps(method, np.arange(len(at)), predicted)
+            for target in targets:
+                maps[method, target].append(found.copy())
+            if "true" in targets and len(wrong):
+                maps[method, "true"][-1][wrong] = batch.maps(method, wrong, labels[wrong])
         advance(len(at))
-    everything = _joined(probabilities, (0, model.head.out_features))
-    joined = {key: _joined(parts, (0, 1, 1)) for key, parts in grids.items()}
-    return Explained(everything, everything.argmax(axis=1).astype(np.int64), joined)
+    joined = _joined(probabilities, (0, model.head.out_features))
+    predictions = joined.argmax(axis=1).astype(np.int64)
+    return Explained(joined, predictions, {key: _joined(parts, (0, 1, 1)) for key, parts in maps.items()})
 
 
-def _last(images: Tensor) -> Tensor:
+def grad_cam(model: Classifier, source: Source, classes: NDArray[np.int64], layer: Layer) -> NDArray[np.float32]:
+    """Unscaled Grad-CAM maps float32 [n, h, w] of the source's samples, for any classes int64 [n]."""
+    parts: list[NDArray[np.float32]] = []
+    for at, batch in _batches(model, source, layer, package=True):
+        start = sum(map(len, parts))
+        parts.append(batch.maps("grad_cam", np.arange(len(at)), classes[start : start + len(at)]))
+    return _joined(parts, (0, 1, 1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batch:
+    """One batch after its forward pass. pixels [n, 3, s, s], None where only the closed form is wanted."""
+
+    model: Classifier
+    layer: Layer
+    pixels: Tensor | None
+    outputs: closed_form.LayerOutputs
+
+    def maps(self, method: Method, rows: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Unscaled maps [k, h, w] of the samples at positions `rows` [k] of the batch, for classes [k]."""
+        chosen = torch.from_numpy(rows).to(self.outputs.layer.device)
+        if method == "grad_cam" and closed_form.holds(self.model, self.layer):
+            labels = torch.from_numpy(classes).to(chosen.device)
+            maps = closed_form.grad_cam(self.model, self.layer, self.outputs.rows(chosen), labels)
+            closed: NDArray[np.float32] = maps.cpu().numpy()
+            return closed
+        assert self.pixels is not None, "the package starts from pixels"
+        return METHODS[method].maps(self.model, self.pixels[chosen], classes, self.model.map_block(self.layer))
+
+
+def _batches(
+    model: Classifier, source: Source, layer: Layer, package: bool
+) -> Iterator[tuple[NDArray[np.int64], _Batch]]:
+    """Positions int64 [n] of a batch's samples in the inputs, and the batch. package: whether pixels are needed."""
+    inputs, stem = source.inputs, source.stem
+    model = model.to(inputs.device).eval()
+    fast = closed_form.fast(model, layer)
+    for start in range(0, len(source.rows), BATCH):
+        at = np.asarray(source.rows[start : start + BATCH], dtype=np.int64)
+        pixels = inputs(at.tolist()) if package or stem is None else None
+        if stem is not None:
+            features = stem[torch.from_numpy(at)].to(inputs.device).float()
+            outputs = closed_form.forward(fast, layer, _channels_last(features), "stem")
+        else:
+            assert pixels is not None
+            outputs = closed_form.forward(fast, layer, _channels_last(pixels))
+        yield at, _Batch(model, layer, pixels, outputs)
+
+
+def _channels_last(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
 
 
@@ -86,51 +141,3 @@ def _probabilities(logits: Tensor, ids: NDArray[np.int64]) -> NDArray[np.float32
             "its weights hold NaN or infinite values, or the patch's statistics have no spread; train the run again"
         )
     return probabilities
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Batch:
-    """One batch after its forward pass. pixels are None where only the closed form is wanted."""
-
-    model: Classifier
-    layer: Layer
-    pixels: Tensor | None
-    outputs: closed_form.LayerOutputs
-    predicted: NDArray[np.int64]
-    labels: NDArray[np.int64]
-
-    def grids(self, method: Method, targets: tuple[Target, ...]) -> dict[Target, NDArray[np.float32]]:
-        """By target. The true class is explained anew only where it was not the predicted one."""
-        made: dict[Target, NDArray[np.float32]] = {}
-        made["predicted"] = self._of(method, np.arange(len(self.labels)), self.predicted)
-        if "true" in targets:
-            made["true"] = made["predicted"].copy()
-            wrong = np.flatnonzero(self.predicted != self.labels)
-            if len(wrong):
-                made["true"][wrong] = self._of(method, wrong, self.labels[wrong])
-        return {target: made[target] for target in targets}
-
-    def _of(self, method: Method, rows: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray[np.float32]:
-        chosen = torch.from_numpy(rows).to(self.outputs.layer.device)
-        if method == "grad_cam" and closed_form.holds(self.model, self.layer):
-            part = self.outputs.rows(chosen)
-            explained = torch.from_numpy(classes).to(chosen.device)
-            grids: NDArray[np.float32] = closed_form.grids(self.model, self.layer, part, explained).cpu().numpy()
-            return grids
-        assert self.pixels is not None, "the package starts from pixels"
-        return reference_grids(self.model, self.model.map_block(self.layer), self.pixels[chosen], classes, method)
-
-
-def grad_cam(
-    model: Classifier, inputs: Inputs, rows: Sequence[int], classes: NDArray[np.int64], layer: Layer
-) -> NDArray[np.float32]:
-    """Raw Grad-CAM grids float32 [n, h, w] of the patches at positions `rows`, for any classes int64 [n]."""
-    model = model.to(inputs.device).eval()
-    fast = closed_form.fast(model, layer)
-    parts = []
-    for start in range(0, len(rows), BATCH):
-        chosen = classes[start : start + BATCH]
-        pixels = inputs(list(rows[start : start + BATCH]))
-        batch = _Batch(model, layer, pixels, closed_form.forward(fast, layer, _last(pixels)), chosen, chosen)
-        parts.append(batch.grids("grad_cam", ("predicted",))["predicted"])
-    return _joined(parts, (0, 1, 1))

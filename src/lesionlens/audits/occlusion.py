@@ -1,4 +1,4 @@
-"""Erase test: does the decision need the lesion, or would losing as much background do the same?"""
+"""Occlusion test: what a prediction loses with the lesion inpainted, and with a control region inpainted instead."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,17 +15,16 @@ from lesionlens.localization.samples import scorable
 from lesionlens.models.classifier import Classifier
 from lesionlens.records import SampleArrays, Statistics
 from lesionlens.scoring.bootstrap import Clusters
-from lesionlens.scoring.means import Mean, lesion_groups, means
-from lesionlens.scoring.run_scores import RUN_SCORES, score_key
+from lesionlens.scoring.means import Mean, lesion_populations, means
 from lesionlens.training.inputs import Inputs
 
 
 def inpainted(pixels: NDArray[np.uint8], regions: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Patches whose regions are filled smoothly from what surrounds them; all else is kept bit by bit.
+    """Samples whose regions are filled smoothly from what surrounds them; all other pixels stay as they are.
 
     pixels uint8 [n, s, s]; regions bool [n, s, s] -> uint8 [n, s, s]. Push-pull interpolation (Gortler et al. 1996):
     means of the known pixels at ever coarser scales, each level filling the gaps of the finer one. A region that is
-    the whole patch becomes mid grey.
+    the whole sample becomes mid grey.
     """
     known = torch.from_numpy(~regions).float()[:, None]
     values = torch.from_numpy(pixels).float()[:, None]
@@ -50,11 +49,11 @@ def _push_pull(weighted: Tensor, weight: Tensor) -> Tensor:
 def control_region(
     mask: NDArray[np.bool_], pixels: NDArray[np.uint8], generator: np.random.Generator, margin: int = 2
 ) -> NDArray[np.bool_] | None:
-    """The mask's own shape moved to a random place of the patch at least `margin` pixels off the mask, in tissue.
+    """The mask's own shape at a random place of the sample, in tissue and at least `margin` pixels off the mask.
 
-    mask bool [s, s], not empty; pixels uint8 [s, s]. In tissue: at least half as bright on average as the patch is
-    outside the mask. Filling in the air beside a breast takes nothing away, and would make any lesion look needed. None
-    where there is no such place: the lesion is too large for its patch, or only air lies beside it.
+    mask bool [s, s], not empty; pixels uint8 [s, s]. In tissue: at least half as bright on average as the sample is
+    outside the mask. Filling in the air beside a breast removes nothing, and any lesion would seem necessary beside it.
+    None where there is no such place: the lesion is too large for its sample, or only air lies beside it.
     """
     rows, columns = np.nonzero(mask)
     shape = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
@@ -87,85 +86,82 @@ def _grown(mask: NDArray[np.bool_], margin: int) -> NDArray[np.bool_]:
     return result
 
 
-OCCLUSIONS = FRAMES["occlusions"]
 BATCH = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Occlusions:
-    """Probability of the predicted class, float64 [n] over all samples: of the whole patch, with the lesion inpainted,
-    with as much background inpainted. NaN where there is no lesion; control NaN too where there is no room for it."""
+    """Probability of the predicted class, float64 [n] over all samples: of the whole sample, with the lesion inpainted,
+    with the control region inpainted. NaN where there is no lesion; control also where there is no room for one."""
 
     whole: NDArray[np.float64]
     lesion: NDArray[np.float64]
     control: NDArray[np.float64]
 
-    def frame(self, patches: SampleArrays) -> pl.DataFrame:
-        """One row per sample with a mask (OCCLUSIONS); reason 'no_room' where control_occluded is null."""
+    def frame(self, samples: SampleArrays) -> pl.DataFrame:
+        """One row per sample with a mask; reason 'no_room' where control_occluded is null."""
         tested = ~np.isnan(self.lesion)
-        room = ~np.isnan(self.control[tested])
         columns = {
-            "sample_id": patches.ids[tested],
+            "sample_id": samples.ids[tested],
             "probability": self.whole[tested],
             "lesion_occluded": self.lesion[tested],
             "control_occluded": self.control[tested],
-            "reason": [None if there else "no_room" for there in room],
+            "reason": ["no_room" if missing else None for missing in np.isnan(self.control[tested])],
         }
-        return pl.DataFrame(columns, schema=OCCLUSIONS).with_columns(pl.col("control_occluded").fill_nan(None))
+        return pl.DataFrame(columns, schema=FRAMES["occlusions"]).fill_nan(None)
 
 
 def occlusion_test(
     model: Classifier, inputs: Inputs, whole: NDArray[np.float32], generator: np.random.Generator
 ) -> Occlusions:
-    """Erase every lesion of the inputs' patches, and then a region of the lesion's own shape elsewhere in the patch.
+    """Inpaint every lesion of the inputs' samples, and then a region of the lesion's own shape elsewhere in the sample.
 
-    whole float32 [n, classes]: the model's probabilities for the patches as they are. The control region lies at a
+    whole float32 [n, classes]: the model's probabilities for the samples as they are. The control region lies at a
     place drawn by `generator`, at least 2 pixels off the lesion and in tissue; a lesion with no such place has none.
-    Whatever the normalisation, erasing changes the erased pixels alone.
+    Whatever the normalisation, only the inpainted pixels change.
     """
-    patches = inputs.patches
-    rows = np.flatnonzero(scorable(patches))
-    lesions = patches.masks[rows]
-    found = [control_region(*at, generator) for at in zip(lesions, patches.pixels[rows], strict=True)]
-    room = np.array([region is not None for region in found], dtype=np.bool_)
-    controls = [region for region in found if region is not None]
-    at = np.arange(len(rows))
+    samples = inputs.patches
+    rows = np.flatnonzero(scorable(samples))
+    lesions = samples.masks[rows]
+    regions = [control_region(*at, generator) for at in zip(lesions, samples.pixels[rows], strict=True)]
+    room = np.array([region is not None for region in regions], dtype=np.bool_)
+    controls = [region for region in regions if region is not None]
     predicted = whole.argmax(axis=1)[rows]
-    before, after, moved = (np.full(len(patches.ids), np.nan) for _ in range(3))
+    before, without, beside = (np.full(len(samples.ids), np.nan) for _ in range(3))
     before[rows] = whole[rows, predicted]
-    after[rows] = _erased(model, inputs, rows, lesions)[at, predicted]
+    without[rows] = _occluded(model, inputs, rows, lesions)[np.arange(len(rows)), predicted]
     if controls:
-        moved[rows[room]] = _erased(model, inputs, rows[room], np.stack(controls))[at[: len(controls)], predicted[room]]
-    return Occlusions(before, after, moved)
+        at = np.arange(len(controls))
+        beside[rows[room]] = _occluded(model, inputs, rows[room], np.stack(controls))[at, predicted[room]]
+    return Occlusions(before, without, beside)
 
 
 def occlusion_scores(
-    patches: SampleArrays, correct: NDArray[np.bool_], occlusions: Occlusions, clusters: Clusters, confidence: float
+    samples: SampleArrays, correct: NDArray[np.bool_], occlusions: Occlusions, clusters: Clusters, confidence: float
 ) -> pl.DataFrame:
     """occlusion_lesion_drop, occlusion_control_drop: the predicted class's loss of probability, -1 to 1; and
-    occlusion_difference, the first minus the second of the same sample, as rows of RUN_SCORES.
+    occlusion_difference, the first minus the second of the same sample. Frame: run_scores.
 
-    Means over the lesions with room for a control, the same for all three; correctly classified and all; by group.
+    Means over the lesions with room for a control, the same for all three, by `lesion_populations`.
     """
-    room = ~np.isnan(occlusions.control)
+    room, populations = ~np.isnan(occlusions.control), lesion_populations(samples, correct)
     values = {
         "occlusion_lesion_drop": occlusions.whole - occlusions.lesion,
         "occlusion_control_drop": occlusions.whole - occlusions.control,
         "occlusion_difference": occlusions.control - occlusions.lesion,
     }
     wanted = [
-        Mean(score_key(name, population=population, group=group), value, room & chosen & used)
+        Mean({"name": name} | where, value, room & chosen)
         for name, value in values.items()
-        for population, chosen in {"correct_lesions": correct, "lesions": np.ones_like(correct)}.items()
-        for group, used in lesion_groups(patches, scorable(patches)).items()
+        for where, chosen in populations
     ]
-    return means(wanted, clusters, confidence, shares=False).frame(RUN_SCORES)
+    return means(wanted, clusters, confidence, binary=False).frame(FRAMES["run_scores"])
 
 
-def _erased(
+def _occluded(
     model: Classifier, inputs: Inputs, rows: NDArray[np.int64], regions: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Probabilities [k, classes] of the patches at positions `rows` [k] with regions bool [k, s, s] inpainted."""
+    """Probabilities [k, classes] of the samples at positions `rows` [k] with regions bool [k, s, s] inpainted."""
     pixels = inputs.patches.pixels.copy()
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
@@ -176,22 +172,22 @@ def _erased(
 def _normalised_as(inputs: Inputs, pixels: NDArray[np.uint8]) -> Inputs:
     """Inputs of other pixels uint8 [n, s, s], normalised as the inputs' own are.
 
-    Under 'per_patch' each patch is made a class of its own that has the intact patch's statistics. A bright lesion has
-    a large share in these: taken anew from what is left, they would change every other pixel, too.
+    Under 'per_patch' each sample is made a class of its own that has the intact sample's statistics. A bright lesion
+    weighs heavily in these: taken anew from what is left, they would change every other pixel, too.
     """
-    patches = replace(inputs.patches, pixels=pixels)
+    samples = replace(inputs.patches, pixels=pixels)
     if inputs.mode != "per_patch":
-        return Inputs(patches, inputs.mode, inputs.device)
+        return Inputs(samples, inputs.mode, inputs.device)
     own = tuple(str(position) for position in range(len(pixels)))
     intact = ((name, grey / 255) for name, grey in zip(own, inputs.patches.pixels, strict=True))
     statistics = tuple(Statistics(name, float(grey.mean()), float(grey.std())) for name, grey in intact)
-    apart = replace(patches, classes=own, labels=np.arange(len(own)), statistics=statistics)
+    apart = replace(samples, classes=own, labels=np.arange(len(own)), statistics=statistics)
     return Inputs(apart, "per_class", inputs.device)
 
 
 @torch.no_grad()
 def probabilities(model: Classifier, inputs: Inputs, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
-    """Class probabilities float32 [n, classes] of the patches at positions `rows`."""
+    """Class probabilities float32 [n, classes] of the samples at positions `rows`."""
     model = model.to(inputs.device).eval()
     parts = [
         torch.softmax(model(inputs([int(row) for row in rows[start : start + BATCH]])), dim=1).cpu().numpy()

@@ -1,6 +1,6 @@
-"""Sanity check: do maps change when the model's weights are made random, layer by layer from the output?"""
+"""Sanity check: how similar maps stay while the model's weights are made random, layer by layer from the output."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import cast
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.functional.regression import spearman_corrcoef
 
-from lesionlens.attribution.explain import grad_cam
+from lesionlens.attribution.explain import Advance, Source, grad_cam
 from lesionlens.attribution.scaling import activation_maps
 from lesionlens.audits.occlusion import probabilities
 from lesionlens.config import EvaluationConfig, RunConfig
@@ -25,9 +25,8 @@ from lesionlens.scoring.bootstrap import draw
 from lesionlens.scoring.means import Mean, means
 from lesionlens.training.inputs import Inputs
 
-RANDOMISATIONS = FRAMES["randomisations"]
 OTHERS = "other samples"
-CALIBRATION = 16  # training patches on which batch-norm statistics are measured at every step
+CALIBRATION = 16  # training samples on which batch-norm statistics are measured at every step
 
 
 def drawn_lesions(inputs: Inputs, count: int, generator: np.random.Generator) -> list[int]:
@@ -44,24 +43,23 @@ def randomisation_test(
     rows: Sequence[int],
     evaluation: EvaluationConfig,
     seed: int,
-    advance: Callable[[int], None],
+    advance: Advance,
 ) -> pl.DataFrame:
     """Similarity of Grad-CAM maps to the intact model's while layers become random, cascading (Adebayo et al. 2018).
 
     rows: positions of the samples. The class explained stays the one the intact model predicts. Batch-norm statistics
-    are measured anew on training patches after every step: otherwise activations die, and any map would look different
-    for that reason alone. Result (RANDOMISATIONS): step (0: intact), layer (randomised last), ssim of the activation
-    maps and rank_correlation (Spearman) of the grids, -1 to 1, means over the n samples whose both maps are not blank,
-    with intervals clustered by patient. Step -1, 'other samples', is the level of chance: the intact model's map of
-    one sample against that of the next, where that is another patient's. Null where n is 0; no rows without samples.
-    `model` is left as it was.
-    `advance` is called with the number of samples after each of `layers(model)`.
+    are measured anew on training samples after every step: otherwise activations die, and any map would look different
+    for that reason alone. Result: step (0: intact), layer (randomised last), ssim of the activation maps and
+    rank_correlation (Spearman) of the unscaled ones, -1 to 1, means over the n samples whose both maps are not blank,
+    with intervals clustered by patient. Step -1, 'other samples', is the baseline: the intact model's map of one sample
+    against that of the next, where that is another patient's. Null where n is 0; no rows without samples. `model` is
+    left as it was. `advance` is called with the number of samples after all of `layers(model)`, one by one.
     """
     if not rows:
-        return pl.DataFrame(schema=RANDOMISATIONS)
-    model = deepcopy(model).to(inputs.device)
+        return pl.DataFrame(schema=FRAMES["randomisations"])
+    model, source = deepcopy(model).to(inputs.device), Source(inputs, rows)
     classes = probabilities(model, inputs, rows).argmax(axis=1).astype(np.int64)
-    intact = grad_cam(model, inputs, rows, classes, evaluation.layer)
+    intact = grad_cam(model, source, classes, evaluation.layer)
     grids = {OTHERS: np.roll(intact, 1, axis=0), "intact": intact}
     random = build(run.backbone, len(inputs.patches.classes), seed).to(inputs.device)
     training = inputs.rows("train")[:: max(1, len(inputs.rows("train")) // CALIBRATION)][:CALIBRATION]
@@ -69,58 +67,54 @@ def randomisation_test(
         for name in names:
             model.get_submodule(name).load_state_dict(random.get_submodule(name).state_dict())
         calibrate(model, inputs, training, seed)
-        grids[names[-1]] = grad_cam(model, inputs, rows, classes, evaluation.layer)
+        grids[names[-1]] = grad_cam(model, source, classes, evaluation.layer)
         advance(len(rows))
-    return _frame(intact, grids, inputs, rows, evaluation, seed)
+    return _frame(grids, source, evaluation, seed)
 
 
 def layers(model: Classifier) -> list[list[str]]:
     """The steps from the output inwards: the head, then every child of unit1, unit2, stem that has a convolution.
 
-    A batch normalisation that stands beside its convolution goes with it. Each step: module names, the convolution's
-    (or block's) last.
+    A batch normalisation beside its convolution goes with it. A step is names of modules, the convolution's (or
+    residual block's) last.
     """
     steps = [["head"]]
-    for stage in ("unit1", "unit2", "stem"):
+    for block in ("unit1", "unit2", "stem"):
         pending: list[str] = []
-        for child, module in reversed(list(model.get_submodule(stage).named_children())):
+        for child, module in reversed(list(model.get_submodule(block).named_children())):
             if any(isinstance(part, nn.Conv2d) for part in module.modules()):
-                steps.append([*pending, f"{stage}.{child}"])
+                steps.append([*pending, f"{block}.{child}"])
                 pending = []
             elif any(True for _ in module.parameters()):
-                pending.append(f"{stage}.{child}")
+                pending.append(f"{block}.{child}")
     return steps
 
 
 def _frame(
-    intact: NDArray[np.float32],
-    grids: dict[str, NDArray[np.float32]],
-    inputs: Inputs,
-    rows: Sequence[int],
-    evaluation: EvaluationConfig,
-    seed: int,
+    grids: dict[str, NDArray[np.float32]], source: Source, evaluation: EvaluationConfig, seed: int
 ) -> pl.DataFrame:
-    size, names = inputs.patches.pixels.shape[1], inputs.patches.patients[list(rows)]
-    clusters = draw(names, evaluation.resamples, np.random.default_rng(seed))
+    """Rows of the frame from maps by layer, the intact ones among them."""
+    size, patients = source.inputs.patches.pixels.shape[1], source.inputs.patches.patients[list(source.rows)]
+    clusters = draw(patients, evaluation.resamples, np.random.default_rng(seed))
     wanted = []
     for layer, found in grids.items():
-        both, ssim, ranks = _similarity(intact, found, size, evaluation)
+        both, ssim, ranks = _similarity(grids["intact"], found, size, evaluation)
         if layer == OTHERS:
-            both &= names != np.roll(names, 1)
+            both &= patients != np.roll(patients, 1)
         wanted += [Mean({"layer": layer}, ssim, both), Mean({"layer": layer}, ranks, both)]
-    scores = means(wanted, clusters, evaluation.confidence, shares=False)
-    columns: dict[str, object] = {"step": list(range(-1, len(grids) - 1)), "layer": list(grids), "n": scores.n[::2]}
+    scores = means(wanted, clusters, evaluation.confidence, binary=False)
+    columns: dict[str, object] = {"step": np.arange(-1, len(grids) - 1), "layer": list(grids), "n": scores.n[::2]}
     for offset, (name, prefix) in enumerate((("ssim", "ssim"), ("rank_correlation", "rank"))):
         columns |= {name: scores.value[offset::2]}
         columns |= {f"{prefix}_low": scores.low[offset::2], f"{prefix}_high": scores.high[offset::2]}
-    frame = pl.DataFrame(columns).select(pl.col(name).cast(kind) for name, kind in RANDOMISATIONS.items())
-    return frame.with_columns(pl.col(pl.Float64).fill_nan(None))
+    schema = FRAMES["randomisations"]
+    return pl.DataFrame({name: columns[name] for name in schema}, schema=schema).fill_nan(None)
 
 
 def _similarity(
     first: NDArray[np.float32], second: NDArray[np.float32], size: int, evaluation: EvaluationConfig
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
-    """Pairs without a blank map bool [n]; SSIM of the activation maps, rank correlation of the grids, float64 [n]."""
+    """Pairs without a blank map bool [n]; SSIM of activation maps, rank correlation of unscaled ones, float64 [n]."""
     maps, blank = activation_maps(first, size, evaluation.scaling)
     others, other_blank = activation_maps(second, size, evaluation.scaling)
     both = ~(blank | other_blank)
@@ -130,5 +124,5 @@ def _similarity(
         ssim[both] = cast(Tensor, structural_similarity_index_measure(*pair, data_range=1.0, reduction="none")).numpy()
     for row in np.flatnonzero(both):
         correlation = spearman_corrcoef(torch.from_numpy(first[row].ravel()), torch.from_numpy(second[row].ravel()))
-        ranks[row] = np.nan_to_num(float(correlation))  # undefined for a constant grid: it shares no order
+        ranks[row] = np.nan_to_num(float(correlation))  # undefined for a constant map, which has no order
     return both, ssim, ranks

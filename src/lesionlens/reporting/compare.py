@@ -6,14 +6,14 @@ from typing import Any
 
 import polars as pl
 
-from lesionlens.records import ReportData
+from lesionlens.records import BASELINES, ReportData
 from lesionlens.reporting.charts.evidence import Entry, forest_of
 from lesionlens.reporting.data import ESTIMATE, Model, Row, evaluated, frame, lookup, rows, shown, sql
 from lesionlens.reporting.formatting import DASH, METHODS, counted
 from lesionlens.reporting.gallery import Part, merged_gallery
 from lesionlens.reporting.page import SELECTED, Rendered, heat, written
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, estimate, text, whole
-from lesionlens.reporting.verdict import BASELINES, answer, headline, score, subtitle
+from lesionlens.reporting.verdict import answer, headline, score, subtitle
 from lesionlens.reporting.warnings import Warning, warnings
 
 SECTIONS = (

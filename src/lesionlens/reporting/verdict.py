@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lesionlens.records import ReportData
+from lesionlens.records import BASELINES, ReportData
 from lesionlens.reporting.data import Model, Row, confidence, evaluated, frame, lookup, models, rows, shown
 from lesionlens.reporting.formatting import counted, joined, number, p_value, with_interval
 
-BASELINES = ("whole_patch", "centred_disc", "mean_mask", "random_weights")
 NAMES = {
     "whole_patch": "the whole patch",
     "centred_disc": "a centred disc",

@@ -8,36 +8,36 @@ import torch
 from numpy.typing import NDArray
 from torchmetrics.functional.classification import binary_auroc
 
+from lesionlens.frames import FRAMES
 from lesionlens.records import SampleArrays
 from lesionlens.scoring.bootstrap import Clusters, proportion_interval, resampled_auc
-from lesionlens.scoring.means import Mean, means, score_frame
-from lesionlens.scoring.run_scores import RUN_SCORES, score_key
+from lesionlens.scoring.means import OVERALL, Mean, means, score_frame
 
 # What a pathology begins with, in capitals, as CBIS-DDSM and most pathology reports word it.
 MALIGNANT, BENIGN = "MALIGNANT", "BENIGN"
 
 
-def binary_views(patches: SampleArrays, attributes: pl.DataFrame) -> dict[str, tuple[list[int], list[int]]]:
-    """The views that the data set has: by name, positive label ordinals, and those among which they are told apart.
+def binary_views(samples: SampleArrays, attributes: pl.DataFrame) -> dict[str, tuple[list[int], list[int]]]:
+    """The views that the data set allows: by name, label ordinals of the positive classes and of all that enter.
 
     lesion: classes with lesions against those without. malignant: classes all of whose lesions are malignant against
     those all of whose lesions are benign, by attributes' pathology (sample_id, pathology); only where every class with
-    lesions is one or the other. Classes without a patch do not enter. A view without two sides is left out.
+    lesions is one or the other. Classes without a sample do not enter. A view without two sides is left out.
     """
-    present = {int(label) for label in np.unique(patches.labels)}
-    lesion = {int(label) for label in np.unique(patches.labels[patches.has_mask])}
+    present = {int(label) for label in np.unique(samples.labels)}
+    lesion = {int(label) for label in np.unique(samples.labels[samples.has_mask])}
     views = {}
     if lesion and present - lesion:
         views["lesion"] = (sorted(lesion), sorted(present))
-    malignant = {label for label in lesion if _all_begin(patches, attributes, label, MALIGNANT)}
-    benign = {label for label in lesion if _all_begin(patches, attributes, label, BENIGN)}
+    malignant = {label for label in lesion if _all_begin(samples, attributes, label, MALIGNANT)}
+    benign = {label for label in lesion if _all_begin(samples, attributes, label, BENIGN)}
     if malignant and benign and malignant | benign == lesion:
         views["malignant"] = (sorted(malignant), sorted(lesion))
     return views
 
 
-def _all_begin(patches: SampleArrays, attributes: pl.DataFrame, label: int, word: str) -> bool:
-    chosen = pl.Series(patches.ids[(patches.labels == label) & patches.has_mask])
+def _all_begin(samples: SampleArrays, attributes: pl.DataFrame, label: int, word: str) -> bool:
+    chosen = pl.Series(samples.ids[(samples.labels == label) & samples.has_mask])
     if "pathology" not in attributes.columns:
         return False
     found = attributes.filter(pl.col("sample_id").is_in(chosen.implode()))["pathology"]
@@ -57,9 +57,9 @@ def binary_scores(
 
     Samples of other classes do not enter; probabilities of other classes do not either: the score of a sample is its
     probability of a positive class given that it is of a class `among`, and it counts as positive above 0.5. So
-    malignant against benign lesions asks nothing about background: a lesion that is called background with 0.97 counts
-    by what the remaining 0.03 say. Rows of RUN_SCORES; reason 'no_samples' or 'no_other_class'. Raises ValueError
-    where `positive` is not a proper part of `among`.
+    malignant against benign lesions is independent of background: a lesion predicted as background with 0.97 counts by
+    the remaining 0.03. Frame: run_scores; reason 'no_samples' or 'no_other_class'. Raises ValueError where `positive`
+    is not a proper subset of `among`.
     """
     if not set(positive) or not set(positive) < set(among):
         raise ValueError(
@@ -72,16 +72,14 @@ def binary_scores(
     score = np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0).astype(np.float32)
     right = ((score > 0.5) == truth).astype(np.float64)
     sides = {"accuracy": inside, "sensitivity": inside & truth, "specificity": inside & ~truth}
-    shares = means([Mean(score_key(f"{view}_{n}"), right, used) for n, used in sides.items()], clusters, confidence)
+    wanted = [Mean(OVERALL | {"name": f"{view}_{name}"}, right, used) for name, used in sides.items()]
     within = Clusters(clusters.member[inside], clusters.counts)
-    sides_of = within.patients(np.stack([truth[inside], ~truth[inside]], axis=1))
-    low, high = proportion_interval(
-        resampled_auc(score[inside], truth[inside], within)[:, None], confidence, sides_of.min()
-    )
-    area = np.array([_auc(score[inside], truth[inside])])
-    count = np.array([int(inside.sum())])
-    auc = score_frame([score_key(f"{view}_auc")], area, low, high, count, RUN_SCORES)
-    return pl.concat([auc, shares.frame(RUN_SCORES)])
+    patients = within.patients(np.stack([truth[inside], ~truth[inside]], axis=1)).min()
+    resampled = resampled_auc(score[inside], truth[inside], within)[:, None]
+    low, high = proportion_interval(resampled, confidence, patients)
+    area, count = np.array([_auc(score[inside], truth[inside])]), np.array([int(inside.sum())])
+    auc = score_frame(FRAMES["run_scores"], [OVERALL | {"name": f"{view}_auc"}], area, low, high, count)
+    return pl.concat([auc, means(wanted, clusters, confidence).frame(FRAMES["run_scores"])])
 
 
 def _auc(score: NDArray[np.float32], truth: NDArray[np.bool_]) -> float:

@@ -13,8 +13,8 @@ ROUNDING = 1e-12
 class Clusters:
     """Resamples of patients, drawn once and used for every score, so that scores can be paired and multiplied.
 
-    member int64 [n]: which patient each sample belongs to; counts float64 [resamples, patients]: how often each
-    patient was drawn.
+    member int64 [n]: which patient a sample belongs to; counts float64 [resamples, patients]: how often a patient was
+    drawn.
     """
 
     member: NDArray[np.int64]
@@ -63,9 +63,9 @@ def interval(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Percentile interval along the first axis, over the resamples in which the score is defined.
 
-    [resamples, k], and the number of patients that each score rests on, [k] or one for all -> low [k], high [k]. NaN
-    where no resample defines the score, and where it rests on one patient: resamples of one patient do not vary, and
-    an interval without width would claim certainty. For shares see `proportion_interval`.
+    [resamples, k], and the number of patients that a score rests on, [k] or one for all -> low [k], high [k]. NaN where
+    no resample defines the score, and where it rests on one patient: resamples of one patient do not vary, and an
+    interval without width would claim certainty. For proportions see `proportion_interval`.
     """
     tail = (1 - confidence) / 2
     defined = ~np.isnan(resampled).all(axis=0) & (np.asarray(patients) > 1)
@@ -78,11 +78,15 @@ def interval(
 def proportion_interval(
     resampled: NDArray[np.float64], confidence: float, patients: NDArray[np.int64] | int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """As `interval`, for shares: means of values that are 0 or 1.
+    """As `interval`, for proportions: means of values that are 0 or 1.
 
-    A share that is the same in every patient, 0 or 1 above all, does not vary with them, however few they are. Instead
-    of an interval without width it gets the exact binomial one of that share of as many patients (Clopper and Pearson
-    1934, by quantiles of the beta distribution).
+    A proportion that is the same in every patient, 0 or 1 above all, does not vary between resamples, however few
+    patients there are. Instead of an interval without width it gets the exact binomial one of that proportion of as
+    many patients (Clopper and Pearson 1934, by quantiles of the beta distribution).
+
+    >>> low, high = proportion_interval(np.ones((100, 1)), 0.95, 10)  # 10 of 10 patients, in all resamples
+    >>> (round(float(low[0]), 3), float(high[0]))
+    (0.692, 1.0)
     """
     low, high = interval(resampled, confidence, patients)
     flat, tail = high - low < ROUNDING, (1 - confidence) / 2
@@ -99,7 +103,8 @@ ROWS = 100  # resamples in memory at once
 def resampled_auc(scores: NDArray[np.float32], positive: NDArray[np.bool_], clusters: Clusters) -> NDArray[np.float64]:
     """AUC of `scores` [n] for `positive` [n] in every resample: float64 [resamples]; NaN where a side is not drawn.
 
-    The Mann-Whitney form: the weighted share of pairs in which the positive sample scores higher, ties counting half.
+    The Mann-Whitney form: the weighted proportion of pairs in which the positive sample scores higher, ties counting
+    half.
     """
     if not len(scores):
         return np.full(len(clusters.counts), np.nan)

@@ -1,4 +1,4 @@
-"""Do the probabilities mean what they say? Expected calibration error and the reliability curve."""
+"""Calibration of the predicted class's probability: expected calibration error and the reliability curve."""
 
 import numpy as np
 import polars as pl
@@ -8,48 +8,23 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from lesionlens.frames import FRAMES
 from lesionlens.scoring.bootstrap import Clusters, interval, proportion_interval
-from lesionlens.scoring.means import score_frame
-from lesionlens.scoring.run_scores import RUN_SCORES, score_key
+from lesionlens.scoring.means import OVERALL, score_frame
 
 BINS = 15  # Guo et al. 2017
 EDGES = np.linspace(0, 1, BINS + 1, dtype=np.float32)
 
 
-def error_by_chance(top: NDArray[np.float32] | NDArray[np.float64]) -> float:
-    """The expected calibration error that a perfectly calibrated model of these confidences [n], n > 0, shows.
-
-    Exact, for samples independent of each other: the number of correct samples in a bin is then Poisson binomial, and
-    the error the sum over bins of its mean absolute deviation, divided by n.
-    """
-    member, total = bins(top), 0.0
-    for number in np.unique(member):
-        right = np.ones(1)  # probability of 0, 1, 2, ... correct samples
-        for p in top[member == number].astype(np.float64):
-            right = np.append(right, 0.0) * (1 - p) + np.append(0.0, right) * p
-        total += float(right @ np.abs(np.arange(len(right)) - top[member == number].sum(dtype=np.float64)))
-    return total / len(top)
-
-
-def bins(top: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.int64]:
-    """The bin of each confidence [n], from 0."""
-    return np.clip(np.searchsorted(EDGES, top.astype(np.float32), side="right") - 1, 0, BINS - 1)
-
-
-RELIABILITY = FRAMES["reliability"]
-
-
 def calibration(
     probabilities: NDArray[np.float32], labels: NDArray[np.int64], clusters: Clusters, confidence: float
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Calibration of the predicted class's probability in 15 bins of equal width (Naeini et al. 2015).
+    """Calibration in 15 bins of equal width (Naeini et al. 2015): rows of the frames run_scores and reliability.
 
-    probabilities float32 [n, classes]; labels int64 [n]; n > 0. First frame: calibration_error, the expected
-    calibration error in [0, 1], as a row of RUN_SCORES. That of a finite sample is biased upwards (`chance` has
-    what even perfect calibration would show), and resampled ones are so once more. Its interval is therefore that of
-    the resampled errors less the bootstrap estimate of bias, their mean minus the value (Efron and Tibshirani 1993,
-    chapter 10), cut at 0: it lies about the value, and has the value's own bias. Second frame (RELIABILITY): one row
-    per bin from 0: lower, upper (its edges), confidence (mean probability), accuracy with its interval low, high, n;
-    the last four but n null in an empty bin.
+    probabilities float32 [n, classes]; labels int64 [n]; n > 0. First calibration_error, the expected calibration error
+    in [0, 1]. That of a finite sample is biased upwards (`calibrated_error` is what even perfect calibration would
+    show), and resampled ones are so once more. Its interval is therefore that of the resampled errors less the
+    bootstrap estimate of bias, their mean minus the value (Efron and Tibshirani 1993, chapter 10), cut at 0: it lies
+    about the value, and has the value's own bias. Then one row per bin from 0: lower, upper (its edges), confidence
+    (mean probability), accuracy with its interval low, high, n; all but the edges and n null in an empty bin.
     """
     top = probabilities.max(axis=1)
     correct = (probabilities.argmax(axis=1) == labels).astype(np.float64)
@@ -66,9 +41,18 @@ def calibration(
     )
     shifted = np.maximum(errors - (errors.mean() - float(error)), 0.0)
     low, high = interval(shifted[:, None], confidence, len(np.unique(clusters.member)))
-    count = np.array([len(labels)])
-    score = score_frame([score_key("calibration_error")], np.array([float(error)]), low, high, count, RUN_SCORES)
-    return score, _curve(cells.sum(axis=0), resampled, clusters.patients(cells[:, 0] > 0), confidence)
+    key, value, count = OVERALL | {"name": "calibration_error"}, np.array([float(error)]), np.array([len(labels)])
+    curve = _curve(cells.sum(axis=0), resampled, clusters.patients(cells[:, 0] > 0), confidence)
+    return score_frame(FRAMES["run_scores"], [key], value, low, high, count), curve
+
+
+def bins(top: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.int64]:
+    """The bin of each confidence [n], from 0.
+
+    >>> bins(np.array([0.0, 0.5, 1.0])).tolist()
+    [0, 7, 14]
+    """
+    return np.clip(np.searchsorted(EDGES, top.astype(np.float32), side="right") - 1, 0, BINS - 1)
 
 
 def _curve(
@@ -77,6 +61,7 @@ def _curve(
     patients: NDArray[np.int64],
     confidence: float,
 ) -> pl.DataFrame:
+    """The reliability curve from samples, confidence and correct predictions by bin: totals [3, bins]."""
     count = totals[0]
     with np.errstate(invalid="ignore"):
         mean, accuracy = totals[1] / count, totals[2] / count
@@ -91,5 +76,22 @@ def _curve(
         "high": high,
         "n": count.astype(np.int64),
     }
-    shares = ("confidence", "accuracy", "low", "high")
-    return pl.DataFrame(columns, schema=RELIABILITY).with_columns(pl.col(shares).fill_nan(None))
+    return pl.DataFrame(columns, schema=FRAMES["reliability"]).fill_nan(None)
+
+
+def calibrated_error(top: NDArray[np.float32] | NDArray[np.float64]) -> float:
+    """The expected calibration error that a perfectly calibrated model of these confidences [n], n > 0, shows.
+
+    Exact, for samples independent of each other: the number of correct samples in a bin is then Poisson binomial, and
+    the error the sum over bins of its mean absolute deviation, divided by n.
+
+    >>> calibrated_error(np.array([0.5]))  # right or wrong, one sample is off by 0.5
+    0.5
+    """
+    member, total = bins(top), 0.0
+    for number in np.unique(member):
+        right = np.ones(1)  # probability of 0, 1, 2, ... correct samples
+        for p in top[member == number].astype(np.float64):
+            right = np.append(right, 0.0) * (1 - p) + np.append(0.0, right) * p
+        total += float(right @ np.abs(np.arange(len(right)) - top[member == number].sum(dtype=np.float64)))
+    return total / len(top)

@@ -1,4 +1,4 @@
-"""Are two evaluations different? Paired differences on the same samples, by patient, with Holm's correction."""
+"""Paired differences between evaluations on the same samples, by patient, with Holm's correction."""
 
 from collections.abc import Collection
 from itertools import combinations
@@ -6,21 +6,20 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from polars import DataType
 from scipy.stats import binom, ttest_1samp
 
 from lesionlens.config import EvaluationConfig
+from lesionlens.frames import INTERVAL, Schema
 from lesionlens.scoring.bootstrap import Clusters, draw, interval, ratios
 
-COMPARISONS: dict[str, DataType | type[DataType]] = {
+COMPARISONS: Schema = {
     "evaluation_a": pl.Int64,
     "evaluation_b": pl.Int64,
     "score": pl.String,
     "value_a": pl.Float64,
     "value_b": pl.Float64,
     "difference": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
+    **INTERVAL,
     "p": pl.Float64,
     "p_holm": pl.Float64,
     "n": pl.Int64,
@@ -29,15 +28,15 @@ ROUNDING = 1e-12  # what sums of IoU differences may be off by, many times over
 
 
 def compare(samples: pl.DataFrame, selected: Collection[int], evaluation: EvaluationConfig, seed: int) -> pl.DataFrame:
-    """Every two evaluations, by accuracy and by LL, on the patches that both evaluated.
+    """Every two evaluations, by accuracy and by LL, on the samples that both have.
 
     samples: evaluation_id, sample_id, patient, is_lesion, correct, iou (null where there is none). Result columns:
     evaluation_a < evaluation_b, score ('accuracy' or 'll'), value_a, value_b, difference (a - b), low, high, p,
-    p_holm, n. accuracy: all patches, p by `mcnemar`. ll: mean IoU over the lesions that both classified correctly,
-    since means over different samples can't be compared; p by `t_test`. Both take patients as independent, not their
-    patches, as the interval does. Holm's correction runs, for each score, over the pairs of `selected` evaluations,
-    which must not be chosen by what they say of these patches; of any other pair, over all pairs. Pairs whose common
-    samples are of fewer than two patients are left out: nothing can be said of their difference.
+    p_holm, n. accuracy: all samples, p by `mcnemar`. ll: mean IoU over the lesions that both classify correctly, since
+    means over different samples can't be compared; p by `t_test`. Both take patients as independent, not their
+    samples, as the interval does. Holm's correction runs, for each score, over the pairs of `selected` evaluations,
+    whose selection must not depend on these samples; of any other pair, over all pairs. Pairs whose common samples are
+    of fewer than two patients are left out.
     """
     rows = []
     drawn: dict[bytes, Clusters] = {}  # evaluations of one sample set share their patients, and so their resamples
@@ -53,7 +52,7 @@ def compare(samples: pl.DataFrame, selected: Collection[int], evaluation: Evalua
             drawn = {key: draw(patients, evaluation.resamples, np.random.default_rng(seed))}
         clusters = drawn[key]
         rows.append({"evaluation_a": a, "evaluation_b": b} | _accuracy(both, clusters, evaluation.confidence))
-        located = _localisation(both, clusters, evaluation.confidence)
+        located = _localization(both, clusters, evaluation.confidence)
         if located:
             rows.append({"evaluation_a": a, "evaluation_b": b} | located)
     frame = pl.DataFrame(rows, schema={name: kind for name, kind in COMPARISONS.items() if name != "p_holm"})
@@ -76,7 +75,7 @@ def _accuracy(both: pl.DataFrame, clusters: Clusters, confidence: float) -> dict
     return {"score": "accuracy", "p": mcnemar(surplus)} | _difference(right, used, clusters, confidence)
 
 
-def _localisation(both: pl.DataFrame, clusters: Clusters, confidence: float) -> dict[str, object]:
+def _localization(both: pl.DataFrame, clusters: Clusters, confidence: float) -> dict[str, object]:
     used = both.select(
         (pl.col("is_lesion") & pl.col("correct") & pl.col("correct_b")).fill_null(False)
         & pl.col("iou").is_not_null()
@@ -107,28 +106,34 @@ def _difference(
 def mcnemar(surplus: NDArray[np.int64]) -> float:
     """Exact two-sided McNemar test that two classifiers err equally often, exchanged by patient.
 
-    surplus int64 [patients]: patches of each that only the first got right, minus those that only the second did. Of
-    equal classifiers either could have given either answers to a patient's patches, all of them together: every
-    surplus is as likely with the other sign. p is the share of all choices of signs whose sum is at least as far from
-    0. With one patch per patient this is the exact binomial test of McNemar (1947); with more, that test would take
-    patches of one patient for independent, and reject too often.
+    surplus int64 [patients]: a patient's samples that only the first got right, minus those that only the second did.
+    If both classifiers are equally good, exchanging their answers to all samples of a patient is as likely: every
+    surplus could have the other sign. p is the proportion of all choices of signs whose sum is at least as far from 0.
+    With one sample per patient this is the exact binomial test of McNemar (1947); with more, that test would take
+    samples of one patient for independent, and reject too often.
+
+    >>> mcnemar(np.array([1, 1, 1, 1, 1, 0]))  # two of 2 ** 5 choices of signs are as far from 0
+    0.0625
     """
-    shares = np.ones(1)  # of the sums 0, 1, ... of the surpluses that are positive
+    proportions = np.ones(1)  # of the sums 0, 1, ... of the surpluses that are positive
     for size, patients in zip(*np.unique(np.abs(surplus[surplus != 0]), return_counts=True), strict=True):
         step = np.zeros(size * patients + 1)
         step[::size] = binom.pmf(np.arange(patients + 1), patients, 0.5)
-        shares = np.convolve(shares, step)
-    sums = 2 * np.arange(len(shares)) - np.abs(surplus).sum()
-    return min(1.0, float(shares[np.abs(sums) >= abs(surplus.sum())].sum()))
+        proportions = np.convolve(proportions, step)
+    sums = 2 * np.arange(len(proportions)) - np.abs(surplus).sum()
+    return min(1.0, float(proportions[np.abs(sums) >= abs(surplus.sum())].sum()))
 
 
 def t_test(sums: NDArray[np.float64]) -> float:
     """Two-sided p of a mean difference of 0, by a one-sample t test of the differences summed by patient.
 
     sums float64 [patients]: at least two, patients without a sample left out. The mean over samples is 0 exactly where
-    the mean of these sums is, and unlike samples, patients are independent. With few patients a t test can say more
-    than their number allows: p is no lower than 2 ** (1 - patients), which exchanging the two models by patient gives
-    where all sums have one sign. 1 where no sum differs from 0, or all sums do so by rounding alone.
+    the mean of these sums is, and unlike samples, patients are independent. With few patients a t test can give a
+    smaller p than their number allows: p is no lower than 2 ** (1 - patients), which exchanging the two models by
+    patient gives where all sums have one sign. 1 where no sum differs from 0, or all sums do so by rounding alone.
+
+    >>> t_test(np.array([0.2, 0.2]))
+    0.5
     """
     if np.abs(sums).max() <= ROUNDING:
         return 1.0
@@ -137,7 +142,11 @@ def t_test(sums: NDArray[np.float64]) -> float:
 
 
 def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Holm's step-down correction (1979): adjusted p float64 [n], in the order given."""
+    """Holm's step-down correction (1979): adjusted p float64 [n], in the order given.
+
+    >>> holm(np.array([0.01, 0.04, 0.03])).round(2).tolist()
+    [0.03, 0.06, 0.06]
+    """
     order = np.argsort(p, kind="stable")
     steps = p[order] * (len(p) - np.arange(len(p)))
     adjusted = np.empty(len(p))

@@ -9,7 +9,7 @@ import yaml
 from prefect.exceptions import ParameterTypeError
 from prefect.utilities.callables import parameter_schema
 
-from flows import study
+from flows import steps, study
 from lesionlens import presets
 from lesionlens.config import StudyConfig
 
@@ -24,6 +24,11 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[StudyConfig]:
     found: list[StudyConfig] = []
     monkeypatch.setattr(study, "_run", lambda config: found.append(config))
     return found
+
+
+def test_a_comparison_asks_for_studies_and_runs_and_needs_neither() -> None:
+    schema = parameter_schema(steps.compare)
+    assert set(schema.properties) == {"studies", "runs"} and not schema.required
 
 
 def test_a_form_left_as_it_is_starts_its_preset(started: list[StudyConfig]) -> None:

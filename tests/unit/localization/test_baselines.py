@@ -1,4 +1,4 @@
-"""Localisers that look at no image."""
+"""Baseline maps that are independent of the image."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,7 @@
 """Localisation scores against plain loops over scikit-image and scikit-learn, and the decided edge cases."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from skimage.filters import threshold_otsu
 from sklearn.metrics import average_precision_score, jaccard_score
 
 from lesionlens.attribution.scaling import activation_maps
-from lesionlens.localization import curves as levels
+from lesionlens.localization import curves
 from lesionlens.localization.curves import CURVE, tuned
 from lesionlens.localization.metrics import (
     energies,
@@ -62,7 +64,7 @@ def test_the_curve_is_exact_at_every_level_and_its_neighbours() -> None:
 def test_otsu_is_scikit_image() -> None:
     maps, masks = random_maps(200, seed=1), discs(200, seed=1)
     plain = [threshold_otsu(m) for m in maps]
-    counted = levels.counts(maps, masks)
+    counted = curves.counts(maps, masks)
     scores = histogram_scores(counted)
     found, iou = scores.otsu_threshold, scores.otsu_iou
     np.testing.assert_allclose(found, plain, atol=1e-6)
@@ -79,17 +81,17 @@ def test_pixel_ap_is_scikit_learn_and_rank_accuracy_a_sorted_loop() -> None:
     distinct = np.random.default_rng(0).permuted(
         np.tile(np.linspace(0.01, 1, SIZE * SIZE, dtype=np.float32), (30, 1)), axis=1
     )
-    shares = []
+    proportions = []
     for values, mask in zip(distinct, masks, strict=True):
         top = np.argsort(values)[::-1][: mask.sum()]
-        shares.append(mask.ravel()[top].mean())
+        proportions.append(mask.ravel()[top].mean())
     found = rank_scores(distinct.reshape(maps.shape), masks)
-    np.testing.assert_allclose(found.rank_accuracy, shares, atol=1e-12)
-    # Without ties the area policy keeps as many pixels as the mask has: IoU = s / (2 - s) for a share s inside.
-    np.testing.assert_allclose(found.area_iou, np.array(shares) / (2 - np.array(shares)), atol=1e-12)
+    np.testing.assert_allclose(found.rank_accuracy, proportions, atol=1e-12)
+    # Without ties the area policy keeps as many pixels as the mask has: IoU = p / (2 - p) for a proportion p inside.
+    np.testing.assert_allclose(found.area_iou, np.array(proportions) / (2 - np.array(proportions)), atol=1e-12)
 
 
-def test_rank_accuracy_takes_the_expected_share_where_the_cut_falls_among_equal_pixels() -> None:
+def test_rank_accuracy_takes_the_expected_proportion_where_the_cut_falls_among_equal_pixels() -> None:
     values = np.array([[[1, 0.5], [0.5, 0]]], dtype=np.float32)
     mask = np.array([[[1, 1], [0, 0]]], dtype=np.bool_)
     assert rank_scores(values, mask).rank_accuracy[0] == pytest.approx(0.75)
@@ -128,13 +130,13 @@ def test_a_blank_map_scores_zero_and_a_constant_one_scores_as_the_whole_patch() 
     grids = np.stack([np.full((3, 3), v, dtype=np.float32) for v in (-1, 0.4, np.nan)])
     masks = discs(3, seed=4)
     scores = score_grids(grids, masks, "relu_max", 0.5)
-    share = masks.mean(axis=(1, 2))
+    fraction = masks.mean(axis=(1, 2))
     assert scores.blank.tolist() == [True, False, True]
     for policy in (scores.otsu_iou, scores.fixed_iou, scores.area_iou, scores.curve[:, 0], scores.curve[:, 18]):
-        np.testing.assert_allclose(policy, [0, share[1], 0], atol=1e-12)
+        np.testing.assert_allclose(policy, [0, fraction[1], 0], atol=1e-12)
     for value in (scores.energy, scores.rank_accuracy, scores.pixel_ap):
-        np.testing.assert_allclose(value, [0, share[1], 0], atol=1e-9)
-    assert scores.hit.tolist() == [False, bool(share[1] >= 0.5), False]
+        np.testing.assert_allclose(value, [0, fraction[1], 0], atol=1e-9)
+    assert scores.hit.tolist() == [False, bool(fraction[1] >= 0.5), False]
 
 
 def test_an_empty_mask_has_no_score_and_a_full_one_is_hit_by_everything() -> None:
@@ -195,3 +197,45 @@ def test_scores_stay_in_range_for_maps_full_of_ties(seed: int, levels: int) -> N
         assert ((value >= 0) & (value <= 1 + 1e-12)).all()
     plain = [average_precision_score(mask.ravel(), m.ravel()) for m, mask in zip(maps, masks, strict=True)]
     np.testing.assert_allclose(scores.pixel_ap, np.where(scores.blank, 0, plain), atol=1e-9)
+
+
+# quantus implements the two formulas of Arras et al. (Information Fusion 81, 2022), too, and would be the natural
+# oracle. It is not installed: it needs a second OpenCV beside the one that grad-cam brings.
+
+
+def mass_accuracy(relevance: np.ndarray, truth: np.ndarray) -> float:
+    """R_within / R_total: relevance of the pixels in the mask over that of all pixels."""
+    within = math.fsum(float(r) for r, inside in zip(relevance.ravel(), truth.ravel(), strict=True) if inside)
+    return within / math.fsum(float(r) for r in relevance.ravel())
+
+
+def rank_accuracy(relevance: np.ndarray, truth: np.ndarray) -> float:
+    """|P_top-K and GT| / K, K the pixels of the mask, P_top-K the K most relevant ones."""
+    inside = set(np.flatnonzero(truth).tolist())
+    strongest = sorted(range(relevance.size), key=lambda pixel: float(relevance.ravel()[pixel]), reverse=True)
+    return len(inside & set(strongest[: len(inside)])) / len(inside)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_energy_and_rank_accuracy_are_the_published_formulas(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    grids = generator.normal(size=(2, 5, 5)).astype(np.float32) + np.float32(0.5)
+    maps, blank = activation_maps(grids, 24, "minmax")
+    maps += generator.random(maps.shape).astype(np.float32) * np.float32(1e-3)  # no two pixels alike
+    masks = generator.random(maps.shape) < generator.uniform(0.02, 0.9)
+    masks[:, 0, 0] = True
+    assert not blank.any()
+    ranked = rank_scores(maps, masks).rank_accuracy
+    for n, (relevance, truth) in enumerate(zip(maps, masks, strict=True)):
+        assert energies(maps, masks)[n] == pytest.approx(mass_accuracy(relevance, truth), abs=1e-9)
+        assert ranked[n] == pytest.approx(rank_accuracy(relevance, truth), abs=1e-12)
+
+
+def test_where_pixels_tie_ours_is_the_mean_over_every_order() -> None:
+    """The published formula leaves ties to the sorting; ours takes what any order gives on average."""
+    relevance = np.array([[[1, 0.5, 0.5], [0.5, 0, 0], [0, 0, 0]]], dtype=np.float32)
+    truth = np.array([[[1, 1, 0], [0, 0, 0], [0, 0, 0]]], dtype=np.bool_)
+    generator = np.random.default_rng(0)
+    drawn = [rank_accuracy(relevance[0] + generator.random((3, 3)) * 1e-3, truth[0]) for _ in range(4000)]
+    assert rank_scores(relevance, truth).rank_accuracy[0] == pytest.approx(np.mean(drawn), abs=0.02)

@@ -1,7 +1,6 @@
 """Several studies on one page."""
 
 import dataclasses
-import importlib
 import json
 import re
 from collections import Counter
@@ -75,12 +74,6 @@ def test_studies_without_models_and_no_study(make_data):
     assert "tables/models.csv" not in page.files
     with pytest.raises(ValueError, match="at least one study"):
         render_comparison([])
-
-
-def test_it_is_a_flow_of_its_own():
-    flow = importlib.import_module("flows.steps").compare
-    schema = flow.parameters.model_dump()
-    assert set(schema["properties"]) == {"studies", "runs"} and not schema["required"]
 
 
 def test_one_patch_stands_once_with_the_models_of_all_studies(two, rendered):

@@ -35,12 +35,21 @@ def test_blank_maps_of_lesions_are_counted(data, changed):
         (("data", "source"), "phantom", "Synthetic mammograms", False),
     ],
 )
-def test_options_that_need_a_warning(make_data, path, value, title, grave):
+def test_options_that_need_a_warning(enough, path, value, title, grave):
     config = sound()
     config[path[0]][path[1]] = value
-    assert [(w.title, w.grave) for w in warnings(make_data(config=config, per_class=40, skill=good()))] == [
-        (title, grave)
-    ]
+    assert [(w.title, w.grave) for w in warnings(enough(config))] == [(title, grave)]
+
+
+@pytest.fixture
+def enough(make_data, changed):
+    """Data with this configuration and so many samples that none is warned of."""
+
+    def make(config):
+        data = make_data(config=config, per_class=2)
+        return changed(data, table_4_localization={"n": pl.lit(50)}, table_1_patches={"test": pl.lit(30)})
+
+    return make
 
 
 def sound():
@@ -49,12 +58,8 @@ def sound():
     return config
 
 
-def good():
-    return dict.fromkeys(range(1, 5), 0.9)
-
-
-def test_sound_real_data_needs_no_warning(make_data):
-    assert warnings(make_data(config=sound(), per_class=40, skill=good())) == ()
+def test_sound_real_data_needs_no_warning(enough):
+    assert warnings(enough(sound())) == ()
 
 
 def test_a_planted_marker_is_named(make_data):

@@ -1,10 +1,11 @@
-"""Patient-clustered resampling against plain loops, and the coverage of its intervals."""
+"""Patient-clustered resampling against plain loops, and the coverage of its intervals in a few studies."""
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
+from benchmarks import coverage
 from lesionlens.scoring.bootstrap import draw, interval, proportion_interval, ratios, resampled_auc
 from lesionlens.scoring.means import Mean, means
 
@@ -52,7 +53,7 @@ def test_a_score_that_rests_on_one_patient_has_no_interval() -> None:
     assert low[0] < high[0] and np.isnan([low[1], high[1]]).all()
 
 
-def test_a_share_that_no_patient_varies_is_as_sure_as_a_binomial_one() -> None:
+def test_a_proportion_that_no_patient_varies_has_the_binomial_interval() -> None:
     values = np.zeros((12, 5))
     values[:, 1], values[:6, 2], values[:, 4] = 1, 1, 1 / 3
     used = np.ones((12, 5), dtype=np.bool_)
@@ -68,19 +69,10 @@ def test_a_share_that_no_patient_varies_is_as_sure_as_a_binomial_one() -> None:
     assert np.isnan(alone).all()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("count", "truth"), [(8, 0.85), (20, 0.95), (40, 0.95), (40, 0.02)])
-def test_intervals_of_shares_near_the_ends_cover_the_truth(count: int, truth: float) -> None:
-    """2,000 studies of a few patients, one sample each. Few outcomes are possible, so more than 95 % may be covered."""
-    generator = np.random.default_rng(0)
-    covered, studies = {interval: 0, proportion_interval: 0}, 2000
-    for _ in range(studies):
-        values = (generator.random(count) < truth).astype(np.float64)[:, None]
-        resampled = ratios(values, values >= 0, draw(patients(count, 1), 200, generator))
-        for method in covered:
-            low, high = method(resampled, 0.95, count)
-            covered[method] += int(low[0] <= truth <= high[0])
-    assert covered[interval] / studies < 0.90 <= covered[proportion_interval] / studies, covered
+def test_intervals_of_proportions_near_the_ends_cover_the_truth() -> None:
+    """`benchmarks.coverage` repeats this with 2,000 studies of four sizes."""
+    percentile, exact = coverage.of_proportion(100, count=20, truth=0.95, seed=0)
+    assert percentile < 0.8 < 0.9 <= exact
 
 
 def test_the_same_seed_draws_the_same_patients() -> None:
@@ -107,56 +99,17 @@ def test_resampled_auc_is_undefined_where_one_side_is_not_drawn() -> None:
     assert 0 < np.isnan(found).sum() < 100 and np.nanmin(found) == 1
 
 
-@pytest.mark.slow
-def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
-    """400 simulated studies of 120 patients with 1 to 4 samples each, whose scores share a patient effect."""
-    generator = np.random.default_rng(0)
-    covered = {"clustered": 0, "ignoring patients": 0}
-    studies, truth = 400, 0.4
-    for _ in range(studies):
-        per_patient = generator.integers(1, 5, 120)
-        names = np.repeat([f"P_{i}" for i in range(120)], per_patient)
-        chance = np.repeat(generator.beta(2, 3, 120), per_patient)  # mean 0.4, shared within a patient
-        values = (generator.random(len(names)) < chance).astype(np.float64)[:, None]
-        for kind, units in (("clustered", names), ("ignoring patients", np.arange(len(names)).astype(np.str_))):
-            resampled = ratios(values, np.ones_like(values, dtype=np.bool_), draw(units, 400, generator))
-            low, high = interval(resampled, 0.95, 120)
-            covered[kind] += int(low[0] <= truth <= high[0])
-    assert 0.90 <= covered["clustered"] / studies <= 0.98
-    assert covered["clustered"] > covered["ignoring patients"]
+def test_intervals_cover_the_truth_as_often_as_they_claim() -> None:
+    clustered, ignoring_patients = coverage.of_mean(100, seed=0)
+    assert ignoring_patients < 0.9 <= clustered <= 0.99
 
 
-@pytest.mark.slow
 def test_intervals_of_ll_of_paired_differences_and_of_auc_cover_the_truth_too() -> None:
-    """Means over samples that chance picks, which a patient's difficulty links to the scores; 400 studies again."""
-    generator = np.random.default_rng(1)
-
-    def study(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        member = np.repeat(np.arange(count), generator.integers(1, 5, count))
-        ease = generator.normal(size=count)[member][:, None]
-        right = generator.random((len(member), 2)) < 1 / (1 + np.exp(-ease))
-        return member, right, 0.4 + 0.1 * ease + generator.normal([0, -0.05], 0.1, right.shape)
-
-    def scores(right: np.ndarray, iou: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """LL of the first model; what it has more than the second where both are right."""
-        gap = iou[:, 0] - iou[:, 1]
-        return np.stack([iou[:, 0], gap], axis=1), np.stack([right[:, 0], right.all(axis=1)], axis=1)
-
-    _, right, iou = study(200_000)
-    values, used = scores(right, iou)
-    truth = [*np.average(values, weights=used, axis=0), roc_auc_score(right[:, 0], iou[:, 0])]
-    covered, studies = np.zeros(3), 400
-    for _ in range(studies):
-        member, right, iou = study(120)
-        clusters = draw(member.astype(np.str_), 400, generator)
-        areas = resampled_auc(iou[:, 0].astype(np.float32), right[:, 0], clusters)
-        low, high = interval(np.column_stack([ratios(*scores(right, iou), clusters), areas]), 0.95, 120)
-        covered += (low <= truth) & (truth <= high)
-    assert (covered / studies >= 0.90).all() and (covered / studies <= 0.98).all(), covered / studies
+    assert all(0.85 <= found <= 0.99 for found in coverage.of_localization(100, seed=1))
 
 
-def test_only_shares_get_the_width_of_shares() -> None:
-    """An IoU that is the same for every lesion is no share of yes and no; an IoU of 0 for all of them may be."""
+def test_only_binary_values_get_the_width_of_proportions() -> None:
+    """An IoU that is the same for every lesion is no proportion; an IoU of 0 for all of them may be one."""
     used = np.ones(12, dtype=np.bool_)
     used[::2] = False
     clusters = draw(patients(12, 1), 100, np.random.default_rng(0))
@@ -165,5 +118,5 @@ def test_only_shares_get_the_width_of_shares() -> None:
     exact = binomtest(0, 6).proportion_ci(0.95).high
     np.testing.assert_allclose(found.low, [0.3, 0, 1 - exact])
     np.testing.assert_allclose(found.high, [0.3, exact, 1])
-    plain = means(wanted, clusters, 0.95, shares=False)
+    plain = means(wanted, clusters, 0.95, binary=False)
     np.testing.assert_allclose([plain.low, plain.high], [[0.3, 0, 1]] * 2)

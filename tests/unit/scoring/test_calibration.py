@@ -1,20 +1,20 @@
 """Calibration error and reliability curve."""
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 
+from lesionlens.frames import FRAMES
 from lesionlens.scoring.bootstrap import Clusters, draw
-from lesionlens.scoring.calibration import BINS, RELIABILITY, calibration, error_by_chance
+from lesionlens.scoring.calibration import BINS, calibrated_error, calibration
 
 
 def sample(count: int, honest: bool, seed: int = 0) -> tuple[np.ndarray, np.ndarray, Clusters]:
     """Two classes; the label follows the stated probability, or a coin."""
     generator = np.random.default_rng(seed)
     first = generator.uniform(0, 1, count).astype(np.float32)
-    chance = first if honest else np.full(count, 0.5)
-    labels = (generator.random(count) > chance).astype(np.int64)
+    likely = first if honest else np.full(count, 0.5)
+    labels = (generator.random(count) > likely).astype(np.int64)
     clusters = draw(np.arange(count).astype(np.str_), 200, generator)
     return np.stack([first, 1 - first], axis=1), labels, clusters
 
@@ -28,7 +28,7 @@ def test_the_error_is_the_weighted_gap_of_the_curve() -> None:
     assert (found["name"], found["n"]) == ("calibration_error", 500)
     assert found["value"] == pytest.approx(np.average(gap, weights=used["n"].to_numpy()), abs=1e-6)
     assert found["low"] < found["value"] < found["high"]
-    assert curve["n"].sum() == 500 and curve.height == BINS and curve.schema == pl.Schema(RELIABILITY)
+    assert curve["n"].sum() == 500 and curve.height == BINS and curve.schema == FRAMES["reliability"]
     assert (used["low"] <= used["accuracy"]).all() and (used["accuracy"] <= used["high"]).all()
 
 
@@ -42,20 +42,20 @@ def test_the_interval_holds_its_value_however_honest_the_model() -> None:
     of nine."""
     torch.set_num_threads(1)
     generator = np.random.default_rng(0)
-    for study in range(200):
+    for study in range(100):
         found = calibration(*sample(int(generator.integers(100, 600)), honest=True, seed=study), 0.95)[0]
         row = found.row(0, named=True)
         assert 0 <= row["low"] <= row["value"] <= row["high"], (study, row)
 
 
-def test_the_interval_of_made_up_probabilities_stays_clear_of_what_chance_does() -> None:
+def test_the_interval_of_made_up_probabilities_lies_above_the_error_of_a_calibrated_model() -> None:
     for study in range(20):
         probabilities, labels, clusters = sample(300, honest=False, seed=study)
         row = calibration(probabilities, labels, clusters, 0.95)[0].row(0, named=True)
-        assert row["low"] > error_by_chance(probabilities.max(axis=1)) > 0.02
+        assert row["low"] > calibrated_error(probabilities.max(axis=1)) > 0.02
 
 
-def test_a_perfectly_calibrated_model_has_the_error_that_chance_does() -> None:
+def test_the_error_of_a_calibrated_model_is_the_mean_of_simulated_ones() -> None:
     """The exact expectation against the mean of simulated studies of the same confidences."""
     generator = np.random.default_rng(0)
     top = generator.uniform(0.3, 1, 80)
@@ -63,9 +63,9 @@ def test_a_perfectly_calibrated_model_has_the_error_that_chance_does() -> None:
     member = np.minimum((top * BINS).astype(np.int64), BINS - 1)
     gaps = [np.abs((correct - top)[:, member == number].sum(axis=1)) for number in range(BINS)]
     simulated = np.sum(gaps, axis=0) / 80
-    assert error_by_chance(top) == pytest.approx(simulated.mean(), abs=4 * simulated.std() / 4000**0.5)
-    assert error_by_chance(np.ones(5)) == 0
-    assert error_by_chance(np.array([0.5])) == 0.5
+    assert calibrated_error(top) == pytest.approx(simulated.mean(), abs=4 * simulated.std() / 4000**0.5)
+    assert calibrated_error(np.ones(5)) == 0
+    assert calibrated_error(np.array([0.5])) == 0.5
 
 
 def test_certainty_falls_into_the_last_bin() -> None:

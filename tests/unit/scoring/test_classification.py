@@ -10,17 +10,16 @@ from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 
 from lesionlens.records import SampleArrays
-from lesionlens.scoring.bootstrap import draw
+from lesionlens.scoring.bootstrap import Clusters, draw
 from lesionlens.scoring.classification import (
     auc_hard,
     averages,
     class_auc,
-    class_intervals,
     class_scores,
+    classification_scores,
     confusion_intervals,
     confusion_matrix,
 )
-from lesionlens.scoring.run_scores import classification_scores
 
 
 def sample(count: int = 200, classes: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -31,9 +30,14 @@ def sample(count: int = 200, classes: int = 5, seed: int = 0) -> tuple[np.ndarra
     return probabilities.astype(np.float32), labels
 
 
+def one_each(labels: np.ndarray) -> Clusters:
+    """Resamples of as many patients as samples."""
+    return draw(np.arange(len(labels)).astype(np.str_), 20, np.random.default_rng(0))
+
+
 def test_class_scores_are_scikit_learn() -> None:
     probabilities, labels = sample()
-    frame = class_scores(probabilities, labels)
+    frame = class_scores(probabilities, labels, one_each(labels), 0.95)
     expected = precision_recall_fscore_support(labels, probabilities.argmax(axis=1))
     for name, values in zip(("precision", "recall", "f1", "support"), expected, strict=True):
         np.testing.assert_allclose(frame[name].to_numpy(), values, atol=1e-6)
@@ -59,10 +63,10 @@ def test_averages_are_scikit_learn_also_where_a_class_is_absent(average: str) ->
 
 def test_class_intervals_are_those_of_resampled_scikit_learn() -> None:
     probabilities, labels = sample(count=120)
-    clusters = draw(np.array([f"P_{i // 2}" for i in range(120)]), 200, np.random.default_rng(0))
-    frame = class_intervals(probabilities, labels, clusters, 0.95)
+    clusters = draw(np.array([f"P_{i // 2}" for i in range(120)]), 60, np.random.default_rng(0))
+    frame = class_scores(probabilities, labels, clusters, 0.95)
     guess, drawn = probabilities.argmax(axis=1), []
-    for weights in clusters.weights(0, 200):
+    for weights in clusters.weights(0, 60):
         *scores, _ = precision_recall_fscore_support(labels, guess, sample_weight=weights, zero_division=0)
         auc = [roc_auc_score(labels == c, probabilities[:, c], sample_weight=weights) for c in range(5)]
         hard = [roc_auc_score(labels == c, guess == c, sample_weight=weights) for c in range(5)]
@@ -71,7 +75,7 @@ def test_class_intervals_are_those_of_resampled_scikit_learn() -> None:
     for n, name in enumerate(("precision", "recall", "f1", "auc", "auc_hard")):
         np.testing.assert_allclose(frame[f"{name}_low"].to_numpy(), low[n], atol=1e-6)
         np.testing.assert_allclose(frame[f"{name}_high"].to_numpy(), high[n], atol=1e-6)
-    absent = class_intervals(probabilities, np.where(labels == 2, 1, labels), clusters, 0.95)
+    absent = class_scores(probabilities, np.where(labels == 2, 1, labels), clusters, 0.95)
     assert absent["auc_low"].to_list()[2] is None and absent["recall_low"].to_list()[2] is None
 
 
@@ -80,8 +84,9 @@ def test_a_class_of_one_patient_has_scores_but_no_intervals() -> None:
     order = np.argsort(labels, kind="stable")
     labels, probabilities = labels[order], probabilities[order]
     names = np.where(labels == 4, "alone", np.arange(len(labels)).astype(np.str_))
-    frame = class_intervals(probabilities, labels, draw(names, 100, np.random.default_rng(0)), 0.95)
-    assert frame.row(4) == (None,) * frame.width and all(bound is not None for bound in frame.row(3))
+    frame = class_scores(probabilities, labels, draw(names, 100, np.random.default_rng(0)), 0.95)
+    intervals = frame.select("^.*_(low|high)$")
+    assert intervals.row(4) == (None,) * 10 and all(bound is not None for bound in intervals.row(3))
 
 
 def test_confusion_intervals_are_those_of_resampled_scikit_learn() -> None:
@@ -99,7 +104,7 @@ def test_confusion_intervals_are_those_of_resampled_scikit_learn() -> None:
     assert 0 < never.sum() < 10 and (frame["high"].to_numpy()[never] > 0.05).all()
     np.testing.assert_allclose(frame["low"].to_numpy(), low.ravel(), atol=1e-9)
     np.testing.assert_allclose(frame["high"].to_numpy()[~never], high.ravel()[~never], atol=1e-9)
-    recall = class_intervals(probabilities, labels, clusters, 0.9)
+    recall = class_scores(probabilities, labels, clusters, 0.9)
     on_diagonal = frame.filter(pl.col("label") == pl.col("predicted"))
     for end in ("low", "high"):
         np.testing.assert_allclose(on_diagonal[end].to_numpy(), recall[f"recall_{end}"].to_numpy(), atol=1e-12)
@@ -116,7 +121,7 @@ def test_a_resample_without_a_class_says_nothing_about_its_confusions() -> None:
     rare, frequent = 0.025 ** (1 / 2), 0.025 ** (1 / 18)
     expected = [(frequent, 1), (0, 1 - frequent), (0, 1 - rare), (rare, 1)]
     np.testing.assert_allclose(frame.select("low", "high").to_numpy(), expected)
-    scores = class_intervals(probabilities, labels, clusters, 0.95)
+    scores = class_scores(probabilities, labels, clusters, 0.95)
     for name in ("recall", "f1"):
         np.testing.assert_allclose(scores.select(f"{name}_low", f"{name}_high").to_numpy(), [(rare, 1), (rare, 1)])
 
@@ -156,10 +161,10 @@ def test_confusions_of_one_patient_or_none_have_no_interval() -> None:
 
 def test_a_class_without_samples_has_no_auc_and_says_why() -> None:
     probabilities, labels = sample()
-    frame = class_scores(probabilities, np.where(labels == 2, 1, labels))
+    frame = class_scores(probabilities, np.where(labels == 2, 1, labels), one_each(labels), 0.95)
     row = frame.row(2, named=True)
     assert (row["auc"], row["auc_hard"], row["reason"], row["support"]) == (None, None, "no_samples", 0)
-    only = class_scores(probabilities, np.zeros_like(labels)).row(0, named=True)
+    only = class_scores(probabilities, np.zeros_like(labels), one_each(labels), 0.95).row(0, named=True)
     assert (only["auc"], only["reason"]) == (None, "no_other_class")
 
 
@@ -175,7 +180,7 @@ def test_auc_without_any_class_to_compare_is_nan() -> None:
 
 
 def published() -> list[dict]:
-    text = files("lesionlens.reporting").joinpath("published.json").read_text()
+    text = files("lesionlens.reporting.tables").joinpath("published.json").read_text()
     return json.loads(text)
 
 

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from scipy.stats import binomtest, t
 
+from benchmarks import coverage
 from lesionlens.config import EvaluationConfig
 from lesionlens.scoring.comparison import COMPARISONS, compare, holm, mcnemar, t_test
 
@@ -49,17 +50,10 @@ def test_mcnemar_takes_thousands_of_patients() -> None:
     assert mcnemar(np.zeros(0, dtype=np.int64)) == 1
 
 
-def test_mcnemar_is_not_misled_by_patches_of_one_patient_that_agree() -> None:
-    generator = np.random.default_rng(1)
-    by_patient, by_patch = [], []
-    for _ in range(1500):
-        likely = generator.beta(0.5, 0.5, size=(60, 2, 1))  # how often each of two equal models is right, by patient
-        right = (generator.random((60, 2, 4)) < likely).astype(np.int64)
-        gap = right[:, 0] - right[:, 1]
-        by_patient.append(mcnemar(gap.sum(axis=1)))
-        by_patch.append(mcnemar(gap.ravel()))
-    assert 0.03 < np.mean(np.array(by_patient) < 0.05) < 0.06
-    assert np.mean(np.array(by_patch) < 0.05) > 0.15
+def test_mcnemar_rejects_as_often_as_it_claims_where_samples_of_a_patient_agree() -> None:
+    """`benchmarks.coverage` repeats this with 1,500 studies."""
+    by_patient, by_sample = coverage.of_mcnemar(200, seed=1)
+    assert by_patient < 0.08 and by_sample > 0.15
 
 
 def test_t_test_is_the_formula_of_the_book() -> None:
@@ -84,15 +78,8 @@ def test_t_test_sees_no_difference_in_rounding() -> None:
 
 
 def test_ll_of_equal_models_differs_in_one_of_twenty_studies_whose_lesions_cluster() -> None:
-    generator = np.random.default_rng(2)
-    by_patient, by_lesion = [], []
-    for _ in range(3000):
-        lesions = generator.integers(1, 6, 40)
-        gap = np.repeat(generator.normal(0, 0.2, 40), lesions) + generator.normal(0, 0.1, lesions.sum())
-        by_patient.append(t_test(np.add.reduceat(gap, np.cumsum(lesions) - lesions)))
-        by_lesion.append(t_test(gap))
-    assert 0.035 < np.mean(np.array(by_patient) < 0.05) < 0.065
-    assert np.mean(np.array(by_lesion) < 0.05) > 0.15
+    by_patient, by_lesion = coverage.of_t_test(200, seed=2)
+    assert by_patient < 0.08 and by_lesion > 0.15
 
 
 def test_holm_steps_down_and_never_decreases() -> None:
@@ -109,7 +96,7 @@ def test_accuracy_and_ll_are_compared_on_the_same_samples() -> None:
     iou_a, iou_b = generator.random(count), generator.random(count) * 0.2
     both = pl.concat([samples(2, correct_b, iou_b, lesion), samples(1, correct_a, iou_a, lesion)])
     frame = compare(both, [], CONFIG, seed=0)
-    assert frame.schema == pl.Schema(COMPARISONS)
+    assert frame.schema == COMPARISONS
     accuracy, located = frame.row(0, named=True), frame.row(1, named=True)
     assert [(row["evaluation_a"], row["evaluation_b"], row["score"]) for row in (accuracy, located)] == [
         (1, 2, "accuracy"),
@@ -126,7 +113,7 @@ def test_accuracy_and_ll_are_compared_on_the_same_samples() -> None:
     assert located["p"] == pytest.approx(t_test(by_patient[used.reshape(-1, 2).any(axis=1)]))
 
 
-def test_many_patches_of_a_patient_say_no_more_than_one() -> None:
+def test_many_samples_of_a_patient_make_no_difference_surer() -> None:
     generator = np.random.default_rng(3)
     frames = [samples(i, generator.random(60) < 0.6 + 0.1 * i, generator.random(60)) for i in range(2)]
     once = pl.concat(frames)
@@ -167,21 +154,21 @@ def test_pairs_of_selected_runs_are_corrected_among_themselves() -> None:
         assert others["p_holm"].to_list() == others["of_all"].to_list()
 
 
-def test_a_clear_difference_is_told_among_48_runs() -> None:
+def test_a_clear_difference_is_significant_among_24_runs() -> None:
     generator = np.random.default_rng(5)
     hard = generator.random(160) * 0.4
     frames = [
         samples(
             i, generator.random(160) < (0.95 if i == 0 else 0.5), hard + 0.1 * generator.random(160) + 0.1 * (i == 0)
         )
-        for i in range(48)
+        for i in range(24)
     ]
     frame = compare(pl.concat(frames), [], EvaluationConfig(resamples=100), seed=0)
-    assert frame.height == 2 * 1128
+    assert frame.height == 2 * 276
     for score in ("accuracy", "ll"):
         part = frame.filter(pl.col("score") == score)
         of_first = part.filter(pl.col("evaluation_a") == 0)
-        assert of_first.height == 47 and of_first["p_holm"].max() < 0.05
+        assert of_first.height == 23 and of_first["p_holm"].max() < 0.05
         assert part.filter(pl.col("evaluation_a") > 0)["p_holm"].min() > 0.05
 
 
@@ -193,7 +180,7 @@ def test_nothing_to_compare_gives_an_empty_frame() -> None:
         compare(pl.concat([one, other]), [1, 2], CONFIG, 0),
         compare(one.clear(), [], CONFIG, 0),
     ):
-        assert frame.height == 0 and frame.schema == pl.Schema(COMPARISONS)
+        assert frame.height == 0 and frame.schema == COMPARISONS
 
 
 def test_without_commonly_correct_lesions_only_accuracy_is_compared() -> None:

@@ -1,4 +1,4 @@
-"""Subgroups against plain filtering."""
+"""Subgroups and quadrants against plain filtering."""
 
 from collections.abc import Callable
 
@@ -6,9 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from lesionlens.frames import FRAMES
 from lesionlens.records import SampleArrays
 from lesionlens.scoring.bootstrap import Clusters, draw
-from lesionlens.scoring.subgroups import SUBGROUP_SCORES, mask_fraction_band, subgroup_scores
+from lesionlens.scoring.subgroups import mask_fraction_band, quadrants, subgroup_scores
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def drawn(patches: SampleArrays) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 def test_every_level_is_the_filtered_mean(patches: SampleArrays, clusters: Clusters) -> None:
     correct, ious = drawn(patches)
     frame = subgroup_scores(patches, attributes(patches), correct, ious, clusters, 0.95)
-    assert frame.schema == pl.Schema(SUBGROUP_SCORES)
+    assert frame.schema == FRAMES["subgroup_scores"]
     assert frame.filter(subgroup="breast_density")["level"].unique(maintain_order=True).to_list() == [
         "1",
         "2",
@@ -72,7 +73,7 @@ def test_an_attribute_that_nobody_gave_is_left_out(patches: SampleArrays, cluste
     frame = subgroup_scores(patches, attributes(patches), *drawn(patches), clusters, 0.95)
     assert set(frame["subgroup"]) == {"breast_density", "subtlety"}
     bare = subgroup_scores(patches, attributes(patches).select("sample_id"), *drawn(patches), clusters, 0.95)
-    assert bare.height == 0 and bare.schema == pl.Schema(SUBGROUP_SCORES)
+    assert bare.height == 0 and bare.schema == FRAMES["subgroup_scores"]
 
 
 def test_a_level_without_lesions_says_so(patches: SampleArrays, clusters: Clusters) -> None:
@@ -100,3 +101,30 @@ def test_mask_fractions_fall_into_five_bands() -> None:
     bands = frame.select(mask_fraction_band(pl.col("f"))).to_series().to_list()
     first, last = "0.00 to 0.05", "0.40 to 1.00"
     assert bands == [first, first, "0.05 to 0.10", "0.20 to 0.40", last, last, None]
+
+
+def test_quadrants_hold_every_scored_lesion_once(tiny_patches: Callable[..., SampleArrays]) -> None:
+    patches = tiny_patches(count=120)
+    generator = np.random.default_rng(0)
+    correct, located = generator.random(120) < 0.7, generator.random(120) < 0.5
+    clusters = draw(patches.patients, 200, generator)
+    frame = quadrants(patches, correct, located, clusters, 0.95)
+    assert frame.schema == FRAMES["quadrants"] and frame.height == (1 + 4) * 4
+    wrong_reason = frame.filter(label=2, correct=True, located=False).row(0, named=True)
+    chosen = (patches.labels == 2) & correct & ~located
+    assert wrong_reason["n"] == chosen.sum() > 0
+    assert wrong_reason["proportion"] == pytest.approx(chosen.sum() / (patches.labels == 2).sum())
+    assert wrong_reason["low"] < wrong_reason["proportion"] < wrong_reason["high"]
+    for label, part in frame.group_by("label"):
+        assert part["n"].sum() == part["lesions"][0], label
+        assert part["proportion"].sum() == pytest.approx(1)
+    assert frame.filter(pl.col("label").is_null())["n"].sum() == patches.has_mask.sum()
+
+
+def test_an_empty_quadrant_is_a_row(tiny_patches: Callable[..., SampleArrays]) -> None:
+    patches = tiny_patches()
+    everything = np.ones(len(patches.ids), dtype=np.bool_)
+    clusters = draw(patches.patients, 100, np.random.default_rng(0))
+    frame = quadrants(patches, everything, everything, clusters, 0.95)
+    assert frame.filter(correct=False)["n"].to_list() == [0] * 10
+    assert frame.filter(correct=True, located=True)["proportion"].to_list() == [1] * 5

@@ -46,4 +46,4 @@ def test_one_patient_has_no_interval_and_a_run_that_is_always_right_no_row(sampl
     (row,) = wrong_class_scores(alone, *OPTIONS).to_dicts()
     assert (row["run_id"], row["low"], row["high"]) == (4, None, None) and row["value"] is not None
     none = wrong_class_scores(samples.with_columns(correct=pl.lit(True)), *OPTIONS)
-    assert none.is_empty() and none.columns == ["run_id", "value", "low", "high", "n"]
+    assert none.is_empty() and none.columns == ["run_id", "value", "low", "high", "n", "reason"]

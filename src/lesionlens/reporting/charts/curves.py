@@ -27,7 +27,7 @@ from lesionlens.reporting.charts.style import (
 from lesionlens.reporting.data import Model, Row, by_model, frame, models, rows
 from lesionlens.reporting.formatting import METHODS, count, number, term
 from lesionlens.reporting.verdict import headline, score
-from lesionlens.scoring.calibration import error_by_chance
+from lesionlens.scoring.calibration import calibrated_error
 
 BESIDE: dict[str, Any] = {"right": 180}
 """Edge of axes that leaves room for labels at their right."""
@@ -98,7 +98,7 @@ def _error(data: ReportData, model: Model) -> str:
     confidences = frame(data, "sample_results").filter(run_id=model.run_id)["confidence"].drop_nulls()
     if not found or confidences.is_empty():
         return ""
-    error, chance = scored(found[0], "calibration_error").text, number(error_by_chance(confidences.to_numpy()))
+    error, chance = scored(found[0], "calibration_error").text, number(calibrated_error(confidences.to_numpy()))
     return f"Expected calibration error {error}; chance alone gives a perfectly calibrated model {chance} here."
 
 

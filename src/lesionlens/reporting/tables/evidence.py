@@ -2,11 +2,10 @@
 
 import polars as pl
 
-from lesionlens.records import ReportData
+from lesionlens.records import BASELINES, ReportData
 from lesionlens.reporting.data import ESTIMATE, confidence, frame, sql, wide, with_models
 from lesionlens.reporting.formatting import METHODS, count, interval, number, proportion
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, counts, estimate, model, text, whole
-from lesionlens.reporting.verdict import BASELINES
 
 FEATURES = {
     "majority": "nothing (always the most frequent class)",

@@ -1,0 +1,30 @@
+"""Attribution methods by name: a new one is one line of METHODS."""
+
+from dataclasses import dataclass
+
+from pytorch_grad_cam import AblationCAM, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, ScoreCAM
+
+from lesionlens.attribution.cam import AscendingEigenCAM, Maps, Zeroed, cam
+from lesionlens.config import Method
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """A method. `maps` gives maps of any resolution and range; methods that look at no inner layer ignore `layer`.
+
+    signed: whether a channel or pixel can count against the class, so that values below zero are evidence against it.
+    """
+
+    maps: Maps
+    signed: bool
+
+
+METHODS: dict[Method, Attribution] = {
+    "grad_cam": Attribution(cam(GradCAM), signed=True),
+    "grad_cam_pp": Attribution(cam(GradCAMPlusPlus), signed=False),
+    "hires_cam": Attribution(cam(HiResCAM), signed=True),
+    "layer_cam": Attribution(cam(LayerCAM), signed=False),
+    "eigen_cam": Attribution(cam(AscendingEigenCAM), signed=True),
+    "score_cam": Attribution(cam(ScoreCAM, one_by_one=True), signed=False),
+    "ablation_cam": Attribution(cam(AblationCAM, ablation_layer=Zeroed), signed=True),
+}
