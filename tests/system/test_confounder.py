@@ -90,7 +90,7 @@ def judged(confounder: float, folder: Path) -> Evaluation:
 
 
 def score(evaluation: Evaluation, name: str, population: str = "lesions", **key: str) -> dict:
-    rows = evaluation.run_scores.filter(name=name, population=population, group_name="all", **key)
+    rows = evaluation.frames["run_scores"].filter(name=name, population=population, group_name="all", **key)
     return rows.row(0, named=True)
 
 
