@@ -42,7 +42,7 @@ def test_the_configuration_loads_no_tensors() -> None:
 
 
 def test_few_modules_know_the_classes_of_cbis_ddsm() -> None:
-    """Anyone's classes go through the same code; the phantom is drawn as CBIS-DDSM's files, the rule `paper` is about them."""
+    """Anyone's classes go through the same code; phantom files and the rule `paper` are CBIS-DDSM's."""
     classes = re.compile(r"""["'](BC|BM|MC|MM|(\w+ )?(calcification|mass)(es|s)?)["']""")
     found = {
         str(path.relative_to(ROOT))
