@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State
@@ -163,12 +163,17 @@ def _states(
 
 def _outcome(state: State[Outcome], run_id: int, title: str) -> Outcome:
     if state.is_completed():
-        return state.result()
-    error = state.result(raise_on_failure=False)
+        return cast(Outcome, _result(state))
+    error = _result(state)
     if isinstance(error, OSError) or state.name == "TimedOut":  # a timeout is an OSError, too
         record_failure(run_id, title, f"{state.message}. Look at this task's log, then run the study again")
         return "failed"
     raise error if isinstance(error, BaseException) else RuntimeError(f"{title}: {state.message}")
+
+
+def _result(state: State[Outcome]) -> object:
+    """The result or the error. Without `_sync` it is a coroutine where an event loop runs in this thread."""
+    return state.result(raise_on_failure=False, _sync=True)  # type: ignore[call-overload]
 
 
 @contextmanager

@@ -156,7 +156,7 @@ def test_the_page_of_every_flow_run_has_its_result(finished: Home) -> None:
     kinds = ("samples", "left-out", "training", "answer", "table", "report")
     for number in studies:
         assert sorted(key for _, other, key, _ in found if other == number) == sorted(f"study-1-{k}" for k in kinds)
-    assert any("Accuracy (interval)" in (data or "") for name, _, _, data in found if name == "compare")
+    assert any("Accuracy" in (data or "") for name, _, _, data in found if name == "compare")
     compared = {key.split("-", 2)[2] for name, _, key, _ in found if name == "compare"}
     assert compared == {"answer", "table", "page"}
     tables = {key: data for _, _, key, data in found}
