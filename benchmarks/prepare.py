@@ -106,11 +106,11 @@ def main() -> None:
     if options.data is not None:
         measure(StudyConfig(data=DataConfig(root=options.data), patches=patches), options.data, options.rounds, print)
         return
-    height, width = (1200, 725) if options.small else (4800, 2900)
-    phantom = PhantomConfig(height=height, width=width, train_per_class=8, test_per_class=2, callback_free=2)
+    height = 1200 if options.small else 4800
+    phantom = PhantomConfig(height=height, train_per_class=8, test_per_class=2, callback_free=2)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "phantom"
-        print(f"drawing phantoms of {height} x {width} ...", flush=True)
+        print(f"drawing phantoms of {phantom.height} x {phantom.width} ...", flush=True)
         write_phantom(phantom, root)
         config = StudyConfig(data=DataConfig(root=root), patches=patches)
         measure(config, root, options.rounds, print)

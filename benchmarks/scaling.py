@@ -27,7 +27,6 @@ import numpy as np
 from flows import server
 from lesionlens.config import (
     DataConfig,
-    ExecutionConfig,
     GridConfig,
     HyperSet,
     PhantomConfig,
@@ -94,13 +93,13 @@ def _work(study_id: int) -> None:
     with server.running_server(home()):
         from prefect import flow
 
-        from tasks import device, grid, train
+        from tasks import grid, train
 
         @flow(name="simulated training")
         def simulated() -> None:
-            grid.complete("train", study_id, ExecutionConfig(device="cpu"))
+            grid.complete("train", study_id)
 
-        with patch.object(train, "fit", _sleep), patch.object(device, "device_name", lambda _: f"CPU {os.getpid()}"):
+        with patch.object(train, "fit", _sleep), patch.object(train, "device_name", lambda _: f"CPU {os.getpid()}"):
             simulated()
 
 

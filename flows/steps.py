@@ -6,14 +6,12 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.logs import shorten_errors
-from lesionlens.config import ExecutionConfig, StudyConfig
+from lesionlens.config import StudyConfig
 from tasks import artifacts, grid
 from tasks.evaluate import audit_shortcuts, compare_runs, is_compared, plan_evaluations
 from tasks.prepare import prepare_study
 from tasks.progress import confirm_cancellation
 from tasks.report import find_studies, render_comparison, render_report
-
-BY_DEFAULT = ExecutionConfig()
 
 
 @flow(name="prepare", flow_run_name="prepare {config.name}")
@@ -26,10 +24,10 @@ def prepare(config: StudyConfig) -> int:
 
 
 @flow(name="train", flow_run_name="train study {study_id}", on_cancellation=[confirm_cancellation])
-def train(study_id: int, execution: ExecutionConfig = BY_DEFAULT) -> int:
+def train(study_id: int) -> int:
     """Train every run of the grid that the record lacks, to its best validation loss. Returns how many failed."""
     shorten_errors()
-    grid.complete("train", study_id, execution)
+    grid.complete("train", study_id)
     failed = grid.failed_runs(study_id)
     for title, reason in failed:
         get_run_logger().warning("%s failed: %s", title, reason)
@@ -38,12 +36,12 @@ def train(study_id: int, execution: ExecutionConfig = BY_DEFAULT) -> int:
 
 
 @flow(name="evaluate", flow_run_name="evaluate study {study_id}", on_cancellation=[confirm_cancellation])
-def evaluate(study_id: int, execution: ExecutionConfig = BY_DEFAULT) -> int:
+def evaluate(study_id: int) -> int:
     """Score, explain and audit every trained run sample by sample, compare the runs. Returns how many were missing."""
     shorten_errors()
     plan_evaluations(study_id)
     audit_shortcuts(study_id)
-    missing = grid.complete("evaluate", study_id, execution)
+    missing = grid.complete("evaluate", study_id)
     if missing or not is_compared(study_id):
         compare_runs(study_id)
     return missing

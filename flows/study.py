@@ -12,7 +12,6 @@ from lesionlens import presets
 from lesionlens.config import (
     Backbone,
     EvaluationConfig,
-    ExecutionConfig,
     GridConfig,
     Method,
     Strategy,
@@ -23,10 +22,8 @@ from lesionlens.errors import TrainingError
 from tasks.grid import failed_runs
 from tasks.progress import confirm_cancellation
 
-GRID, EVALUATION, EXECUTION = GridConfig(), EvaluationConfig(), ExecutionConfig()
+GRID, EVALUATION = GridConfig(), EvaluationConfig()
 Name = Annotated[str, Field(min_length=1, max_length=80)]
-Device = Literal["auto", "cpu", "cuda"]
-AtOnce = Annotated[int, Field(ge=1, le=64)]
 
 
 @flow(name="study", flow_run_name="study {config.name}", on_cancellation=[confirm_cancellation])
@@ -45,19 +42,14 @@ def study_demo() -> Path:
 def study_paper(
     data: Path,
     seeds: tuple[int, ...] = GRID.seeds,
-    device: Device = EXECUTION.device,
-    runs_per_device: AtOnce = EXECUTION.runs_per_device,
 ) -> Path:
     """What the published study did, as literally as can be established.
 
     Args:
         data: Folder of CBIS-DDSM
         seeds: Each repeats the grid with its own weights and order of samples
-        device: Where networks run; auto takes a GPU if there is one
-        runs_per_device: Runs trained or evaluated at once on one device, over all studies
     """
-    execution = ExecutionConfig(device=device, runs_per_device=runs_per_device)
-    return _run(presets.paper(data).model_copy(update={"grid": GridConfig(seeds=seeds), "execution": execution}))
+    return _run(presets.paper(data).model_copy(update={"grid": GridConfig(seeds=seeds)}))
 
 
 @flow(name="study-sound", flow_run_name="study {name}", on_cancellation=[confirm_cancellation])
@@ -69,8 +61,6 @@ def study_sound(
     strategies: tuple[Strategy, ...] = GRID.strategies,
     seeds: tuple[int, ...] = GRID.seeds,
     methods: tuple[Method, ...] = EVALUATION.methods,
-    device: Device = EXECUTION.device,
-    runs_per_device: AtOnce = EXECUTION.runs_per_device,
 ) -> Path:
     """The same question with patients kept apart, statistics of the training split, and tuned thresholds.
 
@@ -82,15 +72,12 @@ def study_sound(
         strategies: gradual: the head first, then block after block; simultaneous: all that trains at once
         seeds: Each repeats the grid with its own weights and order of samples
         methods: How activation maps are made
-        device: Where networks run; auto takes a GPU if there is one
-        runs_per_device: Runs trained or evaluated at once on one device, over all studies
     """
     changes = {
         "name": name,
         "training": TrainingConfig(weights=weights),
         "grid": GridConfig(backbones=backbones, strategies=strategies, seeds=seeds),
         "evaluation": EvaluationConfig(methods=methods),
-        "execution": ExecutionConfig(device=device, runs_per_device=runs_per_device),
     }
     return _run(presets.sound(data).model_copy(update=changes))
 
@@ -103,8 +90,8 @@ def _run(config: StudyConfig) -> Path:
     """
     shorten_errors()
     study_id = steps.prepare.fn(config)
-    steps.train.fn(study_id, config.execution)
-    steps.evaluate.fn(study_id, config.execution)
+    steps.train.fn(study_id)
+    steps.evaluate.fn(study_id)
     page = steps.report.fn(study_id)
     failed, planned = len(failed_runs(study_id)), len(config.grid.runs())
     if failed == planned:

@@ -8,16 +8,14 @@ from db import datasets, evaluations, studies
 from db.engine import make_engine
 from db.locks import free_lease, lease
 from lesionlens.audits.shortcuts import shortcut_audit
-from lesionlens.config import ExecutionConfig
 from lesionlens.evaluate import EvaluationInputs, evaluate, evaluation_digest
 from lesionlens.scoring.comparison import compare
 from lesionlens.scoring.localization import common_scores
 from lesionlens.settings import home
 from lesionlens.training.checkpoints import checkpoint_folder, load_model
 from tasks.db_task import db_task, retried, samples_of, study_config
-from tasks.device import device_slot
 from tasks.progress import progress
-from tasks.train import Outcome
+from tasks.train import Outcome, device_slot
 
 
 @retried
@@ -29,7 +27,7 @@ def plan_evaluations(study_id: int) -> None:
 
 
 @db_task("evaluate", "evaluate {title}")
-def evaluate_run(study_id: int, run_id: int, title: str, execution: ExecutionConfig, wait: bool = True) -> Outcome:
+def evaluate_run(study_id: int, run_id: int, title: str, wait: bool = True) -> Outcome:
     """Predict, score and explain every test sample in one transaction; one worker at a time, as in training."""
     config, engine = study_config(study_id), make_engine()
     identity = evaluation_digest(config)
@@ -43,7 +41,7 @@ def evaluate_run(study_id: int, run_id: int, title: str, execution: ExecutionCon
             checkpoint = next(c for c in studies.checkpoints(connection, run_id) if c.role == "best")
             attributes = datasets.sample_attributes(connection, run.sample_set_id)
         samples = samples_of(run.sample_set_id)
-        with device_slot(engine, execution) as device, progress(f"evaluate {title}", "samples") as advance:
+        with device_slot(engine) as device, progress(f"evaluate {title}", "samples") as advance:
             paths = home().ensure()
             started = time.monotonic()
             folder = checkpoint_folder(paths.checkpoints, run.digest)

@@ -6,8 +6,6 @@ on it, so the work is done once.
 
 import logging
 import multiprocessing
-import os
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,9 +21,10 @@ from sqlalchemy.exc import DBAPIError
 from db import evaluations, studies
 from db.engine import make_engine
 from db.locks import held
-from lesionlens.config import ExecutionConfig
 from lesionlens.evaluate import evaluation_digest
 from lesionlens.models.weights import fetch_imagenet
+from lesionlens.processes import end_with_parent
+from lesionlens.settings import settings
 from tasks import evaluate, train
 from tasks.db_task import is_transient, retried, study_config
 from tasks.progress import progress
@@ -41,22 +40,21 @@ class Step:
 
     name: Literal["train", "evaluate"]
     study_id: int
-    execution: ExecutionConfig
     since: datetime
 
 
-def complete(name: Literal["train", "evaluate"], study_id: int, execution: ExecutionConfig) -> int:
+def complete(name: Literal["train", "evaluate"], study_id: int) -> int:
     """Run the step for every run that lacks it; returns how many runs lacked it.
 
     Runs that another process works on (the same study started twice) are waited for at the end. ImageNet weights
     that this machine lacks raise WeightsMissingError once, before the first run.
     """
-    step = Step(name, study_id, execution, _record_time())
+    step = Step(name, study_id, _record_time())
     runs = missing_runs(step)
     if not runs:
         get_run_logger().info("Nothing to %s in study %s: all of it is in the record", name, study_id)
         return 0
-    if name == "train" and not execution.dask_scheduler:
+    if name == "train" and not settings().dask_scheduler:
         _find_weights(study_id)
     left = runs
     while left and _work_on(step, left, wait=False):
@@ -115,7 +113,7 @@ def _work_on(step: Step, runs: list[Run], wait: bool) -> bool:
     """
     wanted: Iterable[Run] = runs if wait else (run for run in runs if _is_free(step, run[0]))
     done: list[Outcome] = []
-    with _runner(step.execution, len(runs)) as runner, progress(f"{step.name} the grid", "runs", len(runs)) as advance:
+    with _runner(len(runs)) as runner, progress(f"{step.name} the grid", "runs", len(runs)) as advance:
         for run, state in _states(step, wanted, wait, runner):
             done.append(_outcome(state, *run))
             advance(len(done), len(runs))
@@ -145,12 +143,12 @@ def _states(
     step: Step, runs: Iterable[Run], wait: bool, runner: TaskRunner[Any] | None
 ) -> Iterator[tuple[Run, State[Outcome]]]:
     task: Any = train.train_run if step.name == "train" else evaluate.evaluate_run
-    if not step.execution.dask_scheduler:  # Dask runs tasks in threads, which no timeout can interrupt
-        task = task.with_options(timeout_seconds=step.execution.timeout)
+    if not settings().dask_scheduler:  # Dask runs tasks in threads, which no timeout can interrupt
+        task = task.with_options(timeout_seconds=settings().run_timeout)
 
     def parameters(run: Run) -> dict[str, Any]:
         own = {"since": step.since} if step.name == "train" else {"study_id": step.study_id}
-        return own | {"run_id": run[0], "title": run[1], "execution": step.execution, "wait": wait}
+        return own | {"run_id": run[0], "title": run[1], "wait": wait}
 
     if runner is None:
         for run in runs:
@@ -177,11 +175,11 @@ def _result(state: State[Outcome]) -> object:
 
 
 @contextmanager
-def _runner(execution: ExecutionConfig, count: int) -> Iterator[TaskRunner[Any] | None]:
+def _runner(count: int) -> Iterator[TaskRunner[Any] | None]:
     """A Dask cluster if one is named, else processes of this machine; None for one run after another."""
-    at_once = min(execution.runs_per_device, count)
-    if execution.dask_scheduler:
-        with _dask(execution.dask_scheduler) as runner:
+    at_once = min(settings().runs_per_device, count)
+    if scheduler := settings().dask_scheduler:
+        with _dask(scheduler) as runner:
             yield runner
     elif at_once > 1:
         with _processes(at_once) as runner:
@@ -195,7 +193,7 @@ def _dask(scheduler: str) -> TaskRunner[Any]:
         from prefect_dask.task_runners import DaskTaskRunner
     except ImportError as error:
         raise ImportError(
-            "execution.dask_scheduler is set, but prefect-dask is not installed: pip install 'lesionlens[dask]'"
+            "LESIONLENS_DASK_SCHEDULER is set, but prefect-dask is not installed: pip install 'lesionlens[dask]'"
         ) from error
     logging.getLogger("distributed").setLevel(logging.WARNING)
     return DaskTaskRunner(address=scheduler)
@@ -212,15 +210,3 @@ def _processes(count: int) -> Iterator[TaskRunner[Any]]:
                 for process in multiprocessing.active_children():
                     process.terminate()
             raise
-
-
-def end_with_parent() -> None:
-    """End this process as soon as the one that started it has ended, by whatever cause."""
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=follow, name="end with parent", daemon=True).start()

@@ -111,7 +111,7 @@ def plan_study(config: StudyConfig, sample_set_id: int) -> int:
     """Enter the study and every run of its grid; returns the study's id, the same for the same content."""
     with make_engine().begin() as connection:
         samples = datasets.sample_set_digest(connection, sample_set_id)
-        content = config.model_dump(mode="json", exclude={"execution", "data", "patches", "background", "split"})
+        content = config.model_dump(mode="json", exclude={"data", "patches", "background", "split"})
         study_id = studies.save_study(
             connection,
             digest(content, samples),

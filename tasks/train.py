@@ -1,29 +1,32 @@
 """Train: one run of the grid, epoch by epoch into the record."""
 
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Literal
 
+import torch
 from prefect import get_run_logger
 from sqlalchemy import Engine
 
 from db import studies
 from db.engine import make_engine
-from db.locks import Lease, free_lease, lease
-from lesionlens.config import ExecutionConfig
+from db.locks import Lease, free_lease, lease, slot
 from lesionlens.errors import TrainingError
-from lesionlens.settings import home
+from lesionlens.processes import keep_freed_memory
+from lesionlens.settings import home, settings
 from lesionlens.training.checkpoints import checkpoint_folder, size
-from lesionlens.training.fit import fit
+from lesionlens.training.fit import choose_device, fit
 from lesionlens.training.strategies import PHASES
 from tasks.db_task import db_task, is_transient, samples_of
-from tasks.device import device_slot
 from tasks.progress import progress, stop_if_cancelled
 
 Outcome = Literal["finished", "failed", "elsewhere"]
 
 
 @db_task("train", "train {title}")
-def train_run(run_id: int, title: str, execution: ExecutionConfig, since: datetime, wait: bool = True) -> Outcome:
+def train_run(run_id: int, title: str, since: datetime, wait: bool = True) -> Outcome:
     """Fit one run from where the record says it stands.
 
     A run that cannot be trained (a NaN loss, a full disk) is recorded as failed with its reason, so that the rest of
@@ -38,7 +41,7 @@ def train_run(run_id: int, title: str, execution: ExecutionConfig, since: dateti
             known = studies.outcome(connection, run_id, since)
         if known is not None:
             return known
-        with device_slot(engine, execution) as device:
+        with device_slot(engine) as device:
             try:
                 _fit(engine, run_id, title, device, claim)
             except (TrainingError, OSError) as error:
@@ -86,3 +89,35 @@ def record_failure(run_id: int, title: str, reason: str) -> None:
 def lock_name(run_id: int) -> str:
     """Name of the lock that whoever trains the run holds."""
     return f"run {run_id}"
+
+
+@contextmanager
+def device_slot(engine: Engine) -> Iterator[str]:
+    """The device to work on, once fewer than `runs_per_device` other runs work on it, in any study or process.
+
+    The limit is held in the record, so it holds for all processes of a machine; machines have devices of their own.
+    StoppedError if the flow run is cancelled while it waits.
+    """
+    at_once = settings().runs_per_device
+    device = choose_device(settings().device)
+    if device == "cpu":
+        keep_freed_memory()
+    name, waiting = device_name(device), False
+
+    def wait() -> None:
+        nonlocal waiting
+        if not waiting:
+            get_run_logger().info("All %d slots of %s are taken: waiting", at_once, name)
+            waiting = True
+        stop_if_cancelled()
+
+    stop_if_cancelled()
+    with slot(engine, name, at_once, wait):
+        yield device
+
+
+def device_name(device: str) -> str:
+    """A name that identifies the device over all machines: the GPU's UUID, or the host name for the CPU."""
+    if device == "cuda":  # CUDA_VISIBLE_DEVICES renumbers GPUs, the UUID stays
+        return f"GPU {torch.cuda.get_device_properties(torch.cuda.current_device()).uuid}"
+    return f"CPU of {socket.gethostname()}"

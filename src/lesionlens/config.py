@@ -1,8 +1,7 @@
 """The study configuration: every choice of the protocol is a named option.
 
-Frozen pydantic models; an unknown field is an error. This is what the Prefect form shows.
-`ExecutionConfig` holds what may change how fast a study runs but never what it computes; it is
-the only part left out of digests.
+Frozen pydantic models; an unknown field is an error. This is what the Prefect form shows. How fast and where a study
+runs changes no number and is not here: lesionlens.settings.
 """
 
 from pathlib import Path
@@ -28,8 +27,7 @@ class Frozen(BaseModel):
 class PhantomConfig(Frozen):
     """A synthetic data set in CBIS-DDSM's Kaggle layout."""
 
-    height: int = Field(900, ge=200, le=6000, description="Height of a full mammogram in pixels")
-    width: int = Field(560, ge=120, le=4000, description="Width of a full mammogram in pixels")
+    height: int = Field(900, ge=200, le=6000, description="Height of a full mammogram in pixels; its width is 28/45")
     train_per_class: int = Field(60, ge=2, description="Patients per lesion class in the training split")
     test_per_class: int = Field(24, ge=1, description="Patients per lesion class in the test split")
     callback_free: int = Field(60, ge=2, description="Patients with BENIGN_WITHOUT_CALLBACK findings, split likewise")
@@ -40,6 +38,11 @@ class PhantomConfig(Frozen):
         description="Probability that a malignant ROI has a bright cross beside it; no other ROI ever has one",
     )
     seed: int = Field(0, ge=0, description="Same seed, same bytes")
+
+    @property
+    def width(self) -> int:
+        """Width of a full mammogram in pixels, in the format of an 18 x 24 cm film without its margins."""
+        return round(self.height * 28 / 45)
 
 
 class DataConfig(Frozen):
@@ -203,7 +206,6 @@ class EvaluationConfig(Frozen):
         "relu_max", description="Positive part over maximum, or min-max without ReLU (the study)"
     )
     policy: Policy = Field("validation", description="Threshold policy of the headline localisation score")
-    fixed_threshold: float = Field(0.5, gt=0, lt=1, description="Cut of maps, scaled to 0 to 1, under the policy fixed")
     resamples: int = Field(1000, ge=100, le=100_000, description="Bootstrap resamples, clustered by patient")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of the intervals")
     randomisation_samples: int = Field(
@@ -215,20 +217,6 @@ class EvaluationConfig(Frozen):
         if len(set(self.methods)) != len(self.methods):
             raise ValueError(f"evaluation.methods names a method twice ({', '.join(self.methods)}): name each once")
         return self
-
-
-class ExecutionConfig(Frozen):
-    """How fast and where, never what. Not part of any digest."""
-
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run; auto takes cuda if there")
-    workers: int = Field(0, ge=0, description="Processes that decode images; 0 for one per core")
-    runs_per_device: int = Field(
-        1, ge=1, le=64, description="Runs trained or evaluated at once on one device, over all studies"
-    )
-    dask_scheduler: str | None = Field(
-        None, description="Address of a Dask scheduler that runs them, such as tcp://host:8786; empty for this machine"
-    )
-    timeout: float = Field(86_400, gt=0, description="Seconds after which one run is given up as hanging; not on Dask")
 
 
 class StudyConfig(Frozen):
@@ -243,7 +231,6 @@ class StudyConfig(Frozen):
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     grid: GridConfig = Field(default_factory=GridConfig)
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
-    execution: ExecutionConfig = Field(default_factory=ExecutionConfig)
 
     @model_validator(mode="after")
     def _paper_is_of_cbis(self) -> Self:

@@ -37,7 +37,7 @@ class Processes:
         if self.workers > 1:
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload(list(PRELOAD))
-            self._pool = ProcessPoolExecutor(self.workers, context, _leave_with_parent)
+            self._pool = ProcessPoolExecutor(self.workers, context, _start_process)
         return self
 
     def __exit__(
@@ -78,14 +78,18 @@ def keep_freed_memory() -> bool:
     return any(adjust(M_MMAP_THRESHOLD, size) for size in MMAP_THRESHOLDS) and bool(adjust(M_TRIM_THRESHOLD, NEVER))
 
 
-def _leave_with_parent() -> None:
-    """A worker whose parent was killed would wait for ever."""
+def _start_process() -> None:
     keep_freed_memory()
+    end_with_parent()
 
-    def watch() -> None:
-        parent = multiprocessing.parent_process()
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it has ended, by whatever cause: it would wait for ever."""
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
         if parent is not None:
             parent.join()
             os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=follow, name="end with parent", daemon=True).start()

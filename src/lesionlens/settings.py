@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError
@@ -24,6 +25,17 @@ class Settings(BaseSettings):
     checkpoints: str | None = Field(None, description="Folder or URL of checkpoints; checkpoints in the home if unset")
     database_url: SecretStr | None = Field(None, description="PostgreSQL of the record; the embedded one if unset")
     port: int | None = Field(None, ge=1, le=65535, description="Port of Prefect's server; 4200 if unset")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run; auto takes cuda if there")
+    workers: int = Field(0, ge=0, description="Processes that decode images; 0 for one per core")
+    runs_per_device: int = Field(
+        1, ge=1, le=64, description="Runs trained or evaluated at once on one device, over all studies"
+    )
+    run_timeout: float = Field(
+        86_400, gt=0, description="Seconds after which a run is given up as hanging; not on Dask"
+    )
+    dask_scheduler: str | None = Field(
+        None, description="Dask scheduler that trains and evaluates, such as tcp://host:8786; this machine if unset"
+    )
 
 
 def settings() -> Settings:

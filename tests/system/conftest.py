@@ -24,7 +24,6 @@ from lesionlens.config import (
     BackgroundConfig,
     DataConfig,
     EvaluationConfig,
-    ExecutionConfig,
     GridConfig,
     HyperSet,
     PatchConfig,
@@ -45,7 +44,7 @@ def small_study() -> StudyConfig:
         name="small",
         data=DataConfig(
             source="phantom",
-            phantom=PhantomConfig(height=480, width=300, train_per_class=6, test_per_class=4, callback_free=6),
+            phantom=PhantomConfig(height=480, train_per_class=6, test_per_class=4, callback_free=6),
         ),
         patches=PatchConfig(size=48, jitter=0.5),
         background=BackgroundConfig(size="matched", train=12, test=8, per_image=2),
@@ -55,7 +54,7 @@ def small_study() -> StudyConfig:
     )
 
 
-def study(name: str, seeds: int = 1, epochs: int = 2, first: int = 0, **execution: Any) -> StudyConfig:
+def study(name: str, seeds: int = 1, epochs: int = 2, first: int = 0) -> StudyConfig:
     """A study of one small backbone, as long as asked: every run has its full number of epochs."""
     return small_study().model_copy(
         update={
@@ -65,7 +64,6 @@ def study(name: str, seeds: int = 1, epochs: int = 2, first: int = 0, **executio
                 backbones=("resnet18",), strategies=("simultaneous",), sets=(HyperSet(batch_size=8),),
                 seeds=tuple(range(first, first + seeds)),
             ),
-            "execution": ExecutionConfig(device="cpu", **execution),
         }
     )  # fmt: skip
 
@@ -99,8 +97,8 @@ class Home:
     @property
     def environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("LESIONLENS_", "PREFECT_"))}
-        own = {"LESIONLENS_HOME": str(self.path), "LESIONLENS_PORT": str(self.port), "OMP_NUM_THREADS": "1"}
-        return kept | own
+        own = {"HOME": str(self.path), "PORT": str(self.port), "DEVICE": "cpu"}
+        return kept | {f"LESIONLENS_{name}": value for name, value in own.items()} | {"OMP_NUM_THREADS": "1"}
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", *words]
@@ -122,11 +120,12 @@ class Home:
             timeout=2 * PATIENCE,
         )  # fmt: skip
 
-    def start(self, config: StudyConfig) -> subprocess.Popen[str]:
+    def start(self, config: StudyConfig, **variables: str) -> subprocess.Popen[str]:
         """Start a study in a process group of its own."""
         return subprocess.Popen(
-            self.command("flows", "study", "--config", str(self.write(config))), cwd=ROOT, env=self.environment,
-            start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            self.command("flows", "study", "--config", str(self.write(config))), cwd=ROOT,
+            env=self.environment | variables, start_new_session=True, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
     def stop_at(self, event: str, config: StudyConfig) -> int:

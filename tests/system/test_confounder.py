@@ -42,9 +42,7 @@ EVALUATION = EvaluationConfig(randomisation_samples=0)
 
 
 def study(confounder: float) -> StudyConfig:
-    phantom = PhantomConfig(
-        height=640, width=400, train_per_class=32, test_per_class=20, callback_free=40, confounder=confounder
-    )
+    phantom = PhantomConfig(height=640, train_per_class=32, test_per_class=20, callback_free=40, confounder=confounder)
     return StudyConfig(
         data=DataConfig(source="phantom", phantom=phantom),
         patches=PatchConfig(size=96, jitter=0.5),  # the cross stays in the window up to this shift

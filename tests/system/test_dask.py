@@ -27,7 +27,7 @@ def test_a_scheduler_elsewhere_trains_and_evaluates_the_runs(new_home: Callable[
         start("-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0")
         address = until("the scheduler is up", lambda: re.search(r"tcp://127\.0\.0\.1:\d+", log.read_text()))[0]
         start("-m", "distributed.cli.dask_worker", address, "--nthreads", "1")
-        done = home.study(study("dask", seeds=2, epochs=2, dask_scheduler=address))
+        done = home.study(study("dask", seeds=2, epochs=2), LESIONLENS_DASK_SCHEDULER=address)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         assert home.sql("SELECT status, count(*) AS n FROM run GROUP BY status").rows() == [("finished", "2")]
         assert home.count("SELECT count(*) FROM evaluation") == 2

@@ -92,7 +92,7 @@ def side_by_side(home: Home) -> list[psutil.Process]:
 
 def test_runs_side_by_side_end_with_their_study(home: Home) -> None:
     """One that went on alone would keep its slot, its run and its memory."""
-    process = home.start(study("killed", seeds=2, epochs=1000, first=30, runs_per_device=2))
+    process = home.start(study("killed", seeds=2, epochs=1000, first=30), LESIONLENS_RUNS_PER_DEVICE="2")
     try:
         until("both runs train", lambda: under_way(home, 30, 2))
         assert len(side_by_side(home)) == 2
@@ -102,7 +102,7 @@ def test_runs_side_by_side_end_with_their_study(home: Home) -> None:
 
 
 def test_an_interrupt_ends_a_study_and_its_runs_and_says_how_to_go_on(home: Home) -> None:
-    process = home.start(study("stopped", seeds=2, epochs=1000, first=40, runs_per_device=2))
+    process = home.start(study("stopped", seeds=2, epochs=1000, first=40), LESIONLENS_RUNS_PER_DEVICE="2")
     try:
         until("both runs train", lambda: under_way(home, 40, 2))
         process.send_signal(signal.SIGTERM)
@@ -134,7 +134,7 @@ def test_cancelling_in_the_ui_stops_a_study_that_was_started_in_a_terminal(home:
 
 def test_every_run_given_up_is_a_failed_study_that_can_be_run_again(home: Home) -> None:
     config = study("hasty", epochs=2, first=60)
-    done = home.study(study("hasty", epochs=2, first=60, timeout=0.05))
+    done = home.study(config, LESIONLENS_RUN_TIMEOUT="0.05")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("lesionlens: No run of study hasty succeeded: 1 of 1 failed.")
     ((status, reason),) = home.sql("SELECT status, reason FROM run WHERE seed = 60").rows()

@@ -14,7 +14,7 @@ from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
-from lesionlens.config import BackgroundConfig, DataConfig, ExecutionConfig, PatchConfig, PhantomConfig, StudyConfig
+from lesionlens.config import BackgroundConfig, DataConfig, PatchConfig, PhantomConfig, StudyConfig
 from lesionlens.datasets.case_files import COLUMNS
 
 CASE_FILES = {
@@ -25,7 +25,7 @@ CASE_FILES = {
 INFO_COLUMNS = ("image_path", "SeriesDescription", "BitsAllocated", "PatientID", "Rows", "Columns")
 
 
-PHANTOM = PhantomConfig(height=300, width=200, train_per_class=4, test_per_class=2, callback_free=12, seed=7)
+PHANTOM = PhantomConfig(height=300, train_per_class=4, test_per_class=2, callback_free=12, seed=7)
 
 
 def small_study(root: Path, **parts: Any) -> StudyConfig:
@@ -34,7 +34,6 @@ def small_study(root: Path, **parts: Any) -> StudyConfig:
         "data": DataConfig(root=root),
         "patches": PatchConfig(size=32),
         "background": BackgroundConfig(size=40, train=1, test=1),
-        "execution": ExecutionConfig(workers=1),
     }
     return StudyConfig.model_validate(values | parts)
 

@@ -10,7 +10,7 @@ from lesionlens.attribution.explain import Advance
 from lesionlens.config import RunConfig, TrainingConfig
 from lesionlens.localization.curves import CURVE, tuned
 from lesionlens.localization.maps import EvaluatedSplit, model_maps
-from lesionlens.localization.metrics import iou_at, iou_curve, score_maps
+from lesionlens.localization.metrics import FIXED_THRESHOLD, iou_at, iou_curve, score_maps
 from lesionlens.localization.samples import Cut, ScoredMaps, scorable
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.weights import initial_model
@@ -79,7 +79,7 @@ def constant_baselines(split: EvaluatedSplit) -> list[ScoredMaps]:
         cut = np.full(len(test.ids), level)
         # The threshold of a map that is only 0 and 1 means nothing, so none is stored.
         stored = cut if name == "mean_mask" else np.full(len(test.ids), np.nan)
-        scores = score_maps(maps, test.masks, split.evaluation.fixed_threshold)
+        scores = score_maps(maps, test.masks, FIXED_THRESHOLD)
         cuts = {"mask": Cut(stored, iou_at(maps, test.masks, cut))}
         baselines.append(ScoredMaps(name, "none", "none", None, None, scores, cuts))
     return baselines

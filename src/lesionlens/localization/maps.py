@@ -9,7 +9,7 @@ from torch import Tensor
 from lesionlens.attribution.explain import Advance, Explained, Source, Target, explain
 from lesionlens.config import EvaluationConfig, Method
 from lesionlens.localization.curves import CURVE, tuned
-from lesionlens.localization.metrics import MapScores, score_grids
+from lesionlens.localization.metrics import FIXED_THRESHOLD, MapScores, score_grids
 from lesionlens.localization.samples import Cut, ScoredMaps, scorable
 from lesionlens.models.classifier import Classifier
 from lesionlens.records import SampleArrays
@@ -57,14 +57,14 @@ def model_maps(
     tuning = explain(model, Source(split.inputs, split.tuning_rows, stem), layer, methods, ("predicted",), advance)
     masks = split.inputs.patches.masks[list(split.tuning_rows)]
     levels = {
-        method: tuned(score_grids(grids, masks, evaluation.scaling, evaluation.fixed_threshold).curve)
+        method: tuned(score_grids(grids, masks, evaluation.scaling, FIXED_THRESHOLD).curve)
         for (method, _target), grids in tuning.maps.items()
     }
     maps = []
     for (method, target), grids in found.maps.items():
-        scores = score_grids(grids, split.test.masks, evaluation.scaling, evaluation.fixed_threshold)
+        scores = score_grids(grids, split.test.masks, evaluation.scaling, FIXED_THRESHOLD)
         labels = found.predicted if target == "predicted" else split.test.labels
-        cuts = _cuts(scores, levels[method], evaluation.fixed_threshold)
+        cuts = _cuts(scores, levels[method], FIXED_THRESHOLD)
         maps.append(ScoredMaps(method, target, layer, labels, grids, scores, cuts))
     return found, maps
 

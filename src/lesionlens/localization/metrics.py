@@ -11,6 +11,9 @@ from lesionlens.localization.curves import CURVE_STEPS, otsu
 
 CHUNK = 64  # maps in memory at once
 
+FIXED_THRESHOLD = 0.5
+"""Cut of maps, scaled to 0 to 1, under the policy `fixed` (the study)."""
+
 # Pixels within this of the maximum count as maximal: upsampling repeats a border cell's value up to rounding.
 TIE = 1e-6
 

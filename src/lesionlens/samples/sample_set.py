@@ -20,6 +20,7 @@ from lesionlens.samples.background import background_plans, background_samples
 from lesionlens.samples.cutting import Item, LesionJob, LesionTask, cut_lesions
 from lesionlens.samples.selection import Choice, select
 from lesionlens.samples.splits import Member, assign_splits, crossing_patients
+from lesionlens.settings import settings
 
 OVERVIEWS = 6  # of each class with lesions; a few more than a report shows, as some images may yield no sample
 LEFT_OUT = "the study used no official test patch of a calcification"
@@ -45,7 +46,7 @@ def build_samples(
     total = len(jobs) + sum(plan.expected(splits) for plan in plans)
     report(0, total)
     sizes: list[tuple[int, int]] = []
-    with Processes(study.execution.workers) as processes:
+    with Processes(settings().workers) as processes:
         background = chain.from_iterable(background_samples(p, splits, root, sizes, processes) for p in plans)
         for done, items in enumerate(chain(processes.map(cut_lesions, jobs), background), 1):
             if done <= len(jobs):

@@ -62,7 +62,7 @@ def fit(
         yield from _Fit(run, training, patches, folder, cache, torch.device(choose_device(device))).epochs(resume)
     except torch.OutOfMemoryError as error:
         raise TrainingError(
-            f"run {run.title} takes more memory than the GPU has free: {error}. Lower execution.runs_per_device, end "
+            f"run {run.title} takes more memory than the GPU has free: {error}. Lower LESIONLENS_RUNS_PER_DEVICE, end "
             "what else uses the GPU or leave this batch size out, then run again"
         ) from error
 

@@ -13,7 +13,6 @@ from db import studies
 from lesionlens.config import (
     DataConfig,
     EvaluationConfig,
-    ExecutionConfig,
     GridConfig,
     HyperSet,
     StoppingConfig,
@@ -25,7 +24,6 @@ from lesionlens.records import Box, DatasetIndex, Image, Label, Lesion, Sample, 
 from tasks.db_task import samples_of
 from tests.record.makers import save_samples
 
-CPU = ExecutionConfig(device="cpu")
 LABELS = (
     Label("B", "background", "background", 0, False),
     Label("BM", "benign mass", "mass", 1, True),
@@ -85,6 +83,7 @@ def quiet() -> Iterator[None]:
 def plan(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[StudyConfig], Planned]:
     """Enters a study over the noise samples, in a home of its own."""
     monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path))
+    monkeypatch.setenv("LESIONLENS_DEVICE", "cpu")
     samples_of.cache_clear()
     made = noise_samples()
     images = tuple(Image(sample.image_key, sample.patient, f"{n}.jpg") for n, sample in enumerate(made))

@@ -17,7 +17,7 @@ from tasks.db_task import samples_of
 from tasks.evaluate import audit_shortcuts, compare_runs, evaluate_run, plan_evaluations
 from tasks.grid import Step, missing_runs
 from tasks.train import train_run
-from tests.record.tasks.conftest import CPU, STUDY, Planned
+from tests.record.tasks.conftest import STUDY, Planned
 
 METHODS: tuple[Method, ...] = get_args(Method)
 SAME_AT_BLOCK = ("grad_cam", "hires_cam")
@@ -31,7 +31,7 @@ def trained(plan: Callable[[StudyConfig], Planned]) -> Callable[[EvaluationConfi
 
     def make(evaluation: EvaluationConfig) -> Planned:
         planned = plan(STUDY.model_copy(update={"evaluation": evaluation}))
-        assert train_run.fn(planned.runs[0], "resnet18", CPU, datetime.now(UTC)) == "finished"
+        assert train_run.fn(planned.runs[0], "resnet18", datetime.now(UTC)) == "finished"
         return planned
 
     return make
@@ -43,7 +43,7 @@ def test_every_method_and_class_is_in_the_record_and_scored_anew_without_a_model
 ) -> None:
     planned = trained(ALL_METHODS)
     study, (run,) = planned.study_id, planned.runs
-    assert [evaluate_run.fn(study, run, "resnet18", CPU) for _ in range(2)] == ["finished"] * 2
+    assert [evaluate_run.fn(study, run, "resnet18") for _ in range(2)] == ["finished"] * 2
     assert compare_runs.fn(study) == 0  # one run has no other
     assert [audit_shortcuts.fn(study) for _ in range(2)] == [True, False]
     with engine.connect() as connection:
@@ -77,11 +77,11 @@ def test_what_an_older_version_evaluated_is_kept_and_evaluated_anew(
 ) -> None:
     planned = trained(STUDY.evaluation)
     study, (run,) = planned.study_id, planned.runs
-    step = Step("evaluate", study, CPU, datetime.now(UTC))
+    step = Step("evaluate", study, datetime.now(UTC))
 
     def evaluated() -> list[int]:
         plan_evaluations(study)
-        assert evaluate_run.fn(study, run, "resnet18", CPU) == "finished"
+        assert evaluate_run.fn(study, run, "resnet18") == "finished"
         audit_shortcuts.fn(study)
         with engine.connect() as connection:
             assert studies.runs_to_evaluate(connection, study) == []

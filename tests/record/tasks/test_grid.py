@@ -15,8 +15,9 @@ from db import studies
 from db.locks import lease
 from lesionlens.config import GridConfig, HyperSet, StudyConfig
 from lesionlens.errors import WeightsMissingError
+from lesionlens.settings import settings
 from tasks import grid, train
-from tests.record.tasks.conftest import CPU, STUDY, Planned
+from tests.record.tasks.conftest import STUDY, Planned
 
 TWO = STUDY.model_copy(
     update={
@@ -49,7 +50,7 @@ class Task:
 
 
 def step(planned: Planned) -> grid.Step:
-    return grid.Step("train", planned.study_id, CPU, datetime.now(UTC))
+    return grid.Step("train", planned.study_id, datetime.now(UTC))
 
 
 def test_a_run_that_another_process_works_on_is_left_to_it_and_waited_for_at_the_end(
@@ -60,10 +61,10 @@ def test_a_run_that_another_process_works_on_is_left_to_it_and_waited_for_at_the
     task = Task(engine, Completed(data="finished"), Completed(data="finished"))
     monkeypatch.setattr(train, "train_run", task)
     with lease(engine, train.lock_name(first)):
-        assert grid.complete("train", planned.study_id, CPU) == 2
+        assert grid.complete("train", planned.study_id) == 2
     assert task.asked == [(second, False), (first, True)]
-    assert task.timeout == CPU.timeout
-    assert grid.complete("train", planned.study_id, CPU) == 0
+    assert task.timeout == settings().run_timeout
+    assert grid.complete("train", planned.study_id) == 0
 
 
 def test_a_run_is_free_if_nobody_works_on_it_and_it_is_not_done(
@@ -98,7 +99,7 @@ def test_a_run_that_exceeds_its_time_is_recorded_as_failed_and_the_grid_goes_on(
     planned = plan(TWO)
     late = Failed(name="TimedOut", message="Task run exceeded timeout of 4.0 second(s)", data=TimeoutError())
     monkeypatch.setattr(train, "train_run", Task(engine, late, Completed(data="finished")))
-    assert grid.complete("train", planned.study_id, CPU) == 2
+    assert grid.complete("train", planned.study_id) == 2
     ((title, reason),) = grid.failed_runs(planned.study_id)
     assert title.endswith("seed 0") and "timeout of 4.0" in reason
 
@@ -109,7 +110,7 @@ def test_any_other_error_ends_the_step(
     planned = plan(TWO)
     monkeypatch.setattr(train, "train_run", Task(engine, Failed(data=ValueError("a bug"))))
     with pytest.raises(ValueError, match="a bug"):
-        grid.complete("train", planned.study_id, CPU)
+        grid.complete("train", planned.study_id)
     assert grid.failed_runs(planned.study_id) == []
 
 
@@ -125,7 +126,7 @@ def test_missing_weights_stop_the_step_before_the_first_run(
     monkeypatch.setattr(train, "train_run", task)
     monkeypatch.setattr(grid, "fetch_imagenet", missing)
     with pytest.raises(WeightsMissingError, match="resnet18"):
-        grid.complete("train", planned.study_id, CPU)
+        grid.complete("train", planned.study_id)
     assert task.asked == [] and grid.failed_runs(planned.study_id) == []
 
 

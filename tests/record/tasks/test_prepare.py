@@ -17,7 +17,6 @@ from db import studies
 from lesionlens.config import (
     BackgroundConfig,
     DataConfig,
-    ExecutionConfig,
     PatchConfig,
     PhantomConfig,
     SplitConfig,
@@ -29,7 +28,7 @@ from lesionlens.presets import paper
 from lesionlens.records import Sample
 from tasks import prepare
 
-PHANTOM = PhantomConfig(height=400, width=260, train_per_class=3, test_per_class=2, callback_free=4)
+PHANTOM = PhantomConfig(height=400, train_per_class=3, test_per_class=2, callback_free=4)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,6 @@ def study(root: Path) -> StudyConfig:
         data=DataConfig(root=root),
         patches=PatchConfig(size=32),
         background=BackgroundConfig(size=60, train=6, test=3),
-        execution=ExecutionConfig(workers=1),
     )
 
 

@@ -19,7 +19,7 @@ from lesionlens.models.classifier import Classifier
 from lesionlens.records import EpochResult
 from lesionlens.training.fit import first_model
 from tasks.train import Outcome, lock_name, train_run
-from tests.record.tasks.conftest import CPU, STUDY, Planned
+from tests.record.tasks.conftest import STUDY, Planned
 
 Plan = Callable[[StudyConfig], Planned]
 
@@ -31,7 +31,7 @@ def study(*backbones: Backbone, strategy: Strategy = "simultaneous", unit1_rate:
 
 def train(*runs: int) -> list[Outcome]:
     since = datetime.now(UTC)
-    return [train_run.fn(run, f"run {run}", CPU, since) for run in runs]
+    return [train_run.fn(run, f"run {run}", since) for run in runs]
 
 
 def statuses(engine: Engine) -> list[tuple[str, str | None]]:
@@ -145,7 +145,7 @@ def test_two_workers_never_train_the_same_run(engine: Engine, plan: Plan) -> Non
     (run,) = plan(study("resnet18")).runs
     with free_lease(engine, lock_name(run)) as claim:
         assert claim is not None
-        assert train_run.fn(run, "run", CPU, datetime.now(UTC), wait=False) == "elsewhere"
+        assert train_run.fn(run, "run", datetime.now(UTC), wait=False) == "elsewhere"
     assert statuses(engine) == [("pending", None)]
 
 
@@ -154,5 +154,5 @@ def test_a_run_that_failed_in_this_step_is_not_tried_again(engine: Engine, plan:
     since = datetime.now(UTC)
     with engine.begin() as connection:
         studies.fail_run(connection, run, "a NaN loss")
-    assert train_run.fn(run, "run", CPU, since) == "failed"
+    assert train_run.fn(run, "run", since) == "failed"
     assert statuses(engine) == [("failed", "a NaN loss")]

@@ -41,7 +41,7 @@ def test_a_form_left_as_it_is_starts_its_preset(started: list[StudyConfig]) -> N
 def test_what_a_form_says_arrives_in_the_configuration(started: list[StudyConfig]) -> None:
     changes: dict[str, Any] = {
         "name": "mine", "weights": "none", "backbones": ("resnet18",), "strategies": ("gradual",), "seeds": (1, 2),
-        "methods": ("eigen_cam",), "device": "cpu", "runs_per_device": 3,
+        "methods": ("eigen_cam",),
     }  # fmt: skip
     study.study_sound.fn(DATA, **changes)
     (found,) = started
@@ -49,12 +49,11 @@ def test_what_a_form_says_arrives_in_the_configuration(started: list[StudyConfig
     assert [(run.backbone, run.strategy, run.seed) for run in found.grid.runs()[::6]] == [
         ("resnet18", "gradual", 1)
     ] * 2
-    assert (found.execution.device, found.execution.runs_per_device) == ("cpu", 3)
 
 
 @pytest.mark.parametrize(
     ("wrong", "field"),
-    [({"device": "tpu"}, "device"), ({"runs_per_device": 0}, "runs_per_device"), ({"name": ""}, "name"), ({}, "data")],
+    [({"weights": "mine"}, "weights"), ({"name": ""}, "name"), ({}, "data")],
 )
 def test_a_wrong_value_is_refused_by_field(wrong: dict[str, Any], field: str) -> None:
     data = {"data": "/data"} if wrong else {}

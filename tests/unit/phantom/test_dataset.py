@@ -15,7 +15,7 @@ from lesionlens.phantom.dataset import draw_case, write_phantom
 from lesionlens.phantom.files import files_of
 from lesionlens.phantom.plan import Case, plan
 
-TINY = PhantomConfig(height=200, width=120, train_per_class=2, test_per_class=1, callback_free=3, seed=7)
+TINY = PhantomConfig(height=200, train_per_class=2, test_per_class=1, callback_free=3, seed=7)
 
 pytestmark = pytest.mark.usefixtures("one_process")
 

@@ -14,7 +14,7 @@ from lesionlens.phantom.dataset import draw_case
 from lesionlens.phantom.lesions import choose_place
 from lesionlens.phantom.plan import Case, plan
 
-SMALL = PhantomConfig(height=360, width=224, train_per_class=8, test_per_class=2, callback_free=6, seed=5)
+SMALL = PhantomConfig(height=360, train_per_class=8, test_per_class=2, callback_free=6, seed=5)
 MARKED = SMALL.model_copy(update={"confounder": 1.0})
 
 
@@ -133,7 +133,7 @@ def test_marker_lies_outside_the_mask_and_inside_the_window() -> None:
 
 
 def test_marker_appears_with_the_configured_probability() -> None:
-    half = SMALL.model_copy(update={"height": 200, "width": 120, "confounder": 0.5, "train_per_class": 20})
+    half = SMALL.model_copy(update={"height": 200, "confounder": 0.5, "train_per_class": 20})
     none = half.model_copy(update={"confounder": 0.0})
     malignant = [case for case in plan(half) if case.pathology == "MALIGNANT"]
     with_marker = [bool((draw_case(half, c)[0] != draw_case(none, c)[0]).any()) for c in malignant]

@@ -66,13 +66,14 @@ def test_every_lesion_has_patches_or_one_reason(phantom: Path, rule: str, per: s
         assert {check.shared for check in overlap.checks()} == {0}
 
 
-def test_content_and_order_do_not_depend_on_processes(phantom: Path) -> None:
+def test_content_and_order_do_not_depend_on_processes(phantom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also from a thread that is not the main one, as tasks run in."""
     index, found = read_index(phantom), {}
     options = {"background": BackgroundConfig(size="matched", train=9, test=4), "patches": {"size": 32, "jitter": 1}}
 
     def build(workers: int, seed: int = 0) -> None:
-        study = small_study(phantom, seed=seed, execution={"workers": workers}, **options)
+        monkeypatch.setenv("LESIONLENS_WORKERS", str(workers))
+        study = small_study(phantom, seed=seed, **options)
         found[workers, seed] = content(build_samples(index, phantom, study))
 
     build(1)
@@ -83,8 +84,9 @@ def test_content_and_order_do_not_depend_on_processes(phantom: Path) -> None:
     assert found[2, 0] == found[1, 0] != found[1, 1]
 
 
-def test_a_caller_may_stop_early(phantom: Path) -> None:
-    items = build_samples(read_index(phantom), phantom, small_study(phantom, execution={"workers": 2}))
+def test_a_caller_may_stop_early(phantom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LESIONLENS_WORKERS", "2")
+    items = build_samples(read_index(phantom), phantom, small_study(phantom))
     while not isinstance(next(items), Sample):
         pass
     items.close()
