@@ -34,9 +34,10 @@ def binary(data: ReportData) -> TableSpec:
         *(estimate(head, name, small=confidence(data)) for name, head in BINARY.items()),
         whole("Patches", "n"),
     )
-    notes = tuple(note for side, note in SIDE_NOTES.items() if side in found["side"])
+    asked = {side: note for side, note in SIDE_NOTES.items() if side in found["side"]}
+    caption = "; ".join(note.partition(":")[0] for note in asked.values())
     return TableSpec(
-        "binary", "Two classes", "Lesion or background, malignant or benign", columns, with_models(data, table), notes,
+        "binary", "Two classes", caption, columns, with_models(data, table), tuple(asked.values()),
         sql(data, ["binary_scores", "selected_runs"]),
     )  # fmt: skip
 
