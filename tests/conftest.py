@@ -27,6 +27,14 @@ def plain(url: str) -> str:
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_worker() -> Iterator[None]:
+    """Images are cut in the process of the test, where it does not ask for more."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LESIONLENS_WORKERS", "1")
+        yield
+
+
 @pytest.fixture(scope="session")
 def real() -> Path:
     """The folder of real CBIS-DDSM files, csv/ and images/. They are no part of this project.
