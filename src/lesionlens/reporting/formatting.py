@@ -50,7 +50,7 @@ SPLIT_RULES = {
 }
 STATUSES = {"pending": "not started", "running": "running", "finished": "finished", "failed": "failed"}
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}
-ENTITIES = {"patient": "patients", "image": "images", "lesion": "lesions"}
+ENTITIES = {"patient": "patients", "image": "images", "lesion": "lesions", "pixels": "identical images"}
 
 
 def term(code: object, terms: dict[str, str]) -> str:

@@ -19,6 +19,7 @@ SOURCES = {
     "cbis_kaggle": "CBIS-DDSM mammograms (Kaggle edition)",
     "cbis_dicom": "CBIS-DDSM mammograms (DICOM edition)",
     "manifest": "own images",
+    "coco": "own images",
 }
 BETTER = "the maps of the best classifier fit the lesions better than"
 Sign = Literal["above", "n.s.", "below"]
