@@ -104,7 +104,7 @@ FROM reliability_curve WHERE study_id = {study} ORDER BY run_id, bin""",
     "calibration": """\
 SELECT run_id, calibration_error, low, high FROM calibration WHERE study_id = {study} ORDER BY run_id""",
     "quadrants": """\
-SELECT run_id, ordinal, code, correct, located, n, lesions, proportion, low, high, sample_ids
+SELECT run_id, ordinal, code, correct, located, n, lesions, proportion, low, high
 FROM quadrants WHERE study_id = {study} ORDER BY run_id, ordinal, correct DESC, located DESC""",
     "occlusion_test": """\
 SELECT run_id, population, group_name, n, lesion_drop, lesion_drop_low, lesion_drop_high,

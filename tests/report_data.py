@@ -225,7 +225,7 @@ def _audits(frames: dict[str, Rows], samples: Samples, run: dict) -> None:
         inside = [row["sample_id"] for row in of_class if (row["correct"], row["hit"]) == (correct, located)]
         frames["quadrants"].append(
             key | {"ordinal": ordinal, "code": code, "correct": correct, "located": located, "n": len(inside),
-                   "lesions": len(of_class), "sample_ids": inside}
+                   "lesions": len(of_class)}
             | scored(len(inside) / len(of_class) if of_class else None, 0.0, "proportion")
         )  # fmt: skip
     for group in ("all", *dict.fromkeys(label[2] for label in samples.labels if label[3])):

@@ -24,12 +24,11 @@ from lesionlens.reporting.charts.evidence import (
 )
 from lesionlens.reporting.charts.style import Chart
 from lesionlens.reporting.data import confidence, evaluated, frame, lookup, shown, sql
-from lesionlens.reporting.gallery import examples, gallery
+from lesionlens.reporting.gallery import contact_sheet, examples, gallery
 from lesionlens.reporting.tables import classification, evidence, localization, study
 from lesionlens.reporting.tables import data as provenance
 from lesionlens.reporting.tables.published import published
 from lesionlens.reporting.tables.spec import TableSpec
-from lesionlens.reporting.thumbnails import contact_sheet
 from lesionlens.reporting.verdict import answer, ranked, subtitle
 from lesionlens.reporting.warnings import warnings
 from lesionlens.scoring.localization import wrong_class_scores
