@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from lesionlens.records import ReportData
 from lesionlens.reporting.charts import style as draw
 from lesionlens.reporting.charts.style import Chart
-from lesionlens.reporting.data import Model, Row, by_model, frame, models, rows
+from lesionlens.reporting.data import Model, Row, by_model, frame, headline, models, rows, score
 from lesionlens.reporting.formatting import METHODS, count, number, term
-from lesionlens.reporting.verdict import headline, score
 from lesionlens.scoring.calibration import calibrated_error
 
 BESIDE: dict[str, Any] = {"right": 180}

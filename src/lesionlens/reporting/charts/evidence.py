@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 from lesionlens.records import ReportData
 from lesionlens.reporting.charts import style as draw
 from lesionlens.reporting.charts.style import Chart
-from lesionlens.reporting.data import Model, Row, by_model, frame, rows, shown
+from lesionlens.reporting.data import Model, Row, Score, by_model, frame, headline, rows, score, shown
 from lesionlens.reporting.formatting import METHODS, count, counted, number, term
-from lesionlens.reporting.verdict import Score, headline, score
 
 MARKERS = {"whole_patch": "s", "centred_disc": "o", "mean_mask": "D", "random_weights": "x"}
 MEASURES = {
