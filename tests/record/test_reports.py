@@ -36,7 +36,6 @@ def further_scores(connection: Connection, evaluation: int) -> None:
 def scored(connection: Connection, filled: Filled) -> Connection:
     """The connection to the filled record, with further_scores."""
     further_scores(connection, filled.evaluations[0])
-    reports.save_answers(connection, filled.study, answers(report_data(connection, filled.study, JUDGED)))
     return connection
 
 
