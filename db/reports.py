@@ -85,7 +85,8 @@ ORDER BY backbone, strategy, batch_size, head_rate, unit1_rate, name, method, po
     "selected_runs": """\
 SELECT run_id, validation_loss FROM selected_runs WHERE study_id = {study} ORDER BY run_id""",
     "runs": """\
-SELECT run_id, evaluation_id, backbone, strategy, batch_size, unit1_rate, seed, status, reason, device, epochs,
+SELECT run_id, evaluation_id, backbone, strategy, batch_size, unit1_rate, seed, status,
+       coalesce(reason, evaluation_reason) AS reason, device, epochs,
        extract(epoch FROM finished_at - started_at)::double precision AS seconds, evaluation_seconds, digest
 FROM runs WHERE study_id = {study} ORDER BY run_id""",
     "epochs": """\
