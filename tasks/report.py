@@ -13,6 +13,7 @@ from db.studies import find_study, studies_of_runs, study_row
 from lesionlens.identity import digest
 from lesionlens.reporting.compare import render_comparison as compare
 from lesionlens.reporting.page import render
+from lesionlens.reporting.verdict import JUDGED, answers
 from lesionlens.settings import home
 from tasks.db_task import db_task, retried
 
@@ -27,6 +28,7 @@ def render_report(study_id: int) -> Path:
     with lease(engine, f"report on study {study_id}"), engine.begin() as connection:
         study = study_row(connection, study_id)
         path = home().ensure().reports / f"{study.name}-{study.digest[:8]}.html"
+        reports.save_answers(connection, study_id, answers(reports.report_data(connection, study_id, JUDGED)))
         rendered = render(reports.report_data(connection, study_id))
         page = rendered.page.encode()
         _write_files(path.with_suffix(""), rendered.files)
