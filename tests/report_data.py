@@ -170,7 +170,8 @@ def _classification(frames: dict[str, Rows], samples: Samples, run: dict, codes:
 def _training(frames: dict[str, Rows], run: dict) -> None:
     frames["selected_runs"].append({"run_id": run["run_id"], "validation_loss": 0.8})
     frames["runs"].append(run | {
-        "evaluation_id": run["run_id"] + 50, "status": "finished", "reason": None, "device": "cpu", "epochs": 12,
+        "evaluation_id": run["run_id"] + 50, "status": "finished", "best_epoch": 9, "reason": None, "device": "cpu",
+        "epochs": 12,
         "seconds": 48.0, "evaluation_seconds": 12.0, "digest": f"{run['run_id']:064x}",
     })  # fmt: skip
     for epoch in range(1, 13):

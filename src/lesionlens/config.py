@@ -133,6 +133,11 @@ class StoppingConfig(Frozen):
     patience: int = Field(7, ge=1, description="Epochs without a sufficient improvement before a phase ends")
     min_delta: float = Field(0.01, ge=0, description="Least decrease of validation loss that counts as improvement")
     max_epochs: int = Field(100, ge=1, description="Upper bound for the epochs of one phase")
+    start: Literal["anew", "loaded"] = Field(
+        "anew",
+        description="What a later phase must improve on: anew, its own first epoch (the study); loaded, the weights"
+        " that it starts from, so that no phase ends worse than it began",
+    )
 
 
 class TrainingConfig(Frozen):

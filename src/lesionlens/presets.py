@@ -58,6 +58,7 @@ def sound(root: Path) -> StudyConfig:
         patches=PatchConfig(aspect="keep", per="lesion", jitter=1.0),
         background=BackgroundConfig(size="matched"),
         split=SplitConfig(rule="sound", group="patient"),
+        training=TrainingConfig(stopping=StoppingConfig(start="loaded")),
     )
 
 
