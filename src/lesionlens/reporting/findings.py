@@ -138,12 +138,11 @@ def _map_gates(found: Evidence) -> Iterator[Reason]:
     missing = [NAMES[name] for name in BASELINES if name not in found.gaps()]
     if missing:
         yield Reason("no_baseline", f"LL was not compared with {joined(missing)}", "not shown")
-    found_size = rows(found.data, "table_4_localization", run_id=found.run_id, headline=True)
-    sides = [found_size[0][name] for name in ("map_rows", "map_cols")] if found_size else [None]
-    size = None if None in sides else min(sides)
-    if size is not None and size < LEAST_CELLS:
-        words = f"a map of {sides[0]} × {sides[1]} cells can hardly show where it looks"
-        yield Reason("coarse", words, "not shown" if size < 2 else "yes", silent=size < 2)
+    headlines = rows(found.data, "table_4_localization", run_id=found.run_id, headline=True)
+    sides = [row[name] for row in headlines for name in ("map_rows", "map_cols") if row[name] is not None]
+    if sides and min(sides) < LEAST_CELLS:
+        words = f"a map of {' × '.join(map(str, sides))} cells can hardly show where it looks"
+        yield Reason("coarse", words, "not shown" if min(sides) < 2 else "yes", silent=min(sides) < 2)
     low = [NAMES[name] for name, gap in found.gaps(of="ceiling_over").items() if gap.sign != "above"]
     if low:
         words = f"not even a perfect map on its grid would score above {joined(low)}"
