@@ -137,7 +137,7 @@ SELECT run_id, subgroup, level, name, population, value, low, high, n,
 FROM subgroup_scores WHERE study_id = {study} AND population IN ('all', 'correct_lesions')
 ORDER BY run_id, subgroup, level, name, population""",
     "exclusion_reasons": """\
-SELECT reason, lesions FROM exclusion_reasons WHERE study_id = {study} ORDER BY lesions DESC, reason""",
+SELECT reason, lesions, images FROM exclusion_reasons WHERE study_id = {study} ORDER BY lesions DESC, reason""",
     "exclusions": """\
 SELECT image_key, lesion_key, reason, detail
 FROM exclusions WHERE study_id = {study} ORDER BY reason, image_key, lesion_key""",

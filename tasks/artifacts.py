@@ -31,7 +31,8 @@ def show_samples(study_id: int) -> None:
         for row in rows(data, "table_1_patches")
     ]
     reasons = [
-        {"reason": term(row["reason"], {}), "lesions": row["lesions"]} for row in rows(data, "exclusion_reasons")
+        {"reason": term(row["reason"], {}), "lesions": row["lesions"], "images": row["images"]}
+        for row in rows(data, "exclusion_reasons")
     ]
     create_table_artifact(counts, f"study-{study_id}-samples", f"Samples of study {_name(data)}")
     if reasons:
