@@ -170,7 +170,8 @@ def _classification(frames: dict[str, Rows], samples: Samples, run: dict, codes:
 def _training(frames: dict[str, Rows], run: dict) -> None:
     frames["selected_runs"].append({"run_id": run["run_id"], "validation_loss": 0.8})
     frames["runs"].append(run | {
-        "evaluation_id": run["run_id"] + 50, "status": "finished", "reason": None, "device": "cpu", "epochs": 12,
+        "evaluation_id": run["run_id"] + 50, "status": "finished", "best_epoch": 9, "reason": None, "device": "cpu",
+        "epochs": 12,
         "seconds": 48.0, "evaluation_seconds": 12.0, "digest": f"{run['run_id']:064x}",
     })  # fmt: skip
     for epoch in range(1, 13):
@@ -306,13 +307,17 @@ def _constant(labels: tuple, samples: Samples) -> dict[str, Rows]:
              "test": test.count(code)}
             for n, (code, name, *_) in enumerate(labels)
         ],
-        "exclusion_reasons": [{"reason": "overwritten", "lesions": 12}, {"reason": "mask_missing", "lesions": 3}],
+        "exclusion_reasons": [
+            {"reason": "overwritten", "lesions": 12, "images": 0},
+            {"reason": "mask_missing", "lesions": 3, "images": 0},
+            {"reason": "same_pixels", "lesions": 0, "images": 2},
+        ],
         "exclusions": [
             {"image_key": "case-1", "lesion_key": "lesion-1", "reason": "mask_missing", "detail": "0 masks"}
         ],
         "split_check": [
             {"entity": entity, "split_a": a, "split_b": b, "shared": 0}
-            for entity, (a, b) in product(("patient", "lesion", "image"), pairs)
+            for entity, (a, b) in product(("patient", "lesion", "image", "pixels"), pairs)
         ],
         "official_overlap": [{"entity": "patient", "shared": 0}, {"entity": "image", "shared": 0}],
         "normalisation": [{"code": None, "mean": 0.41, "std": 0.2}, {"code": labels[0][0], "mean": 0.3, "std": 0.1}],

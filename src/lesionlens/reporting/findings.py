@@ -11,7 +11,7 @@ import polars as pl
 
 from lesionlens.records import BASELINES, ReportData
 from lesionlens.reporting.data import Row, Score, frame, lookup, rows
-from lesionlens.reporting.formatting import NAMES, counted, joined, number, proportion
+from lesionlens.reporting.formatting import ENTITIES, NAMES, counted, joined, number, proportion
 
 Question = Literal["detection", "diagnosis"]
 Kind = Literal["no", "not shown", "partly", "yes"]
@@ -94,7 +94,7 @@ def _trust(data: ReportData) -> Iterator[Reason]:
     shared = frame(data, "split_check").filter(touched, pl.col("shared") > 0)
     if shared.height:
         counts = shared.group_by("entity", maintain_order=True).agg(pl.col("shared").sum()).rows()
-        parts = joined([counted(n, entity, f"{entity}s") for entity, n in counts])
+        parts = joined([counted(n, ENTITIES[entity].removesuffix("s"), ENTITIES[entity]) for entity, n in counts])
         yield Reason("leak", f"the test split shares {parts} with others", "not shown")
     if lookup(data.study.get("config"), "training.normalise") == "per_class":
         yield Reason("label_leak", "the normalisation of every patch used its label", "not shown")

@@ -66,6 +66,7 @@ SOURCES = {
     "cbis_kaggle": "CBIS-DDSM mammograms (Kaggle edition)",
     "cbis_dicom": "CBIS-DDSM mammograms (DICOM edition)",
     "manifest": "own images",
+    "coco": "own images",
 }
 SPLIT_RULES = {
     "paper": "as published: training patches moved to test",
@@ -74,7 +75,7 @@ SPLIT_RULES = {
 }
 STATUSES = {"pending": "not started", "running": "running", "finished": "finished", "failed": "failed"}
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}
-ENTITIES = {"patient": "patients", "image": "images", "lesion": "lesions"}
+ENTITIES = {"patient": "patients", "image": "images", "lesion": "lesions", "pixels": "identical images"}
 
 
 def term(code: object, terms: dict[str, str]) -> str:
