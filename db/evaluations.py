@@ -134,6 +134,11 @@ def save_study_scores(connection: Connection, study_id: int, frame: pl.DataFrame
     _replace(connection, scores.study_score, frame.with_columns(_clipped(pl.col("value", "low", "high"))), study_id)
 
 
+def save_decisions(connection: Connection, study_id: int, frame: pl.DataFrame) -> None:
+    """Replace what a study's answer rests on: columns of table `decision` without id and study_id."""
+    _replace(connection, scores.decision, frame, study_id)
+
+
 def _replace(connection: Connection, table: Table, frame: pl.DataFrame, study_id: int) -> None:
     connection.execute(delete(table).where(table.c.study_id == study_id))
     copy_frame(connection, table, frame.with_columns(study_id=pl.lit(study_id, dtype=pl.Int64)))
