@@ -70,7 +70,8 @@ FROM decisions WHERE study_id = {study} AND selected ORDER BY question, group_na
     "threshold_free_scores": """\
 SELECT run_id, method, target, population, score, value, low, high, n
 FROM run_scores
-WHERE study_id = {study} AND score IN ('hit_rate', 'energy', 'rank_accuracy', 'pixel_ap')
+WHERE study_id = {study} AND score IN (
+    'hit_rate', 'energy', 'rank_accuracy', 'pixel_ap', 'deletion_gain', 'insertion_gain')
   AND population IN ('lesions', 'correct_lesions') AND group_name = 'all'
 ORDER BY run_id, method, target, population, score""",
     "confusion_matrix": """\

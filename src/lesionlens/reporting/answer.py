@@ -20,7 +20,7 @@ from lesionlens.reporting.data import (
     shown,
 )
 from lesionlens.reporting.formatting import METHODS, counted, number, p_value
-from lesionlens.reporting.verdict import chosen
+from lesionlens.reporting.verdict import by_method, chosen
 
 QUESTIONS = {"detection": "Detection: lesion or not?", "diagnosis": "Diagnosis: which lesion?"}
 
@@ -57,7 +57,11 @@ def sentences(data: ReportData) -> tuple[str, ...]:
     if best is None:
         return ()
     order = [best, *(model for model in ranked(data) if model != best)]
-    return (_best(data, best), *_second(data, order), *_localization(data, best), *_common_lesions(data, best, order))
+    found = [_best(data, best), *_second(data, order), *_localization(data, best), *_common_lesions(data, best, order)]
+    said = [finding.verdict for finding in by_method(data).values()]
+    if len(said) > 1:
+        found.append(f"What its maps say holds for {said.count(said[0])} of {len(said)} attribution methods.")
+    return tuple(found)
 
 
 def ranked(data: ReportData) -> list[Model]:

@@ -6,6 +6,7 @@ from lesionlens.records import BASELINES, ReportData
 from lesionlens.reporting.data import ESTIMATE, confidence, frame, sign, sql, wide, with_models
 from lesionlens.reporting.formatting import METHODS, POLICIES, TARGETS, interval, number
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, estimate, model, text, whole
+from lesionlens.reporting.verdict import by_method, chosen
 
 CBIS = ("cbis_kaggle", "cbis_dicom")
 POPULATIONS = {
@@ -19,6 +20,7 @@ THRESHOLD_FREE = {
     "rank_accuracy": "Relevance rank accuracy",
     "pixel_ap": "Pixel average precision",
 }
+FAITHFULNESS = {"deletion_gain": "Deletion", "insertion_gain": "Insertion"}
 MARKS = {"above": "good", "n.s.": "open", "below": "bad"}
 
 
@@ -133,6 +135,42 @@ def variants(data: ReportData) -> TableSpec:
     return TableSpec(
         "variants", "Other definitions", "The score under other definitions", columns, with_models(data, found),
         sql=sql(data, ["table_4_localization", "selected_runs"]),
+    )  # fmt: skip
+
+
+def methods(data: ReportData) -> TableSpec:
+    """Every attribution method of the model that the answer is about: its scores, and what its maps alone say."""
+    found, best = by_method(data), chosen(data)
+    own = frame(data, "decisions").filter(pl.col("group_name").is_null(), question="localization", measure="ll")
+    table = own.select("value", "low", "high", method="variant")
+    said = {method: finding.verdict for method, finding in found.items()}
+    table = table.with_columns(said=pl.col("method").replace_strict(said, default=None, return_dtype=pl.String))
+    scores = frame(data, "threshold_free_scores").filter(target="predicted", run_id=best.run_id if best else -1)
+    wanted = THRESHOLD_FREE | FAITHFULNESS
+    over = (
+        pl.when(pl.col("score").is_in(list(FAITHFULNESS))).then(pl.lit("lesions")).otherwise(pl.lit("correct_lesions"))
+    )
+    scores = scores.filter(pl.col("population") == over)
+    table = table.join(
+        wide(scores, ["method"], "score", wanted, ESTIMATE), on="method", how="left", maintain_order="left"
+    )
+    columns = (
+        text("Method", "method", terms=METHODS),
+        estimate("LL\u00a0score", "value", ("low", "high"), small=confidence(data), mark="strong"),
+        *(estimate(head, name, small=confidence(data)) for name, head in THRESHOLD_FREE.items()),
+        *(estimate(head, name, small="over random order", signed=True) for name, head in FAITHFULNESS.items()),
+        text("Fit the lesions", "said", terms={}),
+    )
+    same = sum(verdict == next(iter(said.values())) for verdict in said.values())
+    notes = (
+        f"What the maps say is the same for {same} of {len(said)} methods.",
+        "Faithfulness: pixels are removed (deletion) or added (insertion) in the order of the map, and the area under "
+        "the probability is compared with that of a random order. A gain with CI > 0: the map names pixels that the "
+        "model uses. LL of a map without it says nothing of the model.",
+    )
+    return TableSpec(
+        "methods", "Methods", "Attribution methods, and whether each says the same", columns, table, notes,
+        sql(data, ["decisions", "threshold_free_scores"]),
     )  # fmt: skip
 
 
