@@ -276,7 +276,7 @@ def _decisions(labels: tuple, runs: tuple, samples: Samples) -> Rows:
               "seeds": 1, "group_name": group}  # fmt: skip
         lesions = samples.lesions(1, "correct_lesions", group or "all")
         counted = at | {"lesions": len(lesions), "patients": len(lesions)}
-        of_maps = {"ll": [row["iou"] for row in lesions]}
+        of_maps = {"ll": [row["iou"] for row in lesions], "ceiling": [0.7 for _ in lesions]}
         for name, factor in BASELINES.items():
             of_maps[f"over_{name}"] = [row["iou"] - row["mask_fraction"] * factor for row in lesions]
             of_maps[f"ceiling_over_{name}"] = [0.7 - row["mask_fraction"] * factor for row in lesions]

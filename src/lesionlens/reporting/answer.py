@@ -19,6 +19,7 @@ from lesionlens.reporting.data import (
     score,
     shown,
 )
+from lesionlens.reporting.findings import Evidence
 from lesionlens.reporting.formatting import METHODS, counted, number, p_value
 from lesionlens.reporting.verdict import by_method, chosen
 
@@ -79,6 +80,9 @@ def tiles(data: ReportData) -> list[dict[str, str]]:
     known = [(score(row, name), name) for name in BASELINES if score(row, name).value is not None]
     top = max(known, key=lambda pair: pair[0].value or 0, default=None)
     beside = f"{METHODS[top[1]]} {number(top[0].value)}" if top else "no baseline"
+    found = Evidence(data, best.run_id, None)
+    ceiling = found.score("localization", "ceiling", found.method).value
+    beside += "" if ceiling is None else f", at most {number(ceiling)} on its grid"
     fall = rows(data, "occlusion_test", run_id=best.run_id, group_name="all")
     occluded = fall[0] if fall else {}
     return [
