@@ -29,7 +29,10 @@ TABLES: dict[str, Table] = {
     "iou_curves": scores.iou_curve,
     "quadrants": scores.quadrant,
     "reliability": scores.reliability,
+    "operating_points": scores.operating_point,
+    "validations": scores.validation_score,
     "occlusions": samples.occlusion,
+    "swaps": samples.swap,
     "randomisations": scores.randomisation,
 }
 # columns of frames that hold label ordinals, and the table's column for the label's id
@@ -61,11 +64,22 @@ SELECTED: LiteralString = (
     " WHERE e.study_id = %(study_id)s ORDER BY e.evaluation_id"
 )
 
-
-def find_evaluation(connection: Connection, run_id: int, digest: str) -> int | None:
-    """Id of a run's evaluation with this digest, or None."""
-    found = select(evaluation.c.id).where(evaluation.c.run_id == run_id, evaluation.c.digest == digest)
-    return connection.scalar(found)
+DECIDED: dict[str, LiteralString] = {
+    "evaluations": "SELECT evaluation_id, backbone, strategy, batch_size, head_rate, unit1_rate FROM study_evaluations"
+    " WHERE study_id = %(study_id)s ORDER BY backbone, strategy, batch_size, head_rate, unit1_rate, seed",
+    "predictions": "SELECT y.evaluation_id, y.sample_id, y.probabilities FROM study_evaluations AS e"
+    " JOIN prediction AS y ON y.evaluation_id = e.evaluation_id WHERE e.study_id = %(study_id)s",
+    "occlusions": "SELECT o.evaluation_id, o.sample_id, o.variant, o.lesion_probabilities, o.control_probabilities,"
+    " o.places, o.lesion_change, o.control_change FROM study_evaluations AS e"
+    " JOIN occlusion AS o ON o.evaluation_id = e.evaluation_id WHERE e.study_id = %(study_id)s",
+    "swaps": "SELECT w.evaluation_id, w.sample_id, w.donor_id, w.probabilities FROM study_evaluations AS e"
+    " JOIN swap AS w ON w.evaluation_id = e.evaluation_id WHERE e.study_id = %(study_id)s"
+    " ORDER BY w.evaluation_id, w.sample_id, w.donor_id",
+    "localizations": "SELECT x.evaluation_id, x.sample_id, x.method, x.iou FROM study_evaluations AS e"
+    " JOIN evaluation AS v ON v.id = e.evaluation_id JOIN localization AS x ON x.evaluation_id = e.evaluation_id"
+    " WHERE e.study_id = %(study_id)s AND (x.policy = 'mask'"
+    " OR x.policy = v.config ->> 'policy' AND x.target = 'predicted')",
+}
 
 
 def save_evaluation(
@@ -78,6 +92,8 @@ def save_evaluation(
     values = {"config": config.model_dump(mode="json"), "seconds": finite("evaluation.seconds", seconds)}
     evaluation_id, new = enter(connection, evaluation, {"run_id": run_id, "digest": digest}, values)
     if new:
+        known = samples.evaluation_failure
+        connection.execute(delete(known).where(known.c.run_id == run_id, known.c.digest == digest))
         labels = _labels(connection, run_id)
         for name, table in TABLES.items():
             found = _with_labels(result.frames[name], labels)
@@ -118,8 +134,8 @@ def _fitted(table: Table, frame: pl.DataFrame, evaluation_id: int) -> pl.DataFra
         raise ValueError(f"{table.name} has no column {', '.join(sorted(unknown))}")
     numbers = [name for name, kind in frame.schema.items() if kind == pl.Float64 and name != "threshold"]
     frame = frame.with_columns(_clipped(pl.col(name)) for name in numbers)
-    if "probabilities" in names:
-        frame = frame.with_columns(pl.col("probabilities").list.eval(_clipped(pl.element())))
+    lists = [name for name in names if name.endswith("probabilities")]
+    frame = frame.with_columns(pl.col(name).list.eval(_clipped(pl.element())) for name in lists)
     return frame.select(names)
 
 
@@ -136,6 +152,11 @@ def save_comparisons(connection: Connection, study_id: int, frame: pl.DataFrame)
 def save_study_scores(connection: Connection, study_id: int, frame: pl.DataFrame) -> None:
     """Replace a study's scores over common samples: columns of table `study_score` without id and study_id."""
     _replace(connection, scores.study_score, frame.with_columns(_clipped(pl.col("value", "low", "high"))), study_id)
+
+
+def save_decisions(connection: Connection, study_id: int, frame: pl.DataFrame) -> None:
+    """Replace a study's decisions: columns of table `decision` without id and study_id."""
+    _replace(connection, scores.decision, frame, study_id)
 
 
 def _replace(connection: Connection, table: Table, frame: pl.DataFrame, study_id: int) -> None:
@@ -179,3 +200,9 @@ def comparison_samples(connection: Connection, study_id: int) -> tuple[pl.DataFr
     """
     selected: list[int] = frame(connection, SELECTED, study_id=study_id)["evaluation_id"].to_list()
     return frame(connection, COMPARED, study_id=study_id), selected
+
+
+def decided(connection: Connection, study_id: int) -> dict[str, pl.DataFrame]:
+    """What the decisions of a study's cells are made of: frames evaluations, predictions, occlusions, swaps and
+    localizations (of the headline policy, predicted class, baselines and ceiling), each with evaluation_id."""
+    return {name: frame(connection, query, study_id=study_id) for name, query in DECIDED.items()}

@@ -6,12 +6,14 @@ The SQL that runs here is the SQL that a page shows below its tables.
 from collections.abc import Collection
 from typing import LiteralString
 
+import polars as pl
 from psycopg import sql
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, func, select
+from sqlalchemy.dialects.postgresql import insert as upsert
 
-from db.bulk import driver, enter, frame
-from db.studies import StudyRow, study_row
-from db.tables.report import comparison_page, report
+from db.bulk import copy_frame, driver, enter, frame
+from db.studies import study_row
+from db.tables.report import answer, comparison_page, report
 from lesionlens.identity import bytes_digest
 from lesionlens.records import ReportData
 
@@ -51,6 +53,18 @@ FROM localization_scores WHERE study_id = {study} AND headline ORDER BY run_id, 
 SELECT run_id, group_name, baseline, difference, low, high, n
 FROM baseline_differences WHERE study_id = {study} AND headline AND population = 'correct_lesions'
 ORDER BY run_id, group_name, baseline""",
+    "answers": """\
+SELECT run_id, question, group_name, verdict, measure, number, low, high, n, n_patients, reasons, sentence
+FROM answers WHERE study_id = {study} ORDER BY question, group_name NULLS FIRST""",
+    "hit_rates": """\
+SELECT run_id, population, group_name, value, low, high, n
+FROM run_scores JOIN studies USING (study_id)
+WHERE study_id = {study} AND score = 'hit_rate' AND population = 'correct_lesions' AND target = 'predicted'
+  AND method = config #>> '{{evaluation,methods,0}}'
+ORDER BY run_id, group_name""",
+    "decisions": """\
+SELECT run_id, group_name, score, value, low, high, n
+FROM run_scores WHERE study_id = {study} AND population = 'decision' ORDER BY run_id, group_name, score""",
     "threshold_free_scores": """\
 SELECT run_id, method, target, population, score, value, low, high, n
 FROM run_scores
@@ -85,7 +99,8 @@ ORDER BY backbone, strategy, batch_size, head_rate, unit1_rate, name, method, po
     "selected_runs": """\
 SELECT run_id, validation_loss FROM selected_runs WHERE study_id = {study} ORDER BY run_id""",
     "runs": """\
-SELECT run_id, evaluation_id, backbone, strategy, batch_size, unit1_rate, seed, status, reason, device, epochs,
+SELECT run_id, evaluation_id, backbone, strategy, batch_size, unit1_rate, seed, status, best_epoch,
+       coalesce(reason, evaluation_reason) AS reason, device, epochs,
        extract(epoch FROM finished_at - started_at)::double precision AS seconds, evaluation_seconds, digest
 FROM runs WHERE study_id = {study} ORDER BY run_id""",
     "epochs": """\
@@ -104,7 +119,7 @@ FROM reliability_curve WHERE study_id = {study} ORDER BY run_id, bin""",
     "calibration": """\
 SELECT run_id, calibration_error, low, high FROM calibration WHERE study_id = {study} ORDER BY run_id""",
     "quadrants": """\
-SELECT run_id, ordinal, code, correct, located, n, lesions, proportion, low, high, sample_ids
+SELECT run_id, ordinal, code, correct, located, n, lesions, proportion, low, high
 FROM quadrants WHERE study_id = {study} ORDER BY run_id, ordinal, correct DESC, located DESC""",
     "occlusion_test": """\
 SELECT run_id, population, group_name, n, lesion_drop, lesion_drop_low, lesion_drop_high,
@@ -115,14 +130,15 @@ SELECT run_id, step, layer, ssim, ssim_low, ssim_high, ssim_chance,
        rank_correlation, rank_low, rank_high, rank_chance, n
 FROM weight_randomisation WHERE study_id = {study} ORDER BY run_id, step""",
     "shortcut_audit": """\
-SELECT features, accuracy, low, high, n FROM shortcut_audit WHERE study_id = {study} ORDER BY accuracy, features""",
+SELECT features, accuracy, low, high, n FROM shortcut_audit
+WHERE study_id = {study} AND question = 'class' ORDER BY accuracy, features""",
     "subgroup_scores": """\
 SELECT run_id, subgroup, level, name, population, value, low, high, n,
        {baselines}
 FROM subgroup_scores WHERE study_id = {study} AND population IN ('all', 'correct_lesions')
 ORDER BY run_id, subgroup, level, name, population""",
     "exclusion_reasons": """\
-SELECT reason, lesions FROM exclusion_reasons WHERE study_id = {study} ORDER BY lesions DESC, reason""",
+SELECT reason, lesions, images FROM exclusion_reasons WHERE study_id = {study} ORDER BY lesions DESC, reason""",
     "exclusions": """\
 SELECT image_key, lesion_key, reason, detail
 FROM exclusions WHERE study_id = {study} ORDER BY reason, image_key, lesion_key""",
@@ -186,24 +202,19 @@ def report_data(connection: Connection, study_id: int, only: Collection[str] = (
     return ReportData(dict(study), frames, texts)
 
 
-def report_inputs(connection: Connection, study_id: int) -> tuple[StudyRow, list[str]]:
-    """The study, and what its report depends on: evaluations, unfinished and failed runs with their reasons."""
-    found = report_data(connection, study_id, ("runs",)).frames["runs"]
-    inputs = [
-        f"{row['digest']} evaluation {row['evaluation_id']} {row['status']} {row['reason'] or ''}"
-        for row in found.iter_rows(named=True)
-    ]
-    return study_row(connection, study_id), inputs
+def save_answers(connection: Connection, study_id: int, found: pl.DataFrame) -> None:
+    """Replace a study's answers: columns of table `answer` without id and study_id."""
+    connection.execute(delete(answer).where(answer.c.study_id == study_id))
+    copy_frame(connection, answer, found.with_columns(study_id=pl.lit(study_id, dtype=pl.Int64)))
 
 
-def save_report(connection: Connection, study_id: int, digest: str, path: str, html: bytes) -> int:
-    """Keep a study's page; returns its id, the same for the same digest."""
-    return enter(connection, report, {"study_id": study_id, "digest": digest}, {"path": path, "html": html})[0]
-
-
-def find_report(connection: Connection, study_id: int, digest: str) -> bytes | None:
-    """A page as rendered before, or None."""
-    return connection.scalar(select(report.c.html).where(report.c.study_id == study_id, report.c.digest == digest))
+def save_report(connection: Connection, study_id: int, path: str, html: bytes) -> int:
+    """Keep a study's page as its newest; returns its id, the same for the same page."""
+    key = {"study_id": study_id, "digest": bytes_digest([html])}
+    values = {"path": path, "created_at": func.clock_timestamp()}
+    row = upsert(report).values(**key, html=html, **values)
+    newest = row.on_conflict_do_update(index_elements=list(key), set_=values)
+    return int(connection.execute(newest.returning(report.c.id)).scalar_one())
 
 
 def newest_report(connection: Connection, study_id: int) -> bytes | None:

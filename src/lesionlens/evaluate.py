@@ -16,6 +16,7 @@ from lesionlens.audits.occlusion import VARIANTS, Occlusions, occlusion_scores, 
 from lesionlens.audits.randomisation import drawn_lesions, layers, randomisation_test
 from lesionlens.audits.swap import Swaps, swap_test
 from lesionlens.config import EvaluationConfig, RunConfig, StudyConfig, TrainingConfig
+from lesionlens.errors import EvaluationError
 from lesionlens.frames import FRAMES
 from lesionlens.identity import digest
 from lesionlens.localization.baselines import OTHER_SEED, constant_baselines, random_weights
@@ -105,8 +106,8 @@ def evaluate(
     variants and the swap test over every test lesion, and faithfulness and weight randomisation over some.
     Intervals are bootstraps over the test split's patients, drawn from the seed, the same for every score.
     cache: folder of stored features. `progress` is called with (done, total) samples, each pass of a model over them
-    counting once. Raises ValueError where the test split is empty, the training split has no lesion, maps have one
-    cell, `positive` names no class with lesions, or an output is not finite.
+    counting once. Raises ValueError where the test split is empty, the training split has no lesion, or `positive`
+    names no class with lesions; EvaluationError where maps have one cell, or an output is not finite.
     """
     return _frames(given, _measured(model, given, device, cache, progress))
 
@@ -139,11 +140,11 @@ def _measured(
 
 
 def _shape(maps: ScoredMaps) -> tuple[int, int]:
-    """Rows and columns of the model's maps. ValueError where they have one cell."""
+    """Rows and columns of the model's maps. EvaluationError where they have one cell."""
     assert maps.grids is not None
     rows, columns = maps.grids.shape[1:]
     if rows * columns == 1:
-        raise ValueError(
+        raise EvaluationError(
             "evaluate: the network's maps have one cell, so they cannot show where anything lies: choose larger "
             "samples (patches.size) or a network with a finer last block, such as a VGG"
         )

@@ -116,7 +116,7 @@ def test_a_study_without_a_test_part_stops_before_training(engine: Engine, tmp_p
         rows.append(f"{n}.png,{n}-mask.png,{label},one")
     (tmp_path / "manifest.csv").write_text("\n".join(rows))
     config = study(tmp_path)
-    with pytest.raises(ValueError, match="no patch is in the validation split"):
+    with pytest.raises(ValueError, match="no sample is in the validation split: 0 of 4 lesions left out"):
         prepare.prepare_samples(config, tmp_path)
     assert numbers(engine, "SELECT count(*), count(finished_at) FROM sample_set") == [(1, 0)]
 
