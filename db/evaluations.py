@@ -155,7 +155,7 @@ def save_study_scores(connection: Connection, study_id: int, frame: pl.DataFrame
 
 
 def save_decisions(connection: Connection, study_id: int, frame: pl.DataFrame) -> None:
-    """Replace a study's decisions: columns of table `decision` without id and study_id."""
+    """Replace what a study's answer rests on: columns of table `decision` without id and study_id."""
     _replace(connection, scores.decision, frame, study_id)
 
 

@@ -1,13 +1,12 @@
 """Tables of the evaluate step, one row per score: of a class, a run, a subgroup, a curve, an audit, a comparison."""
 
-from sqlalchemy import CheckConstraint, Column, Double, Integer, SmallInteger, UniqueConstraint
+from sqlalchemy import CheckConstraint, Column, Double, SmallInteger, UniqueConstraint
 
 from db.tables.columns import (
     count,
     flags,
     identity,
     interval,
-    number,
     proportion,
     real,
     reference,
@@ -175,26 +174,6 @@ operating_point = table(
     CheckConstraint("level IN ('lesion', 'breast', 'patient')", name="level"),
 )  # fmt: skip
 
-decision = table(
-    "decision",
-    "What the decisions of one cell of a study's grid rest on: means over its seeds",
-    identity(),
-    reference("study"),
-    *texts("backbone", "strategy"),
-    *number(Integer, "batch_size"),
-    *(real(name) for name in ("head_rate", "unit1_rate")),
-    text("question"),
-    text("group_name", nullable=True),
-    *texts("variant", "measure"),
-    *scored("value", lowest=-1),
-    *count("patients"),
-    *count("seeds"),
-    UniqueConstraint(
-        "study_id", "backbone", "strategy", "batch_size", "head_rate", "unit1_rate", "question", "group_name",
-        "variant", "measure", name="uq_decision_identity", postgresql_nulls_not_distinct=True,
-    ),
-    CheckConstraint("question IN ('class', 'detection', 'diagnosis', 'localization')", name="question"),
-)  # fmt: skip
 
 study_score = table(
     "study_score",
@@ -208,6 +187,31 @@ study_score = table(
         "study_id", "evaluation_id", "name", "method", "target", "policy", "population", "group_name",
         name="uq_study_score_identity",
     ),
+)  # fmt: skip
+
+decision = table(
+    "decision",
+    "What the answer rests on: measures of a study's cells (one model with all its seeds), by question and group",
+    identity(),
+    reference("study"),
+    *texts("backbone", "strategy"),
+    Column("batch_size", SmallInteger, nullable=False),
+    real("head_rate"),
+    real("unit1_rate"),
+    *count("seeds"),
+    text("question"),
+    text("group_name", nullable=True),
+    *texts("variant", "measure"),
+    *proportion("value", lowest=-1),
+    *interval(lowest=-1),
+    *count("lesions"),
+    *count("patients"),
+    text("reason", nullable=True),
+    UniqueConstraint(
+        "study_id", "backbone", "strategy", "batch_size", "head_rate", "unit1_rate", "question", "group_name",
+        "variant", "measure", name="uq_decision_identity", postgresql_nulls_not_distinct=True,
+    ),
+    CheckConstraint("value IS NOT NULL OR reason IS NOT NULL", name="null_has_reason"),
 )  # fmt: skip
 
 comparison = table(

@@ -2,7 +2,7 @@ CREATE VIEW decisions AS
 SELECT
     cell.study_id, cell.study, cell.backbone, cell.strategy, cell.batch_size, cell.head_rate, cell.unit1_rate,
     cell.selected, decision.seeds, decision.question, decision.group_name, decision.variant, decision.measure,
-    decision.value, decision.low, decision.high, decision.n AS lesions, decision.patients, decision.reason
+    decision.value, decision.low, decision.high, decision.lesions, decision.patients, decision.reason
 FROM selected_cells AS cell
 JOIN decision
     ON decision.study_id = cell.study_id AND decision.backbone = cell.backbone

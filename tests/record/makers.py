@@ -286,11 +286,10 @@ def fill(connection: Connection, patients: int = 12) -> Filled:
     evaluations.save_study_scores(connection, study_id, pl.DataFrame([{"evaluation_id": e} | common for e in numbers]))
     shortcuts = [{"features": name, "question": "class", "accuracy": 0.4, "low": 0.3, "high": 0.5, "n": 6}
                  for name in ("majority", "size")]  # fmt: skip
-    cell = {"backbone": "resnet18", "batch_size": 16, "head_rate": 1e-4, "unit1_rate": 3e-5, "question": "detection",
-            "variant": "smooth", "measure": "fall", "value": 0.4, "low": 0.3, "high": 0.5, "n": 4, "patients": 4,
-            "seeds": 1}  # fmt: skip
-    decided = pl.DataFrame([cell | {"strategy": name} for name in CONFIG.grid.strategies])
-    evaluations.save_decisions(connection, study_id, decided)
     evaluations.save_shortcuts(connection, sample_set_id, IDENTITY, pl.DataFrame(shortcuts))
+    cell = {"backbone": "resnet18", "strategy": "gradual", "batch_size": 16, "head_rate": 1e-4, "unit1_rate": 3e-5,
+            "seeds": 1, "question": "localization", "variant": "grad_cam", "measure": "ll",
+            "group_name": None, "value": 0.4, "low": 0.3, "high": 0.5, "lesions": 4, "patients": 4}  # fmt: skip
+    evaluations.save_decisions(connection, study_id, pl.DataFrame([cell]))
     reports.save_answers(connection, study_id, answers(reports.report_data(connection, study_id, JUDGED)))
     return Filled(study_id, sample_set_id, runs, tuple(numbers))

@@ -25,7 +25,6 @@ def further_scores(connection: Connection, evaluation: int) -> None:
         mapped | {"name": "ll", "policy": "validation", "group_name": "mass", "value": 0.3},
         mapped | {"name": "hit_rate", "value": 0.6},
         plain | {"name": "macro_f1", "value": 0.25},
-        plain | {"name": "auc_fall", "population": "decision", "value": 0.3},
         plain | {"name": "occlusion_lesion_drop", "population": "correct_lesions", "value": 0.5},
     ]
     for score in scores:

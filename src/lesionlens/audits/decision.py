@@ -8,16 +8,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lesionlens.audits.occlusion import PLACES
-from lesionlens.frames import END, Schema
+from lesionlens.frames import INTERVAL, Schema
 from lesionlens.records import CEILING
 from lesionlens.scoring.binary import conditional
 from lesionlens.scoring.bootstrap import Clusters, draw, interval, ratios, resampled_auc
 
 DECISIONS: Schema = {
     "question": pl.String, "group_name": pl.String, "variant": pl.String, "measure": pl.String, "value": pl.Float64,
-    **END, "patients": pl.Int64, "seeds": pl.Int64,
+    **INTERVAL, "lesions": pl.Int64, "patients": pl.Int64, "seeds": pl.Int64, "reason": pl.String,
 }  # fmt: skip
-"""`n` counts samples; group_name null: all groups."""
+"""`lesions` counts samples; group_name null: all groups."""
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
@@ -288,7 +288,7 @@ def _rows(
         if np.isnan(value):
             why = "no_samples" if first.n == 0 else "no_other_class"
         numbers = [None if np.isnan(x) or np.isnan(value) else float(x) for x in (value, low[0], high[0])]
-        counts = {"n": min(score.n for score in each), "patients": patients, "seeds": len(each), "reason": why}
+        counts = {"lesions": min(score.n for score in each), "patients": patients, "seeds": len(each), "reason": why}
         ends = dict(zip(("value", "low", "high"), numbers, strict=True))
         rows.append(key | {"variant": variant, "measure": measure} | ends | counts)
     return rows
