@@ -64,6 +64,7 @@ SAMPLES = """COPY (
 ATTRIBUTES: LiteralString = """
     SELECT
         s.id AS sample_id, l.lesion_type, l.pathology, s.mask_fraction, l.subtlety, i.breast_density, i.view,
+        i.laterality,
         s.window_x1 - s.window_x0 AS window_width, s.window_y1 - s.window_y0 AS window_height
     FROM sample AS s JOIN image AS i ON i.id = s.image_id LEFT JOIN lesion AS l ON l.id = s.lesion_id
     WHERE s.sample_set_id = %(sample_set_id)s
@@ -206,7 +207,7 @@ def sample_attributes(connection: Connection, sample_set_id: int) -> pl.DataFram
     """What subgroups, binary views and the shortcut audit need of every sample, in ascending sample_id.
 
     Columns: sample_id, lesion_type, pathology, mask_fraction, subtlety (null for background), breast_density, view,
-    window_width and window_height (full-image pixels).
+    laterality, window_width and window_height (full-image pixels).
     """
     return frame(connection, ATTRIBUTES, sample_set_id=sample_set_id)
 

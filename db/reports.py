@@ -19,7 +19,8 @@ from lesionlens.records import ReportData
 
 BASELINES: LiteralString = """\
 whole_patch, whole_patch_low, whole_patch_high, centred_disc, centred_disc_low, centred_disc_high,
-       mean_mask, mean_mask_low, mean_mask_high, random_weights, random_weights_low, random_weights_high"""
+       mean_mask, mean_mask_low, mean_mask_high, random_weights, random_weights_low, random_weights_high,
+       dealt_maps, dealt_maps_low, dealt_maps_high"""
 
 STUDY: LiteralString = """\
 SELECT study_id AS id, study AS name, digest, config, versions, created_at,
@@ -42,7 +43,7 @@ SELECT run_id, backbone, strategy, ordinal, code, auc, auc_low, auc_high, auc_ha
 FROM table_3_auc WHERE study_id = {study} ORDER BY run_id, ordinal""",
     "table_4_localization": """\
 SELECT run_id, backbone, strategy, method, target, policy, headline, ll, low, high, n, reason,
-       NULL::smallint AS map_rows, NULL::smallint AS map_cols,
+       map_rows, map_cols,
        accuracy, accuracy_low, accuracy_high, accuracy_x_ll, accuracy_x_ll_low, accuracy_x_ll_high,
        {baselines}
 FROM table_4_localization WHERE study_id = {study} ORDER BY run_id, headline DESC, method, target, policy""",
@@ -133,8 +134,8 @@ SELECT run_id, step, layer, ssim, ssim_low, ssim_high, ssim_chance,
        rank_correlation, rank_low, rank_high, rank_chance, n
 FROM weight_randomisation WHERE study_id = {study} ORDER BY run_id, step""",
     "shortcut_audit": """\
-SELECT features, 'class' AS question, accuracy, NULL::double precision AS auc, low, high, n
-FROM shortcut_audit WHERE study_id = {study} ORDER BY accuracy, features""",
+SELECT features, question, accuracy, auc, low, high, n
+FROM shortcut_audit WHERE study_id = {study} ORDER BY question, accuracy, auc, features""",
     "subgroup_scores": """\
 SELECT run_id, subgroup, level, name, population, value, low, high, n,
        {baselines}

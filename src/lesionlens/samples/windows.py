@@ -78,9 +78,11 @@ def _length(side: int, context: float) -> int:
 def _span(
     start: int, stop: int, centre: float, length: int, jitter: float, draw: float, inside: int | None
 ) -> tuple[int, int]:
-    """First and last + 1 pixel of a window along one axis, before clipping; within 0..`inside` where it fits."""
+    """First and last + 1 pixel of a window along one axis, before clipping; within 0..`inside` where that is given."""
     first, last = stop - length, start  # where it may begin and still hold start..stop
-    if inside is not None and length <= inside:
+    if inside is not None:
+        if length > inside:
+            return 0, inside
         first, last = max(first, 0), min(last, inside - length)
     centred = min(max(centre - length / 2, first), last)
     begin = floor(centred + jitter * (first + draw * (last - first) - centred) + 0.5)
