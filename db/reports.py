@@ -48,7 +48,8 @@ SELECT run_id, backbone, strategy, method, target, policy, headline, ll, low, hi
        {baselines}
 FROM table_4_localization WHERE study_id = {study} ORDER BY run_id, headline DESC, method, target, policy""",
     "localization_scores": """\
-SELECT run_id, population, group_name, ll, low, high, n,
+SELECT run_id, population, group_name, ll, low, high, n, map_rows, map_cols,
+       ceiling, ceiling_low, ceiling_high, ceiling_share,
        {baselines}
 FROM localization_scores WHERE study_id = {study} AND headline ORDER BY run_id, population, group_name""",
     "baseline_differences": """\
@@ -73,7 +74,7 @@ SELECT run_id, method, target, population, score, value, low, high, n
 FROM run_scores
 WHERE study_id = {study} AND score IN (
     'hit_rate', 'energy', 'rank_accuracy', 'pixel_ap', 'deletion_gain', 'insertion_gain')
-  AND population IN ('lesions', 'correct_lesions') AND group_name = 'all'
+  AND population IN ('lesions', 'correct_lesions', 'drawn_lesions') AND group_name = 'all'
 ORDER BY run_id, method, target, population, score""",
     "confusion_matrix": """\
 SELECT run_id, true_ordinal, true_code, predicted_ordinal, predicted_code, count, row_fraction, low, high

@@ -125,7 +125,7 @@ def study(world: World, root: Path) -> StudyConfig:
             backbones=("vgg11_bn",), strategies=("simultaneous",),
             sets=(HyperSet(batch_size=16, head_rate=1e-3, unit1_rate=3e-4),),
         ),
-        evaluation=EvaluationConfig(resamples=300, randomisation_samples=0),
+        evaluation=EvaluationConfig(resamples=300, randomisation_samples=4),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import polars as pl
 
 from lesionlens.records import BASELINES, ReportData
 from lesionlens.reporting.data import ESTIMATE, confidence, frame, sign, sql, wide, with_models
-from lesionlens.reporting.formatting import METHODS, POLICIES, TARGETS, interval, number
+from lesionlens.reporting.formatting import DASH, METHODS, POLICIES, TARGETS, interval, number, proportion
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, estimate, model, text, whole
 from lesionlens.reporting.verdict import by_method, chosen
 
@@ -31,12 +31,19 @@ def baselines(data: ReportData) -> TableSpec:
         "All on the same lesions as the model's own score. Below each baseline: LL of the model minus that of the "
         f"baseline, paired by lesion. Above, below: {ci} of the difference > 0, < 0. n.s.: the CI includes 0.",
         "Centred disc: a disc of the mean size of training lesions. Mean training mask: where training lesions lie on "
-        "average. Random weights: the same architecture, untrained, thresholded by the same rule; a single draw of "
-        "weights.",
+        "average. Random weights: the same architecture, untrained, thresholded by the same rule. Other patients' "
+        "maps: the model's own maps, each scored on up to 40 other patients' lesions.",
+        "Ceiling: LL of the annotation itself on the grid of the model's maps. Models of different grids are compared "
+        "by the share of it that they reach.",
     )
     return TableSpec(
         "baselines", "Baselines", "LL of each model against baselines",
-        (model(), estimate("LL\u00a0score", "ll", ("low", "high"), small=ci, mark="strong"), *_baseline_columns()),
+        (
+            model(),
+            estimate("LL\u00a0score", "ll", ("low", "high"), small=ci, mark="strong"),
+            *_ceiling_columns(),
+            *_baseline_columns(),
+        ),
         with_models(data, _with_differences(data).filter(group_name="all")), notes,
         sql(data, ["localization_scores", "baseline_differences", "selected_runs"]),
     )  # fmt: skip
@@ -49,6 +56,7 @@ def groups(data: ReportData) -> TableSpec:
         text("Lesions", "group_name"),
         whole("Count", "n", small="classified correctly"),
         estimate("LL\u00a0score", "ll", ("low", "high"), small=confidence(data), mark="strong"),
+        *_ceiling_columns(),
         *_baseline_columns(),
     )
     notes = ["A pooled score hides differences between groups."]
@@ -71,6 +79,20 @@ def _with_differences(data: ReportData) -> pl.DataFrame:
     differences = wide(frame(data, "baseline_differences"), index, "baseline", BASELINES, fields)
     found = frame(data, "localization_scores").filter(population="correct_lesions")
     return found.join(differences, on=index, how="left", maintain_order="left")
+
+
+def _ceiling_columns() -> list[Column]:
+    """The LL of a perfect map on the model's grid, the grid below it, and LL as a share of it."""
+
+    def write(value: float | None, low: float | None, high: float | None, *sides: int | None) -> Cell:
+        grid = "" if None in sides else " × ".join(map(str, sides))
+        return Cell(number(value), tuple(filter(None, [interval(low, high), grid])))
+
+    fields = ("ceiling", "ceiling_low", "ceiling_high", "map_rows", "map_cols")
+    return [
+        Column("Ceiling", fields, write, "of its grid"),
+        Column("Share", ("ceiling_share",), lambda share: Cell(proportion(share) or DASH), "of the ceiling"),
+    ]
 
 
 def _baseline_columns() -> list[Column]:
@@ -148,7 +170,9 @@ def methods(data: ReportData) -> TableSpec:
     scores = frame(data, "threshold_free_scores").filter(target="predicted", run_id=best.run_id if best else -1)
     wanted = THRESHOLD_FREE | FAITHFULNESS
     over = (
-        pl.when(pl.col("score").is_in(list(FAITHFULNESS))).then(pl.lit("lesions")).otherwise(pl.lit("correct_lesions"))
+        pl.when(pl.col("score").is_in(list(FAITHFULNESS)))
+        .then(pl.lit("drawn_lesions"))
+        .otherwise(pl.lit("correct_lesions"))
     )
     scores = scores.filter(pl.col("population") == over)
     table = table.join(
