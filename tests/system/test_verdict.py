@@ -33,7 +33,7 @@ from tests.system.conftest import Home
 pytestmark = pytest.mark.slow
 
 SIDE = 128
-COUNTS = {"train": 56, "validation": 14, "test": 40}
+COUNTS = {"train": 48, "validation": 12, "test": 36}
 """Images of each class."""
 CLASSES = ("healthy", "benign", "malignant")
 
@@ -120,7 +120,7 @@ def study(world: World, root: Path) -> StudyConfig:
         data=DataConfig(root=draw(root / world.name, world)),
         patches=PatchConfig(size=96, jitter=1.0),
         background=BackgroundConfig(size="matched", train=COUNTS["train"], test=COUNTS["test"], per_image=1),
-        training=TrainingConfig(weights="none", stopping=StoppingConfig(patience=8, max_epochs=8)),
+        training=TrainingConfig(weights="none", stopping=StoppingConfig(patience=4, max_epochs=4)),
         grid=GridConfig(
             backbones=("vgg11_bn",), strategies=("simultaneous",),
             sets=(HyperSet(batch_size=16, head_rate=1e-3, unit1_rate=3e-4),),
