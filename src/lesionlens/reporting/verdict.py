@@ -34,7 +34,7 @@ ANSWERS: Schema = {
 def answers(data: ReportData) -> pl.DataFrame:
     """One row a question and group of lesions, group_name null for all lesions; columns ANSWERS.
 
-    About the model with the lowest validation loss. No row without an evaluated model. Detection is asked where a
+    Groups are kinds of lesion, each of several classes. About the model with the lowest validation loss. No row without an evaluated model. Detection is asked where a
     class has no lesion, diagnosis where two classes have one.
     """
     model = chosen(data)
@@ -43,8 +43,8 @@ def answers(data: ReportData) -> pl.DataFrame:
     classes = frame(data, "labels").filter("is_lesion").group_by("group_name", maintain_order=True).len().rows()
     found = []
     for question in asked(data):
-        least = 2 if question == "diagnosis" else 1  # one class has no diagnosis
-        groups = [group for group, n in classes if n >= least] if len(classes) > 1 else []
+        # a group of one class is that class, whose maps show what tells it from the others, not the lesion
+        groups = [group for group, n in classes if n > 1] if len(classes) > 1 else []
         each = {group: _judged(data, model, question, group) for group in groups}
         found += [_whole(_judged(data, model, question, None), each), *each.values()]
     return pl.DataFrame(found, schema=ANSWERS, orient="row")
