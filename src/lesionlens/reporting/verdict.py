@@ -34,8 +34,8 @@ ANSWERS: Schema = {
 def answers(data: ReportData) -> pl.DataFrame:
     """One row a question and group of lesions, group_name null for all lesions; columns ANSWERS.
 
-    Groups are kinds of lesion, each of several classes. About the model with the lowest validation loss. No row without an evaluated model. Detection is asked where a
-    class has no lesion, diagnosis where two classes have one.
+    About the model with the lowest validation loss; no row without an evaluated model. Groups are kinds of lesion, each
+    of several classes. Detection is asked where a class has no lesion, diagnosis where two classes have one.
     """
     model = chosen(data)
     if model is None:
