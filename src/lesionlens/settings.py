@@ -87,11 +87,23 @@ class Home:
         return self.root / "phantom"
 
     def ensure(self) -> "Home":
-        """Create the root, readable by its owner only where it is new."""
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Create the root, readable by its owner only where it is new. ValueError where nothing can be kept in it."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            reason = "" if os.access(self.root, os.W_OK | os.X_OK) else "it is read-only here, or another user's"
+        except OSError as error:
+            reason = str(error.strerror)
+        if reason:
+            raise ValueError(f"{self.root} cannot be the folder of all state: {reason}. Name another: LESIONLENS_HOME")
         return self
 
 
 def home() -> Home:
-    """`LESIONLENS_HOME` if set, /var/lib/lesionlens for root, else the user's data folder."""
-    return Home(settings().home.expanduser().resolve())
+    """`LESIONLENS_HOME` if set, /var/lib/lesionlens for root, else the user's data folder. ValueError if unknown."""
+    named = settings().home
+    try:
+        return Home(named.expanduser().resolve())
+    except (RuntimeError, OSError) as error:  # no such user, a user without a home, a link to itself
+        raise ValueError(
+            f"{named} leads to no folder ({error}). Name the folder of all state: LESIONLENS_HOME"
+        ) from None
