@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from hmac import compare_digest
 from pathlib import Path
 
-from fastapi import FastAPI
 from fastapi.security import HTTPBasic
 from prefect.server.api.server import create_app as prefect_app
 from prefect.settings import PREFECT_SERVER_CORS_ALLOWED_ORIGINS
@@ -31,15 +30,15 @@ from flows.environment import HERE, login
 from lesionlens.settings import home
 
 
-def create_app() -> FastAPI:
+def create_app() -> ASGIApp:
     """Prefect's server with the pages of the record; ends with the last command that uses it."""
     threading.Thread(target=_end_with_last_user, args=(home().prefect / "users.lock",), daemon=True).start()
     app = prefect_app()
     for route in (Route("/reports/{number:int}", _report), Route("/comparisons/{number:int}", _comparison)):
         app.router.routes.insert(0, route)  # before the UI, which takes every path
-    app.add_middleware(SameOrigin, origins=str(PREFECT_SERVER_CORS_ALLOWED_ORIGINS.value()).split(","))
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=HERE)  # another name may be made to lead here
-    return app
+    # around Prefect's application, not in it: its own services ask it under another name, past this door
+    door = SameOrigin(app, str(PREFECT_SERVER_CORS_ALLOWED_ORIGINS.value()).split(","))
+    return TrustedHostMiddleware(door, allowed_hosts=HERE)  # a foreign name may be made to lead here
 
 
 class SameOrigin:

@@ -11,7 +11,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 def _default_home() -> Path:
-    return Path("/var/lib/lesionlens") if os.geteuid() == 0 else Path(platformdirs.user_data_dir("lesionlens"))
+    if os.geteuid() == 0:
+        return Path("/var/lib/lesionlens")
+    try:
+        return Path(platformdirs.user_data_dir("lesionlens"))
+    except RuntimeError as error:
+        raise ValueError(f"{error}. Name the folder of all state: LESIONLENS_HOME") from None
 
 
 class Settings(BaseSettings):
