@@ -11,7 +11,7 @@ from db.engine import make_engine
 from db.locks import lease
 from db.studies import find_study, studies_of_runs
 from lesionlens import __version__
-from lesionlens.identity import digest
+from lesionlens.identity import digest, file_name
 from lesionlens.reporting.compare import render_comparison as compare
 from lesionlens.reporting.page import render
 from lesionlens.settings import home
@@ -25,7 +25,7 @@ def render_report(study_id: int) -> Path:
     with lease(engine, f"report on study {study_id}"), engine.begin() as connection:
         study, evaluations = reports.report_inputs(connection, study_id)
         identity = digest(study.digest, evaluations, __version__)
-        path = home().ensure().reports / f"{study.name}-{study.digest[:8]}.html"
+        path = home().ensure().reports / f"{file_name(study.name)}-{study.digest[:8]}.html"
         known = reports.find_report(connection, study_id, identity)
         if known is not None and path.with_suffix("").exists():
             get_run_logger().info("The report is in the record already: nothing to do")
