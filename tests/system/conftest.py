@@ -7,7 +7,6 @@ import random
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,10 +31,10 @@ from lesionlens.config import (
     StudyConfig,
     TrainingConfig,
 )
+from tests.system.zygote import PATIENCE, Command, Zygote
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 300.0
-"""Seconds to wait for an event; generous, since other work may share the machine."""
+ZYGOTE = Zygote()
 
 
 def small_study() -> StudyConfig:
@@ -50,7 +49,7 @@ def small_study() -> StudyConfig:
         background=BackgroundConfig(size="matched", train=12, test=8, per_image=2),
         training=TrainingConfig(weights="none", stopping=StoppingConfig(patience=1, max_epochs=2)),
         grid=GridConfig(backbones=("vgg11_bn", "resnet18"), sets=(HyperSet(batch_size=8, head_rate=1e-3),)),
-        evaluation=EvaluationConfig(resamples=100),
+        evaluation=EvaluationConfig(resamples=100, randomisation_samples=2),
     )
 
 
@@ -100,9 +99,6 @@ class Home:
         own = {"HOME": str(self.path), "PORT": str(self.port), "DEVICE": "cpu"}
         return kept | {f"LESIONLENS_{name}": value for name, value in own.items()} | {"OMP_NUM_THREADS": "1"}
 
-    def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", *words]
-
     def write(self, config: StudyConfig) -> Path:
         """The configuration as a file."""
         path = self.path.parent / f"{config.name}.json"
@@ -115,26 +111,21 @@ class Home:
 
     def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        return subprocess.run(
-            self.command(*words), cwd=ROOT, env=self.environment | variables, capture_output=True, text=True,
-            timeout=2 * PATIENCE,
-        )  # fmt: skip
+        command = self.begin(*words, **variables)
+        output, errors = command.communicate()
+        return subprocess.CompletedProcess(words, command.wait(), output, errors)
 
-    def start(self, config: StudyConfig, **variables: str) -> subprocess.Popen[str]:
-        """Start a study in a process group of its own."""
-        return subprocess.Popen(
-            self.command("flows", "study", "--config", str(self.write(config))), cwd=ROOT,
-            env=self.environment | variables, start_new_session=True, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+    def begin(self, *words: str, **variables: str) -> Command:
+        """Start a command, `python -m WORDS`, in a process group of its own."""
+        return ZYGOTE.start(list(words), self.environment | variables)
+
+    def start(self, config: StudyConfig, **variables: str) -> Command:
+        """Start a study."""
+        return self.begin("flows", "study", "--config", str(self.write(config)), **variables)
 
     def stop_at(self, event: str, config: StudyConfig) -> int:
         """Run a study whose process is killed at an event (tests/system/kill.py); returns its exit status."""
-        command = self.command("tests.system.kill", event, "study", "--config", str(self.write(config)))
-        done = subprocess.run(
-            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=2 * PATIENCE
-        )
-        return done.returncode
+        return self.run("tests.system.kill", event, "study", "--config", str(self.write(config))).returncode
 
     def sql(self, query: str) -> pl.DataFrame:
         """Ask the embedded record; all values as text."""
@@ -164,7 +155,7 @@ class Home:
         self.run("flows", "stop")
 
 
-def kill_group(process: subprocess.Popen[Any]) -> None:
+def kill_group(process: Command) -> None:
     """SIGKILL to everything the command started in its group."""
     with contextlib.suppress(ProcessLookupError):  # already ended by itself
         os.killpg(process.pid, signal.SIGKILL)
@@ -183,6 +174,7 @@ def new_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], 
     yield make
     for home in homes:
         home.stop()
+    ZYGOTE.stop()
 
 
 @pytest.fixture(scope="session")

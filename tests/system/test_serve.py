@@ -4,6 +4,7 @@ import base64
 import json
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -32,15 +33,15 @@ class Served:
 
     def __init__(self, home: Home, **variables: str) -> None:
         self.home, self.folders = home, Folders(home.path)
-        self.environment = home.environment | variables
+        self.variables = variables
         self.web = httpx.Client(base_url=f"http://127.0.0.1:{home.port}", trust_env=False, timeout=60)
         self.printed = ""
         self.lost = ""
 
     def start(self) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            self.home.command("flows", "serve"), cwd=ROOT, env=self.environment, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True,
+            [sys.executable, "-m", "flows", "serve"], cwd=ROOT, env=self.home.environment | self.variables,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         assert process.stdout is not None
         lines = ""
@@ -242,9 +243,7 @@ def test_a_restart_repeats_nothing_keeps_what_people_set_and_leaves_nothing_runn
     nightly = before["study-nightly"]
     path = f"/api/deployments/{nightly['id']}/schedules/{nightly['schedules'][0]['id']}"
     served.web.patch(path, json={"active": True}).raise_for_status()
-    second = subprocess.run(
-        served.home.command("flows", "serve"), cwd=ROOT, env=served.environment, capture_output=True, text=True
-    )
+    second = served.home.run("flows", "serve", **served.variables)
     assert second.returncode == 2 and "being served already" in second.stderr
     served.home.stop()
     until("the server has ended", lambda: not is_locked(served.folders.prefect / "server.lock"))
