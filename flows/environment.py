@@ -7,6 +7,8 @@ out. Prefect's settings for this home, beyond those set here, are read from `pre
 import fcntl
 import os
 import secrets
+import tempfile
+from pathlib import Path
 
 import httpx
 
@@ -14,6 +16,7 @@ from lesionlens.settings import Home, settings
 
 HEARTBEAT_SECONDS = 30
 """The shortest that Prefect takes."""
+LONGEST_TMPDIR = 70
 HERE = ("127.0.0.1", "localhost")
 KEPT = ("PREFECT_LOGGING_LEVEL", "PREFECT_SERVER_LOGGING_LEVEL")
 FOREIGN = ("PREFECT_", "UVICORN_", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "PYTHONIOENCODING")
@@ -61,8 +64,14 @@ def environment(home: Home, port: int) -> dict[str, str]:
     }
 
 
+def fits(folder: Path | str) -> bool:
+    """Whether processes can make their sockets in a folder for temporary files: a path of theirs has 107 bytes."""
+    return len(os.fsencode(folder)) <= LONGEST_TMPDIR
+
+
 def enter(variables: dict[str, str]) -> None:
     """Make these, and no others, the environment of this process."""
+    tempfile.tempdir = None  # asked for anew
     for name in os.environ.keys() - variables.keys():
         del os.environ[name]
     os.environ.update(variables)
@@ -90,6 +99,8 @@ def _is_foreign(name: str, value: str) -> bool:
     """Whether a variable must not reach Prefect, which reads names in any case."""
     if name.lower().endswith("_proxy"):
         return name.lower() != "no_proxy" and not _takes(proxy=value if "://" in value else f"http://{value}")
+    if name == "TMPDIR":
+        return not fits(value)
     return name.upper().startswith(FOREIGN) and name not in KEPT
 
 

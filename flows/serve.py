@@ -13,7 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from flows.environment import ServerError, environment, login
+from db.postgres.server import short_folder
+from flows.environment import ServerError, environment, fits, login
 from flows.server import ROOT, is_locked, locked, running_server, start, tail
 from lesionlens.settings import Home
 
@@ -101,7 +102,8 @@ def _start_worker(home: Home, variables: dict[str, str]) -> subprocess.Popen[byt
 
 
 def _temporary(home: Home) -> Path:
-    return home.prefect / "tmp"
+    folder = home.prefect / "tmp"
+    return folder if fits(folder) else short_folder(folder, os.geteuid(), os.getegid())
 
 
 def end_worker(home: Home) -> bool:

@@ -35,7 +35,7 @@ Root's server runs as another user, who may not enter the folders above: their m
 hands the name to a shell.
 """
 SHORT = ("/tmp", "/var/tmp")
-"""Where sockets lie whose own folder has too long a path: the same for every process, whatever its TMPDIR."""
+"""Where sockets lie whose own folder has too long a path, whatever TMPDIR says: processes differ in that."""
 
 
 @dataclass(frozen=True)
@@ -220,17 +220,22 @@ def _launch(folder: Path) -> None:
 
 
 def _socket_folder(folder: Path) -> Path:
-    """The data folder; where its path is too long for a socket, a short private folder named after it."""
+    """The data folder; where its path is too long for a socket, a short one."""
     if len(os.fsencode(folder / SOCKET)) <= LONGEST_SOCKET_PATH:
         return folder
     owner = server_user()
+    short = short_folder(folder, owner.pw_uid, owner.pw_gid)
+    _check_private(short, "remove it, or shorten LESIONLENS_HOME")
+    return short
+
+
+def short_folder(folder: Path, user: int, group: int) -> Path:
+    """A private folder of the user's with a short path, named after `folder`: the same one for every process."""
     place = next((found for found in SHORT if os.access(found, os.W_OK | os.X_OK)), SHORT[0])
-    short = Path(place) / f"lesionlens-{owner.pw_uid}-{sha256(os.fsencode(folder)).hexdigest()[:12]}"
+    short = Path(place) / f"lesionlens-{user}-{sha256(os.fsencode(folder)).hexdigest()[:12]}"
     with suppress(FileExistsError):
         short.mkdir(mode=0o700)
-        if os.geteuid() == 0:
-            os.chown(short, owner.pw_uid, owner.pw_gid)
-    _check_private(short, "remove it, or shorten LESIONLENS_HOME")
+        os.chown(short, user, group)
     return short
 
 

@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import httpx
 import pytest
 
 from flows.environment import ServerError, enter, environment, login
+from flows.serve import _temporary
 from lesionlens.settings import Home
 
 READ = """
@@ -122,6 +124,32 @@ def test_this_machine_is_reached_without_a_proxy_however_others_are_named(
 def test_settings_of_another_server_stay_with_it(name: str, place: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "4")
     assert name not in environment(place, 4200)
+
+
+def test_processes_find_room_for_their_sockets_however_long_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the worker and of a study in a terminal."""
+    long = tmp_path / ("long" * 20)
+    long.mkdir()
+    place = Home(long).ensure()
+    folder = _temporary(place)
+    assert folder == _temporary(place) != _temporary(Home(long / "other")) and folder.stat().st_mode & 0o777 == 0o700
+    monkeypatch.setenv("TMPDIR", str(long))
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    assert "TMPDIR" not in environment(place, 4200)
+    code = "from multiprocessing.connection import Listener; Listener(family='AF_UNIX').close()"
+
+    def made(variables: dict[str, str]) -> bool:
+        return subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True).returncode == 0
+
+    assert not made(environment(place, 4200) | {"TMPDIR": str(long)}), "as it was"
+    assert made(environment(place, 4200)) and made(environment(place, 4200) | {"TMPDIR": str(folder)})
+    enter(environment(place, 4200))
+    assert tempfile.gettempdir() != str(long)
+    for made_here in (folder, _temporary(Home(long / "other"))):
+        made_here.rmdir()
 
 
 def test_what_was_entered_is_all_there_is(place: Home, monkeypatch: pytest.MonkeyPatch) -> None:
