@@ -4,9 +4,9 @@ Prefect reads its settings when it is imported, so flows are imported once its s
 """
 
 import argparse
-import io
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -26,8 +26,8 @@ from lesionlens.settings import home
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status (130 after Ctrl-C or a cancellation, 2 for a wrong argument)."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter ends no study
+        with suppress(AttributeError, OSError, ValueError):  # it may be closed, or of another kind
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a letter it lacks ends no study
     options = _parser().parse_args(arguments)
     for ending in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(ending) != signal.SIG_IGN:  # nohup stays in force

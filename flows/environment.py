@@ -33,6 +33,7 @@ def environment(home: Home, port: int) -> dict[str, str]:
     return {
         "PREFECT_LOGGING_LEVEL": "INFO",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        **({} if _has_home() else {"HOME": str(home.root)}),
         **kept,
         "PREFECT_HOME": str(home.prefect),
         # what files of the working folder (.env, prefect.toml) say is overruled: nothing is left to them
@@ -93,6 +94,13 @@ def login(home: Home) -> str:
             found = f"lesionlens:{secrets.token_urlsafe(24)}"
             file.write(found)
         return found
+
+
+def _has_home() -> bool:
+    try:
+        return Path.home().is_absolute()
+    except RuntimeError:  # a user without an entry in /etc/passwd; Prefect asks when it is imported
+        return False
 
 
 def _is_foreign(name: str, value: str) -> bool:

@@ -160,6 +160,13 @@ def test_what_was_entered_is_all_there_is(place: Home, monkeypatch: pytest.Monke
     assert os.environ == wanted == environment(place, 4200)
 
 
+def test_a_user_without_a_home_gets_that_of_the_state(place: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prefect asks for it when it is imported."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda number: {}[number])
+    assert environment(place, 4200)["HOME"] == str(place.root)
+
+
 def test_the_data_folder_is_absolute(place: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker works elsewhere."""
     monkeypatch.setenv("LESIONLENS_DATA", "~/cbis")
