@@ -6,12 +6,13 @@ The SQL that runs here is the SQL that a page shows below its tables.
 from collections.abc import Collection
 from typing import LiteralString
 
+import polars as pl
 from psycopg import sql
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
-from db.bulk import driver, enter, frame
+from db.bulk import copy_frame, driver, enter, frame
 from db.studies import StudyRow, study_row
-from db.tables.report import comparison_page, report
+from db.tables.report import answer, comparison_page, report
 from lesionlens.identity import bytes_digest
 from lesionlens.records import ReportData
 
@@ -51,6 +52,18 @@ FROM localization_scores WHERE study_id = {study} AND headline ORDER BY run_id, 
 SELECT run_id, group_name, baseline, difference, low, high, n
 FROM baseline_differences WHERE study_id = {study} AND headline AND population = 'correct_lesions'
 ORDER BY run_id, group_name, baseline""",
+    "answers": """\
+SELECT run_id, question, group_name, verdict, measure, number, low, high, n, n_patients, reasons, sentence
+FROM answers WHERE study_id = {study} ORDER BY question, group_name NULLS FIRST""",
+    "hit_rates": """\
+SELECT run_id, population, group_name, value, low, high, n
+FROM run_scores JOIN studies USING (study_id)
+WHERE study_id = {study} AND score = 'hit_rate' AND population = 'correct_lesions' AND target = 'predicted'
+  AND method = config #>> '{{evaluation,methods,0}}'
+ORDER BY run_id, group_name""",
+    "decisions": """\
+SELECT run_id, group_name, score, value, low, high, n
+FROM run_scores WHERE study_id = {study} AND population = 'decision' ORDER BY run_id, group_name, score""",
     "threshold_free_scores": """\
 SELECT run_id, method, target, population, score, value, low, high, n
 FROM run_scores
@@ -104,7 +117,7 @@ FROM reliability_curve WHERE study_id = {study} ORDER BY run_id, bin""",
     "calibration": """\
 SELECT run_id, calibration_error, low, high FROM calibration WHERE study_id = {study} ORDER BY run_id""",
     "quadrants": """\
-SELECT run_id, ordinal, code, correct, located, n, lesions, proportion, low, high, sample_ids
+SELECT run_id, ordinal, code, correct, located, n, lesions, proportion, low, high
 FROM quadrants WHERE study_id = {study} ORDER BY run_id, ordinal, correct DESC, located DESC""",
     "occlusion_test": """\
 SELECT run_id, population, group_name, n, lesion_drop, lesion_drop_low, lesion_drop_high,
@@ -194,6 +207,12 @@ def report_inputs(connection: Connection, study_id: int) -> tuple[StudyRow, list
         for row in found.iter_rows(named=True)
     ]
     return study_row(connection, study_id), inputs
+
+
+def save_answers(connection: Connection, study_id: int, found: pl.DataFrame) -> None:
+    """Replace a study's answers: columns of table `answer` without id and study_id."""
+    connection.execute(delete(answer).where(answer.c.study_id == study_id))
+    copy_frame(connection, answer, found.with_columns(study_id=pl.lit(study_id, dtype=pl.Int64)))
 
 
 def save_report(connection: Connection, study_id: int, digest: str, path: str, html: bytes) -> int:

@@ -10,15 +10,15 @@ from prefect.settings import get_current_settings
 from db import reports
 from db.engine import make_engine
 from lesionlens.records import ReportData
+from lesionlens.reporting.answer import sentences, verdict
 from lesionlens.reporting.compare import summary
-from lesionlens.reporting.data import models, rows
+from lesionlens.reporting.data import headline, models, rows, score
 from lesionlens.reporting.formatting import duration, number, term, with_interval
-from lesionlens.reporting.verdict import answer, headline, score
 from tasks.db_task import retried
 
 SAMPLES = ("table_1_patches", "exclusion_reasons")
 TRAINING = ("runs", "selected_runs", "epochs")
-ANSWER = ("labels", "table_1_patches", "runs", "selected_runs", "comparison", "occlusion_test",
+ANSWER = ("answers", "labels", "table_1_patches", "runs", "selected_runs", "comparison", "occlusion_test",
           "table_2_accuracy", "table_4_localization", "baseline_differences", "localization_scores")  # fmt: skip
 QUESTION = "Does the classifier look at the lesion?"
 
@@ -63,7 +63,7 @@ def show_training(study_id: int) -> None:
 def show_results(study_id: int) -> str:
     """Answer, scores of every run, and where the report is; returns the answer in a sentence."""
     data = _read(study_id, ANSWER)
-    found, name, page = answer(data), _name(data), _url(f"reports/{study_id}")
+    found, name, page = verdict(data), _name(data), _url(f"reports/{study_id}")
     lines = []
     for model in models(data):
         accuracy = next(iter(rows(data, "table_2_accuracy", run_id=model.run_id)), None)
@@ -77,20 +77,21 @@ def show_results(study_id: int) -> str:
                 "lesions": score(own).n if own else "",
             }
         )
-    text = f"## {found.verdict}\n\n{' '.join(found.sentences)}\n\n[The whole report]({page})"
+    reasons = "\n\n".join(row["sentence"] for row in rows(data, "answers"))
+    text = f"## {found}\n\n{reasons}\n\n{' '.join(sentences(data))}\n\n[The whole report]({page})"
     create_markdown_artifact(text, f"study-{study_id}-answer", f"{QUESTION} Study {name}")
     create_table_artifact(lines, f"study-{study_id}-table", f"Every run of study {name}, with intervals")
     create_link_artifact(page, f"Report of study {name}", f"study-{study_id}-report", f"The report of study {name}")
-    return found.verdict
+    return found
 
 
 def show_comparison(study_ids: tuple[int, ...], runs: tuple[int, ...], page_id: int) -> None:
     """The verdict over these studies, the scores of their models, and where the page is."""
     studies = tuple(_read(study_id, ANSWER) for study_id in study_ids)
-    verdict, table = summary(studies, runs)
+    found, table = summary(studies, runs)
     names, link = ", ".join(_name(data) for data in studies), _url(f"comparisons/{page_id}")
-    answers = "\n\n".join(f"**{_name(data)}**: {answer(data).verdict}" for data in studies)
-    text = f"## {verdict}\n\n{answers}\n\n[The whole comparison]({link})"
+    answers = "\n\n".join(f"**{_name(data)}**: {verdict(data)}" for data in studies)
+    text = f"## {found}\n\n{answers}\n\n[The whole comparison]({link})"
     create_markdown_artifact(text, f"comparison-{page_id}-answer", f"{QUESTION} {names}")
     create_table_artifact(table.texts(), f"comparison-{page_id}-table", f"Models of {names}, with intervals")
     create_link_artifact(link, f"Comparison of {names}", f"comparison-{page_id}-page", f"The comparison of {names}")

@@ -14,6 +14,7 @@ from lesionlens import __version__
 from lesionlens.identity import digest, file_name
 from lesionlens.reporting.compare import render_comparison as compare
 from lesionlens.reporting.page import render
+from lesionlens.reporting.verdict import JUDGED, answers
 from lesionlens.settings import home
 from tasks.db_task import db_task, retried
 
@@ -30,6 +31,7 @@ def render_report(study_id: int) -> Path:
         if known is not None and path.with_suffix("").exists():
             get_run_logger().info("The report is in the record already: nothing to do")
         else:
+            reports.save_answers(connection, study_id, answers(reports.report_data(connection, study_id, JUDGED)))
             rendered = render(reports.report_data(connection, study_id))
             _write_files(path.with_suffix(""), rendered.files)
             if known is None:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
 from typing import Any
@@ -11,8 +12,10 @@ import polars as pl
 from PIL import Image
 from scipy.ndimage import gaussian_filter, zoom
 
+from lesionlens import records
 from lesionlens.presets import demo
 from lesionlens.records import ReportData
+from lesionlens.reporting.verdict import answers
 from lesionlens.samples.normalise import pack_mask, pack_pixels
 
 LABELS = (
@@ -23,7 +26,7 @@ LABELS = (
     ("MM", "malignant mass", "mass", True),
 )
 RUNS = (("vgg11_bn", "gradual"), ("vgg11_bn", "simultaneous"), ("resnet18", "gradual"), ("resnet18", "simultaneous"))
-BASELINES = {"whole_patch": 1.0, "centred_disc": 1.8, "mean_mask": 1.6, "random_weights": 0.9}
+BASELINES = {"whole_patch": 1.0, "centred_disc": 1.8, "mean_mask": 1.6, "random_weights": 0.9, "dealt_maps": 1.2}
 """LL of a baseline in units of the patch's proportion inside the annotation."""
 POLICIES = {"validation": 1.0, "area": 1.05, "fixed": 0.9, "otsu": 0.95}
 SIZE, GRID = 96, 6
@@ -191,7 +194,8 @@ def _localization(frames: dict[str, Rows], samples: Samples, run: dict) -> None:
         for name, factor in BASELINES.items():
             theirs = [row["mask_fraction"] * factor for row in found]
             mean = _mean(theirs, name)
-            against |= {name: mean[name], f"{name}_low": mean["low"], f"{name}_high": mean["high"]}
+            if name in records.BASELINES:
+                against |= {name: mean[name], f"{name}_low": mean["low"], f"{name}_high": mean["high"]}
             if population == "correct_lesions":
                 gaps = _mean([row["iou"] - other for row, other in zip(found, theirs, strict=True)], "difference")
                 gap = key | {"group_name": group, "baseline": name, "n": len(found)} | gaps
@@ -225,7 +229,7 @@ def _audits(frames: dict[str, Rows], samples: Samples, run: dict) -> None:
         inside = [row["sample_id"] for row in of_class if (row["correct"], row["hit"]) == (correct, located)]
         frames["quadrants"].append(
             key | {"ordinal": ordinal, "code": code, "correct": correct, "located": located, "n": len(inside),
-                   "lesions": len(of_class), "sample_ids": inside}
+                   "lesions": len(of_class)}
             | scored(len(inside) / len(of_class) if of_class else None, 0.0, "proportion")
         )  # fmt: skip
     for group in ("all", *dict.fromkeys(label[2] for label in samples.labels if label[3])):
@@ -233,6 +237,12 @@ def _audits(frames: dict[str, Rows], samples: Samples, run: dict) -> None:
         drops |= around("difference", 0.29, 0.08)
         at = {"population": "correct_lesions", "group_name": group, "n": len(lesions)}
         frames["occlusion_test"].append(key | at | drops)
+        decided = {"auc": 0.9, "auc_fall": 0.38, "auc_occluded": 0.52, "swap_lesion": 0.8, "swap_surroundings": 0.51}
+        for name, value in decided.items():
+            frames["decisions"].append(key | {"group_name": group, "score": name, "n": len(lesions)} | scored(value))
+        frames["hit_rates"].append(
+            key | {"population": "correct_lesions", "group_name": group, "n": len(lesions)} | scored(0.8, 0.1)
+        )
     for step, layer in enumerate((None, "head", "unit1", "unit2", "stem")):
         similar = 0.15 + 0.85 * 0.45**step
         rank = around("rank_correlation", similar - 0.1, ends="rank_")
@@ -241,7 +251,7 @@ def _audits(frames: dict[str, Rows], samples: Samples, run: dict) -> None:
             | around("ssim", similar, 0.04) | rank
         )  # fmt: skip
     for level, ll in (("0.00 to 0.05", 0.1), ("0.05 to 0.10", 0.3), ("0.10 to 0.20", 0.5)):
-        against = {name: value for b in BASELINES for name, value in around(b, ll / 2, ll / 10).items()}
+        against = {name: value for b in records.BASELINES for name, value in around(b, ll / 2, ll / 10).items()}
         at = key | {"subgroup": "mask_fraction", "level": level, "n": 12}
         frames["subgroup_scores"] += [
             at | {"name": "accuracy", "population": "all"} | dict.fromkeys(against) | scored(0.7, 0.1),
@@ -293,7 +303,7 @@ PER_RUN = (
     "table_2_accuracy", "table_3_auc", "class_scores", "confusion_matrix", "roc_curve", "average_scores",
     "binary_scores", "reliability_curve", "calibration", "selected_runs", "runs", "epochs", "baseline_differences",
     "localization_scores", "table_4_localization", "threshold_free_scores", "iou_curves", "quadrants",
-    "occlusion_test", "weight_randomisation", "subgroup_scores",
+    "occlusion_test", "weight_randomisation", "subgroup_scores", "decisions", "hit_rates",
 )  # fmt: skip
 
 
@@ -335,7 +345,14 @@ def build(
         "dataset_kind": "phantom", "config": config or demo().model_dump(mode="json"),
         "versions": {"lesionlens": "0.1.0", "torch": "2.14.1"}, "created_at": datetime(2026, 11, 23, 3, 50, tzinfo=UTC),
     }  # fmt: skip
-    return ReportData(study, tables, {name: f"SELECT * FROM {name}" for name in [*tables, "studies"]})  # noqa: S608
+    names = [*tables, "answers", "studies"]
+    data = ReportData(study, tables, {name: f"SELECT * FROM {name}" for name in names})  # noqa: S608
+    return with_answers(data)
+
+
+def with_answers(data: ReportData) -> ReportData:
+    """The data with the answers that follow from them, as a report stores them."""
+    return replace(data, frames=data.frames | {"answers": answers(data)})
 
 
 def rare(name: str) -> pl.DataFrame:

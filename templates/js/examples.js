@@ -22,3 +22,11 @@ if (exampled) {
   }
   showExamples();
 }
+
+// Three maps beside the answer, chosen by their IoU.
+const lead = document.getElementById("lead-maps");
+for (const { key, words } of lead ? record.lead : []) {
+  const item = card(byKey.get(key), lead.dataset.run);
+  item.prepend(element("span", { class: "numbers" }, `${words} IoU`));
+  lead.append(item);
+}

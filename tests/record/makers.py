@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from sqlalchemy import Connection
 
-from db import datasets, evaluations, studies
+from db import datasets, evaluations, reports, studies
 from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, HyperSet, StudyConfig, TrainingConfig
 from lesionlens.frames import FRAMES
 from lesionlens.identity import digest
@@ -29,6 +29,7 @@ from lesionlens.records import (
     Sample,
     Statistics,
 )
+from lesionlens.reporting.verdict import JUDGED, answers
 
 SIZE = 16
 LABELS = (
@@ -268,4 +269,5 @@ def fill(connection: Connection, patients: int = 12) -> Filled:
     evaluations.save_study_scores(connection, study_id, pl.DataFrame([{"evaluation_id": e} | common for e in numbers]))
     shortcuts = [{"features": name, "accuracy": 0.4, "low": 0.3, "high": 0.5, "n": 6} for name in ("majority", "size")]
     evaluations.save_shortcuts(connection, sample_set_id, IDENTITY, pl.DataFrame(shortcuts))
+    reports.save_answers(connection, study_id, answers(reports.report_data(connection, study_id, JUDGED)))
     return Filled(study_id, sample_set_id, runs, tuple(numbers))

@@ -75,17 +75,6 @@ def test_every_view_of_a_study_is_of_that_study_alone(connection: Connection, fi
         assert times and frame(connection, other).is_empty(), name  # type: ignore[arg-type]
 
 
-def test_a_quadrants_samples_are_those_of_its_kind(connection: Connection, filled: Filled) -> None:
-    quadrants = view(connection, filled, "quadrants")
-    samples = frame(connection, "SELECT run_id, sample_id, true_code, correct, hit FROM sample_results")
-    assert quadrants["code"].unique().sort().to_list() == ["BM", "MM", "all"]
-    for row in quadrants.iter_rows(named=True):
-        expected = samples.filter(run_id=row["run_id"], correct=row["correct"], hit=row["located"])
-        if row["code"] != "all":
-            expected = expected.filter(true_code=row["code"])
-        assert row["sample_ids"] == sorted(expected["sample_id"].to_list())
-
-
 def test_the_confusion_matrix_is_scikit_learns_with_the_intervals_that_were_entered(
     connection: Connection, filled: Filled
 ) -> None:

@@ -11,6 +11,7 @@ from db import reports
 from db.bulk import frame
 from db.reports import SHOWN, report_data
 from db.tables.scores import run_score
+from lesionlens.reporting.verdict import JUDGED, answers
 from tasks.report import find_studies, render_comparison
 from tests.record.makers import Filled, fill
 from tests.report_data import build
@@ -24,6 +25,7 @@ def further_scores(connection: Connection, evaluation: int) -> None:
         mapped | {"name": "ll", "policy": "validation", "group_name": "mass", "value": 0.3},
         mapped | {"name": "hit_rate", "value": 0.6},
         plain | {"name": "macro_f1", "value": 0.25},
+        plain | {"name": "auc_fall", "population": "decision", "value": 0.3},
         plain | {"name": "occlusion_lesion_drop", "population": "correct_lesions", "value": 0.5},
     ]
     for score in scores:
@@ -44,6 +46,15 @@ def test_what_is_shown_gives_what_was_read_to_a_reader_of_views(scored: Connecti
         assert_frame_equal(frame(scored, data.sql[name]), data.frames[name])  # type: ignore[arg-type]
     # one seed in every cell of the grid
     assert [name for name, found in data.frames.items() if found.is_empty()] == ["seed_spread"]
+
+
+def test_answers_are_replaced_and_are_those_of_the_view(scored: Connection, filled: Filled) -> None:
+    made = answers(report_data(scored, filled.study, JUDGED)).sort("question", "group_name", nulls_last=False)
+    assert made.height and made["question"].unique().sort().to_list() == ["detection", "diagnosis"]
+    for found in (made, made.head(1)):
+        reports.save_answers(scored, filled.study, found)
+        query = "SELECT * FROM answers ORDER BY question, group_name NULLS FIRST"
+        assert_frame_equal(frame(scored, query).select(made.columns), found)
 
 
 def test_only_the_frames_named_are_read(scored: Connection, filled: Filled) -> None:

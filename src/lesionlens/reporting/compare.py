@@ -7,13 +7,26 @@ from typing import Any
 import polars as pl
 
 from lesionlens.records import BASELINES, ReportData
+from lesionlens.reporting.answer import sentences, verdict
 from lesionlens.reporting.charts.evidence import Entry, forest_of
-from lesionlens.reporting.data import ESTIMATE, Model, Row, evaluated, frame, lookup, rows, shown, sql
+from lesionlens.reporting.data import (
+    ESTIMATE,
+    Model,
+    Row,
+    evaluated,
+    frame,
+    headline,
+    lookup,
+    rows,
+    score,
+    shown,
+    sql,
+    subtitle,
+)
 from lesionlens.reporting.formatting import DASH, METHODS, counted
 from lesionlens.reporting.gallery import Part, merged_gallery
 from lesionlens.reporting.page import SELECTED, Rendered, heat, written
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, estimate, text, whole
-from lesionlens.reporting.verdict import answer, headline, score, subtitle
 from lesionlens.reporting.warnings import Warning, warnings
 
 SECTIONS = (
@@ -50,14 +63,17 @@ def render_comparison(studies: Sequence[ReportData], runs: Sequence[int] = ()) -
         "made_from": counted(len(studies), "study", "studies"),
         "subtitle": f"{counted(len(studies), 'study', 'studies')} · {counted(number, 'model', 'models')}",
         "verdict": _verdict(parts),
-        "sides": [{"name": name, "subtitle": subtitle(data), "answer": answer(data)} for data, name, _ in parts],
+        "sides": [
+            {"name": name, "subtitle": subtitle(data), "verdict": verdict(data), "sentences": sentences(data)}
+            for data, name, _ in parts
+        ],
         "warnings": [(", ".join(named), warning) for warning, named in everywhere.items()],
         "forest": forest_of(entries),
         "models": _models(parts),
         "options": _options(parts),
         "patches": _patches(parts),
         "origins": _origins(parts),
-        "gallery": merged_gallery(parts) | {"heat": heat(), "examples": {}},
+        "gallery": merged_gallery(parts) | {"heat": heat(), "examples": {}, "lead": []},
         "gallery_note": CHOSEN if runs else SELECTED,
         "sql_samples": _sql(parts, "sample_results"),
     }

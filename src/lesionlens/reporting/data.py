@@ -3,14 +3,15 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.formatting import BACKBONES, STRATEGIES, term
+from lesionlens.reporting.formatting import BACKBONES, SOURCES, STRATEGIES, counted, term, with_interval
 
 Row = dict[str, Any]
+Sign = Literal["above", "n.s.", "below"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,24 @@ class Model:
     full: str
     short: str
     selected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A mean, or a mean paired difference, with its interval over `n` samples; None where there is none."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int = 0
+
+    @property
+    def text(self) -> str:
+        return with_interval(self.value, self.low, self.high)
+
+    @property
+    def sign(self) -> Sign | None:
+        return None if self.value is None else sign(self.low, self.high)
 
 
 def frame(data: ReportData, name: str) -> pl.DataFrame:
@@ -155,3 +174,35 @@ def confidence(data: ReportData) -> str:
     """The intervals' name with their confidence level: `95 % CI`."""
     level = lookup(data.study.get("config"), "evaluation.confidence")
     return f"{(level or 0.95) * 100:g}\u00a0% CI"
+
+
+def sign(low: float | None, high: float | None) -> Sign | None:
+    """Where the interval of a difference lies: above 0, below 0, or n.s. where it includes 0; None without one."""
+    if low is None or high is None:
+        return None
+    return "above" if low > 0 else "below" if high < 0 else "n.s."
+
+
+def headline(data: ReportData, model: Model) -> Row | None:
+    """The model's row of Table IV at the study's own method, target and threshold policy."""
+    found = rows(data, "table_4_localization", run_id=model.run_id, headline=True)
+    return found[0] if found else None
+
+
+def score(row: Row, name: str = "") -> Score:
+    """A score of a Table IV row: LL itself, or that of a baseline."""
+    keys = (name, f"{name}_low", f"{name}_high") if name else ("ll", "low", "high")
+    value, low, high = (row.get(key) for key in keys)
+    return Score(value, low, high, row["n"] or 0)
+
+
+def subtitle(data: ReportData) -> str:
+    """What the report covers, in one line."""
+    test = frame(data, "table_1_patches")["test"].sum() or 0
+    parts = [
+        counted(len(evaluated(data)), "evaluated model", "evaluated models"),
+        counted(frame(data, "labels").height, "class", "classes"),
+        counted(int(test), "test patch", "test patches"),
+        SOURCES.get(str(lookup(data.study.get("config"), "data.source")), ""),
+    ]
+    return " · ".join(part for part in parts if part)

@@ -28,7 +28,25 @@ METHODS = {
     "centred_disc": "centred disc",
     "mean_mask": "mean training mask",
     "random_weights": "random weights",
+    "dealt_maps": "other patients' maps",
 }
+NAMES = {
+    "whole_patch": "the whole patch",
+    "centred_disc": "a centred disc",
+    "mean_mask": "the mean training mask",
+    "random_weights": "random weights",
+    "dealt_maps": "its own maps of other patients",
+}
+"""Baselines within a sentence."""
+MEASURES = {f"ll_minus_{code}": f"its mean IoU minus that of {name}" for code, name in NAMES.items()} | {
+    "ll": "its mean IoU",
+    "occlusion_difference": "the fall of probability with the lesion filled in, minus that with a control region",
+    "auc": "the AUC of the diagnosis",
+    "auc_fall": "the fall of the AUC with the lesion filled in",
+    "auc_occluded": "the AUC with the lesion filled in",
+    "swap_surroundings": "the AUC by what surrounds a swapped lesion",
+}
+"""The number that decided an answer."""
 TARGETS = {"predicted": "predicted class", "true": "true class", "none": "no class"}
 POLICIES = {
     "fixed": "fixed threshold",
@@ -42,6 +60,12 @@ NORMALISATIONS = {
     "train": "mean and standard deviation of the training split",
     "imagenet": "mean and standard deviation of ImageNet",
     "per_patch": "mean and standard deviation of each patch",
+}
+SOURCES = {
+    "phantom": "synthetic mammograms",
+    "cbis_kaggle": "CBIS-DDSM mammograms (Kaggle edition)",
+    "cbis_dicom": "CBIS-DDSM mammograms (DICOM edition)",
+    "manifest": "own images",
 }
 SPLIT_RULES = {
     "paper": "as published: training patches moved to test",

@@ -1,4 +1,4 @@
-"""The gallery as compact JSON: images at display size, annotations as paths, maps as small grids."""
+"""Pictures of samples: the gallery and its examples as compact JSON, and the contact sheet of whole images."""
 
 import base64
 import json
@@ -8,17 +8,25 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from PIL import Image
+from skimage.measure import approximate_polygon, find_contours
 
+from lesionlens.images.image import encode_webp
 from lesionlens.records import ReportData
-from lesionlens.reporting.data import Model, frame, lookup, rows
+from lesionlens.reporting.data import Model, Row, frame, lookup
+from lesionlens.reporting.formatting import SPLITS, count, term
 from lesionlens.reporting.tables.evidence import QUADRANTS
-from lesionlens.reporting.thumbnails import outline, pictures
 from lesionlens.samples.normalise import unpack_mask, unpack_pixels
 
 BYTES = 12_000_000
 """What a gallery may take of a page of 15 MB: charts, tables and contact sheets need well under 3."""
 SHOWN = 6
 """Examples of each quadrant."""
+TOLERANCE = 0.4
+"""Pixels by which an outline may miss the mask."""
+QUALITY = 72
+LEVELS = ((QUALITY, 1), (50, 1), (30, 1), (30, 2), (20, 4))
+"""WebP quality, and by how much the sides shrink: tried in turn until all pictures fit."""
 
 
 def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
@@ -162,18 +170,84 @@ def merged_gallery(parts: Sequence[Part]) -> dict[str, Any]:
 def examples(data: ReportData, models: Sequence[Model]) -> dict[str, list[list[str]]]:
     """Patch keys by run, a list for each of QUADRANTS: at most SHOWN, the most confident prediction first.
 
-    Over all lesion classes; without models that have no quadrants in the record.
+    Over all lesion classes; without models that have no map of a lesion.
     """
     result = {}
+    lesions = frame(data, "sample_results").filter(pl.col("hit").is_not_null())
+    sure = lesions.sort("confidence", "sample_id", descending=[True, False], nulls_last=True)
     for model in models:
-        found = rows(data, "quadrants", run_id=model.run_id, code="all")
-        if not found:
-            continue
-        sure = frame(data, "sample_results").filter(run_id=model.run_id)
-        sure = sure.sort("confidence", "sample_id", descending=[True, False], nulls_last=True)
-        members = {(row["correct"], row["located"]): row["sample_ids"] for row in found}
-        result[str(model.run_id)] = [
-            sure.filter(sure["sample_id"].is_in(members.get(key, [])))["sample_key"].head(SHOWN).to_list()
-            for key in QUADRANTS
-        ]
+        of_run = sure.filter(run_id=model.run_id)
+        if of_run.height:
+            result[str(model.run_id)] = [
+                of_run.filter(correct=correct, hit=located)["sample_key"].head(SHOWN).to_list()
+                for correct, located in QUADRANTS
+            ]
     return result
+
+
+def pictures(patches: Sequence[NDArray[np.uint8]], room: int) -> tuple[list[str], bool]:
+    """Data URIs of grey patches uint8 [s, s] that have at most `room` characters together, and whether that took
+    less than the usual quality. The smallest level is taken as it comes.
+    """
+    found: list[str] = []
+    for quality, shrink in LEVELS:
+        found = [webp(patch, quality, shrink) for patch in patches]
+        if sum(map(len, found)) <= room:
+            return found, (quality, shrink) != LEVELS[0]
+    return found, True
+
+
+def webp(pixels: NDArray[np.uint8], quality: int = QUALITY, shrink: int = 1) -> str:
+    """A grey patch uint8 [s, s] as a WebP data URI, its sides divided by `shrink`."""
+    if shrink > 1:
+        pixels = np.asarray(Image.fromarray(pixels).reduce(shrink))
+    return "data:image/webp;base64," + base64.b64encode(encode_webp(pixels, quality)).decode()
+
+
+def outline(mask: NDArray[np.bool_]) -> str:
+    """The outline of a mask bool [s, s] as SVG path data in pixels of the patch; '' for an empty mask."""
+    mask = np.pad(mask, 1)
+    paths = []
+    for contour in find_contours(mask.astype(np.float32), 0.5):  # type: ignore[no-untyped-call]
+        points = approximate_polygon(contour, TOLERANCE) - 0.5  # type: ignore[no-untyped-call]
+        if len(points) > 3:
+            paths.append("M" + "L".join(f"{x:.1f} {y:.1f}" for y, x in points[:-1]) + "Z")
+    return "".join(paths)
+
+
+def contact_sheet(data: ReportData) -> list[dict[str, Any]]:
+    """Classes in their order, each with `name` and `samples`; empty where the record holds no overviews.
+
+    A sample: `whole` and `patch` (data URIs) with a text each, the full image's `width` and `height`, `window` (x, y,
+    width, height in its pixels), `outline` (SVG path in pixels of the patch, '' for none), `size` of the patch, and
+    `facts`.
+    """
+    found = frame(data, "contact_sheet").partition_by("code", as_dict=True, maintain_order=True)
+    return [
+        {"name": sheet["name"][0], "samples": [_in_image(row) for row in sheet.iter_rows(named=True)]}
+        for sheet in found.values()
+    ]
+
+
+def _in_image(row: Row) -> dict[str, Any]:
+    pixels = unpack_pixels(row["pixels"])
+    size = len(pixels)
+    width, height = row["window_x1"] - row["window_x0"], row["window_y1"] - row["window_y0"]
+    lesion = row["mask"] is not None
+    drawn = "the window and the annotation are" if lesion else "the window is"
+    where = " ".join(word for word in (row["laterality"], row["view"]) if word)
+    of = f"patient {row['patient']}{', ' + where if where else ''}"
+    return {
+        "whole": "data:image/webp;base64," + base64.b64encode(row["overview"]).decode(),
+        "whole_text": f"Whole image of {of}, {row['name']}; {drawn} drawn on it",
+        "patch": webp(pixels),
+        "patch_text": f"The patch cut from it{', with the annotation' if lesion else ''}",
+        "width": row["width"],
+        "height": row["height"],
+        "window": (row["window_x0"], row["window_y0"], width, height),
+        "outline": outline(unpack_mask(row["mask"], size)) if lesion else "",
+        "size": size,
+        "title": row["patient"],
+        "where": where,
+        "facts": f"{term(row['split'], SPLITS)}, window {count(width)} × {count(height)} pixels",
+    }

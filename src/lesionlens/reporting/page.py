@@ -14,6 +14,7 @@ from matplotlib import colormaps
 
 from lesionlens import __version__
 from lesionlens.records import ReportData
+from lesionlens.reporting.answer import found_answers, lead_maps, sentences, tiles, verdict
 from lesionlens.reporting.charts.curves import learning_curves, reliability, roc_curves, threshold_curves
 from lesionlens.reporting.charts.evidence import (
     by_mask_fraction,
@@ -23,14 +24,13 @@ from lesionlens.reporting.charts.evidence import (
     randomisation,
 )
 from lesionlens.reporting.charts.style import Chart
-from lesionlens.reporting.data import confidence, evaluated, frame, lookup, shown, sql
-from lesionlens.reporting.gallery import examples, gallery
+from lesionlens.reporting.data import confidence, evaluated, frame, lookup, shown, sql, subtitle
+from lesionlens.reporting.gallery import contact_sheet, examples, gallery
 from lesionlens.reporting.tables import classification, evidence, localization, study
 from lesionlens.reporting.tables import data as provenance
 from lesionlens.reporting.tables.published import published
 from lesionlens.reporting.tables.spec import TableSpec
-from lesionlens.reporting.thumbnails import contact_sheet
-from lesionlens.reporting.verdict import answer, ranked, subtitle
+from lesionlens.reporting.verdict import chosen
 from lesionlens.reporting.warnings import warnings
 from lesionlens.scoring.localization import wrong_class_scores
 
@@ -99,7 +99,7 @@ def _walk(values: Iterable[Any]) -> Iterator[Any]:
 
 def context(data: ReportData) -> dict[str, Any]:
     """Everything the templates show."""
-    known, created, models = published(), data.study.get("created_at"), shown(data)
+    known, created, models, best = published(), data.study.get("created_at"), shown(data), chosen(data)
     return {
         "study": data.study,
         "created": f"{created:%-d %B %Y, %H:%M %Z}" if created else "",
@@ -107,7 +107,10 @@ def context(data: ReportData) -> dict[str, Any]:
         "sections": SECTIONS,
         "made_from": f"study {str(data.study['digest'])[:12]}",
         "subtitle": subtitle(data),
-        "answer": answer(data),
+        "verdict": verdict(data),
+        "answers": found_answers(data),
+        "sentences": sentences(data),
+        "tiles": tiles(data),
         "warnings": warnings(data),
         "confidence": confidence(data),
         "published": known if known.same_classes(data) else None,
@@ -148,10 +151,12 @@ def context(data: ReportData) -> dict[str, Any]:
         "configuration": provenance.configuration(data),
         "versions": provenance.versions(data),
         "contact_sheet": contact_sheet(data),
-        "gallery": gallery(data, models) | {"heat": heat(), "examples": examples(data, models)},
+        "gallery": gallery(data, models)
+        | {"heat": heat(), "examples": examples(data, models), "lead": lead_maps(data)},
         "gallery_note": SELECTED if len(evaluated(data)) > len(models) else "",
         "quadrant_words": evidence.QUADRANTS,
-        "best_run": next((model.run_id for model in ranked(data)), None),
+        "best_run": best.run_id if best else None,
+        "sql_answers": sql(data, ["answers"]),
         "sql_confusion": sql(data, ["confusion_matrix"]),
         "sql_classes": sql(data, ["class_scores", "average_scores"]),
         "sql_samples": sql(data, ["sample_results"]),

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.data import evaluated, frame, lookup, models, shown
+from lesionlens.reporting.data import evaluated, frame, headline, lookup, models, shown
 from lesionlens.reporting.formatting import ENTITIES, SPLITS, STATUSES, count, counted, joined, number, term
-from lesionlens.reporting.verdict import headline
 
 FEW_TEST = 30
 FEW_LESIONS = 50

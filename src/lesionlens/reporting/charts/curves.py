@@ -9,24 +9,10 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.charts.style import (
-    RULE,
-    SMALL,
-    SOFT,
-    Chart,
-    canvas,
-    chart,
-    interval,
-    labels,
-    line,
-    mark,
-    scored,
-    series,
-    spread,
-)  # fmt: skip
-from lesionlens.reporting.data import Model, Row, by_model, frame, models, rows
+from lesionlens.reporting.charts import style as draw
+from lesionlens.reporting.charts.style import Chart
+from lesionlens.reporting.data import Model, Row, by_model, frame, headline, models, rows, score
 from lesionlens.reporting.formatting import METHODS, count, number, term
-from lesionlens.reporting.verdict import headline, score
 from lesionlens.scoring.calibration import calibrated_error
 
 BESIDE: dict[str, Any] = {"right": 180}
@@ -46,19 +32,19 @@ def roc_curves(data: ReportData) -> tuple[Chart, ...]:
 
 
 def _roc(model: Model, points: pl.DataFrame, areas: pl.DataFrame, names: dict[str, str]) -> Chart:
-    figure, axes = canvas((0, 1), (0, 1), "false positive rate", "true positive rate", **BESIDE)
-    line(axes, (0, 1), (0, 1), "dashed")
+    figure, axes = draw.canvas((0, 1), (0, 1), "false positive rate", "true positive rate", **BESIDE)
+    draw.line(axes, (0, 1), (0, 1), "dashed")
     beside: list[tuple[float, str, str]] = []
     words = []
     for n, ((code,), of_class) in enumerate(points.group_by("code", maintain_order=True)):
         rates = of_class.sort("threshold", descending=True).select("false_positive_rate", "true_positive_rate")
         x, y = corners(rates.to_numpy()).T
-        line(axes, x, y, "thin", series(n))
-        area = scored(next(areas.filter(code=code).iter_rows(named=True), {}), "auc", "auc_")
-        beside.insert(0, (0.5, f"{_cut(str(code))} {number(area.value)}", series(n)))
+        draw.line(axes, x, y, "thin", draw.series(n))
+        area = draw.scored(next(areas.filter(code=code).iter_rows(named=True), {}), "auc", "auc_")
+        beside.insert(0, (0.5, f"{_cut(str(code))} {number(area.value)}", draw.series(n)))
         words.append(f"{names.get(str(code), code)} {area.text}")
-    labels(axes, beside, 17)
-    return chart(f"roc-{model.run_id}", model.title, f"Area under the curve: {'; '.join(words)}.", figure)
+    draw.labels(axes, beside, 17)
+    return draw.chart(f"roc-{model.run_id}", model.title, f"Area under the curve: {'; '.join(words)}.", figure)
 
 
 def _cut(code: str, most: int = 12) -> str:
@@ -82,15 +68,15 @@ def reliability(data: ReportData) -> tuple[Chart, ...]:
 
 
 def _reliability(model: Model, bins: pl.DataFrame, summary: str) -> Chart:
-    figure, axes = canvas((0, 1), (0, 1), "mean probability", "proportion correct")
-    line(axes, (0, 1), (0, 1), "dashed")
+    figure, axes = draw.canvas((0, 1), (0, 1), "mean probability", "proportion correct")
+    draw.line(axes, (0, 1), (0, 1), "dashed")
     for row in bins.iter_rows(named=True):
-        own = scored(row, "accuracy")
-        interval(axes, own, row["confidence"], "whisker", series(model.series))
+        own = draw.scored(row, "accuracy")
+        draw.interval(axes, own, row["confidence"], "whisker", draw.series(model.series))
         tip = f"mean probability {number(row['confidence'])}: {own.text} correct, {count(own.n)} samples"
         size = max(5.0, 15 * (own.n / bins["n"].to_numpy().max()) ** 0.5)
-        mark(axes, row["confidence"], row["accuracy"], tip, size, series(model.series), edge=1)
-    return chart(f"reliability-{model.run_id}", model.title, summary, figure)
+        draw.mark(axes, row["confidence"], row["accuracy"], tip, size, draw.series(model.series), edge=1)
+    return draw.chart(f"reliability-{model.run_id}", model.title, summary, figure)
 
 
 def _error(data: ReportData, model: Model) -> str:
@@ -98,7 +84,7 @@ def _error(data: ReportData, model: Model) -> str:
     confidences = frame(data, "sample_results").filter(run_id=model.run_id)["confidence"].drop_nulls()
     if not found or confidences.is_empty():
         return ""
-    error, chance = scored(found[0], "calibration_error").text, number(calibrated_error(confidences.to_numpy()))
+    error, chance = draw.scored(found[0], "calibration_error").text, number(calibrated_error(confidences.to_numpy()))
     return f"Expected calibration error {error}; chance alone gives a perfectly calibrated model {chance} here."
 
 
@@ -121,30 +107,36 @@ def _evaluated(data: ReportData, model: Model, epochs: pl.DataFrame) -> Row:
 
 def _learning(model: Model, epochs: list[Row], top: float, best: Row) -> Chart:
     first, last = epochs[0]["epoch"], epochs[-1]["epoch"]
-    figure, axes = canvas((first, max(last, first + 1)), (0, top), "epoch", "loss", size=(270, 220), top=34, **BESIDE)
+    figure, axes = draw.canvas(
+        (first, max(last, first + 1)), (0, top), "epoch", "loss", size=(270, 220), top=34, **BESIDE
+    )
     for name, (_, kind) in LOSSES.items():
-        line(axes, [row["epoch"] for row in epochs], [row[name] for row in epochs], kind, series(model.series))
-    labels(axes, [(epochs[-1][name], words, series(model.series)) for name, (words, _) in LOSSES.items()], 14)
+        draw.line(
+            axes, [row["epoch"] for row in epochs], [row[name] for row in epochs], kind, draw.series(model.series)
+        )
+    draw.labels(axes, [(epochs[-1][name], words, draw.series(model.series)) for name, (words, _) in LOSSES.items()], 14)
     if model.strategy == "gradual":
         _phases(axes, epochs)
     loss = number(best["validation_loss"])
     tip = f"epoch {best['epoch']}: validation loss {loss}"
-    mark(axes, best["epoch"], best["validation_loss"], tip, 10, series(model.series))
+    draw.mark(axes, best["epoch"], best["validation_loss"], tip, 10, draw.series(model.series))
     summary = f"Evaluated: epoch {best['epoch']} of {len(epochs)}, validation loss {loss}, validation accuracy "
-    return chart(f"learning-{model.run_id}", model.title, f"{summary}{number(best['validation_accuracy'])}.", figure)
+    return draw.chart(
+        f"learning-{model.run_id}", model.title, f"{summary}{number(best['validation_accuracy'])}.", figure
+    )
 
 
 def _phases(axes: Axes, epochs: list[Row]) -> None:
     """A border before the first epoch of every phase but the first, and the phases' names above."""
     starts = sorted({row["phase"]: row["epoch"] - 0.5 for row in epochs[::-1]}.items())
     (first, last), top, wide = axes.get_xlim(), axes.get_ylim()[1], axes.bbox.width
-    places = spread([max(0, start - first) / (last - first) * wide for _, start in starts], 27, wide)
+    places = draw.spread([max(0, start - first) / (last - first) * wide for _, start in starts], 27, wide)
     for (phase, start), place in zip(starts, places, strict=True):
         if start > first:
-            line(axes, (start, start), (0, top), "border", RULE)
+            draw.line(axes, (start, start), (0, top), "border", draw.RULE)
         words = PHASES[phase - 1] if phase <= len(PHASES) else f"phase {phase}"
         axes.annotate(words, (place / wide, 1), (2, 4), xycoords="axes fraction", textcoords="offset points",
-                      fontsize=SMALL, color=SOFT)  # fmt: skip
+                      fontsize=draw.SMALL, color=draw.SOFT)  # fmt: skip
 
 
 def threshold_curves(data: ReportData) -> tuple[Chart, ...]:
@@ -163,8 +155,8 @@ def threshold_curves(data: ReportData) -> tuple[Chart, ...]:
 
 
 def _thresholds(model: Model, row: Row, own: pl.DataFrame, random: pl.DataFrame, top: float) -> Chart:
-    colour, best, spoken = series(model.series), _highest(own), scored(_highest(own), "iou").text
-    figure, axes = canvas((0, 1), (0, top), "threshold of the scaled map", "mean IoU", **BESIDE)
+    colour, best, spoken = draw.series(model.series), _highest(own), draw.scored(_highest(own), "iou").text
+    figure, axes = draw.canvas((0, 1), (0, top), "threshold of the scaled map", "mean IoU", **BESIDE)
     band = own.drop_nulls(["low", "high"])
     if band.height:
         around = [*band["low"], *band["high"].reverse()]
@@ -174,20 +166,20 @@ def _thresholds(model: Model, row: Row, own: pl.DataFrame, random: pl.DataFrame,
     for name, short in LEVELS.items():
         other = score(row, name)
         if other.value is not None:
-            line(axes, (0, 1), [other.value] * 2, "level")
-            beside.append((other.value, f"{short} {number(other.value)}", SOFT))
+            draw.line(axes, (0, 1), [other.value] * 2, "level")
+            beside.append((other.value, f"{short} {number(other.value)}", draw.SOFT))
             words.append(f"{term(name, METHODS)} {other.text}")
     if random.height:
-        line(axes, random["threshold"], random["iou"], "dashed")
-        other = scored(_highest(random), "iou")
-        beside.append((random["iou"][-1], f"random {number(other.value)}", SOFT))
+        draw.line(axes, random["threshold"], random["iou"], "dashed")
+        other = draw.scored(_highest(random), "iou")
+        beside.append((random["iou"][-1], f"random {number(other.value)}", draw.SOFT))
         words.append(f"random weights at most {other.text}")
-    labels(axes, beside)
-    line(axes, own["threshold"], own["iou"], "curve", colour)
-    mark(axes, best["threshold"], best["iou"], spoken, 8, colour, label=number(best["iou"]))
+    draw.labels(axes, beside)
+    draw.line(axes, own["threshold"], own["iou"], "curve", colour)
+    draw.mark(axes, best["threshold"], best["iou"], spoken, 8, colour, label=number(best["iou"]))
     summary = f"Highest mean IoU {spoken}, at {number(best['threshold'])}."
     summary += f" Baselines: {'; '.join(words)}." if words else ""
-    return chart(f"thresholds-{model.run_id}", model.title, summary, figure)
+    return draw.chart(f"thresholds-{model.run_id}", model.title, summary, figure)
 
 
 def _highest(curve: pl.DataFrame) -> Row:

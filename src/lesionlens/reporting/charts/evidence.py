@@ -9,25 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.charts.style import (
-    INK,
-    PAPER,
-    RULE,
-    SMALL,
-    SOFT,
-    Chart,
-    canvas,
-    chart,
-    interval,
-    labels,
-    line,
-    mark,
-    scored,
-    series,
-)  # fmt: skip
-from lesionlens.reporting.data import Model, Row, by_model, frame, rows, shown
+from lesionlens.reporting.charts import style as draw
+from lesionlens.reporting.charts.style import Chart
+from lesionlens.reporting.data import Model, Row, Score, by_model, frame, headline, rows, score, shown
 from lesionlens.reporting.formatting import METHODS, count, counted, number, term
-from lesionlens.reporting.verdict import Score, headline, score
 
 MARKERS = {"whole_patch": "s", "centred_disc": "o", "mean_mask": "D", "random_weights": "x"}
 MEASURES = {
@@ -73,7 +58,7 @@ def forest_of(entries: Sequence[Entry]) -> Chart | None:
     ]
     figure = _lines(lines, "mean IoU of the marked region with the annotation")
     summary = "; ".join(f"{entry.title}: {own.text}" for entry, own in found)
-    return chart("forest", "Localisation score of every model beside its baselines", summary, figure)
+    return draw.chart("forest", "Localisation score of every model beside its baselines", summary, figure)
 
 
 def occlusion_chart(data: ReportData) -> Chart | None:
@@ -91,37 +76,40 @@ def occlusion_chart(data: ReportData) -> Chart | None:
     figure = _lines(lines, "mean fall of the predicted class’s probability")
     words = "; ".join(f"{entry.title}: {lesion.text} against {control.text}" for entry, lesion, control in found)
     title = "Fall of probability with the lesion occluded, and with the control region"
-    return chart("occlusion-chart", title, f"{words}.", figure)
+    return draw.chart("occlusion-chart", title, f"{words}.", figure)
 
 
 def _lines(lines: Sequence[tuple[Entry, Score, list[tuple[Score, str, str]]]], x_label: str) -> Figure:
     """One line a model: its name, its score in its colour, and below it others as grey marks (score, words, marker)."""
-    names = [
-        [(words, size, colour) for text, size, colour in ((entry.first, 12.5, INK), (entry.second, SMALL, SOFT))
-         for words in textwrap.wrap(text, 24)] for entry, *_ in lines
-    ]  # fmt: skip
+    names = [_wrapped(entry) for entry, *_ in lines]
     scores = [each for _, own, others in lines for each in (own, *(other for other, *_ in others))]
     ends = [end for each in scores for end in (each.low, each.value, each.high) if end is not None]
     pitch = 20 + 16 * max(2, *(len(name) for name in names))
     bottom = 10 + pitch * len(lines)
-    figure, axes = canvas(
+    figure, axes = draw.canvas(
         (1.08 * min(0, *ends), 1.08 * max(0.05, *ends)), (bottom, 10), x_label, size=(740, bottom + 38), left=190,
         right=720, top=10, grid="x",
     )  # fmt: skip
     axes.set_yticks([])
-    line(axes, (0, 0), (10, bottom), "border", RULE)
+    draw.line(axes, (0, 0), (10, bottom), "border", draw.RULE)
     for n, ((entry, own, others), name) in enumerate(zip(lines, names, strict=True)):
         y = 32 + pitch * n
         _name(axes, name, y)
         for other, *_ in others:
-            interval(axes, other, y + 14, "whisker", across=True)
+            draw.interval(axes, other, y + 14, "whisker", across=True)
         for other, words, marker in others:
             if other.value is not None:
-                mark(axes, other.value, y + 14, f"{entry.title}, {words}: {other.text}", 8, marker=marker)
-        interval(axes, own, y, "interval", series(entry.series), across=True)
+                draw.mark(axes, other.value, y + 14, f"{entry.title}, {words}: {other.text}", 8, marker=marker)
+        draw.interval(axes, own, y, "interval", draw.series(entry.series), across=True)
         tip = f"{entry.title}: {own.text}"
-        mark(axes, own.value or 0, y, tip, 12, series(entry.series), label=number(own.value))
+        draw.mark(axes, own.value or 0, y, tip, 12, draw.series(entry.series), label=number(own.value))
     return figure
+
+
+def _wrapped(entry: Entry) -> list[tuple[str, float, str]]:
+    """The lines of a name: words, size, colour."""
+    parts = ((entry.first, 12.5, draw.INK), (entry.second, draw.SMALL, draw.SOFT))
+    return [(words, size, colour) for text, size, colour in parts for words in textwrap.wrap(text, 24)]
 
 
 def _name(axes: Axes, name: list[tuple[str, float, str]], y: float) -> None:
@@ -139,28 +127,28 @@ def randomisation(data: ReportData) -> tuple[Chart, ...]:
 
 
 def _randomisation(model: Model, steps: list[Row]) -> Chart:
-    colour, last = series(model.series), steps[-1]
+    colour, last = draw.series(model.series), steps[-1]
     names = [name for value, (_, _, ends, *_) in MEASURES.items() for name in (value, f"{ends}low", f"{ends}chance")]
     low = min([0.0, *(1.1 * row[name] for row in steps for name in names if row[name] is not None)])
     y_label = "similarity to the trained model’s maps"
-    figure, axes = canvas((0, last["step"]), (low, 1), "layers made random", y_label, left=34, right=166)
+    figure, axes = draw.canvas((0, last["step"]), (low, 1), "layers made random", y_label, left=34, right=166)
     beside = []
     for name, (short, full, ends, kind, chance_kind) in MEASURES.items():
         known = [row for row in steps if row[name] is not None]
         for row in known:
-            own = scored(row, name, ends)
-            interval(axes, own, row["step"], "whisker", colour)
+            own = draw.scored(row, name, ends)
+            draw.interval(axes, own, row["step"], "whisker", colour)
             tip = f"{row['layer'] or 'intact'}: {full} {own.text}, {count(own.n)} lesions"
-            mark(axes, row["step"], row[name], tip, 6.4, colour)
+            draw.mark(axes, row["step"], row[name], tip, 6.4, colour)
         if known:
-            line(axes, [row["step"] for row in known], [row[name] for row in known], kind, colour)
+            draw.line(axes, [row["step"] for row in known], [row[name] for row in known], kind, colour)
             beside.append((known[-1][name], short, colour))
         chance = last[f"{ends}chance"]
         if chance is not None:
-            line(axes, (0, last["step"]), (chance, chance), chance_kind)
-            beside.append((chance, f"{short} chance", SOFT))
-    labels(axes, beside)
-    return chart(f"randomisation-{model.run_id}", model.title, _fallen(last), figure)
+            draw.line(axes, (0, last["step"]), (chance, chance), chance_kind)
+            beside.append((chance, f"{short} chance", draw.SOFT))
+    draw.labels(axes, beside)
+    return draw.chart(f"randomisation-{model.run_id}", model.title, _fallen(last), figure)
 
 
 def _fallen(last: Row) -> str:
@@ -168,7 +156,7 @@ def _fallen(last: Row) -> str:
     if not last["n"]:
         return "With every layer random, no lesion has a map that is not blank."
     words = [
-        f"{full} {(own := scored(last, name, ends)).text}, {_beside(own, last[f'{ends}chance'])}"
+        f"{full} {(own := draw.scored(last, name, ends)).text}, {_beside(own, last[f'{ends}chance'])}"
         for name, (_, full, ends, *_) in MEASURES.items()
     ]
     return f"With every layer random, over {counted(last['n'], 'lesion', 'lesions')}: {'; '.join(words)}."
@@ -190,22 +178,22 @@ def by_mask_fraction(data: ReportData) -> tuple[Chart, ...]:
 
 def _fractions(model: Model, levels: list[Row]) -> Chart:
     x_label = "annotation’s proportion of the patch, %"
-    figure, axes = canvas((-0.5, len(levels) - 0.5), (0, 1), x_label, "LL")
+    figure, axes = draw.canvas((-0.5, len(levels) - 0.5), (0, 1), x_label, "LL")
     percent = [[f"{100 * float(end):g}" for end in row["level"].split(" to ")] for row in levels]
     axes.set_xticks(range(len(levels)), ["–".join(ends) for ends in percent])
     for n, row in enumerate(levels):
-        own, beside = scored(row, "value"), n + 9 / axes.bbox.width * len(levels)
-        interval(axes, own, n, "interval", series(model.series))
+        own, beside = draw.scored(row, "value"), n + 9 / axes.bbox.width * len(levels)
+        draw.interval(axes, own, n, "interval", draw.series(model.series))
         tip = f"{row['level']} of the patch: {own.text}, {count(own.n)} lesions"
-        mark(axes, n, row["value"], tip, 10, series(model.series))
+        draw.mark(axes, n, row["value"], tip, 10, draw.series(model.series))
         for name in ("whole_patch", "centred_disc"):
             other = score(row, name)
-            interval(axes, other, beside, "whisker")
+            draw.interval(axes, other, beside, "whisker")
             if other.value is not None:
-                mark(axes, beside, other.value, f"{term(name, METHODS)}: {other.text}", 6.4, marker=MARKERS[name])
-    words = "; ".join(f"{row['level']}: {scored(row, 'value').text}" for row in levels)
+                draw.mark(axes, beside, other.value, f"{term(name, METHODS)}: {other.text}", 6.4, marker=MARKERS[name])
+    words = "; ".join(f"{row['level']}: {draw.scored(row, 'value').text}" for row in levels)
     summary = f"LL by the annotation’s proportion of the patch: {words}."
-    return chart(f"fractions-{model.run_id}", model.title, summary, figure)
+    return draw.chart(f"fractions-{model.run_id}", model.title, summary, figure)
 
 
 def confidence_iou(data: ReportData, wrong: pl.DataFrame) -> tuple[Chart, ...]:
@@ -221,13 +209,13 @@ def confidence_iou(data: ReportData, wrong: pl.DataFrame) -> tuple[Chart, ...]:
 
 
 def _confidence(model: Model, samples: pl.DataFrame, summary: str) -> Chart:
-    figure, axes = canvas((0, 1), (0, 1), "confidence", "IoU")
-    colour = series(model.series)
-    for correct, face, rim, alpha in ((False, PAPER, colour, 0.85), (True, colour, "none", 0.75)):
+    figure, axes = draw.canvas((0, 1), (0, 1), "confidence", "IoU")
+    colour = draw.series(model.series)
+    for correct, face, rim, alpha in ((False, draw.PAPER, colour, 0.85), (True, colour, "none", 0.75)):
         of_kind = samples.filter(correct=correct)
         axes.plot(of_kind["confidence"], of_kind["iou"], linestyle="none", marker="o", markersize=5.6, alpha=alpha,
                   markerfacecolor=face, markeredgecolor=rim, markeredgewidth=1.1, clip_on=False, zorder=3)  # fmt: skip
-    return chart(f"confidence-{model.run_id}", model.title, summary, figure)
+    return draw.chart(f"confidence-{model.run_id}", model.title, summary, figure)
 
 
 def _right(data: ReportData, model: Model) -> str:
@@ -240,5 +228,5 @@ def _right(data: ReportData, model: Model) -> str:
 def _wrong(scores: pl.DataFrame) -> str:
     if scores.is_empty():
         return "no class is wrong"
-    own = scored(scores.row(0, named=True), "value")
+    own = draw.scored(scores.row(0, named=True), "value")
     return f"over the {count(own.n)} whose class is wrong it is {own.text}"

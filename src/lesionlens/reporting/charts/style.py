@@ -21,9 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
-from lesionlens.reporting.data import Row
+from lesionlens.reporting.data import Row, Score
 from lesionlens.reporting.formatting import MINUS
-from lesionlens.reporting.verdict import Score
 
 PAGE_STYLE = Path(__file__).resolve().parents[4] / "templates" / "css" / "page.css"
 COLOURS: dict[str, str] = dict(re.findall(r"--(\w+): light-dark\((#\w{6}),", PAGE_STYLE.read_text(encoding="utf-8")))

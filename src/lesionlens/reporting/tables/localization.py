@@ -3,10 +3,9 @@
 import polars as pl
 
 from lesionlens.records import BASELINES, ReportData
-from lesionlens.reporting.data import ESTIMATE, confidence, frame, sql, wide, with_models
+from lesionlens.reporting.data import ESTIMATE, confidence, frame, sign, sql, wide, with_models
 from lesionlens.reporting.formatting import METHODS, POLICIES, TARGETS, interval, number
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, estimate, model, text, whole
-from lesionlens.reporting.verdict import sign
 
 CBIS = ("cbis_kaggle", "cbis_dicom")
 POPULATIONS = {

@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
+from lesionlens.records import BASELINES
 from lesionlens.reporting.tables import localization
-from lesionlens.reporting.verdict import BASELINES
 
 
 def test_every_baseline_stands_beside_the_paired_difference(data):
