@@ -7,6 +7,7 @@ out. Prefect's settings for this home, beyond those set here, are read from `pre
 import fcntl
 import os
 import secrets
+import ssl
 import tempfile
 from pathlib import Path
 
@@ -109,6 +110,8 @@ def _is_foreign(name: str, value: str) -> bool:
         return name.lower() != "no_proxy" and not _takes(proxy=value if "://" in value else f"http://{value}")
     if name == "TMPDIR":
         return not fits(value)
+    if name == "SSL_CERT_FILE":
+        return not _holds_certificates(value)
     return name.upper().startswith(FOREIGN) and name not in KEPT
 
 
@@ -117,6 +120,15 @@ def _without_proxy() -> str:
     said = ",".join(os.environ.get(name, "") for name in ("NO_PROXY", "no_proxy")).split(",")
     hosts = dict.fromkeys([*HERE, *(host.strip() for host in said)])
     return ",".join(host for host in hosts if host and _takes(mounts={f"all://*{host}": None}))
+
+
+def _holds_certificates(file: str) -> bool:
+    """httpx reads the file whenever a client is made, also one that talks to this machine only."""
+    try:
+        ssl.create_default_context(cafile=file)
+    except OSError:
+        return False
+    return True
 
 
 def _takes(**options: object) -> bool:

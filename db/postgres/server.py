@@ -117,7 +117,7 @@ def find(folder: Path) -> Postmaster | None:
 
 def _pid_file(folder: Path) -> list[str]:
     try:
-        return (folder / "postmaster.pid").read_text().splitlines()
+        return os.fsdecode((folder / "postmaster.pid").read_bytes()).splitlines()
     except FileNotFoundError:
         return []
 

@@ -163,10 +163,10 @@ def test_a_browser_is_asked_for_the_login_of_a_report(served: Served) -> None:
 def test_a_wrong_value_is_refused_with_field_and_reason(served: Served) -> None:
     number = served.deployments()["study-sound"]["id"]
     refused = served.web.post(
-        f"/api/deployments/{number}/create_flow_run", json={"parameters": {"data": "/data", "seeds": []}}
+        f"/api/deployments/{number}/create_flow_run", json={"parameters": {"data": "/data", "strategies": ["sideways"]}}
     )
     assert refused.status_code == 409 or refused.status_code == 422
-    assert "seeds" in refused.text
+    assert "strategies" in refused.text and "sideways" in refused.text
 
 
 def test_the_deployments_name_the_data_folder_of_this_home(served: Served) -> None:

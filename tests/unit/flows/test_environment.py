@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import certifi
 import httpx
 import pytest
 
@@ -120,6 +121,17 @@ def test_this_machine_is_reached_without_a_proxy_however_others_are_named(
         assert client._transport_for_url(httpx.URL("http://127.0.0.1:2")) is client._transport
 
 
+def test_certificates_that_are_none_are_left_out(place: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "damaged.pem").write_text("-----BEGIN")
+    for file in (tmp_path / "none.pem", tmp_path / "damaged.pem"):
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+        with pytest.raises(OSError):
+            httpx.Client()
+        assert "SSL_CERT_FILE" not in environment(place, 4200)
+    monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
+    assert environment(place, 4200)["SSL_CERT_FILE"] == certifi.where()
+
+
 @pytest.mark.parametrize("name", ["UVICORN_ROOT_PATH", "UVICORN_UDS", "WEB_CONCURRENCY", "PYTHONIOENCODING"])
 def test_settings_of_another_server_stay_with_it(name: str, place: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "4")
@@ -158,6 +170,18 @@ def test_what_was_entered_is_all_there_is(place: Home, monkeypatch: pytest.Monke
     wanted = environment(place, 4200)
     enter(wanted)
     assert os.environ == wanted == environment(place, 4200)
+
+
+def test_a_file_of_the_home_adds_settings(place: Home) -> None:
+    """Server and worker work beside it."""
+    variables = environment(place, 4321)
+    (place.prefect / "prefect.toml").write_text('[server.database]\nname = "own"\n[server.api]\nbase_path = "/v2"\n')
+    done = subprocess.run(
+        [sys.executable, "-c", READ], cwd=place.prefect, env=variables, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["database"], found["base path"]) == ("own", "")
 
 
 def test_a_user_without_a_home_gets_that_of_the_state(place: Home, monkeypatch: pytest.MonkeyPatch) -> None:
