@@ -23,13 +23,13 @@ from PIL import Image as Pillow
 from benchmarks.interleaved import interleaved, ratios, spread
 from lesionlens.config import DataConfig, PatchConfig, PhantomConfig, StudyConfig
 from lesionlens.datasets.registry import read_index
-from lesionlens.images.reading import read_image
+from lesionlens.images.reading import read_image, read_mask
 from lesionlens.phantom.dataset import write_phantom
 from lesionlens.processes import keep_freed_memory
 from lesionlens.records import Sample
 from lesionlens.samples import cutting
 from lesionlens.samples.cutting import LesionJob, LesionTask, cut_lesions
-from lesionlens.samples.selection import select
+from lesionlens.samples.sample_set import select
 
 GOAL = 1.3
 IMAGES = 40
@@ -42,7 +42,7 @@ def jobs_of(config: StudyConfig, root: Path, most: int) -> list[LesionJob]:
     for choice in select(read_index(config.data, root), config.patches.per)[0]:
         images[choice.image.key] = choice.image
         tasks.setdefault(choice.image.key, []).append(LesionTask(choice.lesion, choice.label, "train"))
-    return [LesionJob(root, images[k], False, tuple(t), config.patches, 0) for k, t in list(tasks.items())[:most]]
+    return [LesionJob(root, images[k], False, tuple(t), config) for k, t in list(tasks.items())[:most]]
 
 
 def files_of(jobs: list[LesionJob]) -> list[Path]:
@@ -65,7 +65,12 @@ def same_pixels(jobs: list[LesionJob], files: list[Path]) -> bool:
         seen.append(zlib.crc32(image.pixels.tobytes()))
         return image
 
-    with replaced.object(cutting, "read_image", watched):
+    def watched_mask(root: Path, relative: str) -> Any:
+        mask = read_mask(root, relative)
+        seen.append(zlib.crc32(mask.values.tobytes()))
+        return mask
+
+    with replaced.object(cutting, "read_image", watched), replaced.object(cutting, "read_mask", watched_mask):
         for job in jobs:
             cut_lesions(job)
     expected = []

@@ -6,6 +6,7 @@ from typing import Any, LiteralString
 import numpy as np
 import polars as pl
 from psycopg import sql
+from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, Table, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -30,6 +31,7 @@ from lesionlens.records import (
     Exclusion,
     ImageSize,
     LeakCheck,
+    Lesion,
     Overview,
     Sample,
     SampleArrays,
@@ -42,7 +44,7 @@ LABEL = ("dataset_id", "code", "name", "group_name", "ordinal", "is_lesion")
 IMAGE = ("dataset_id", "key", "patient", "laterality", "view", "path", "breast_density", "official_split")
 LESION = (
     "dataset_id", "image_id", "key", "abnormality_id", "lesion_type", "pathology", "label_id", "subtlety", "assessment",
-    "mask_path", "official_split",
+    "mask_path", "outline", "mask_value", "official_split",
 )  # fmt: skip
 SAMPLE = (
     "sample_set_id", "key", "label_id", "image_id", "lesion_id", "split", *WINDOW, *LESION_BOX, "mask_fraction",
@@ -80,7 +82,7 @@ def save_dataset(connection: Connection, index: DatasetIndex, root: str) -> int:
     values = {"name": index.name, "kind": index.kind, "root": root}
     dataset_id, new = enter(connection, dataset, {"digest": index.digest}, values)
     if not new:
-        connection.execute(update(dataset).where(dataset.c.id == dataset_id).values(root=root))
+        connection.execute(update(dataset).where(dataset.c.id == dataset_id).values(name=index.name, root=root))
         return dataset_id
     classes = ((dataset_id, x.code, x.name, x.group, x.ordinal, x.is_lesion) for x in index.labels)
     copy_rows(connection, label, LABEL, classes)
@@ -92,7 +94,7 @@ def save_dataset(connection: Connection, index: DatasetIndex, root: str) -> int:
     images, labels = _ids(connection, image, "key", dataset_id), _ids(connection, label, "code", dataset_id)
     findings = (
         (dataset_id, images[x.image_key], x.key, x.abnormality_id, x.lesion_type, x.pathology, _id(labels, x.label),
-         x.subtlety, x.assessment, x.mask_path, x.official_split) for x in index.lesions
+         x.subtlety, x.assessment, x.mask_path, _outline(x), x.mask_value, x.official_split) for x in index.lesions
     )  # fmt: skip
     copy_rows(connection, lesion, LESION, findings)
     return dataset_id
@@ -112,6 +114,10 @@ def _check_names(index: DatasetIndex) -> None:
                     f"{index.name}: the {kind} {text[:40]!r}... has {len(text.encode())} bytes in UTF-8: shorten it to "
                     f"{LONGEST} at most"
                 )
+
+
+def _outline(given: Lesion) -> Jsonb | None:
+    return None if given.outline is None else Jsonb(given.outline.polygons)
 
 
 def _ids(connection: Connection, table: Table, name: str, dataset_id: int) -> dict[str, int]:
@@ -181,10 +187,13 @@ class SampleWriter:
 
     def _sizes(self, connection: Connection, sizes: Sequence[ImageSize]) -> None:
         """Enter unknown sizes in the order of ids: another process that prepares the same images waits, no deadlock."""
-        found = [{"number": self.images[x.image_key], "columns": x.width, "rows": x.height} for x in sizes]
+        found: list[dict[str, Any]] = [
+            {"number": self.images[x.image_key], "columns": x.width, "rows": x.height, "content": x.pixels}
+            for x in sizes
+        ]
         if found:
             unknown = update(image).where(image.c.id == bindparam("number"), image.c.width.is_(None))
-            values = unknown.values(width=bindparam("columns"), height=bindparam("rows"))
+            values = unknown.values(width=bindparam("columns"), height=bindparam("rows"), pixels=bindparam("content"))
             connection.execute(values, sorted(found, key=lambda row: row["number"]))
 
     def _row(self, item: Sample) -> tuple[Any, ...]:

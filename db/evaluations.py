@@ -62,12 +62,6 @@ SELECTED: LiteralString = (
 )
 
 
-def find_evaluation(connection: Connection, run_id: int, digest: str) -> int | None:
-    """Id of a run's evaluation with this digest, or None."""
-    found = select(evaluation.c.id).where(evaluation.c.run_id == run_id, evaluation.c.digest == digest)
-    return connection.scalar(found)
-
-
 def save_evaluation(
     connection: Connection, run_id: int, digest: str, config: EvaluationConfig, seconds: float, result: Evaluation
 ) -> int:
@@ -78,6 +72,8 @@ def save_evaluation(
     values = {"config": config.model_dump(mode="json"), "seconds": finite("evaluation.seconds", seconds)}
     evaluation_id, new = enter(connection, evaluation, {"run_id": run_id, "digest": digest}, values)
     if new:
+        known = samples.evaluation_failure
+        connection.execute(delete(known).where(known.c.run_id == run_id, known.c.digest == digest))
         labels = _labels(connection, run_id)
         for name, table in TABLES.items():
             found = _with_labels(result.frames[name], labels)
@@ -136,6 +132,11 @@ def save_comparisons(connection: Connection, study_id: int, frame: pl.DataFrame)
 def save_study_scores(connection: Connection, study_id: int, frame: pl.DataFrame) -> None:
     """Replace a study's scores over common samples: columns of table `study_score` without id and study_id."""
     _replace(connection, scores.study_score, frame.with_columns(_clipped(pl.col("value", "low", "high"))), study_id)
+
+
+def save_decisions(connection: Connection, study_id: int, frame: pl.DataFrame) -> None:
+    """Replace what a study's answer rests on: columns of table `decision` without id and study_id."""
+    _replace(connection, scores.decision, frame, study_id)
 
 
 def _replace(connection: Connection, table: Table, frame: pl.DataFrame, study_id: int) -> None:

@@ -8,10 +8,11 @@ from typing import LiteralString
 
 import polars as pl
 from psycopg import sql
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, func, select
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from db.bulk import copy_frame, driver, enter, frame
-from db.studies import StudyRow, study_row
+from db.studies import study_row
 from db.tables.report import answer, comparison_page, report
 from lesionlens.identity import bytes_digest
 from lesionlens.records import ReportData
@@ -41,6 +42,7 @@ SELECT run_id, backbone, strategy, ordinal, code, auc, auc_low, auc_high, auc_ha
 FROM table_3_auc WHERE study_id = {study} ORDER BY run_id, ordinal""",
     "table_4_localization": """\
 SELECT run_id, backbone, strategy, method, target, policy, headline, ll, low, high, n, reason,
+       NULL::smallint AS map_rows, NULL::smallint AS map_cols,
        accuracy, accuracy_low, accuracy_high, accuracy_x_ll, accuracy_x_ll_low, accuracy_x_ll_high,
        {baselines}
 FROM table_4_localization WHERE study_id = {study} ORDER BY run_id, headline DESC, method, target, policy""",
@@ -62,8 +64,9 @@ WHERE study_id = {study} AND score = 'hit_rate' AND population = 'correct_lesion
   AND method = config #>> '{{evaluation,methods,0}}'
 ORDER BY run_id, group_name""",
     "decisions": """\
-SELECT run_id, group_name, score, value, low, high, n
-FROM run_scores WHERE study_id = {study} AND population = 'decision' ORDER BY run_id, group_name, score""",
+SELECT backbone, strategy, batch_size, head_rate, unit1_rate, seeds, question, group_name, variant, measure,
+       value, low, high, lesions, patients
+FROM decisions WHERE study_id = {study} AND selected ORDER BY question, group_name NULLS FIRST, variant, measure""",
     "threshold_free_scores": """\
 SELECT run_id, method, target, population, score, value, low, high, n
 FROM run_scores
@@ -98,7 +101,8 @@ ORDER BY backbone, strategy, batch_size, head_rate, unit1_rate, name, method, po
     "selected_runs": """\
 SELECT run_id, validation_loss FROM selected_runs WHERE study_id = {study} ORDER BY run_id""",
     "runs": """\
-SELECT run_id, evaluation_id, backbone, strategy, batch_size, unit1_rate, seed, status, reason, device, epochs,
+SELECT run_id, evaluation_id, backbone, strategy, batch_size, unit1_rate, seed, status, best_epoch,
+       coalesce(reason, evaluation_reason) AS reason, device, epochs,
        extract(epoch FROM finished_at - started_at)::double precision AS seconds, evaluation_seconds, digest
 FROM runs WHERE study_id = {study} ORDER BY run_id""",
     "epochs": """\
@@ -128,14 +132,15 @@ SELECT run_id, step, layer, ssim, ssim_low, ssim_high, ssim_chance,
        rank_correlation, rank_low, rank_high, rank_chance, n
 FROM weight_randomisation WHERE study_id = {study} ORDER BY run_id, step""",
     "shortcut_audit": """\
-SELECT features, accuracy, low, high, n FROM shortcut_audit WHERE study_id = {study} ORDER BY accuracy, features""",
+SELECT features, 'class' AS question, accuracy, NULL::double precision AS auc, low, high, n
+FROM shortcut_audit WHERE study_id = {study} ORDER BY accuracy, features""",
     "subgroup_scores": """\
 SELECT run_id, subgroup, level, name, population, value, low, high, n,
        {baselines}
 FROM subgroup_scores WHERE study_id = {study} AND population IN ('all', 'correct_lesions')
 ORDER BY run_id, subgroup, level, name, population""",
     "exclusion_reasons": """\
-SELECT reason, lesions FROM exclusion_reasons WHERE study_id = {study} ORDER BY lesions DESC, reason""",
+SELECT reason, lesions, images FROM exclusion_reasons WHERE study_id = {study} ORDER BY lesions DESC, reason""",
     "exclusions": """\
 SELECT image_key, lesion_key, reason, detail
 FROM exclusions WHERE study_id = {study} ORDER BY reason, image_key, lesion_key""",
@@ -199,30 +204,19 @@ def report_data(connection: Connection, study_id: int, only: Collection[str] = (
     return ReportData(dict(study), frames, texts)
 
 
-def report_inputs(connection: Connection, study_id: int) -> tuple[StudyRow, list[str]]:
-    """The study, and what its report depends on: evaluations, unfinished and failed runs with their reasons."""
-    found = report_data(connection, study_id, ("runs",)).frames["runs"]
-    inputs = [
-        f"{row['digest']} evaluation {row['evaluation_id']} {row['status']} {row['reason'] or ''}"
-        for row in found.iter_rows(named=True)
-    ]
-    return study_row(connection, study_id), inputs
-
-
 def save_answers(connection: Connection, study_id: int, found: pl.DataFrame) -> None:
     """Replace a study's answers: columns of table `answer` without id and study_id."""
     connection.execute(delete(answer).where(answer.c.study_id == study_id))
     copy_frame(connection, answer, found.with_columns(study_id=pl.lit(study_id, dtype=pl.Int64)))
 
 
-def save_report(connection: Connection, study_id: int, digest: str, path: str, html: bytes) -> int:
-    """Keep a study's page; returns its id, the same for the same digest."""
-    return enter(connection, report, {"study_id": study_id, "digest": digest}, {"path": path, "html": html})[0]
-
-
-def find_report(connection: Connection, study_id: int, digest: str) -> bytes | None:
-    """A page as rendered before, or None."""
-    return connection.scalar(select(report.c.html).where(report.c.study_id == study_id, report.c.digest == digest))
+def save_report(connection: Connection, study_id: int, path: str, html: bytes) -> int:
+    """Keep a study's page as its newest; returns its id, the same for the same page."""
+    key = {"study_id": study_id, "digest": bytes_digest([html])}
+    values = {"path": path, "created_at": func.clock_timestamp()}
+    row = upsert(report).values(**key, html=html, **values)
+    newest = row.on_conflict_do_update(index_elements=list(key), set_=values)
+    return int(connection.execute(newest.returning(report.c.id)).scalar_one())
 
 
 def newest_report(connection: Connection, study_id: int) -> bytes | None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from db.bulk import enter, finite
-from db.tables.evaluation import evaluation
+from db.tables.evaluation import evaluation, evaluation_failure
 from db.tables.training import checkpoint, epoch, run, study, study_run
 from lesionlens.config import RunConfig, TrainingConfig
 from lesionlens.records import Checkpoint, EpochResult
@@ -97,8 +97,24 @@ def finish_run(connection: Connection, run_id: int) -> None:
 
 def fail_run(connection: Connection, run_id: int, reason: str) -> None:
     """Training failed for the given reason."""
-    words = reason.replace("\0", "") or "unknown"
-    _update_run(connection, run_id, {"status": "failed", "finished_at": func.now(), "reason": words})
+    _update_run(connection, run_id, {"status": "failed", "finished_at": func.now(), "reason": _words(reason)})
+
+
+def forget_training(connection: Connection, run_id: int) -> None:
+    """A finished run whose checkpoint is lost is to be trained again."""
+    _update_run(connection, run_id, {"status": "pending", "finished_at": None, "reason": None})
+
+
+def _words(reason: str) -> str:
+    """A reason that the record takes."""
+    return reason.replace("\0", "") or "unknown"
+
+
+def fail_evaluation(connection: Connection, run_id: int, digest: str, reason: str) -> None:
+    """The evaluation of this digest failed for the given reason; the run itself stays as it is."""
+    row = {"reason": _words(reason), "failed_at": func.now()}
+    entered = upsert(evaluation_failure).values(run_id=run_id, digest=digest, **row)
+    connection.execute(entered.on_conflict_do_update(index_elements=["run_id", "digest"], set_=row))
 
 
 def _update_run(connection: Connection, run_id: int, values: dict[str, Any]) -> None:
@@ -146,6 +162,19 @@ def outcome(connection: Connection, run_id: int, since: datetime) -> Literal["fi
     failed = (run.c.status == "failed") & (run.c.finished_at > since)
     ended = select(run.c.status).where(run.c.id == run_id, (run.c.status == "finished") | failed)
     return cast(Literal["finished", "failed"] | None, connection.scalar(ended))
+
+
+def evaluation_outcome(
+    connection: Connection, run_id: int, digest: str, since: datetime
+) -> Literal["finished", "failed"] | None:
+    """How a run's evaluation of this digest ended: finished whenever, or failed after `since`; None if it is to do."""
+    own = (evaluation.c.run_id == run_id) & (evaluation.c.digest == digest)
+    if connection.scalar(select(exists().where(own))):
+        return "finished"
+    failed = (evaluation_failure.c.run_id == run_id) & (evaluation_failure.c.digest == digest)
+    return (
+        "failed" if connection.scalar(select(exists().where(failed, evaluation_failure.c.failed_at > since))) else None
+    )
 
 
 def checkpoints(connection: Connection, run_id: int) -> tuple[Checkpoint, ...]:
@@ -210,15 +239,35 @@ def runs_to_train(connection: Connection, study_id: int, tried_since: datetime |
     return [(row.id, row.title) for row in _runs(connection, study_id, unfinished)]
 
 
-def runs_to_evaluate(connection: Connection, study_id: int) -> list[tuple[int, str]]:
-    """Finished runs of a study that lack the study's evaluation, as (id, title), in the grid's order."""
+def runs_to_evaluate(
+    connection: Connection, study_id: int, tried_since: datetime | None = None
+) -> list[tuple[int, str]]:
+    """Finished runs of a study that lack the study's evaluation, as (id, title), in the grid's order.
+
+    Those whose evaluation failed are among them, but for those where it failed after `tried_since`.
+    """
     done = exists().where(evaluation.c.run_id == run.c.id, evaluation.c.digest == study.c.evaluation_digest)
-    return [(row.id, row.title) for row in _runs(connection, study_id, (run.c.status == "finished") & ~done)]
+    left = (run.c.status == "finished") & ~done
+    if tried_since is not None:
+        failed = (evaluation_failure.c.run_id == run.c.id) & (evaluation_failure.c.digest == study.c.evaluation_digest)
+        left &= ~exists().where(failed, evaluation_failure.c.failed_at > tried_since)
+    return [(row.id, row.title) for row in _runs(connection, study_id, left)]
+
+
+def pending_runs(connection: Connection, study_id: int) -> list[tuple[int, str]]:
+    """Runs of a study whose training has not begun, or was lost, as (id, title), in the grid's order."""
+    return [(row.id, row.title) for row in _runs(connection, study_id, run.c.status == "pending")]
 
 
 def failed_runs(connection: Connection, study_id: int) -> list[tuple[str, str]]:
-    """Failed runs of a study, as (title, reason), in the grid's order."""
-    return [(row.title, row.reason) for row in _runs(connection, study_id, run.c.status == "failed")]
+    """Runs of a study whose training or evaluation failed, as (title, reason), in the grid's order."""
+    reasons = {row.id: row.reason for row in _runs(connection, study_id, run.c.status == "failed")}
+    failed = select(evaluation_failure.c.run_id, evaluation_failure.c.reason).join(
+        study, (study.c.id == study_id) & (study.c.evaluation_digest == evaluation_failure.c.digest)
+    )
+    unevaluated = dict(runs_to_evaluate(connection, study_id))
+    reasons |= {row.run_id: row.reason for row in connection.execute(failed) if row.run_id in unevaluated}
+    return [(row.title, reasons[row.id]) for row in _runs(connection, study_id, run.c.id.in_(reasons))]
 
 
 def _runs(connection: Connection, study_id: int, condition: Any) -> Sequence[Any]:

@@ -34,6 +34,8 @@ SILENCE_SECONDS = 80
 """Without a heartbeat for so long, the process of a flow run is taken for dead."""
 PENDING_SECONDS = 600
 """A worker that claimed a flow run starts it within this time, or is taken for dead."""
+CANCELLING_SECONDS = 60
+"""A cancellation that nobody has carried out by then, since worker or terminal are gone, is taken for done."""
 ENDED = ("Completed", "Failed", "Cancelled", "Crashed", "Paused")
 
 
@@ -156,23 +158,27 @@ def tail(log: Path) -> str:
 
 
 def _ensure_automations() -> None:
-    """Enter, where they are missing, the automations that mark a flow run Crashed whose process is gone."""
+    """Enter, where they are missing, the automations that end flow runs whose process is gone."""
     from prefect.client.orchestration import get_client
 
+    gone = "No sign of its process for {} s. What is finished is kept; run it again to go on from there."
+    cancelled = "Cancelled in the UI; what is finished is kept"
     with get_client(sync_client=True) as client:
         known = {found["name"] for found in client.request("POST", "/automations/filter", json={}).json()}
         for automation in (
-            _crash("Runs whose process is gone are Crashed", "heartbeat", ["heartbeat"], SILENCE_SECONDS),
-            _crash("Runs that a worker claimed and never started are Crashed", "Pending", ["Running", "Scheduled"],
-                   PENDING_SECONDS),
+            _end("Runs whose process is gone are Crashed", "heartbeat", ["heartbeat", "Cancelling"], SILENCE_SECONDS,
+                 "CRASHED", gone.format(SILENCE_SECONDS)),
+            _end("Runs that a worker claimed and never started are Crashed", "Pending", ["Running", "Scheduled"],
+                 PENDING_SECONDS, "CRASHED", gone.format(PENDING_SECONDS)),
+            _end("Runs whose process is gone and that are being cancelled are Cancelled", "Cancelling", [],
+                 CANCELLING_SECONDS, "CANCELLED", cancelled),
         ):  # fmt: skip
             if automation["name"] not in known:
                 client.request("POST", "/automations/", json=automation)
 
 
-def _crash(name: str, after: str, expect: list[str], seconds: int) -> dict[str, Any]:
-    """An automation that marks a flow run Crashed where none of the expected events follows an event in time."""
-    message = f"No sign of its process for {seconds} s. What is finished is kept; run it again to go on from there."
+def _end(name: str, after: str, expect: list[str], seconds: int, state: str, message: str) -> dict[str, Any]:
+    """An automation that gives a flow run this state where none of the expected events follows an event in time."""
     trigger = {
         "type": "event",
         "posture": "Proactive",
@@ -183,7 +189,7 @@ def _crash(name: str, after: str, expect: list[str], seconds: int) -> dict[str, 
         "threshold": 1,
         "within": seconds,
     }
-    action = {"type": "change-flow-run-state", "state": "CRASHED", "message": message}
+    action = {"type": "change-flow-run-state", "state": state, "message": message}
     return {"name": name, "enabled": True, "trigger": trigger, "actions": [action]}
 
 

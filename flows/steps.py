@@ -25,20 +25,35 @@ def prepare(config: StudyConfig) -> int:
 
 @flow(name="train", flow_run_name="train study {study_id}", on_cancellation=[confirm_cancellation])
 def train(study_id: int) -> int:
-    """Train every run of the grid that the record lacks, to its best validation loss. Returns how many failed."""
+    """Train every run of the grid that the record lacks, to its best validation loss. Returns how many failed.
+
+    TrainingError where every run failed.
+    """
     shorten_errors()
+    train_grid(study_id)
+    return grid.refuse_total_failure(study_id)
+
+
+def train_grid(study_id: int) -> None:
+    """The train step of a study."""
     grid.complete("train", study_id)
-    failed = grid.failed_runs(study_id)
-    for title, reason in failed:
-        get_run_logger().warning("%s failed: %s", title, reason)
     artifacts.show_training(study_id)
-    return len(failed)
 
 
 @flow(name="evaluate", flow_run_name="evaluate study {study_id}", on_cancellation=[confirm_cancellation])
 def evaluate(study_id: int) -> int:
-    """Score, explain and audit every trained run sample by sample, compare the runs. Returns how many were missing."""
+    """Score, explain and audit every trained run sample by sample, compare the runs. Returns how many were missing.
+
+    TrainingError where every run failed.
+    """
     shorten_errors()
+    missing = evaluate_grid(study_id)
+    grid.refuse_total_failure(study_id)
+    return missing
+
+
+def evaluate_grid(study_id: int) -> int:
+    """The evaluate step of a study; returns how many evaluations were missing."""
     plan_evaluations(study_id)
     audit_shortcuts(study_id)
     missing = grid.complete("evaluate", study_id)

@@ -31,7 +31,8 @@ def show_samples(study_id: int) -> None:
         for row in rows(data, "table_1_patches")
     ]
     reasons = [
-        {"reason": term(row["reason"], {}), "lesions": row["lesions"]} for row in rows(data, "exclusion_reasons")
+        {"reason": term(row["reason"], {}), "lesions": row["lesions"], "images": row["images"]}
+        for row in rows(data, "exclusion_reasons")
     ]
     create_table_artifact(counts, f"study-{study_id}-samples", f"Samples of study {_name(data)}")
     if reasons:
@@ -42,16 +43,18 @@ def show_training(study_id: int) -> None:
     """What became of every run of the grid."""
     data = _read(study_id, TRAINING)
     reasons = {row["run_id"]: row["reason"] for row in rows(data, "runs")}
+    evaluated = {row["run_id"]: row["best_epoch"] for row in rows(data, "runs")}
     lines = []
     for model in models(data):
         epochs = data.frames["epochs"].filter(pl.col("run_id") == model.run_id)
-        best = next(iter(epochs.sort("validation_loss", "epoch").to_dicts()), None)
+        best = next(iter(epochs.filter(epoch=evaluated[model.run_id]).to_dicts()), None)
         lines.append(
             {
                 "model": model.full,
                 "state": model.status,
                 "epochs": epochs.height,
-                "lowest validation loss": number(best["validation_loss"], 3) if best else "",
+                "epoch evaluated": str(best["epoch"]) if best else "",
+                "validation loss there": number(best["validation_loss"], 3) if best else "",
                 "validation accuracy there": number(best["validation_accuracy"]) if best else "",
                 "training time": duration(float(epochs["seconds"].sum())),
                 "reason": reasons[model.run_id] or "",

@@ -1,19 +1,24 @@
 """Evaluate: scores and maps of one trained run, comparisons between runs, the shortcut audit of a sample set."""
 
 import time
+from datetime import datetime
 
 import polars as pl
+from prefect import get_run_logger
+from sqlalchemy import Engine
+from torch import OutOfMemoryError
 
 from db import datasets, evaluations, studies
 from db.engine import make_engine
-from db.locks import free_lease, lease
+from db.locks import Lease, free_lease, lease
 from lesionlens.audits.shortcuts import shortcut_audit
+from lesionlens.errors import CheckpointError, EvaluationError
 from lesionlens.evaluate import EvaluationInputs, evaluate, evaluation_digest
 from lesionlens.scoring.comparison import compare
 from lesionlens.scoring.localization import common_scores
 from lesionlens.settings import home
 from lesionlens.training.checkpoints import checkpoint_folder, load_model
-from tasks.db_task import db_task, retried, samples_of, study_config
+from tasks.db_task import db_task, is_transient, retried, samples_of, study_config
 from tasks.progress import progress
 from tasks.train import Outcome, device_slot
 
@@ -27,32 +32,63 @@ def plan_evaluations(study_id: int) -> None:
 
 
 @db_task("evaluate", "evaluate {title}")
-def evaluate_run(study_id: int, run_id: int, title: str, wait: bool = True) -> Outcome:
-    """Predict, score and explain every test sample in one transaction; one worker at a time, as in training."""
-    config, engine = study_config(study_id), make_engine()
-    identity = evaluation_digest(config)
+def evaluate_run(study_id: int, run_id: int, title: str, since: datetime, wait: bool = True) -> Outcome:
+    """Predict, score and explain every test sample in one transaction; one worker at a time, as in training.
+
+    A run that cannot be evaluated keeps its training, and the reason is recorded; one that failed after `since` is not
+    tried again. A run whose checkpoint is lost or damaged is to be trained again.
+    """
+    identity, engine = evaluation_digest(study_config(study_id)), make_engine()
     with (lease if wait else free_lease)(engine, lock_name(run_id)) as claim:
         if claim is None:
             return "elsewhere"
-        with engine.begin() as connection:
-            if evaluations.find_evaluation(connection, run_id, identity) is not None:
-                return "finished"
-            run = studies.run_row(connection, run_id)
-            checkpoint = next(c for c in studies.checkpoints(connection, run_id) if c.role == "best")
-            attributes = datasets.sample_attributes(connection, run.sample_set_id)
-        samples = samples_of(run.sample_set_id)
-        with device_slot(engine) as device, progress(f"evaluate {title}", "samples") as advance:
-            paths = home().ensure()
-            started = time.monotonic()
-            folder = checkpoint_folder(paths.checkpoints, run.digest)
-            model = load_model(run.config, run.training, samples.classes, folder, checkpoint)
-            given = EvaluationInputs(run.config, run.training, config.evaluation, samples, attributes, config.seed)
-            result = evaluate(model, given, device, paths.cache, advance)
-        seconds = time.monotonic() - started
-        claim.check()
-        with engine.begin() as connection:
-            evaluations.save_evaluation(connection, run_id, identity, config.evaluation, seconds, result)
+        with engine.connect() as connection:
+            known = studies.evaluation_outcome(connection, run_id, identity, since)
+        if known is not None:
+            return known
+        try:
+            _evaluate(engine, study_id, run_id, title, claim)
+        except CheckpointError as error:
+            with engine.begin() as connection:
+                studies.forget_training(connection, run_id)
+            get_run_logger().error("%s is to be trained again: %s", title, error)
+            return "failed"
+        except (EvaluationError, OutOfMemoryError, OSError) as error:
+            if is_transient(error):
+                raise
+            record_failure(study_id, run_id, title, str(error))
+            return "failed"
     return "finished"
+
+
+def _evaluate(engine: Engine, study_id: int, run_id: int, title: str, claim: Lease) -> None:
+    config = study_config(study_id)
+    with engine.connect() as connection:
+        run = studies.run_row(connection, run_id)
+        checkpoint = next((c for c in studies.checkpoints(connection, run_id) if c.role == "best"), None)
+        attributes = datasets.sample_attributes(connection, run.sample_set_id)
+    if checkpoint is None:
+        raise CheckpointError(f"the record holds no checkpoint of {title}")
+    samples, paths = samples_of(run.sample_set_id), home().ensure()
+    with device_slot(engine) as device, progress(f"evaluate {title}", "samples") as advance:
+        started = time.monotonic()
+        folder = checkpoint_folder(paths.checkpoints, run.digest)
+        model = load_model(run.config, run.training, samples.classes, folder, checkpoint)
+        given = EvaluationInputs(run.config, run.training, config.evaluation, samples, attributes, config.seed)
+        result = evaluate(model, given, device, paths.cache, advance)
+    seconds = time.monotonic() - started
+    claim.check()
+    with engine.begin() as connection:
+        identity = evaluation_digest(config)
+        evaluations.save_evaluation(connection, run_id, identity, config.evaluation, seconds, result)
+
+
+def record_failure(study_id: int, run_id: int, title: str, reason: str) -> None:
+    """Enter that the evaluation of a run failed, and why."""
+    identity = evaluation_digest(study_config(study_id))
+    with make_engine().begin() as connection:
+        studies.fail_evaluation(connection, run_id, identity, reason)
+    get_run_logger().error("%s could not be evaluated: %s", title, reason)
 
 
 def lock_name(run_id: int) -> str:

@@ -18,9 +18,10 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
-from db import evaluations, studies
+from db import studies
 from db.engine import make_engine
 from db.locks import held
+from lesionlens.errors import TrainingError
 from lesionlens.evaluate import evaluation_digest
 from lesionlens.models.weights import fetch_imagenet
 from lesionlens.processes import end_with_parent
@@ -28,7 +29,7 @@ from lesionlens.settings import settings
 from tasks import evaluate, train
 from tasks.db_task import is_transient, retried, study_config
 from tasks.progress import progress
-from tasks.train import Outcome, record_failure
+from tasks.train import Outcome
 
 Run = tuple[int, str]
 """A run's id and a title such as `resnet50 gradual #3 seed 0`."""
@@ -36,7 +37,7 @@ Run = tuple[int, str]
 
 @dataclass(frozen=True)
 class Step:
-    """A pipeline step of one study; a run whose training failed after `since` is not tried again."""
+    """A pipeline step of one study; a run that failed after `since` is not tried again."""
 
     name: Literal["train", "evaluate"]
     study_id: int
@@ -87,15 +88,36 @@ def missing_runs(step: Step) -> list[Run]:
                     f"study {step.study_id} is evaluated by another version of lesionlens than the one on this "
                     "machine: install the same on all machines"
                 )
-            found = studies.runs_to_evaluate(connection, step.study_id)
+            found = studies.runs_to_evaluate(connection, step.study_id, tried_since=step.since)
     return found
 
 
 @retried
+def lost_runs(study_id: int) -> list[Run]:
+    """Runs whose checkpoint the evaluation did not find, or found damaged: they are to be trained again."""
+    with make_engine().connect() as connection:
+        return studies.pending_runs(connection, study_id)
+
+
+@retried
 def failed_runs(study_id: int) -> list[tuple[str, str]]:
-    """(title, reason) of every failed run of the study."""
+    """(title, reason) of every run of the study whose training or evaluation failed."""
     with make_engine().connect() as connection:
         return studies.failed_runs(connection, study_id)
+
+
+def refuse_total_failure(study_id: int, where: str = "") -> int:
+    """Name the runs that failed and return how many did; TrainingError where every run of the grid failed.
+
+    where: what the error adds, where a person finds more.
+    """
+    failed, config = failed_runs(study_id), study_config(study_id)
+    planned = len(config.grid.runs())
+    for title, reason in failed:
+        get_run_logger().warning("%s failed: %s", title, reason)
+    if len(failed) == planned:
+        raise TrainingError(f"No run of study {config.name} succeeded: {planned} of {planned} failed.{where}")
+    return len(failed)
 
 
 def _find_weights(study_id: int) -> None:
@@ -115,7 +137,7 @@ def _work_on(step: Step, runs: list[Run], wait: bool) -> bool:
     done: list[Outcome] = []
     with _runner(len(runs)) as runner, progress(f"{step.name} the grid", "runs", len(runs)) as advance:
         for run, state in _states(step, wanted, wait, runner):
-            done.append(_outcome(state, *run))
+            done.append(_outcome(step, state, *run))
             advance(len(done), len(runs))
     return any(outcome != "elsewhere" for outcome in done)
 
@@ -131,8 +153,8 @@ def _is_free(step: Step, run_id: int) -> bool:
                 known = studies.outcome(connection, run_id, step.since)
                 return known is None and held(connection, [train.lock_name(run_id)]) == [False]
             digest = studies.study_row(connection, step.study_id).evaluation_digest
-            evaluated = evaluations.find_evaluation(connection, run_id, digest)
-            return evaluated is None and held(connection, [evaluate.lock_name(run_id)]) == [False]
+            known = studies.evaluation_outcome(connection, run_id, digest, step.since)
+            return known is None and held(connection, [evaluate.lock_name(run_id)]) == [False]
     except DBAPIError as error:
         if not is_transient(error):
             raise
@@ -147,8 +169,8 @@ def _states(
         task = task.with_options(timeout_seconds=settings().run_timeout)
 
     def parameters(run: Run) -> dict[str, Any]:
-        own = {"since": step.since} if step.name == "train" else {"study_id": step.study_id}
-        return own | {"run_id": run[0], "title": run[1], "wait": wait}
+        own = {} if step.name == "train" else {"study_id": step.study_id}
+        return own | {"since": step.since, "run_id": run[0], "title": run[1], "wait": wait}
 
     if runner is None:
         for run in runs:
@@ -159,12 +181,16 @@ def _states(
         yield run, future.state
 
 
-def _outcome(state: State[Outcome], run_id: int, title: str) -> Outcome:
+def _outcome(step: Step, state: State[Outcome], run_id: int, title: str) -> Outcome:
     if state.is_completed():
         return cast(Outcome, _result(state))
     error = _result(state)
     if isinstance(error, OSError) or state.name == "TimedOut":  # a timeout is an OSError, too
-        record_failure(run_id, title, f"{state.message}. Look at this task's log, then run the study again")
+        reason = f"{state.message}. Look at this task's log, then run the study again"
+        if step.name == "train":
+            train.record_failure(run_id, title, reason)
+        else:
+            evaluate.record_failure(step.study_id, run_id, title, reason)
         return "failed"
     raise error if isinstance(error, BaseException) else RuntimeError(f"{title}: {state.message}")
 

@@ -17,10 +17,10 @@ from lesionlens.datasets.registry import read_index, resolve_source
 from lesionlens.evaluate import evaluation_digest
 from lesionlens.identity import digest
 from lesionlens.phantom.dataset import write_phantom
-from lesionlens.records import DatasetIndex, Exclusion, Sample, Split
+from lesionlens.records import DatasetIndex, Exclusion, Sample
 from lesionlens.samples.normalise import GreyStatistics
 from lesionlens.samples.sample_set import build_samples
-from lesionlens.samples.splits import SplitOverlap, check_splits, official_overlap
+from lesionlens.samples.splits import SplitCheck, official_overlap
 from lesionlens.settings import home
 from tasks.db_task import db_task
 from tasks.progress import progress
@@ -55,7 +55,7 @@ def data_folder(data: DataConfig) -> Path:
 def prepare_samples(config: StudyConfig, root: Path) -> int:
     """Cut, split and check samples unless the record holds this very set; returns its id."""
     index = read_index(config.data, root)
-    identity = digest(index.digest, config.patches, config.background, config.split, config.seed)
+    identity = digest(index.digest, config.annotation, config.patches, config.background, config.split, config.seed)
     engine = make_engine()
     with lease(engine, f"sample set {identity}"):
         with engine.begin() as connection:
@@ -65,7 +65,7 @@ def prepare_samples(config: StudyConfig, root: Path) -> int:
                 return known
             _warn_of_overlap(index, config)
             dataset_id = datasets.save_dataset(connection, index, str(root))
-            settings = config.model_dump(mode="json", include={"patches", "background", "split", "seed"})
+            settings = config.model_dump(mode="json", include={"annotation", "patches", "background", "split", "seed"})
             sample_set_id = datasets.open_sample_set(connection, dataset_id, identity, settings, config.patches.size)
             writer = datasets.SampleWriter(connection, dataset_id, sample_set_id, config.patches.size)
         _cut(engine, writer, index, root, config)
@@ -87,31 +87,31 @@ def _warn_of_overlap(index: DatasetIndex, config: StudyConfig) -> None:
 
 def _cut(engine: Engine, writer: datasets.SampleWriter, index: DatasetIndex, root: Path, config: StudyConfig) -> None:
     """Samples into the record, batch by batch."""
-    overlap, grey = SplitOverlap(index.images), GreyStatistics()
-    counts: Counter[tuple[Split, str]] = Counter()
-    notes = 0
+    check, grey = SplitCheck(index), GreyStatistics()
+    reasons: Counter[str] = Counter()
     with progress("cut samples", "images") as advance:
         items = build_samples(index, root, config, advance)
         while batch := list(islice(items, BATCH)):
             for item in batch:
-                notes += isinstance(item, Exclusion)
-                if isinstance(item, Sample):
-                    counts[item.split, item.label] += 1
-                    overlap.add(item)
+                check.add(item)
+                if isinstance(item, Exclusion):
+                    reasons[item.reason] += 1
+                elif isinstance(item, Sample):
                     grey.add(item)
             with engine.begin() as connection:
                 writer.add(connection, batch)
-    check_splits(counts)
+    check.require_samples()
     with engine.begin() as connection:
-        writer.close(connection, overlap.checks(), grey.rows())
-    get_run_logger().info("%d samples cut, %d lesions left out or noted, each with a reason", counts.total(), notes)
+        writer.close(connection, check.leaks(), grey.rows())
+    told = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common()) or "none"
+    get_run_logger().info("%d samples cut; lesions left out and notes: %s", check.counts.total(), told)
 
 
 def plan_study(config: StudyConfig, sample_set_id: int) -> int:
     """Enter the study and every run of its grid; returns the study's id, the same for the same content."""
     with make_engine().begin() as connection:
         samples = datasets.sample_set_digest(connection, sample_set_id)
-        content = config.model_dump(mode="json", exclude={"data", "patches", "background", "split"})
+        content = config.model_dump(mode="json", exclude={"data", "annotation", "patches", "background", "split"})
         study_id = studies.save_study(
             connection,
             digest(content, samples),

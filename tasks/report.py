@@ -9,8 +9,7 @@ from prefect import get_run_logger
 from db import reports
 from db.engine import make_engine
 from db.locks import lease
-from db.studies import find_study, studies_of_runs
-from lesionlens import __version__
+from db.studies import find_study, studies_of_runs, study_row
 from lesionlens.identity import digest, file_name
 from lesionlens.reporting.compare import render_comparison as compare
 from lesionlens.reporting.page import render
@@ -21,24 +20,23 @@ from tasks.db_task import db_task, retried
 
 @db_task("render report", "report on study {study_id}")
 def render_report(study_id: int) -> Path:
-    """Render the study's page, keep it in the record and beside it; returns the file's path."""
+    """Render the study's page, keep it in the record and beside it; returns the file's path.
+
+    It is rendered anew each time, which takes seconds: whatever it shows may have changed, and so may the code.
+    """
     engine = make_engine()
     with lease(engine, f"report on study {study_id}"), engine.begin() as connection:
-        study, evaluations = reports.report_inputs(connection, study_id)
-        identity = digest(study.digest, evaluations, __version__)
+        study = study_row(connection, study_id)
         path = home().ensure().reports / f"{file_name(study.name)}-{study.digest[:8]}.html"
-        known = reports.find_report(connection, study_id, identity)
-        if known is not None and path.with_suffix("").exists():
-            get_run_logger().info("The report is in the record already: nothing to do")
+        reports.save_answers(connection, study_id, answers(reports.report_data(connection, study_id, JUDGED)))
+        rendered = render(reports.report_data(connection, study_id))
+        page = rendered.page.encode()
+        _write_files(path.with_suffix(""), rendered.files)
+        if reports.newest_report(connection, study_id) == page:
+            get_run_logger().info("This very report is in the record already: nothing to do")
         else:
-            reports.save_answers(connection, study_id, answers(reports.report_data(connection, study_id, JUDGED)))
-            rendered = render(reports.report_data(connection, study_id))
-            _write_files(path.with_suffix(""), rendered.files)
-            if known is None:
-                known = rendered.page.encode()
-                reports.save_report(connection, study_id, identity, str(path), known)
-    if not path.exists() or path.read_bytes() != known:
-        path.write_bytes(known)
+            reports.save_report(connection, study_id, str(path), page)
+    path.write_bytes(page)
     return path
 
 

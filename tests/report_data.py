@@ -170,7 +170,8 @@ def _classification(frames: dict[str, Rows], samples: Samples, run: dict, codes:
 def _training(frames: dict[str, Rows], run: dict) -> None:
     frames["selected_runs"].append({"run_id": run["run_id"], "validation_loss": 0.8})
     frames["runs"].append(run | {
-        "evaluation_id": run["run_id"] + 50, "status": "finished", "reason": None, "device": "cpu", "epochs": 12,
+        "evaluation_id": run["run_id"] + 50, "status": "finished", "best_epoch": 9, "reason": None, "device": "cpu",
+        "epochs": 12,
         "seconds": 48.0, "evaluation_seconds": 12.0, "digest": f"{run['run_id']:064x}",
     })  # fmt: skip
     for epoch in range(1, 13):
@@ -208,6 +209,7 @@ def _localization(frames: dict[str, Rows], samples: Samples, run: dict) -> None:
                 frames["table_4_localization"].append(key | against | ll | product_of | around("accuracy", accuracy) | {
                     "backbone": run["backbone"], "strategy": run["strategy"], "method": "grad_cam", "n": len(found),
                     "target": "predicted", "policy": policy, "headline": policy == "validation",
+                    "map_rows": GRID, "map_cols": GRID,
                     "reason": None if found else "no_samples",
                 })  # fmt: skip
     maps = {("grad_cam", "predicted"): 0.6, ("random_weights", "predicted"): 0.2, ("centred_disc", "none"): 0.3}
@@ -237,9 +239,6 @@ def _audits(frames: dict[str, Rows], samples: Samples, run: dict) -> None:
         drops |= around("difference", 0.29, 0.08)
         at = {"population": "correct_lesions", "group_name": group, "n": len(lesions)}
         frames["occlusion_test"].append(key | at | drops)
-        decided = {"auc": 0.9, "auc_fall": 0.38, "auc_occluded": 0.52, "swap_lesion": 0.8, "swap_surroundings": 0.51}
-        for name, value in decided.items():
-            frames["decisions"].append(key | {"group_name": group, "score": name, "n": len(lesions)} | scored(value))
         frames["hit_rates"].append(
             key | {"population": "correct_lesions", "group_name": group, "n": len(lesions)} | scored(0.8, 0.1)
         )
@@ -259,11 +258,45 @@ def _audits(frames: dict[str, Rows], samples: Samples, run: dict) -> None:
         ]
 
 
+MEASURED = {
+    ("class", "all"): {"accuracy": 0.8, "majority": 0.2, "accuracy_over_majority": 0.6},
+    ("detection", "smooth"): {"auc_intact": 0.95, "fall_lesion": 0.31, "fall_control": 0.02, "fall": 0.29},
+    ("diagnosis", "smooth"): {"auc_intact": 0.9, "auc_lesion": 0.52, "auc_control": 0.89, "auc_fall": 0.38},
+    ("diagnosis", "noise"): {"auc_intact": 0.9, "auc_lesion": 0.51, "auc_fall": 0.39},
+    ("diagnosis", "swap"): {"swap_lesion_auc": 0.8, "swap_surroundings_auc": 0.51, "swap_difference": 0.29},
+}
+"""Measures of a model that looks at the lesion, by question and variant."""
+
+
+def _decisions(labels: tuple, runs: tuple, samples: Samples) -> Rows:
+    """The measures of the first run's cell, for all lesions and for each group; LL as its samples have it."""
+    found: Rows = []
+    for group in (None, *dict.fromkeys(label[2] for label in labels if label[3])) if runs else ():
+        at = {"backbone": runs[0][0], "strategy": runs[0][1], "batch_size": 16, "head_rate": 1e-3, "unit1_rate": 3e-4,
+              "seeds": 1, "group_name": group}  # fmt: skip
+        lesions = samples.lesions(1, "correct_lesions", group or "all")
+        counted = at | {"lesions": len(lesions), "patients": len(lesions)}
+        of_maps = {"ll": [row["iou"] for row in lesions]}
+        for name, factor in BASELINES.items():
+            of_maps[f"over_{name}"] = [row["iou"] - row["mask_fraction"] * factor for row in lesions]
+            of_maps[f"ceiling_over_{name}"] = [0.7 - row["mask_fraction"] * factor for row in lesions]
+        found += [
+            counted | {"question": "localization", "variant": "grad_cam", "measure": measure} | _mean(values, "value")
+            for measure, values in of_maps.items()
+        ]
+        found += [
+            counted | {"question": question, "variant": variant, "measure": measure} | scored(value)
+            for (question, variant), measures in MEASURED.items()
+            for measure, value in measures.items()
+        ]
+    return found
+
+
 def _constant(labels: tuple, samples: Samples) -> dict[str, Rows]:
     """Frames that do not depend on runs."""
     test = [row["true_code"] for row in samples.results if row["run_id"] == 1]
     pairs = (("train", "validation"), ("train", "test"), ("validation", "test"))
-    audit = {"majority": 0.2, "sharpness": 0.3, "size": 0.34, "intensity": 0.41, "all": 0.5}
+    audit = {"majority": 0.2, "sharpness": 0.3, "size": 0.34, "intensity": 0.41, "surroundings": 0.5}
     return {
         "labels": [
             {"code": code, "name": name, "group_name": group, "ordinal": n, "is_lesion": lesion}
@@ -274,17 +307,27 @@ def _constant(labels: tuple, samples: Samples) -> dict[str, Rows]:
              "test": test.count(code)}
             for n, (code, name, *_) in enumerate(labels)
         ],
-        "exclusion_reasons": [{"reason": "overwritten", "lesions": 12}, {"reason": "mask_missing", "lesions": 3}],
+        "exclusion_reasons": [
+            {"reason": "overwritten", "lesions": 12, "images": 0},
+            {"reason": "mask_missing", "lesions": 3, "images": 0},
+            {"reason": "same_pixels", "lesions": 0, "images": 2},
+        ],
         "exclusions": [
             {"image_key": "case-1", "lesion_key": "lesion-1", "reason": "mask_missing", "detail": "0 masks"}
         ],
         "split_check": [
             {"entity": entity, "split_a": a, "split_b": b, "shared": 0}
-            for entity, (a, b) in product(("patient", "lesion", "image"), pairs)
+            for entity, (a, b) in product(("patient", "lesion", "image", "pixels"), pairs)
         ],
         "official_overlap": [{"entity": "patient", "shared": 0}, {"entity": "image", "shared": 0}],
         "normalisation": [{"code": None, "mean": 0.41, "std": 0.2}, {"code": labels[0][0], "mean": 0.3, "std": 0.1}],
-        "shortcut_audit": [{"features": name, "n": 60} | scored(v, 0.05, "accuracy") for name, v in audit.items()],
+        "shortcut_audit": [
+            {"features": name, "question": "class", "n": 60, "auc": None} | scored(v, 0.05, "accuracy")
+            for name, v in audit.items()
+        ] + [
+            {"features": name, "question": question, "n": 60, "accuracy": None} | scored(0.55, 0.05, "auc")
+            for name in audit if name != "majority" for question in ("detection", "diagnosis")
+        ],
     }  # fmt: skip
 
 
@@ -303,7 +346,7 @@ PER_RUN = (
     "table_2_accuracy", "table_3_auc", "class_scores", "confusion_matrix", "roc_curve", "average_scores",
     "binary_scores", "reliability_curve", "calibration", "selected_runs", "runs", "epochs", "baseline_differences",
     "localization_scores", "table_4_localization", "threshold_free_scores", "iou_curves", "quadrants",
-    "occlusion_test", "weight_randomisation", "subgroup_scores", "decisions", "hit_rates",
+    "occlusion_test", "weight_randomisation", "subgroup_scores", "hit_rates",
 )  # fmt: skip
 
 
@@ -311,6 +354,7 @@ def _frames(labels: tuple, runs: tuple, samples: Samples) -> dict[str, Rows]:
     frames: dict[str, Rows] = _constant(labels, samples) | {name: [] for name in PER_RUN}
     frames |= {"sample_results": samples.results, "maps": samples.maps}
     frames |= {"gallery": samples.gallery, "contact_sheet": samples.sheet}
+    frames["decisions"] = _decisions(labels, runs, samples)
     for run_id, (backbone, strategy) in enumerate(runs, start=1):
         run = {"run_id": run_id, "backbone": backbone, "strategy": strategy, "batch_size": 16, "unit1_rate": 3e-4,
                "seed": 0}  # fmt: skip

@@ -1,6 +1,7 @@
 """Tables of the prepare step: data sets as read from disk, and the samples cut from them."""
 
 from sqlalchemy import ARRAY, CheckConstraint, Column, Index, Integer, LargeBinary, SmallInteger, Text, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
 
 from db.tables.columns import document, flags, identity, moment, number, proportion, reference, table, text, texts
 
@@ -39,6 +40,7 @@ image = table(
     *number(SmallInteger, "breast_density", nullable=True),
     text("official_split", nullable=True),
     *number(Integer, "width", "height", nullable=True),
+    text("pixels", nullable=True),
     UniqueConstraint("dataset_id", "key"),
     CheckConstraint(f"official_split IN {SPLITS}", name="official_split"),
     CheckConstraint("width > 0 AND height > 0", name="size"),
@@ -57,7 +59,9 @@ lesion = table(
     *texts("lesion_type", "pathology", nullable=True),
     reference("label", nullable=True, index=True),
     *number(SmallInteger, "subtlety", "assessment", nullable=True),
-    *texts("mask_path", "official_split", nullable=True),
+    text("mask_path", nullable=True),
+    Column("outline", JSONB),
+    *texts("mask_value", "official_split", nullable=True),
     UniqueConstraint("dataset_id", "key"),
     CheckConstraint(f"official_split IN {SPLITS}", name="official_split"),
 )
@@ -113,7 +117,7 @@ split_check = table(
     *number(Integer, "shared"),
     Column("examples", ARRAY(Text), nullable=False),
     UniqueConstraint("sample_set_id", "entity", "split_a", "split_b"),
-    CheckConstraint("entity IN ('patient', 'image', 'lesion')", name="entity"),
+    CheckConstraint("entity IN ('patient', 'image', 'lesion', 'pixels')", name="entity"),
     CheckConstraint(f"split_a IN {SPLITS} AND split_b IN {SPLITS} AND split_a <> split_b", name="splits"),
     CheckConstraint("shared >= 0", name="shared"),
 )

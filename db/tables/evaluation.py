@@ -51,6 +51,15 @@ evaluation = table(
     CheckConstraint("seconds >= 0 AND seconds < 'infinity'", name="seconds"),
 )
 
+evaluation_failure = table(
+    "evaluation_failure",
+    "Why a trained run could not be evaluated; its training stays finished",
+    reference("run", primary_key=True),
+    text("digest", primary_key=True),
+    text("reason"),
+    moment("failed_at"),
+)
+
 prediction = table(
     "prediction",
     "Class probabilities of a sample",

@@ -145,6 +145,32 @@ study_score = table(
     ),
 )  # fmt: skip
 
+decision = table(
+    "decision",
+    "What the answer rests on: measures of a study's cells (one model with all its seeds), by question and group",
+    identity(),
+    reference("study"),
+    *texts("backbone", "strategy"),
+    Column("batch_size", SmallInteger, nullable=False),
+    real("head_rate"),
+    real("unit1_rate"),
+    *flags("selected"),
+    *count("seeds"),
+    text("question"),
+    text("group_name", nullable=True),
+    *texts("variant", "measure"),
+    *proportion("value", lowest=-1),
+    *interval(lowest=-1),
+    *count("lesions"),
+    *count("patients"),
+    text("reason", nullable=True),
+    UniqueConstraint(
+        "study_id", "backbone", "strategy", "batch_size", "head_rate", "unit1_rate", "question", "group_name",
+        "variant", "measure", name="uq_decision_identity", postgresql_nulls_not_distinct=True,
+    ),
+    CheckConstraint("value IS NOT NULL OR reason IS NOT NULL", name="null_has_reason"),
+)  # fmt: skip
+
 comparison = table(
     "comparison",
     "Paired difference between two evaluations",

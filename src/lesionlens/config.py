@@ -13,9 +13,12 @@ Backbone = Literal["vgg16", "vgg19", "resnet34", "resnet50", "resnet18", "vgg11_
 Strategy = Literal["gradual", "simultaneous"]
 Normalise = Literal["per_class", "train", "imagenet", "per_patch"]
 RateRule = Literal["published", "author"]
-Source = Literal["auto", "cbis_kaggle", "cbis_dicom", "manifest", "phantom"]
+Source = Literal["auto", "cbis_kaggle", "cbis_dicom", "manifest", "coco", "phantom"]
 Policy = Literal["fixed", "otsu", "validation", "area"]
 Method = Literal["grad_cam", "grad_cam_pp", "hires_cam", "layer_cam", "eigen_cam", "score_cam", "ablation_cam"]
+
+MARKED = r"^(auto|nonzero|zero|alpha|[0-9]{1,5}|#[0-9a-fA-F]{6})$"
+"""What may name the marked part of a mask."""
 
 
 class Frozen(BaseModel):
@@ -51,7 +54,10 @@ class DataConfig(Frozen):
     source: Source = Field(
         "auto",
         description="auto: what the folder holds; CBIS-DDSM as JPEG (Kaggle) or DICOM (TCIA, IDC); images listed in a"
-        " manifest; or drawn",
+        " manifest, or in COCO JSON; or drawn",
+    )
+    name: str | None = Field(
+        None, min_length=1, max_length=80, description="Name of own data in reports; without one, the folder's"
     )
     root: Path | None = Field(None, description="Folder of the data set; not used for the phantom")
     phantom: PhantomConfig = Field(default_factory=PhantomConfig, description="Used when source is phantom")
@@ -63,11 +69,25 @@ class DataConfig(Frozen):
         return self
 
 
+class AnnotationConfig(Frozen):
+    """What marks the lesion in a mask."""
+
+    marked: str = Field(
+        "auto",
+        pattern=MARKED,
+        description="auto: what plainly marks it; or nonzero, zero, alpha, a value or palette index, a colour #rrggbb",
+    )
+    most: float = Field(0.6, gt=0, le=1, description="Largest proportion of an image that a mask may mark")
+
+
 class PatchConfig(Frozen):
     """Patches around lesions."""
 
     size: int = Field(224, ge=32, le=1024, description="Side of a stored patch in pixels")
     context: float = Field(3.0, ge=1, le=10, description="Window side divided by lesion box side")
+    aspect: Literal["keep", "stretch"] = Field(
+        "keep", description="Square windows, or windows of the lesion box's shape stretched to squares (the study)"
+    )
     per: Literal["image", "lesion"] = Field(
         "lesion", description="One patch per image and class (the study), or one per lesion"
     )
@@ -113,6 +133,11 @@ class StoppingConfig(Frozen):
     patience: int = Field(7, ge=1, description="Epochs without a sufficient improvement before a phase ends")
     min_delta: float = Field(0.01, ge=0, description="Least decrease of validation loss that counts as improvement")
     max_epochs: int = Field(100, ge=1, description="Upper bound for the epochs of one phase")
+    start: Literal["anew", "loaded"] = Field(
+        "anew",
+        description="What a later phase must improve on: anew, its own first epoch (the study); loaded, the weights"
+        " that it starts from, so that no phase ends worse than it began",
+    )
 
 
 class TrainingConfig(Frozen):
@@ -227,6 +252,7 @@ class StudyConfig(Frozen):
     )
     seed: int = Field(0, ge=0, description="Splits, background windows, jitter and bootstrap derive from it")
     data: DataConfig
+    annotation: AnnotationConfig = Field(default_factory=AnnotationConfig)
     patches: PatchConfig = Field(default_factory=PatchConfig)
     background: BackgroundConfig = Field(default_factory=BackgroundConfig)
     split: SplitConfig = Field(default_factory=SplitConfig)
@@ -236,8 +262,8 @@ class StudyConfig(Frozen):
 
     @model_validator(mode="after")
     def _paper_is_of_cbis(self) -> Self:
-        if self.data.source == "manifest" and self.split.rule == "paper":
-            raise ValueError("split.rule paper is about CBIS-DDSM: choose sound, or official, for a manifest")
+        if self.data.source in ("manifest", "coco") and self.split.rule == "paper":
+            raise ValueError("split.rule paper is about CBIS-DDSM: choose sound, or official, for own images")
         return self
 
     @model_validator(mode="wrap")

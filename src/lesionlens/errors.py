@@ -1,4 +1,4 @@
-"""What can stop a run: one family of errors, so that a grid can record it and go on."""
+"""What can stop a run, in training or evaluation: errors that a grid records, and goes on."""
 
 
 class TrainingError(RuntimeError):
@@ -11,6 +11,10 @@ class DivergedError(TrainingError):
 
 class WeightsMissingError(TrainingError):
     """Pretrained weights are neither on this machine nor to be had."""
+
+
+class EvaluationError(RuntimeError):
+    """A trained run cannot be evaluated. The message says what was wrong, where, and what to do."""
 
 
 class CheckpointError(TrainingError):

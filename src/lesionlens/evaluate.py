@@ -78,8 +78,8 @@ def evaluate(
     occlusion test over every test lesion, and the weight randomisation over some.
     Intervals are bootstraps over the test split's patients, drawn from the seed, the same for every score.
     cache: folder of stored features. `progress` is called with (done, total) samples, each pass of a model over them
-    counting once. Raises ValueError where the test split is empty, the training split has no lesion, or an output is
-    not finite.
+    counting once. Raises ValueError where the test split is empty or the training split has no lesion,
+    EvaluationError where an output is not finite.
     """
     return _frames(given, _measured(model, given, device, cache, progress))
 

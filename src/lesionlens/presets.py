@@ -42,7 +42,7 @@ def paper(root: Path) -> StudyConfig:
     return StudyConfig(
         name="paper",
         data=DataConfig(root=root),
-        patches=PatchConfig(per="image", component="all", context=3.0, jitter=0.0),
+        patches=PatchConfig(aspect="stretch", per="image", component="all", context=3.0, jitter=0.0),
         background=BackgroundConfig(size=550, per_image=6),  # 4 give about 284 of the 310 test patches
         split=SplitConfig(rule="paper", group="patch"),
         training=TrainingConfig(normalise="per_class"),
@@ -55,9 +55,10 @@ def sound(root: Path) -> StudyConfig:
     return StudyConfig(
         name="sound",
         data=DataConfig(root=root),
-        patches=PatchConfig(per="lesion", jitter=1.0),
+        patches=PatchConfig(aspect="keep", per="lesion", jitter=1.0),
         background=BackgroundConfig(size="matched"),
         split=SplitConfig(rule="sound", group="patient"),
+        training=TrainingConfig(stopping=StoppingConfig(start="loaded")),
     )
 
 

@@ -44,10 +44,29 @@ class Image:
     official_split: Split | None = None
     background: str | None = None
 
+    @property
+    def view_key(self) -> tuple[str, ...]:
+        """(patient, laterality, view) where both are known: one mammogram may be in two case files under two keys."""
+        if self.laterality is None or self.view is None:
+            return (self.key,)
+        return self.patient, self.laterality, self.view
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """An annotation as polygons of (x, y) in pixels, for an image of `size` (width, height); None: of its own size."""
+
+    polygons: tuple[tuple[tuple[float, float], ...], ...]
+    size: tuple[int, int] | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Lesion:
-    """One row of a case file or manifest: an ROI of an image. `label` is its class code, None for no target class."""
+    """One row of a case file or manifest: an ROI of an image. `label` is its class code, None for no target class.
+
+    Its annotation is a file, `mask_path`, or an `outline`. `mask_value` names what the file marks it with, None: as
+    the study says.
+    """
 
     key: str
     image_key: str
@@ -59,6 +78,8 @@ class Lesion:
     abnormality_id: int | None = None
     subtlety: int | None = None
     assessment: int | None = None
+    outline: Outline | None = None
+    mask_value: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +155,22 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class ImageSize:
-    """Width and height of a full image in pixels, found when it was decoded."""
+    """Width and height of a full image in pixels, found when it was decoded, and the digest of its pixels."""
 
     image_key: str
     width: int
     height: int
+    pixels: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class LeakCheck:
-    """How many patients, images or lesions are in both of two splits. `examples` names at most ten of them."""
+    """How many patients, images or lesions are in both of two splits. `examples` names at most ten of them.
 
-    entity: Literal["patient", "image", "lesion"]
+    `pixels`: images of the same pixels, whatever their names.
+    """
+
+    entity: Literal["patient", "image", "lesion", "pixels"]
     split_a: Split
     split_b: Split
     shared: int

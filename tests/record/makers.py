@@ -269,5 +269,9 @@ def fill(connection: Connection, patients: int = 12) -> Filled:
     evaluations.save_study_scores(connection, study_id, pl.DataFrame([{"evaluation_id": e} | common for e in numbers]))
     shortcuts = [{"features": name, "accuracy": 0.4, "low": 0.3, "high": 0.5, "n": 6} for name in ("majority", "size")]
     evaluations.save_shortcuts(connection, sample_set_id, IDENTITY, pl.DataFrame(shortcuts))
+    cell = {"backbone": "resnet18", "strategy": "gradual", "batch_size": 16, "head_rate": 1e-3, "unit1_rate": 3e-4,
+            "selected": True, "seeds": 1, "question": "localization", "variant": "grad_cam", "measure": "ll",
+            "group_name": None, "value": 0.4, "low": 0.3, "high": 0.5, "lesions": 4, "patients": 4}  # fmt: skip
+    evaluations.save_decisions(connection, study_id, pl.DataFrame([cell]))
     reports.save_answers(connection, study_id, answers(reports.report_data(connection, study_id, JUDGED)))
     return Filled(study_id, sample_set_id, runs, tuple(numbers))

@@ -35,8 +35,7 @@ class Served:
         self.home, self.folders = home, Folders(home.path)
         self.variables = variables
         self.web = httpx.Client(base_url=f"http://127.0.0.1:{home.port}", trust_env=False, timeout=60)
-        self.printed = ""
-        self.lost = ""
+        self.lost, self.abandoned, self.printed = "", "", ""
 
     def start(self) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -73,8 +72,8 @@ class Served:
 
         return dict(until("the flow run ends", ended))
 
-    def lose(self) -> None:
-        """Enter a flow run that gives one sign of life and no other; `lost` is its id."""
+    def lose(self) -> str:
+        """Enter a flow run that gives one sign of life and no other; returns its id."""
         flow = self.post("flows/", {"name": "lost"})
         run = self.post("flow_runs/", {"flow_id": flow["id"], "state": {"type": "RUNNING", "name": "Running"}})
         beat = {
@@ -85,7 +84,7 @@ class Served:
             "payload": {},
         }
         self.web.post("/api/events", json=[beat]).raise_for_status()
-        self.lost = run["id"]
+        return str(run["id"])
 
     def logs(self, number: str) -> str:
         """The messages of a flow run; they reach the server after its state does."""
@@ -104,7 +103,8 @@ def served(new_home: Callable[[], Home], new_database: Callable[..., str]) -> It
     assert PASSWORD in url
     place = Served(new_home(), LESIONLENS_DATABASE_URL=url)
     process = place.start()
-    place.lose()
+    place.lost, place.abandoned = place.lose(), place.lose()
+    place.post(f"flow_runs/{place.abandoned}/set_state", {"state": {"type": "CANCELLING"}})
     yield place
     place.home.stop()
     process.wait(timeout=60)
@@ -221,6 +221,10 @@ def test_a_flow_run_whose_process_is_gone_is_crashed(served: Served) -> None:
     assert found["state_type"] == "CRASHED" and "No sign of its process" in found["state"]["message"]
 
 
+def test_a_cancelled_flow_run_whose_process_is_gone_is_cancelled(served: Served) -> None:
+    assert served.end(served.abandoned)["state_type"] == "CANCELLED"
+
+
 def test_the_server_has_analytics_off_and_talks_to_this_machine_only(served: Served) -> None:
     assert served.web.get("/api/admin/settings").json()["server"]["analytics_enabled"] is False
     ours = [process for process in psutil.process_iter() if _is_of(process, served)]
@@ -254,7 +258,7 @@ def test_a_restart_repeats_nothing_keeps_what_people_set_and_leaves_nothing_runn
     after = served.deployments()
     assert {name: found["id"] for name, found in after.items()} == {n: found["id"] for n, found in before.items()}
     assert after["study-nightly"]["schedules"][0]["active"] is True
-    assert len(served.post("automations/filter", {})) == len(automations) == 2
+    assert len(served.post("automations/filter", {})) == len(automations) == 3
     worker = next(p for p in _with_our_temporary(served.folders) if "worker" in p.cmdline())
     stores = served.folders.prefect / "tmp" / "runner_storage"
     until("the worker's temporary files lie in the home", stores.exists)

@@ -185,7 +185,7 @@ def test_the_page_of_every_flow_run_has_its_result(finished: Home) -> None:
     compared = {key.split("-", 2)[2] for name, _, key, _ in found if name == "compare"}
     assert compared == {"answer", "table", "page"}
     tables = {key: data for _, _, key, data in found}
-    assert tables["study-1-training"].count("finished") == 4 and "lowest validation loss" in tables["study-1-training"]
+    assert tables["study-1-training"].count("finished") == 4 and "validation loss there" in tables["study-1-training"]
     assert "malignant mass" in tables["study-1-samples"]
     assert "# " in tables["study-1-answer"] and "/reports/1" in tables["study-1-answer"]
     assert any("/comparisons/" in data for _, _, key, data in found if key.endswith("page"))

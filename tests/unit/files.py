@@ -14,8 +14,12 @@ from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
-from lesionlens.config import BackgroundConfig, DataConfig, PatchConfig, PhantomConfig, StudyConfig
+from lesionlens.config import BackgroundConfig, DataConfig, PhantomConfig, StudyConfig
 from lesionlens.datasets.case_files import COLUMNS
+from lesionlens.datasets.registry import read_index
+from lesionlens.records import Exclusion, Sample
+from lesionlens.samples.sample_set import build_samples
+from lesionlens.samples.splits import SplitCheck
 
 CASE_FILES = {
     f"{kind}_{split}": f"{kind}_case_description_{split}_set.csv"
@@ -29,13 +33,10 @@ PHANTOM = PhantomConfig(height=300, train_per_class=4, test_per_class=2, callbac
 
 
 def small_study(root: Path, **parts: Any) -> StudyConfig:
-    """Patches of 32 pixels of the data set at `root`, cut in this process."""
-    values = {
-        "data": DataConfig(root=root),
-        "patches": PatchConfig(size=32),
-        "background": BackgroundConfig(size=40, train=1, test=1),
-    }
-    return StudyConfig.model_validate(values | parts)
+    """Patches of 32 pixels of the data set at `root`, stretched to squares, cut in this process."""
+    values = {"data": DataConfig(root=root), "background": BackgroundConfig(size=40, train=1, test=1)}
+    patches = {"size": 32, "aspect": "stretch"} | parts.pop("patches", {})
+    return StudyConfig.model_validate(values | {"patches": patches} | parts)
 
 
 def ellipse(box: tuple[int, int, int, int], width: int, height: int) -> NDArray[np.uint8]:
@@ -198,6 +199,25 @@ class Own:
             write_dicom(path, pixels)
         else:
             Image.fromarray(pixels).save(path, **({"quality": 95} if path.suffix == ".jpg" else {}))
+
+    def study(self, **parts: Any) -> StudyConfig:
+        """A small study of these images, six windows of every class without lesions for training, three for test."""
+        values = {
+            "data": DataConfig(source="manifest", root=self.root),
+            "background": BackgroundConfig(size=40, train=6, test=3, per_image=3),
+        }
+        return small_study(self.root, **(values | parts))
+
+    def cut(self, **parts: Any) -> tuple[list[Sample], list[Exclusion], SplitCheck]:
+        """What the study's samples are made of, the reasons and notes, and the check of the splits."""
+        study = self.study(**parts)
+        index = read_index(study.data, self.finish())
+        check, samples, left_out = SplitCheck(index), [], []
+        for item in build_samples(index, self.root, study):
+            check.add(item)
+            samples += [item] if isinstance(item, Sample) else []
+            left_out += [item] if isinstance(item, Exclusion) else []
+        return samples, left_out, check
 
     def finish(self) -> Path:
         with (self.root / "manifest.csv").open("w", newline="") as file:

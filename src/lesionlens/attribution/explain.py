@@ -12,6 +12,7 @@ from torch import Tensor
 from lesionlens.attribution import closed_form
 from lesionlens.attribution.registry import METHODS
 from lesionlens.config import Method
+from lesionlens.errors import EvaluationError
 from lesionlens.models.classifier import Classifier, Layer
 from lesionlens.training.inputs import Inputs
 
@@ -54,7 +55,7 @@ def explain(
     """Predict the source's samples and explain every target by every method.
 
     Grad-CAM in closed form where that holds, everything else by the package. The true class is explained anew only
-    where it was not the predicted one. Raises ValueError, naming the sample, where the output is not finite.
+    where it was not the predicted one. Raises EvaluationError, naming the sample, where the output is not finite.
     """
     probabilities: list[NDArray[np.float32]] = []
     maps: dict[tuple[Method, Target], list[NDArray[np.float32]]] = {(m, t): [] for m in methods for t in targets}
@@ -136,7 +137,7 @@ def _probabilities(logits: Tensor, ids: NDArray[np.int64]) -> NDArray[np.float32
     probabilities: NDArray[np.float32] = torch.softmax(logits.double(), dim=1).float().cpu().numpy()
     bad = ~np.isfinite(probabilities).all(axis=1)
     if bad.any():
-        raise ValueError(
+        raise EvaluationError(
             f"the model's output for patch {ids[bad][0]} is not finite ({bad.sum()} of {len(ids)} in its batch): "
             "its weights hold NaN or infinite values, or the patch's statistics have no spread; train the run again"
         )

@@ -32,7 +32,7 @@ def activation_maps(
     >>> grid = np.array([[[-8, 0], [0, 4]]], dtype=np.float32)
     >>> activation_maps(grid, 2, "relu_max")[0].tolist()
     [[[0.0, 0.0], [0.0, 1.0]]]
-    >>> activation_maps(grid, 2, "minmax")[0].round(2).tolist()
+    >>> activation_maps(grid, 2, "minmax")[0].astype(float).round(2).tolist()
     [[[0.0, 0.67], [0.67, 1.0]]]
     """
     finite: NDArray[np.bool_] = (~np.isfinite(grids)).sum(axis=(1, 2)) == 0

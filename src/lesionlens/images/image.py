@@ -6,9 +6,11 @@ No look-up table, window or rescaling that a header may suggest is applied, and 
 0 is black everywhere. So a grey value means the same in every image, and 8-bit files keep theirs.
 """
 
+import hashlib
 import struct
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +37,14 @@ class UnusableImageError(Exception):
 class GreyImage:
     """Grey values of a file, uint8 or uint16 [height, width], at full depth.
 
-    `white`: the largest value of that depth. `lossless`: whether the file's compression is.
+    `white`: the largest value of that depth. `lossless`: whether the file's compression is. `turn`: the orientation
+    1 to 8 that the file asked for and `pixels` have.
     """
 
     pixels: Pixels
     white: int
     lossless: bool
+    turn: int = 1
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -48,16 +52,25 @@ class GreyImage:
         height, width = self.pixels.shape
         return height, width
 
+    def digest(self) -> str:
+        """Identity of the pixels, whatever file they came from."""
+        found = hashlib.sha1(f"{self.shape}".encode(), usedforsecurity=False)
+        found.update(np.ascontiguousarray(self.pixels).data)
+        return found.hexdigest()
+
     def mean(self, box: Box) -> float:
         """Mean grey of a box on the scale 0 to 255."""
         return float(self.pixels[box.y0 : box.y1, box.x0 : box.x1].mean()) * 255 / self.white
 
-    def patch(self, box: Box, width: int, height: int) -> NDArray[np.uint8]:
+    def patch(self, box: Box, width: int, height: int, square: bool = False) -> NDArray[np.uint8]:
         """The box resized to uint8 [height, width]: bilinear at full depth, then mapped to 8 bits.
 
-        Pillow widens the filter when it shrinks, so nothing aliases.
+        `square` adds black on both sides of the shorter side first. Pillow widens the filter when it shrinks, so
+        nothing aliases.
         """
         inner = self.pixels[box.y0 : box.y1, box.x0 : box.x1]
+        if square:
+            inner = squared(inner)
         image = Pillow.fromarray(np.ascontiguousarray(inner, dtype=np.uint8 if self.white == 255 else np.float32))
         resized = np.asarray(image.resize((width, height), Pillow.Resampling.BILINEAR))
         if self.white == 255:
@@ -66,10 +79,35 @@ class GreyImage:
         return grey
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskFile:
+    """What a mask file holds, whatever of it marks the lesion.
+
+    `values` uint8 or uint16 [height, width]: grey values, palette indices, or the largest channel of a colour.
+    `colour` uint8 [height, width, 3] of a palette or colour file, `alpha` uint8 [height, width] of one with
+    transparency, else None. `lossless`, `turn`: as of GreyImage.
+    """
+
+    name: str
+    values: Pixels
+    colour: NDArray[np.uint8] | None
+    alpha: NDArray[np.uint8] | None
+    lossless: bool
+    turn: int = 1
+
+
 def resize_mask(mask: NDArray[np.bool_], width: int, height: int) -> NDArray[np.bool_]:
     """A bool mask to [height, width], nearest neighbour."""
     image = Pillow.fromarray(mask.astype(np.uint8) * np.uint8(255))
     return np.asarray(image.resize((width, height), Pillow.Resampling.NEAREST)) > 0
+
+
+def squared(values: NDArray[Any]) -> NDArray[Any]:
+    """A 2D array with zeros added on both sides of its shorter side, so that it is square."""
+    height, width = values.shape
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    return np.pad(values, ((top, side - height - top), (left, side - width - left)))
 
 
 def bounding_box(mask: Pixels | NDArray[np.bool_], threshold: int = 0) -> Box | None:

@@ -1,18 +1,25 @@
 """Image files to grey values: the only place that decodes pixels. Nothing outside the data root is opened."""
 
 import warnings
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, ImageOps
 from PIL import Image as Pillow
 
 from lesionlens.images.dicom import dicom_size, is_dicom, read_dicom
-from lesionlens.images.image import BROKEN, MAX_PIXELS, GreyImage, UnusableImageError
+from lesionlens.images.image import BROKEN, MAX_PIXELS, GreyImage, MaskFile, UnusableImageError
 
 FORMATS = ("JPEG", "PNG", "TIFF")
 GREY = ("1", "L", "LA", "RGB", "RGBA")
+PALETTE = ("P", "PA")
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N")
-BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # TIFF tags
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES, PLANAR = 258, 262, 277, 284  # TIFF tags
+Decoded = TypeVar("Decoded", GreyImage, MaskFile)
 WHITE_IS_ZERO = 0  # of PHOTOMETRIC; Pillow inverts such pixels at 8 bits, and not at more
 
 
@@ -45,16 +52,18 @@ def escaped(name: str) -> str:
 
 
 def image_size(root: Path, relative: str) -> tuple[int, int]:
-    """(width, height) in pixels from the header alone. Raises UnusableImageError."""
+    """(width, height) in pixels from the header alone, as shown: after its orientation. Raises UnusableImageError."""
     path = file_below(root, relative)
     if is_dicom(path):
         return dicom_size(path, relative)
     with _opened(path, relative) as image:
-        return image.size
+        width, height = _stored_size(image)
+        return (height, width) if _orientation(image) > 4 else (width, height)
 
 
 def read_image(root: Path, relative: str) -> GreyImage:
-    """All grey values of a file at full depth. Colour becomes grey; transparency is ignored.
+    """All grey values of a file at full depth, turned as its orientation says. Colour becomes grey; transparency is
+    ignored.
 
     Raises UnusableImageError for a file that is missing, truncated, corrupt, of several pages, of another kind than
     grey or colour with 8 to 16 bits, larger than MAX_PIXELS or outside the root.
@@ -63,21 +72,94 @@ def read_image(root: Path, relative: str) -> GreyImage:
     if is_dicom(path):
         return read_dicom(path, relative)
     with _opened(path, relative) as image:
-        if image.mode not in (*GREY, *DEEP):
-            raise UnusableImageError("unreadable", f"{relative} has pixels of mode {image.mode}, neither grey nor RGB")
-        lossless = image.format != "JPEG"
-        try:
-            if getattr(image, "n_frames", 1) > 1:
-                raise ValueError("several pages: save each as a file")
-            if image.mode in DEEP:
-                return _deep(image, lossless)
-            return GreyImage(np.asarray(image if image.mode == "L" else image.convert("L")), 255, lossless)
-        except (*BROKEN, LookupError, TypeError) as error:
-            raise UnusableImageError("unreadable", f"{relative}: {ascii(str(error))[1:-1]}") from error
+        return _read(image, relative, GREY, _grey)
 
 
-def _deep(image: Pillow.Image, lossless: bool) -> GreyImage:
-    """More than 8 bits. ValueError where the header speaks of a depth that the pixels do not have."""
+def read_mask(root: Path, relative: str) -> MaskFile:
+    """Everything in a file that may say what it marks. Raises UnusableImageError as `read_image`; palettes are read."""
+    path = file_below(root, relative)
+    if is_dicom(path):
+        grey = read_dicom(path, relative)
+        return MaskFile(relative, grey.pixels, None, None, lossless=True)
+    with _opened(path, relative) as image:
+        found = _read(image, relative, (*GREY, *PALETTE), _coded)
+        return replace(found, name=relative)
+
+
+def _read(
+    image: Pillow.Image, relative: str, modes: tuple[str, ...], take: Callable[[Pillow.Image, int], Decoded]
+) -> Decoded:
+    if image.mode not in (*modes, *DEEP):
+        raise UnusableImageError("unreadable", f"{relative} has pixels of mode {image.mode}, neither grey nor RGB")
+    try:
+        if getattr(image, "n_frames", 1) > 1:
+            raise ValueError("several pages: save each as a file")
+        _check_layout(image)
+        turn = _orientation(image)
+        return take(_upright(image, turn), turn)
+    except (*BROKEN, LookupError, TypeError) as error:
+        raise UnusableImageError("unreadable", f"{relative}: {ascii(str(error))[1:-1]}") from error
+
+
+def _grey(image: Pillow.Image, turn: int) -> GreyImage:
+    lossless = image.format != "JPEG"
+    if image.mode in DEEP:
+        pixels, white = _deep(image)
+        return GreyImage(pixels, white, lossless, turn)
+    return GreyImage(np.asarray(image if image.mode == "L" else image.convert("L")), 255, lossless, turn)
+
+
+def _coded(image: Pillow.Image, turn: int) -> MaskFile:
+    lossless = image.format != "JPEG"
+    if image.mode in DEEP:
+        return MaskFile("", _deep(image)[0], None, None, lossless, turn)
+    has_alpha = image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info
+    alpha = np.asarray(image.convert("RGBA").getchannel("A")) if has_alpha else None
+    if image.mode in ("1", "L", "LA"):
+        return MaskFile("", np.asarray(image.convert("L")), None, alpha, lossless, turn)
+    colour = np.asarray(image.convert("RGB"))
+    values: NDArray[np.uint8] = np.asarray(image.getchannel(0)) if image.mode in PALETTE else colour.max(axis=2)
+    return MaskFile("", values, colour, alpha, lossless, turn)
+
+
+def _orientation(image: Pillow.Image) -> int:
+    """1 to 8, as EXIF and TIFF number them; 1 where the file says nothing or something else."""
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except (*BROKEN, LookupError, TypeError):
+        return 1
+    return found if found in range(1, 9) else 1
+
+
+def _stored_size(image: Pillow.Image) -> tuple[int, int]:
+    """(width, height) of the pixels as stored; Pillow exchanges the two when it opens a turned TIFF."""
+    width, height = getattr(image, "_tile_size", image.size)
+    return int(width), int(height)
+
+
+def _upright(image: Pillow.Image, turn: int) -> Pillow.Image:
+    """Decoded and turned as its orientation says. Pillow turns a TIFF by itself, any other file not."""
+    if image.format == "TIFF":
+        # Pillow 13 decodes an uncompressed TIFF of orientation 5 to 8 at the exchanged size, which scrambles its rows
+        image._size = _stored_size(image)
+    elif turn > 1:
+        turned = ImageOps.exif_transpose(image)
+        turned.format = image.format
+        return turned
+    image.load()
+    return image
+
+
+def _check_layout(image: Pillow.Image) -> None:
+    """ValueError for several values a pixel that Pillow reads wrongly: grey ones, and planes of 16 bits, in a TIFF."""
+    tags = dict(getattr(image, "tag_v2", {}))
+    deep = max(tags.get(BITS_PER_SAMPLE, (8,))) > 8
+    if tags.get(SAMPLES, 1) > 1 and (image.mode in DEEP or (tags.get(PLANAR) == 2 and deep)):
+        raise ValueError("several values a pixel in planes of their own: save it as grey, or RGB pixel by pixel")
+
+
+def _deep(image: Pillow.Image) -> tuple[NDArray[np.uint16], int]:
+    """Pixels of more than 8 bits, and white. ValueError where the header speaks of a depth that they do not have."""
     tags = dict(getattr(image, "tag_v2", {}))
     bits = int(tags.get(BITS_PER_SAMPLE, (16,))[0])
     pixels = np.asarray(image).astype(np.uint16)
@@ -85,7 +167,7 @@ def _deep(image: Pillow.Image, lossless: bool) -> GreyImage:
     if not 8 <= bits <= 16 or pixels.max() > white:
         raise ValueError(f"holds {pixels.max()}, but its header speaks of {bits} bits")
     inverted = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
-    return GreyImage(np.uint16(white) - pixels if inverted else pixels, white, lossless)
+    return np.uint16(white) - pixels if inverted else pixels, white
 
 
 def file_below(root: Path, relative: str) -> Path:

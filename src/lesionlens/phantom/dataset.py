@@ -15,6 +15,7 @@ from PIL import Image
 
 from lesionlens.config import PhantomConfig
 from lesionlens.datasets.case_files import CASE_FILES
+from lesionlens.datasets.registry import PHANTOM
 from lesionlens.identity import digest
 from lesionlens.images.image import bounding_box
 from lesionlens.phantom.anatomy import develop, draw_breast
@@ -26,7 +27,6 @@ from lesionlens.records import Box
 
 EDITION = 1  # raise it whenever the same configuration would draw other bytes
 JPEG_QUALITY = 75  # the quantisation tables of the real files
-STAMP = "phantom.json"
 CROP_MARGIN = 0.12
 
 Pixels = NDArray[np.uint8]
@@ -49,9 +49,9 @@ def write_phantom(config: PhantomConfig, root: Path, progress: Callable[[int, in
         draft = root.parent / f".{root.name}.{digest(stamp)[:16]}"
         for abandoned in set(root.parent.glob(f".{glob.escape(root.name)}.{'[0-9a-f]' * 16}")) - {draft}:
             shutil.rmtree(abandoned)
-        if not (draft / STAMP).exists():
+        if not (draft / PHANTOM).exists():
             _write_cases(config, draft, progress or (lambda done, total: None))
-            _write(draft / STAMP, json.dumps(stamp, indent=2, sort_keys=True).encode())
+            _write(draft / PHANTOM, json.dumps(stamp, indent=2, sort_keys=True).encode())
         shutil.rmtree(draft / "cases", ignore_errors=True)
         draft.rename(root)
 
@@ -61,7 +61,7 @@ def _is_written(root: Path, stamp: dict[str, object]) -> bool:
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:
-        if json.loads((root / STAMP).read_bytes()) == stamp:
+        if json.loads((root / PHANTOM).read_bytes()) == stamp:
             return True
     except (OSError, ValueError):
         pass

@@ -37,12 +37,16 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A mean, or a mean paired difference, with its interval over `n` samples; None where there is none."""
+    """A mean, or a mean paired difference, with its interval over `n` samples of `patients`; None where there is none.
+
+    patients is 0 where the record does not count them.
+    """
 
     value: float | None
     low: float | None
     high: float | None
     n: int = 0
+    patients: int = 0
 
     @property
     def text(self) -> str:

@@ -1,4 +1,4 @@
-"""What the tests say of one model and one group of lesions, and the gates that stand before a yes.
+"""What the tests say of one group of lesions, and the gates that stand before a yes.
 
 Every gate is a Reason with the best verdict that it leaves possible; docs/report.md explains each code.
 """
@@ -10,8 +10,8 @@ from typing import Literal
 import polars as pl
 
 from lesionlens.records import BASELINES, ReportData
-from lesionlens.reporting.data import Model, Row, Score, frame, lookup, rows
-from lesionlens.reporting.formatting import NAMES, counted, joined, number, proportion
+from lesionlens.reporting.data import Row, Score, frame, lookup, rows
+from lesionlens.reporting.formatting import ENTITIES, NAMES, counted, joined, number, proportion
 
 Question = Literal["detection", "diagnosis"]
 Kind = Literal["no", "not shown", "partly", "yes"]
@@ -25,16 +25,19 @@ LEAST_CELLS = 4
 """Rows and columns of a map below which a lesion's place can hardly be told."""
 NULLS = ("whole_patch", "random_weights", "dealt_maps")
 """Baselines that know nothing of the lesion; the others know where lesions usually lie."""
-EXPECTED = tuple(dict.fromkeys((*BASELINES, "dealt_maps")))
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why an answer is not better: a fixed code and its words. `cap`: the best verdict that it leaves possible."""
+    """Why an answer is not better: a fixed code and its words. `cap`: the best verdict that it leaves possible.
+
+    silent: with it not even a no can be shown.
+    """
 
     code: str
     words: str
     cap: Kind = "yes"
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,39 +52,37 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The scores of one model over one group of lesions (None: all), by name."""
+    """The scores of the chosen model, all its seeds together, over one group of lesions (None: all)."""
 
     data: ReportData
-    model: Model
+    run_id: int
     group: str | None
-    lesions: pl.DataFrame
-    """The model's lesions that the question is about: sample_results."""
-
-    def score(self, name: str, value: str, ends: str = "", **key: str) -> Score:
-        """One row of a report frame as a score; without a value where the record has none."""
-        group = self.group or "all"
-        found = rows(self.data, name, run_id=self.model.run_id, group_name=group, **key)
-        row: Row = found[0] if found else {}
-        return Score(row.get(value), row.get(f"{ends}low"), row.get(f"{ends}high"), row.get("n") or 0)
-
-    def gaps(self) -> dict[str, Score]:
-        """LL minus that of every baseline in the record, paired by lesion."""
-        found = {name: self.score("baseline_differences", "difference", baseline=name) for name in EXPECTED}
-        return {name: gap for name, gap in found.items() if gap.sign is not None}
-
-    def decision(self, name: str) -> Score:
-        return self.score("decisions", "value", score=name)
 
     @property
-    def patients(self) -> int:
-        return self.lesions["patient"].n_unique()
+    def method(self) -> str:
+        """The attribution method of the headline score."""
+        return str((lookup(self.data.study.get("config"), "evaluation.methods") or ["grad_cam"])[0])
+
+    def score(self, question: str, measure: str, variant: str = "smooth") -> Score:
+        """A measure of the frame `decisions`; without a value where the record has none."""
+        found = frame(self.data, "decisions").filter(
+            pl.col("group_name").eq_missing(self.group), question=question, variant=variant, measure=measure
+        )
+        row: Row = found.row(0, named=True) if found.height else {}
+        ends = (row.get("value"), row.get("low"), row.get("high"))
+        return Score(*ends, row.get("lesions") or 0, row.get("patients") or 0)
+
+    def gaps(self, method: str = "", of: str = "over") -> dict[str, Score]:
+        """LL of a method's maps (`over`), or its ceiling (`ceiling_over`), minus each baseline's, paired by lesion."""
+        found = {name: self.score("localization", f"{of}_{name}", method or self.method) for name in BASELINES}
+        return {name: gap for name, gap in found.items() if gap.sign is not None}
 
 
 def gates(found: Evidence, question: Question) -> Iterator[Reason]:
     """What stands before a yes, gravest first."""
     yield from _trust(found.data)
-    yield from _chance(found.data, found.model)
-    yield from _shortcut(found.data, found.model)
+    yield from _chance(found)
+    yield from _shortcut(found, question)
     yield from _size(found, question)
     if question == "detection":
         yield from _map_gates(found)
@@ -93,82 +94,84 @@ def _trust(data: ReportData) -> Iterator[Reason]:
     shared = frame(data, "split_check").filter(touched, pl.col("shared") > 0)
     if shared.height:
         counts = shared.group_by("entity", maintain_order=True).agg(pl.col("shared").sum()).rows()
-        parts = joined([counted(n, entity, f"{entity}s") for entity, n in counts])
+        parts = joined([counted(n, ENTITIES[entity].removesuffix("s"), ENTITIES[entity]) for entity, n in counts])
         yield Reason("leak", f"the test split shares {parts} with others", "not shown")
     if lookup(data.study.get("config"), "training.normalise") == "per_class":
         yield Reason("label_leak", "the normalisation of every patch used its label", "not shown")
 
 
-def _chance(data: ReportData, model: Model) -> Iterator[Reason]:
+def _chance(found: Evidence) -> Iterator[Reason]:
     """Accuracy must lie above that of always naming the most frequent class."""
-    accuracy = rows(data, "table_2_accuracy", run_id=model.run_id)[0]
-    counts = frame(data, "table_1_patches")["test"]
-    majority = float(counts.max() or 0) / max(int(counts.sum()), 1)  # type: ignore[arg-type]
-    if accuracy["low"] is None or accuracy["low"] <= majority:
-        words = proportion(*(accuracy[name] for name in ("accuracy", "low", "high"))) or "unknown"
-        most = proportion(majority)
+    whole = Evidence(found.data, found.run_id, None)
+    over = whole.score("class", "accuracy_over_majority", "all")
+    if over.sign != "above":
+        accuracy, majority = (whole.score("class", name, "all") for name in ("accuracy", "majority"))
+        words = proportion(accuracy.value, accuracy.low, accuracy.high) or "unknown"
+        most = proportion(majority.value) or "unknown"
         yield Reason("chance", f"accuracy ({words}) is not above that of the largest class ({most})", "not shown")
 
 
-def _shortcut(data: ReportData, model: Model) -> Iterator[Reason]:
-    """Features outside the annotation must predict the class less well than the network does."""
-    accuracy = rows(data, "table_2_accuracy", run_id=model.run_id)[0]["accuracy"]
-    found = frame(data, "shortcut_audit").filter(pl.col("features") != "majority").drop_nulls("high")
-    if found.is_empty():
+def _shortcut(found: Evidence, question: Question) -> Iterator[Reason]:
+    """Features outside the annotation must tell the two sides apart less well than the network does."""
+    own = Evidence(found.data, found.run_id, None).score(question, "auc_intact")
+    audit = rows(found.data, "shortcut_audit", question=question, features="surroundings")
+    if not audit or audit[0]["high"] is None:
         yield Reason("no_audit", "whether features outside the lesion tell the class was not tested", "partly")
-    elif accuracy is not None and (best := found.sort("accuracy").row(-1, named=True))["high"] >= accuracy:
-        reached = proportion(best["accuracy"], best["low"], best["high"])
-        words = f"a regression on features outside the lesion is as accurate as the network ({reached})"
+    elif own.value is not None and audit[0]["high"] >= own.value:
+        reached = Score(audit[0]["auc"], audit[0]["low"], audit[0]["high"]).text
+        words = f"a regression on features outside the lesion does as well as the network (AUC {reached})"
         yield Reason("shortcut", words, "partly")
 
 
 def _size(found: Evidence, question: Question) -> Iterator[Reason]:
     """At least 10 patients and 20 lesions, also of those occluded."""
-    tested = found.score("occlusion_test", "difference").n if question == "detection" else found.decision("auc").n
-    if found.patients < LEAST_PATIENTS or found.lesions.height < LEAST_LESIONS or tested < LEAST_LESIONS:
-        few = min(tested, found.lesions.height)
-        words = f"{counted(few, 'lesion', 'lesions')} of {counted(found.patients, 'patient', 'patients')} are too few"
-        yield Reason("few", words, "not shown")
+    tested = [found.score(question, "fall" if question == "detection" else "auc_fall")]
+    tested += [found.score("localization", "ll", found.method)] if question == "detection" else []
+    lesions, patients = min(score.n for score in tested), min(score.patients for score in tested)
+    if patients < LEAST_PATIENTS or lesions < LEAST_LESIONS:
+        words = f"{counted(lesions, 'lesion', 'lesions')} of {counted(patients, 'patient', 'patients')} are too few"
+        yield Reason("few", words, "not shown", silent=True)
 
 
 def _map_gates(found: Evidence) -> Iterator[Reason]:
     """Every baseline present; a map of more than one cell, that could score above the baselines; hits above chance."""
-    missing = [NAMES[name] for name in EXPECTED if name not in found.gaps()]
+    missing = [NAMES[name] for name in BASELINES if name not in found.gaps()]
     if missing:
         yield Reason("no_baseline", f"LL was not compared with {joined(missing)}", "not shown")
-    maps = frame(found.data, "maps").filter(run_id=found.model.run_id)
-    size = maps.select(pl.min_horizontal(pl.col("rows").min(), pl.col("cols").min())).item() if maps.height else None
-    if size is not None and size < LEAST_CELLS:
-        words = f"a map of {size} × {size} cells can hardly show where it looks"
-        yield Reason("coarse", words, "not shown" if size < 2 else "yes")
-    located = found.lesions.drop_nulls("hit")
-    hits = found.score("hit_rates", "value", population="correct_lesions")
+    headlines = rows(found.data, "table_4_localization", run_id=found.run_id, headline=True)
+    sides = [row[name] for row in headlines for name in ("map_rows", "map_cols") if row[name] is not None]
+    if sides and min(sides) < LEAST_CELLS:
+        words = f"a map of {' × '.join(map(str, sides))} cells can hardly show where it looks"
+        yield Reason("coarse", words, "not shown" if min(sides) < 2 else "yes", silent=min(sides) < 2)
+    low = [NAMES[name] for name, gap in found.gaps(of="ceiling_over").items() if gap.sign != "above"]
+    if low:
+        words = f"not even a perfect map on its grid would score above {joined(low)}"
+        yield Reason("ceiling", words, "not shown", silent=True)
+    located = frame(found.data, "sample_results").filter(pl.col("hit").is_not_null(), correct=True, run_id=found.run_id)
     by_chance = located["mask_fraction"].mean()
-    if hits.low is None or not isinstance(by_chance, float) or hits.low <= by_chance:
-        words = f"the maximum of the map lies in the lesion ({proportion(hits.value) or 'unknown'}) no more often than "
-        yield Reason("no_hits", f"{words}a random point", "not shown")
+    hits = rows(found.data, "hit_rates", run_id=found.run_id, group_name=found.group or "all")
+    ends = hits[0] if hits else {"value": None, "low": None}
+    if ends["low"] is None or not isinstance(by_chance, float) or ends["low"] <= by_chance:
+        words = (
+            f"the maximum of the map lies in the lesion ({proportion(ends['value']) or 'unknown'}) no more often than"
+        )
+        yield Reason("no_hits", f"{words} a random point", "not shown")
 
 
-def detection(found: Evidence) -> Finding:
-    """Maps above what knows nothing of the lesion, then above what knows the usual place, then used by the decision."""
-    gaps = found.gaps()
+def maps(found: Evidence, method: str = "") -> Finding:
+    """Maps above what knows nothing of the lesion, then above what knows where lesions usually lie."""
+    gaps = found.gaps(method)
     if not gaps:
-        return Finding("not shown", "ll", found.score("localization_scores", "ll", population="correct_lesions"))
+        return Finding("not shown", "ll", found.score("localization", "ll", method or found.method))
     lowest = sorted(gaps, key=lambda name: gaps[name].low or 0)
     failed = [name for name in lowest if gaps[name].sign != "above"]
     blind = [name for name in failed if name in NULLS]
-    reasons = tuple(_against(name, gaps[name]) for name in failed)
     worst = (blind or failed or lowest)[0]
+    verdict: Kind = "partly" if failed else "yes"
     if blind:
-        below = any(gaps[name].sign == "below" for name in blind)
-        return Finding("no" if below else "not shown", f"ll_minus_{worst}", gaps[worst], reasons)
-    effect = found.score("occlusion_test", "difference", "difference_")
-    used = _used(effect, "probability")
-    if failed:
-        return Finding("partly", f"ll_minus_{worst}", gaps[worst], (*reasons, *used))
-    if used:
-        return Finding("partly", "occlusion_difference", effect, used)
-    return Finding("yes", f"ll_minus_{worst}", gaps[worst])
+        verdict = "no" if any(gaps[name].sign == "below" for name in blind) else "not shown"
+    reasons = tuple(_against(name, gaps[name]) for name in failed)
+    return Finding(verdict, f"over_{worst}", gaps[worst], reasons)
 
 
 def _against(name: str, gap: Score) -> Reason:
@@ -177,44 +180,61 @@ def _against(name: str, gap: Score) -> Reason:
     return Reason(f"not_above_{name}", f"its maps do not fit the lesions better than {NAMES[name]}")
 
 
-def _used(effect: Score, of: str) -> tuple[Reason, ...]:
+def detection(found: Evidence) -> Finding:
+    """The maps, and whether the probability of a lesion falls with the lesion filled in."""
+    of_maps, fall = maps(found), found.score("detection", "fall")
+    used = _used(fall, "probability of a lesion")
+    if of_maps.verdict == "yes" and used:
+        return Finding("partly", "fall", fall, used)
+    reasons = (*of_maps.reasons, *used) if of_maps.verdict == "partly" else of_maps.reasons
+    return Finding(of_maps.verdict, of_maps.measure, of_maps.number, reasons)
+
+
+def _used(fall: Score, of: str) -> tuple[Reason, ...]:
     """Why the fall with the lesion filled in does not show that the decision uses it; nothing where it does."""
-    if effect.sign is None or effect.value is None:
+    if fall.sign is None or fall.value is None:
         return (Reason("no_occlusion", "the lesion was not filled in", "partly"),)
-    if effect.sign != "above":
-        return (Reason("not_used", f"filling in the lesion does not lower the {of} more than filling in a control"),)
-    if effect.value < LEAST_EFFECT:
-        return (Reason("hardly_used", f"filling in the lesion hardly lowers the {of} ({number(effect.value, 3)})"),)
+    if fall.sign != "above":
+        return (Reason("not_used", f"filling in the lesion does not lower the {of}"),)
+    if fall.value < LEAST_EFFECT:
+        return (Reason("hardly_used", f"filling in the lesion hardly lowers the {of} (by {number(fall.value, 3)})"),)
     return ()
 
 
 def diagnosis(found: Evidence) -> Finding:
-    """What tells benign from malignant: the lesion, by two tests, or what surrounds it, by the same two."""
-    intact, fall = found.decision("auc"), found.decision("auc_fall")
-    without, own, other = (found.decision(name) for name in ("auc_occluded", "swap_lesion", "swap_surroundings"))
+    """What tells the classes apart: the lesion, by two tests, or what surrounds it, by the same two."""
+    intact, fall = found.score("diagnosis", "auc_intact"), found.score("diagnosis", "auc_fall")
+    without = found.score("diagnosis", "auc_lesion")
+    own, other = (found.score("diagnosis", f"swap_{name}_auc", "swap") for name in ("lesion", "surroundings"))
     if intact.value is None:
-        return Finding("not shown", "auc", intact, (Reason("no_diagnosis", "the diagnosis was not tested"),))
+        return Finding("not shown", "auc_intact", intact, (Reason("no_diagnosis", "the diagnosis was not tested"),))
     if intact.low is None or intact.low <= 0.5:
         at_chance = Reason("auc_chance", "the AUC of the diagnosis is not above 0.5")
-        return Finding("not shown", "auc", intact, (at_chance,))
+        return Finding("not shown", "auc_intact", intact, (at_chance,))
     absent = []
     if fall.low is None or without.low is None:
         absent.append(Reason("no_occlusion", "the lesion was not filled in"))
     if own.low is None or other.low is None:
         absent.append(Reason("no_swap", "lesions were not swapped between patients"))
     if absent:
-        return Finding("not shown", "auc", intact, tuple(absent))
-    against = _used(fall, "AUC")
+        return Finding("not shown", "auc_intact", intact, tuple(absent))
+    against = _used(fall, "AUC of the diagnosis")
     if own.low is not None and own.low <= 0.5:
         words = f"put into another patient's tissue, the lesion does not decide (AUC {own.text})"
         against = (*against, Reason("swap_not_lesion", words))
-    around = {"auc_occluded": _told("still_told", "with the lesion filled in", without)}
-    around["swap_surroundings"] = _told("surroundings", "by what surrounds a swapped lesion", other)
-    deciding = next((measure for measure, reasons in around.items() if reasons), "")
+    around = {
+        ("auc_lesion", without): _told("still_told", "with the lesion filled in", without),
+        ("swap_surroundings_auc", other): _told("surroundings", "by what surrounds a swapped lesion", other),
+    }
+    deciding = next((measured for measured, reasons in around.items() if reasons), None)
     reasons = (*against, *(reason for each in around.values() for reason in each))
-    if not deciding:
-        return Finding("not shown" if against else "yes", "auc_fall", fall, reasons)
-    return Finding("no" if against else "partly", deciding, found.decision(deciding), reasons)
+    if deciding is None:
+        noise = _told(
+            "other_filling", "with the lesion filled with noise", found.score("diagnosis", "auc_lesion", "noise")
+        )
+        verdict: Kind = "not shown" if against else "partly" if noise else "yes"
+        return Finding(verdict, "auc_fall", fall, (*reasons, *noise))
+    return Finding("no" if against else "partly", *deciding, reasons)
 
 
 def _told(code: str, where: str, auc: Score) -> tuple[Reason, ...]:

@@ -38,13 +38,13 @@ NAMES = {
     "dealt_maps": "its own maps of other patients",
 }
 """Baselines within a sentence."""
-MEASURES = {f"ll_minus_{code}": f"its mean IoU minus that of {name}" for code, name in NAMES.items()} | {
+MEASURES = {f"over_{code}": f"its mean IoU minus that of {name}" for code, name in NAMES.items()} | {
     "ll": "its mean IoU",
-    "occlusion_difference": "the fall of probability with the lesion filled in, minus that with a control region",
-    "auc": "the AUC of the diagnosis",
+    "fall": "the fall of the probability of a lesion with the lesion filled in, minus that with a control region",
+    "auc_intact": "the AUC of the diagnosis",
     "auc_fall": "the fall of the AUC with the lesion filled in",
-    "auc_occluded": "the AUC with the lesion filled in",
-    "swap_surroundings": "the AUC by what surrounds a swapped lesion",
+    "auc_lesion": "the AUC with the lesion filled in",
+    "swap_surroundings_auc": "the AUC by what surrounds a swapped lesion",
 }
 """The number that decided an answer."""
 TARGETS = {"predicted": "predicted class", "true": "true class", "none": "no class"}
@@ -66,6 +66,7 @@ SOURCES = {
     "cbis_kaggle": "CBIS-DDSM mammograms (Kaggle edition)",
     "cbis_dicom": "CBIS-DDSM mammograms (DICOM edition)",
     "manifest": "own images",
+    "coco": "own images",
 }
 SPLIT_RULES = {
     "paper": "as published: training patches moved to test",
@@ -74,7 +75,7 @@ SPLIT_RULES = {
 }
 STATUSES = {"pending": "not started", "running": "running", "finished": "finished", "failed": "failed"}
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}
-ENTITIES = {"patient": "patients", "image": "images", "lesion": "lesions"}
+ENTITIES = {"patient": "patients", "image": "images", "lesion": "lesions", "pixels": "identical images"}
 
 
 def term(code: object, terms: dict[str, str]) -> str:

@@ -11,12 +11,12 @@ import polars as pl
 from lesionlens.frames import Schema
 from lesionlens.records import ReportData
 from lesionlens.reporting.data import Model, Row, confidence, frame, shown
-from lesionlens.reporting.findings import RANK, Evidence, Question, detection, diagnosis, gates
+from lesionlens.reporting.findings import RANK, Evidence, Question, detection, diagnosis, gates, maps
 from lesionlens.reporting.formatting import MEASURES, counted, number
 
 JUDGED = (
-    "labels", "runs", "selected_runs", "table_1_patches", "table_2_accuracy", "split_check", "shortcut_audit",
-    "sample_results", "maps", "baseline_differences", "localization_scores", "hit_rates", "occlusion_test", "decisions",
+    "labels", "runs", "selected_runs", "table_2_accuracy", "table_4_localization", "split_check", "shortcut_audit",
+    "sample_results", "hit_rates", "decisions",
 )  # fmt: skip
 """Frames that `answers` needs."""
 GROUNDS = {
@@ -57,30 +57,29 @@ def asked(data: ReportData) -> list[Question]:
 
 
 def chosen(data: ReportData) -> Model | None:
-    """The evaluated model with the lowest validation loss, never chosen by a test score."""
+    """The evaluated model with the lowest validation loss over its seeds, never chosen by a test score.
+
+    Of its seeds the one with the lowest loss stands for it in the gallery.
+    """
     losses = dict(frame(data, "selected_runs").select("run_id", "validation_loss").rows())
-    return min(shown(data), key=lambda model: losses.get(model.run_id, float("inf")), default=None)
+    cells = frame(data, "decisions").select("backbone", "strategy").unique().rows()
+    found = [model for model in shown(data) if not cells or (model.backbone, model.strategy) in cells]
+    return min(found, key=lambda model: losses.get(model.run_id, float("inf")), default=None)
 
 
 def _judged(data: ReportData, model: Model, question: Question, group: str | None) -> Row:
     """The answer to one question about one group, as a row of ANSWERS."""
-    groups = dict(frame(data, "labels").select("code", "group_name").rows())
-    lesions = frame(data, "sample_results").filter(pl.col("iou").is_not_null(), run_id=model.run_id)
-    if group is not None:
-        lesions = lesions.filter(pl.col("true_code").replace_strict(groups, default=None) == group)
-    if question == "detection":
-        lesions = lesions.filter("correct")  # its scores are means over these
-    found = Evidence(data, model, group, lesions)
+    found = Evidence(data, model.run_id, group)
     finding = detection(found) if question == "detection" else diagnosis(found)
     reasons = [*gates(found, question), *finding.reasons]
     if question == "diagnosis" and "detection" not in asked(data):  # nothing else says what its maps show
-        reasons += [replace(reason, cap="partly") for reason in detection(found).reasons]
+        reasons += [replace(reason, cap="partly") for reason in maps(found).reasons]
     best = min([finding.verdict, *(reason.cap for reason in reasons)], key=RANK.index)
-    verdict = "not shown" if "few" in {reason.code for reason in reasons} else best
+    verdict = "not shown" if any(reason.silent for reason in reasons) else best
     own = finding.number
     row: Row = {"run_id": model.run_id, "question": question, "group_name": group, "verdict": verdict}
     row |= {"measure": finding.measure, "number": own.value, "low": own.low, "high": own.high, "n": own.n}
-    row |= {"n_patients": found.patients, "reasons": [reason.code for reason in reasons]}
+    row |= {"n_patients": own.patients, "reasons": [reason.code for reason in reasons]}
     return row | {"sentence": _sentence(row, [reason.words for reason in reasons], confidence(data))}
 
 

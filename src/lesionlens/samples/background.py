@@ -11,9 +11,8 @@ from pathlib import Path
 from lesionlens.config import StudyConfig
 from lesionlens.identity import generator
 from lesionlens.processes import Processes
-from lesionlens.records import DatasetIndex, Exclusion, Image, Label, Sample, Split
+from lesionlens.records import DatasetIndex, Exclusion, Image, Label, Lesion, Sample, Split
 from lesionlens.samples.cutting import BackgroundJob, Item, cut_background
-from lesionlens.samples.selection import view_key
 from lesionlens.samples.splits import Member
 
 log = logging.getLogger(__name__)
@@ -24,11 +23,11 @@ OVERVIEWS = 2  # of each split and class
 
 @dataclass(frozen=True, slots=True)
 class BackgroundPlan:
-    """The images of a class without lesions in a seeded order, and the paths of masks by image key."""
+    """The images of a class without lesions in a seeded order, and their annotated lesions by image key."""
 
     label: Label
     images: tuple[Image, ...]
-    masks: dict[str, list[str]]
+    lesions: dict[str, list[Lesion]]
     study: StudyConfig
 
     def members(self) -> list[Member]:
@@ -61,22 +60,22 @@ class BackgroundPlan:
         else:
             drawn = ((config.size, config.size),) * size
         return BackgroundJob(
-            root, image, overview, self.label.code, split, tuple(self.masks.get(image.key, ())), drawn,
-            config.per_image, config.min_mean, self.study.patches.size, seed,
+            root, image, overview, self.label.code, split, tuple(self.lesions.get(image.key, ())), drawn,
+            self.study,
         )  # fmt: skip
 
 
 def background_plans(index: DatasetIndex, study: StudyConfig) -> list[BackgroundPlan]:
     """One for every class without lesions."""
-    masks: dict[str, list[str]] = defaultdict(list)
+    lesions: dict[str, list[Lesion]] = defaultdict(list)
     for lesion in index.lesions:
-        if lesion.mask_path is not None:
-            masks[lesion.image_key].append(lesion.mask_path)
+        if lesion.mask_path is not None or lesion.outline is not None:
+            lesions[lesion.image_key].append(lesion)
     plans = []
     for label in (label for label in index.labels if not label.is_lesion):
         images = [image for image in _usable_images(index) if image.background == label.code]
         order = generator(study.seed, "background order").permutation(len(images))
-        plans.append(BackgroundPlan(label, tuple(images[place] for place in order), masks, study))
+        plans.append(BackgroundPlan(label, tuple(images[place] for place in order), lesions, study))
     return plans
 
 
@@ -87,10 +86,10 @@ def _usable_images(index: DatasetIndex) -> list[Image]:
     """
     keys: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for image in index.images:
-        keys[view_key(image)].add(image.key)
+        keys[image.view_key].add(image.key)
     unfit = {lesion.image_key for lesion in index.lesions if lesion.label is not None}
     unfit |= {exclusion.image_key for exclusion in index.exclusions}
-    return [i for i in index.images if i.key not in unfit and len(keys[view_key(i)]) == 1]
+    return [i for i in index.images if i.key not in unfit and len(keys[i.view_key]) == 1]
 
 
 def background_samples(

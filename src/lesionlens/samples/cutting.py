@@ -8,12 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lesionlens.config import PatchConfig
+from lesionlens.config import AnnotationConfig, StudyConfig
 from lesionlens.identity import generator
-from lesionlens.images.annotation import Annotation, components, find_annotation, fit_mask
-from lesionlens.images.image import GreyImage, UnusableImageError
-from lesionlens.images.reading import read_image
+from lesionlens.images.annotation import (
+    Annotation,
+    components,
+    draw_outline,
+    find_annotation,
+    fit_mask,
+    marked_pixels,
+)
+from lesionlens.images.image import GreyImage, Pixels, UnusableImageError
+from lesionlens.images.reading import read_image, read_mask
 from lesionlens.records import Box, Exclusion, Image, ImageSize, Lesion, Overview, Sample, Split
 from lesionlens.samples.windows import background_windows, cut_mask, lesion_window
 
@@ -39,16 +47,14 @@ class LesionJob:
     image: Image
     overview: bool
     tasks: tuple[LesionTask, ...]
-    patches: PatchConfig
-    seed: int
+    study: StudyConfig
 
 
 @dataclass(frozen=True, slots=True)
 class BackgroundJob:
-    """At most `most` windows of an image of class `label`, for a split; `overview` as above.
+    """At most `background.per_image` windows of an image of class `label`, for a split; `overview` as above.
 
-    masks: paths of the image's masks. sizes: (width, height) of windows, tried in turn. min_mean: least mean grey of a
-    window, 0 to 255. size: side of a patch.
+    lesions: those of no class, whose tissue is no background. sizes: (width, height) of windows, tried in turn.
     """
 
     root: Path
@@ -56,12 +62,9 @@ class BackgroundJob:
     overview: bool
     label: str
     split: Split
-    masks: tuple[str, ...]
+    lesions: tuple[Lesion, ...]
     sizes: tuple[tuple[int, int], ...]
-    most: int
-    min_mean: float
-    size: int
-    seed: int
+    study: StudyConfig
 
 
 def cut_lesions(job: LesionJob) -> list[Item]:
@@ -77,19 +80,18 @@ def cut_lesions(job: LesionJob) -> list[Item]:
 def _cut_lesion(job: LesionJob, task: LesionTask, image: GreyImage) -> list[Sample | Exclusion]:
     key = task.lesion.key
     try:
-        mask_file = read_image(job.root, str(task.lesion.mask_path))
-        mask, threshold, resized = fit_mask(mask_file, image.shape)
+        mask, threshold, from_shape = read_marks(job.root, task.lesion, image, job.study.annotation)
     except UnusableImageError as error:
         return [Exclusion(job.image.key, key, f"mask_{error.reason}", error.detail)]
     notes: list[Sample | Exclusion] = []
-    if resized:
-        (rows, columns), (height, width) = mask_file.shape, image.shape
+    if from_shape:
+        (rows, columns), (height, width) = from_shape, image.shape
         detail = f"{key}: mask {columns} x {rows} brought to {width} x {height}"
         notes.append(Exclusion(job.image.key, None, "mask_resized", detail))
     whole = find_annotation(mask, threshold)
     if whole is None:
-        return [*notes, Exclusion(job.image.key, key, "empty_mask", f"{task.lesion.mask_path} marks no pixel")]
-    if job.patches.component == "all":
+        return [*notes, Exclusion(job.image.key, key, "empty_mask", f"{task.lesion.mask_path or key} marks no pixel")]
+    if job.study.patches.component == "all":
         return [*notes, _lesion_sample(job, task, image, whole, whole, key)]
     found = enumerate(components(whole), 1)
     return [*notes, *(_lesion_sample(job, task, image, whole, component, f"{key}#{n}") for n, component in found)]
@@ -99,9 +101,11 @@ def _lesion_sample(
     job: LesionJob, task: LesionTask, image: GreyImage, whole: Annotation, component: Annotation, key: str
 ) -> Sample:
     """The patch around a component of an annotation; its mask shows all of the annotation within the window."""
-    x, y = generator(job.seed, "jitter", key).random(2)
-    window = lesion_window(component, image.shape, job.patches.context, job.patches.jitter, (float(x), float(y)))
-    mask, fraction = cut_mask(whole, window, job.patches.size)
+    patches = job.study.patches
+    x, y = generator(job.study.seed, "jitter", key).random(2)
+    square = patches.aspect == "keep"
+    window = lesion_window(component, image.shape, patches.context, patches.jitter, (float(x), float(y)), square)
+    mask, fraction = cut_mask(whole, window, patches.size, square)
     return Sample(
         key=key,
         label=task.label,
@@ -112,9 +116,24 @@ def _lesion_sample(
         window=window,
         lesion_box=component.box,
         mask_fraction=fraction,
-        pixels=image.patch(window, job.patches.size, job.patches.size),
+        pixels=image.patch(window, patches.size, patches.size, square),
         mask=mask,
     )
+
+
+def read_marks(
+    root: Path, lesion: Lesion, image: GreyImage, config: AnnotationConfig
+) -> tuple[Pixels | NDArray[np.bool_], int, tuple[int, int] | None]:
+    """What marks a lesion in the image: pixels of its shape, the value above which they mark, and, where a mask of
+    another shape (height, width) was resized to it, that shape. UnusableImageError where nothing plainly does."""
+    if lesion.outline is not None:
+        return draw_outline(lesion.outline, image, config.most), 0, None
+    file = read_mask(root, str(lesion.mask_path))
+    if file.values.any() and np.array_equal(file.values, image.pixels):
+        raise UnusableImageError("ambiguous", f"{file.name} holds the pixels of the image itself: name its mask")
+    marks = marked_pixels(file, (lesion.mask_value or config.marked).lower(), config.most)
+    mask, threshold, resized = fit_mask(marks, file, image)
+    return mask, threshold, file.values.shape[:2] if resized else None
 
 
 def cut_background(job: BackgroundJob) -> list[Item]:
@@ -125,17 +144,18 @@ def cut_background(job: BackgroundJob) -> list[Item]:
     try:
         image = read_image(job.root, job.image.path)
         masked = np.zeros(image.shape, dtype=np.bool_)
-        for path in job.masks:
-            mask, threshold, _ = fit_mask(read_image(job.root, path), image.shape)
+        for lesion in job.lesions:
+            mask, threshold, _ = read_marks(job.root, lesion, image, job.study.annotation)
             masked |= mask > threshold
     except UnusableImageError as error:
         return [Exclusion(job.image.key, None, "background_unreadable", error.detail)]
-    rng = generator(job.seed, "background", job.image.key)
-    windows = background_windows(image, masked, job.sizes, job.min_mean, job.most, rng)
+    rng, config = generator(job.study.seed, "background", job.image.key), job.study.background
+    windows = background_windows(image, masked, job.sizes, config.min_mean, config.per_image, rng)
     return _with_image(job, image, [_background_sample(job, image, window) for window in windows])
 
 
 def _background_sample(job: BackgroundJob, image: GreyImage, window: Box) -> Sample:
+    size, square = job.study.patches.size, job.study.patches.aspect == "keep"
     return Sample(
         key=f"{job.image.key}@{window.x0},{window.y0},{window.x1},{window.y1}",
         label=job.label,
@@ -146,14 +166,17 @@ def _background_sample(job: BackgroundJob, image: GreyImage, window: Box) -> Sam
         window=window,
         lesion_box=None,
         mask_fraction=None,
-        pixels=image.patch(window, job.size, job.size),
+        pixels=image.patch(window, size, size, square),
         mask=None,
     )
 
 
 def _with_image(job: LesionJob | BackgroundJob, image: GreyImage, cut: Sequence[Sample | Exclusion]) -> list[Item]:
     height, width = image.shape
-    items: list[Item] = [ImageSize(job.image.key, width, height), *cut]
+    items: list[Item] = [ImageSize(job.image.key, width, height, image.digest()), *cut]
+    if image.turn > 1:
+        detail = f"{job.image.path} is shown by its orientation {image.turn}; annotations are taken for drawn on that"
+        items.append(Exclusion(job.image.key, None, "image_turned", detail))
     if job.overview and any(isinstance(item, Sample) for item in cut):
         scale = min(1.0, OVERVIEW / max(width, height))
         small = max(1, round(width * scale)), max(1, round(height * scale))

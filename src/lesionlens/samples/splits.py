@@ -1,17 +1,27 @@
 """Who goes to training, validation and test, and whether two splits have anything in common."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from typing import Literal, get_args
 
 from lesionlens.config import SplitConfig
 from lesionlens.identity import generator
-from lesionlens.records import SPLITS, DatasetIndex, Image, LeakCheck, Sample, Split
-from lesionlens.samples.selection import view_key
+from lesionlens.records import (
+    SPLITS,
+    DatasetIndex,
+    Exclusion,
+    ImageSize,
+    Label,
+    LeakCheck,
+    Overview,
+    Sample,
+    Split,
+)
 
-Entity = Literal["patient", "image", "lesion"]
+Entity = Literal["patient", "image", "lesion", "pixels"]
+REMEDY = "; mend what is left out, or add patients: whole patients are split, and a class needs one in each split"
 
 # The published study's test split: of the classes of one group, training patches in place of the official test split.
 MOVED_GROUP = "calcification"
@@ -68,25 +78,6 @@ def assign_splits(
     return splits
 
 
-def check_splits(counts: Mapping[tuple[Split, str], int]) -> None:
-    """Whether a model can be trained and tested on these splits; `counts` are patches by split and class code.
-
-    ValueError, with a remedy, where a split is empty or where a class of another split is missing from training.
-    """
-    found = {split: {code for (place, code), n in counts.items() if place == split and n} for split in SPLITS}
-    for split, codes in found.items():
-        if not codes:
-            raise ValueError(
-                f"no patch is in the {split} split: check the data folder, the split and the exclusions; whole patients"
-                " are split, so a few are too few"
-            )
-    for code in sorted((found["validation"] | found["test"]) - found["train"]):
-        raise ValueError(
-            f"class {code} has patches to be tested with and none in the train split: add patients of it, or change the"
-            " split"
-        )
-
-
 def crossing_patients(index: DatasetIndex) -> frozenset[str]:
     """Patients with an image in both official splits, whatever its lesions."""
     found: dict[str, set[str | None]] = defaultdict(set)
@@ -99,31 +90,82 @@ def official_overlap(index: DatasetIndex) -> tuple[int, int]:
     """How many patients, and how many (patient, side, view), have images in several official splits, patches or not."""
     splits: dict[tuple[str, ...], set[str | None]] = defaultdict(set)
     for image in index.images:
-        splits[view_key(image)].add(image.official_split)
+        splits[image.view_key].add(image.official_split)
     return len(crossing_patients(index)), sum(len(found) > 1 for found in splits.values())
 
 
-class SplitOverlap:
-    """Patients, images and lesions of each split, gathered sample by sample. An image is a (patient, side, view)."""
+class SplitCheck:
+    """What each split holds, gathered item by item, and whether a model can be trained and tested on it.
 
-    def __init__(self, images: Iterable[Image]) -> None:
-        self._views = {image.key: "_".join(view_key(image)) for image in images}
+    An image is a (patient, side, view); `pixels` are images by their content.
+    """
+
+    def __init__(self, index: DatasetIndex) -> None:
+        self._index = index
+        self._images = {image.key: image for image in index.images}
+        self._labels = {lesion.key: lesion.label for lesion in index.lesions}
         self._found: dict[tuple[Entity, Split], set[str]] = defaultdict(set)
+        self._content: dict[str, str] = {}
+        self._left_out: dict[str | None, list[Exclusion]] = defaultdict(list)
+        self.counts: Counter[tuple[Split, str]] = Counter()
+        """Samples by split and class code."""
 
-    def add(self, sample: Sample) -> None:
-        self._found["patient", sample.split].add(sample.patient)
-        self._found["image", sample.split].add(self._views[sample.image_key])
-        if sample.lesion_key is not None:
-            self._found["lesion", sample.split].add(sample.lesion_key)
+    def add(self, item: Sample | Exclusion | ImageSize | Overview) -> None:
+        """Take one item as `build_samples` gives it."""
+        if isinstance(item, ImageSize):
+            self._content[item.image_key] = item.pixels
+        elif isinstance(item, Exclusion):
+            image = self._images[item.image_key]
+            self._left_out[self._labels[item.lesion_key] if item.lesion_key else image.background].append(item)
+        elif isinstance(item, Sample):
+            self.counts[item.split, item.label] += 1
+            self._found["patient", item.split].add(item.patient)
+            self._found["image", item.split].add("_".join(self._images[item.image_key].view_key))
+            if item.image_key in self._content:
+                self._found["pixels", item.split].add(self._content[item.image_key])
+            if item.lesion_key is not None:
+                self._found["lesion", item.split].add(item.lesion_key)
 
-    def checks(self) -> tuple[LeakCheck, ...]:
-        """What every two splits have in common."""
+    def leaks(self) -> tuple[LeakCheck, ...]:
+        """What every two splits have in common; images of the same pixels by the name of one of them."""
+        names = {content: key for key, content in self._content.items()}
         checks = []
         entities: tuple[Entity, ...] = get_args(Entity)
         for entity, (a, b) in product(entities, combinations(SPLITS, 2)):
-            shared = sorted(self._found[entity, a] & self._found[entity, b])
+            shared = sorted(names.get(x, x) for x in self._found[entity, a] & self._found[entity, b])
             checks.append(LeakCheck(entity, a, b, len(shared), tuple(shared[:10])))
         return tuple(checks)
+
+    def require_samples(self) -> None:
+        """ValueError where a class has no sample in a split: it names the class, how many lesions and why."""
+        labels = self._index.labels
+        if len(labels) < 2:
+            raise ValueError(f"the data set has one class, {labels[0].code}: a study needs two")
+        for split in SPLITS:
+            if not any(self.counts[split, label.code] for label in labels):
+                raise ValueError(f"no sample is in the {split} split: {self._reasons(None)}{REMEDY}")
+        for label in labels:
+            empty = [split for split in SPLITS if not self.counts[split, label.code]]
+            if empty:
+                where = " or ".join(empty)
+                raise ValueError(f"class {label.code} has no sample in {where}: {self._reasons(label)}{REMEDY}")
+
+    def _reasons(self, label: Label | None) -> str:
+        """How many lesions, of a class or of all, yield no sample, by reason, with the first one."""
+        codes = list(self._left_out) if label is None else [label.code]
+        found = [e for code in codes for e in self._left_out[code]]
+        lesions = [e for e in found if e.lesion_key is not None]
+        if label is None or label.is_lesion:
+            every = [code for code in self._labels.values() if label is None or code == label.code]
+            words = f"{len(lesions)} of {len(every)} lesions left out"
+        else:
+            lesions = found
+            images = sum(image.background == label.code for image in self._index.images)
+            words = f"{len(lesions)} notes on its {images} images"
+        if not lesions:
+            return words
+        reasons = ", ".join(f"{reason} {n}" for reason, n in Counter(e.reason for e in lesions).most_common())
+        return f"{words}: {reasons}, first {lesions[0].image_key} ({lesions[0].detail})"
 
 
 def _move_to_test(members: Sequence[Member], splits: dict[str, Split | None], seed: int) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionlens.images.annotation import Annotation
-from lesionlens.images.image import GreyImage, box_iou, resize_mask
+from lesionlens.images.image import GreyImage, box_iou, resize_mask, squared
 from lesionlens.records import Box
 
 TRIES = 300  # places drawn for a background window of one size
@@ -27,21 +27,30 @@ def lesion_window(
     context: float,
     jitter: float = 0.0,
     draw: tuple[float, float] = (0.5, 0.5),
+    square: bool = False,
 ) -> Box:
-    """The window of `context` times the lesion box, centred at the median mask pixel, clipped to the image.
+    """The window of `context` times the lesion box, centred at the median mask pixel.
 
-    `jitter` moves it along each axis by that proportion of the way towards a place drawn evenly (`draw`, two numbers
-    in [0, 1)) among all places where it holds the whole lesion box. The lesion box is always wholly inside.
+    It is clipped to the image; a `square` one, of `context` times the box's longer side, is moved into it instead, and
+    clipped only where it is larger than the image. `jitter` moves it along each axis by that proportion of the way
+    towards a place drawn evenly (`draw`, two numbers in [0, 1)) among all places where it holds the whole lesion box.
+    The lesion box is always wholly inside.
     """
     height, width = shape
-    x, y = median_position(annotation)
-    x0, x1 = _span(annotation.box.x0, annotation.box.x1, x, context, jitter, draw[0])
-    y0, y1 = _span(annotation.box.y0, annotation.box.y1, y, context, jitter, draw[1])
+    (x, y), box = median_position(annotation), annotation.box
+    lengths = _length(box.width, context), _length(box.height, context)
+    if square:
+        lengths = max(lengths), max(lengths)
+    x0, x1 = _span(box.x0, box.x1, x, lengths[0], jitter, draw[0], width if square else None)
+    y0, y1 = _span(box.y0, box.y1, y, lengths[1], jitter, draw[1], height if square else None)
     return Box(max(x0, 0), max(y0, 0), min(x1, width), min(y1, height))
 
 
-def cut_mask(annotation: Annotation, window: Box, size: int) -> tuple[NDArray[np.bool_], float]:
-    """The mask in the window, bool [size, size] by nearest neighbour, and its proportion of the window before that."""
+def cut_mask(annotation: Annotation, window: Box, size: int, square: bool = False) -> tuple[NDArray[np.bool_], float]:
+    """The mask in the window, bool [size, size] by nearest neighbour, and its proportion of the window before that.
+
+    `square`: a window that is none gets unmarked sides, as GreyImage.patch gives it black ones.
+    """
     mask = np.zeros((window.height, window.width), dtype=np.bool_)
     x0, x1 = max(annotation.box.x0, window.x0), min(annotation.box.x1, window.x1)
     y0, y1 = max(annotation.box.y0, window.y0), min(annotation.box.y1, window.y1)
@@ -50,6 +59,8 @@ def cut_mask(annotation: Annotation, window: Box, size: int) -> tuple[NDArray[np
             y0 - annotation.box.y0 : y1 - annotation.box.y0, x0 - annotation.box.x0 : x1 - annotation.box.x0
         ]
         mask[y0 - window.y0 : y1 - window.y0, x0 - window.x0 : x1 - window.x0] = source
+    if square:
+        mask = squared(mask)
     return resize_mask(mask, size, size), float(mask.mean())
 
 
@@ -60,10 +71,19 @@ def _median(counts: NDArray[np.intp]) -> float:
     return float(low + high) / 2
 
 
-def _span(start: int, stop: int, centre: float, context: float, jitter: float, draw: float) -> tuple[int, int]:
-    """First and last + 1 pixel of a window along one axis, before clipping."""
-    length = max(floor(context * (stop - start) + 0.5), stop - start)
+def _length(side: int, context: float) -> int:
+    return max(floor(context * side + 0.5), side)
+
+
+def _span(
+    start: int, stop: int, centre: float, length: int, jitter: float, draw: float, inside: int | None
+) -> tuple[int, int]:
+    """First and last + 1 pixel of a window along one axis, before clipping; within 0..`inside` where that is given."""
     first, last = stop - length, start  # where it may begin and still hold start..stop
+    if inside is not None:
+        if length > inside:
+            return 0, inside
+        first, last = max(first, 0), min(last, inside - length)
     centred = min(max(centre - length / 2, first), last)
     begin = floor(centred + jitter * (first + draw * (last - first) - centred) + 0.5)
     begin = min(max(begin, first), last)

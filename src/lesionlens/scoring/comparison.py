@@ -112,7 +112,7 @@ def mcnemar(surplus: NDArray[np.int64]) -> float:
     With one sample per patient this is the exact binomial test of McNemar (1947); with more, that test would take
     samples of one patient for independent, and reject too often.
 
-    >>> mcnemar(np.array([1, 1, 1, 1, 1, 0]))  # two of 2 ** 5 choices of signs are as far from 0
+    >>> round(mcnemar(np.array([1, 1, 1, 1, 1, 0])), 6)  # two of 2 ** 5 choices of signs are as far from 0
     0.0625
     """
     proportions = np.ones(1)  # of the sums 0, 1, ... of the surpluses that are positive

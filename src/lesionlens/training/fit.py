@@ -120,7 +120,8 @@ class _Fit:
             if position.phase == len(phases) or best is None:
                 return
             model.load_state_dict(files.read_checkpoint(self.folder, best).model)
-            position, moments = Position(position.phase + 1, position.epoch, Stopper()), {}
+            following = position.stopper.following(self.training.stopping)
+            position, moments = Position(position.phase + 1, position.epoch, following), {}
 
     def _newest(self, resume: tuple[Checkpoint, ...]) -> tuple[Saved | None, Checkpoint | None]:
         """The newest state from which the run can go on, and its best checkpoint."""

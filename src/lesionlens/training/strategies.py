@@ -74,11 +74,11 @@ def _convolutions(model: Classifier, unit: str) -> Iterator[tuple[str, list[nn.P
 
 @dataclass(frozen=True, slots=True)
 class Stopper:
-    """Where a phase stands. A new one for every phase.
+    """Where a phase stands. A new one for every phase (`following`).
 
     lowest: lowest loss so far (the best checkpoint). reference: loss at the last sufficient improvement;
     slow progress adds up against it. waited: epochs since then. epochs: epochs of this phase.
-    Losses are finite; the values before the first epoch are infinite.
+    Losses are finite; the values before the first epoch are infinite, or those of the loaded weights.
     """
 
     lowest: float = math.inf
@@ -94,6 +94,10 @@ class Stopper:
         if loss < self.reference and self.reference - loss >= config.min_delta:
             return replace(moved, reference=loss, waited=0)
         return replace(moved, waited=self.waited + 1)
+
+    def following(self, config: StoppingConfig) -> "Stopper":
+        """The state at the begin of the next phase, which starts from the weights of the lowest loss."""
+        return Stopper(self.lowest, self.lowest) if config.start == "loaded" else Stopper()
 
     @property
     def counted(self) -> bool:

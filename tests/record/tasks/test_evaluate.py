@@ -1,8 +1,10 @@
 """Evaluation on a real record: every method of the configuration, both classes, scored anew from the stored grids."""
 
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import get_args
+from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from db.bulk import frame
 from lesionlens import evaluate as revision
 from lesionlens.config import EvaluationConfig, Method, StudyConfig
 from lesionlens.localization.metrics import score_grids
+from lesionlens.models.classifier import Classifier
+from tasks import evaluate, grid
 from tasks.db_task import samples_of
 from tasks.evaluate import audit_shortcuts, compare_runs, evaluate_run, plan_evaluations
 from tasks.grid import Step, missing_runs
@@ -31,6 +35,7 @@ def trained(plan: Callable[[StudyConfig], Planned]) -> Callable[[EvaluationConfi
 
     def make(evaluation: EvaluationConfig) -> Planned:
         planned = plan(STUDY.model_copy(update={"evaluation": evaluation}))
+        plan_evaluations(planned.study_id)
         assert train_run.fn(planned.runs[0], "resnet18", datetime.now(UTC)) == "finished"
         return planned
 
@@ -43,7 +48,7 @@ def test_every_method_and_class_is_in_the_record_and_scored_anew_without_a_model
 ) -> None:
     planned = trained(ALL_METHODS)
     study, (run,) = planned.study_id, planned.runs
-    assert [evaluate_run.fn(study, run, "resnet18") for _ in range(2)] == ["finished"] * 2
+    assert [evaluate_run.fn(study, run, "resnet18", datetime.now(UTC)) for _ in range(2)] == ["finished"] * 2
     assert compare_runs.fn(study) == 0  # one run has no other
     assert [audit_shortcuts.fn(study) for _ in range(2)] == [True, False]
     with engine.connect() as connection:
@@ -71,6 +76,60 @@ def test_every_method_and_class_is_in_the_record_and_scored_anew_without_a_model
     np.testing.assert_allclose(*ways, atol=1e-4 * np.abs(ways[0]).max())
 
 
+@pytest.mark.parametrize("harm", [Path.unlink, lambda file: file.write_bytes(file.read_bytes()[:-1])])
+def test_a_run_whose_checkpoint_is_lost_or_damaged_is_trained_again(
+    engine: Engine, trained: Callable[[EvaluationConfig], Planned], tmp_path: Path, harm: Callable[[Path], object]
+) -> None:
+    planned = trained(STUDY.evaluation)
+    (run,) = planned.runs
+    for file in (tmp_path / "checkpoints").rglob("*.safetensors"):
+        harm(file)
+    assert evaluate_run.fn(planned.study_id, run, "resnet18", datetime.now(UTC)) == "failed"
+    assert grid.lost_runs(planned.study_id) == [(run, "resnet18 simultaneous #1 seed 0")]
+    assert grid.failed_runs(planned.study_id) == []
+    with engine.connect() as connection:
+        epochs = "SELECT epoch, train_loss, validation_loss FROM epoch ORDER BY epoch"
+        before = frame(connection, epochs)
+    assert train_run.fn(run, "resnet18", datetime.now(UTC)) == "finished"
+    with engine.connect() as connection:
+        assert frame(connection, epochs).equals(before), "the same bits again"
+    assert grid.lost_runs(planned.study_id) == []
+    assert evaluate_run.fn(planned.study_id, run, "resnet18", datetime.now(UTC)) == "finished"
+
+
+def test_an_evaluation_that_fails_leaves_its_run_finished(
+    engine: Engine, trained: Callable[[EvaluationConfig], Planned], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = trained(STUDY.evaluation)
+    study, (run,) = planned.study_id, planned.runs
+    load = evaluate.load_model
+
+    def broken(*given: Any) -> Classifier:
+        model = load(*given)
+        model.head.weight.data[0, 0] = math.nan
+        return model
+
+    step = Step("evaluate", study, datetime.now(UTC))
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "load_model", broken)
+        assert evaluate_run.fn(study, run, "resnet18", step.since) == "failed"
+        assert evaluate_run.fn(study, run, "resnet18", step.since) == "failed", "not tried again"
+    assert missing_runs(step) == [] and grid.lost_runs(study) == []
+    ((_, reason),) = grid.failed_runs(study)
+    assert "is not finite" in reason
+    with engine.connect() as connection:
+        ((status, training, evaluation),) = frame(
+            connection, "SELECT status, reason, evaluation_reason FROM runs"
+        ).rows()
+    assert (status, training, evaluation) == ("finished", None, reason)
+    again = Step("evaluate", study, datetime.now(UTC))
+    assert missing_runs(again) == [(run, "resnet18 simultaneous #1 seed 0")]
+    assert evaluate_run.fn(study, run, "resnet18", again.since) == "finished"
+    assert grid.failed_runs(study) == []
+    with engine.connect() as connection:
+        assert frame(connection, "SELECT evaluation_reason FROM runs").rows() == [(None,)]
+
+
 @pytest.mark.slow
 def test_what_an_older_version_evaluated_is_kept_and_evaluated_anew(
     engine: Engine, trained: Callable[[EvaluationConfig], Planned], monkeypatch: pytest.MonkeyPatch
@@ -81,7 +140,7 @@ def test_what_an_older_version_evaluated_is_kept_and_evaluated_anew(
 
     def evaluated() -> list[int]:
         plan_evaluations(study)
-        assert evaluate_run.fn(study, run, "resnet18") == "finished"
+        assert evaluate_run.fn(study, run, "resnet18", datetime.now(UTC)) == "finished"
         audit_shortcuts.fn(study)
         with engine.connect() as connection:
             assert studies.runs_to_evaluate(connection, study) == []

@@ -8,15 +8,15 @@ import psycopg
 import pytest
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
 from db import studies
 from db.locks import lease
 from lesionlens.config import GridConfig, HyperSet, StudyConfig
-from lesionlens.errors import WeightsMissingError
+from lesionlens.errors import TrainingError, WeightsMissingError
 from lesionlens.settings import settings
-from tasks import grid, train
+from tasks import evaluate, grid, train
 from tests.record.tasks.conftest import STUDY, Planned
 
 TWO = STUDY.model_copy(
@@ -102,6 +102,24 @@ def test_a_run_that_exceeds_its_time_is_recorded_as_failed_and_the_grid_goes_on(
     assert grid.complete("train", planned.study_id) == 2
     ((title, reason),) = grid.failed_runs(planned.study_id)
     assert title.endswith("seed 0") and "timeout of 4.0" in reason
+
+
+def test_an_evaluation_that_exceeds_its_time_leaves_its_run_finished(
+    engine: Engine, plan: Callable[[StudyConfig], Planned], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = plan(STUDY.model_copy(update={"evaluation": STUDY.evaluation}))
+    evaluate.plan_evaluations(planned.study_id)
+    with engine.begin() as connection:
+        studies.finish_run(connection, planned.runs[0])
+    late = Failed(name="TimedOut", message="Task run exceeded timeout of 4.0 second(s)", data=TimeoutError())
+    monkeypatch.setattr(evaluate, "evaluate_run", Task(engine, late))
+    assert grid.complete("evaluate", planned.study_id) == 1
+    ((_, reason),) = grid.failed_runs(planned.study_id)
+    assert "timeout of 4.0" in reason
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT status FROM run")) == "finished"
+    with pytest.raises(TrainingError, match="1 of 1 failed"):
+        grid.refuse_total_failure(planned.study_id)
 
 
 def test_any_other_error_ends_the_step(

@@ -116,9 +116,43 @@ def test_a_study_without_a_test_part_stops_before_training(engine: Engine, tmp_p
         rows.append(f"{n}.png,{n}-mask.png,{label},one")
     (tmp_path / "manifest.csv").write_text("\n".join(rows))
     config = study(tmp_path)
-    with pytest.raises(ValueError, match="no patch is in the validation split"):
+    with pytest.raises(ValueError, match="no sample is in the validation split: 0 of 4 lesions left out"):
         prepare.prepare_samples(config, tmp_path)
     assert numbers(engine, "SELECT count(*), count(finished_at) FROM sample_set") == [(1, 0)]
+
+
+def test_a_data_set_that_stops_its_study_is_in_the_views(engine: Engine, tmp_path: Path) -> None:
+    """With its reasons, by lesions and by images, under the name of its folder."""
+    rows = ["image,mask,label,patient"]
+    for n in range(12):
+        Image.fromarray(np.full((60, 40), 90, np.uint8)).save(tmp_path / f"{n}.png")
+        Image.fromarray(np.zeros((60, 40), np.uint8)).save(tmp_path / f"{n}-mask.png")
+        rows.append(f"{n}.png,{n}-mask.png,{('cyst', 'nodule')[n % 2]},p{n}")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    words = (
+        r"no sample is in the train split: 12 of 12 lesions left out: empty_mask 12, first 0\.png \(0-mask\.png marks"
+    )
+    with pytest.raises(ValueError, match=words):
+        prepare.prepare_samples(study(tmp_path), tmp_path)
+    found = numbers(engine, "SELECT dataset, study, reason, lesions, images FROM exclusion_reasons ORDER BY reason")
+    assert found == [(tmp_path.name, None, "empty_mask", 12, 0), (tmp_path.name, None, "same_pixels", 0, 11)]
+    listed = "SELECT count(*), count(lesion_key), count(study_id), min(dataset) FROM exclusions"
+    assert numbers(engine, listed) == [(23, 12, 0, tmp_path.name)]
+
+
+def test_outlines_and_digests_of_pixels_are_kept(engine: Engine, tmp_path: Path) -> None:
+    rows = ["image,label,patient,x,y,width,height,split"]
+    for n in range(12):
+        Image.fromarray(np.full((60, 40), 90 + n, np.uint8)).save(tmp_path / f"{n}.png")
+        split = ("train", "validation", "test")[n // 2 % 3]
+        rows.append(f"{n}.png,{('cyst', 'nodule')[n % 2]},p{n},10,20,10,15,{split}")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    prepare.prepare_samples(study(tmp_path), tmp_path)
+    outlines = numbers(engine, "SELECT DISTINCT outline, mask_path FROM lesion")
+    assert outlines == [([[[10, 20], [20, 20], [20, 35], [10, 35]]], None)]
+    assert numbers(engine, "SELECT count(DISTINCT pixels), min(length(pixels)) FROM image") == [(12, 40)]
+    leaks = "SELECT sum(shared) FROM split_check WHERE entity = 'pixels'"
+    assert numbers(engine, leaks) == [(0,)]
 
 
 def test_memory_does_not_grow_with_the_data_set(phantom: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,20 +1,25 @@
 """Which pages are rendered again."""
 
+import shutil
 from collections.abc import Callable
 
 import pytest
 from sqlalchemy import Engine, text
 
 from lesionlens.config import StudyConfig
+from lesionlens.records import ReportData
+from lesionlens.reporting.page import Rendered
 from lesionlens.settings import home
-from tasks import report
+from tasks import evaluate, report
 from tests.record.tasks.conftest import STUDY, Planned
 
 
-def test_a_page_is_kept_until_the_study_or_the_code_changes(
-    engine: Engine, plan: Callable[[StudyConfig], Planned], monkeypatch: pytest.MonkeyPatch
+def test_a_page_is_kept_once_and_anew_whenever_it_shows_something_else(
+    engine: Engine, plan: Callable[[StudyConfig], Planned]
 ) -> None:
+    """Whatever the page shows may change after it was rendered: here the shortcut audit, which comes with no run."""
     study_id = plan(STUDY).study_id
+    evaluate.plan_evaluations(study_id)
 
     def pages() -> int:
         assert report.render_report.fn(study_id).exists()
@@ -22,8 +27,25 @@ def test_a_page_is_kept_until_the_study_or_the_code_changes(
             return int(connection.scalar(text("SELECT count(*) FROM report")) or 0)
 
     assert [pages(), pages()] == [1, 1]
-    monkeypatch.setattr(report, "__version__", "a newer one")
+    evaluate.audit_shortcuts.fn(study_id)
     assert [pages(), pages()] == [2, 2]
+
+
+def test_the_page_and_the_files_beside_it_are_of_one_piece(
+    plan: Callable[[StudyConfig], Planned], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the code has changed, also where `reports/` was deleted meanwhile."""
+    study_id = plan(STUDY).study_id
+    path = report.render_report.fn(study_id)
+    shutil.rmtree(path.parent)
+
+    def newer(data: ReportData) -> Rendered:
+        return Rendered("<p>newer</p>", {"tables/new.csv": "newer"})
+
+    monkeypatch.setattr(report, "render", newer)
+    assert report.render_report.fn(study_id) == path
+    assert path.read_text() == "<p>newer</p>"
+    assert [file.name for file in path.with_suffix("").rglob("*.*")] == ["new.csv"]
 
 
 @pytest.mark.parametrize(

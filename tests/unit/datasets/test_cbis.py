@@ -205,7 +205,7 @@ def test_spoilt_tables_stop_everything_with_file_line_and_remedy(kaggle: Kaggle)
     assert "again, after" in complaint(good + row)
     assert "not UTF-8" in complaint(good.replace(b"N/A", b"\xe9", 1))
     assert "image view is 'XX'" in complaint(good.replace(b",CC,", b",XX,"))
-    assert "as many fields" in complaint(good + b"P_00009,2\r\n")
+    assert "2 fields, but 14 columns" in complaint(good + b"P_00009,2\r\n")
     assert "abnormality id is 'one'" in complaint(good.replace(b",CC,1,", b",CC,one,"))
     assert "missing" in str(_without(kaggle, table))
 

@@ -8,29 +8,18 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from lesionlens.config import BackgroundConfig, DataConfig, SplitConfig, StudyConfig
+from lesionlens.config import SplitConfig
 from lesionlens.datasets.manifest import read_manifest
 from lesionlens.records import Box, Exclusion, Overview, Sample
 from lesionlens.samples.sample_set import build_samples
-from lesionlens.samples.splits import SplitOverlap
-from tests.unit.files import Own, small_study
+from lesionlens.samples.splits import SplitCheck
+from tests.unit.files import Own
 
 
 def complaint(own: Own) -> str:
     with pytest.raises(ValueError) as error:
         read_manifest(own.root)
     return str(error.value)
-
-
-def study(own: Own, **parts: object) -> StudyConfig:
-    return small_study(
-        own.root,
-        **{
-            "data": DataConfig(source="manifest", root=own.root),
-            "background": BackgroundConfig(size=40, train=6, test=3, per_image=3),
-            **parts,
-        },
-    )
 
 
 def test_classes_follow_from_the_rows(own: Own) -> None:
@@ -77,7 +66,7 @@ def test_parquet_says_the_same_as_csv(own: Own) -> None:
 def test_every_kind_of_file_gives_the_same_windows(own: Own, kind: str) -> None:
     own.add("cyst", "p1", kind=kind, box=(60, 80, 100, 110))
     own.add("nodule", "p2", kind=kind, box=(20, 30, 70, 60))
-    config = study(own, split=SplitConfig(test=0.5))
+    config = own.study(split=SplitConfig(test=0.5))
     items = list(build_samples(read_manifest(own.finish()), own.root, config))
     patches = {p.label: p for p in items if isinstance(p, Sample)}
     assert {code: p.lesion_box for code, p in patches.items()} == {
@@ -94,16 +83,16 @@ def test_a_whole_data_set_of_own_classes(own: Own) -> None:
         own.add(("cyst", "nodule", "scar")[n % 3], f"p{n // 2}")
         own.add(("clear", "fatty")[n % 2], f"q{n // 2}", mask=False)
     index = read_manifest(own.finish())
-    items = list(build_samples(index, own.root, study(own)))
+    items = list(build_samples(index, own.root, own.study()))
     patches = [p for p in items if isinstance(p, Sample)]
     assert [i for i in items if isinstance(i, Exclusion)] == []
     assert Counter(p.label for p in patches) == {"cyst": 10, "nodule": 10, "scar": 10, "clear": 9, "fatty": 9}
     for label in ("clear", "fatty"):
         assert Counter(p.split == "test" for p in patches if p.label == label) == {False: 6, True: 3}
-    overlap = SplitOverlap(index.images)
+    overlap = SplitCheck(index)
     for patch in patches:
         overlap.add(patch)
-    assert {check.shared for check in overlap.checks()} == {0}
+    assert {check.shared for check in overlap.leaks()} == {0}
     assert {p.split for p in patches} == {"train", "validation", "test"}
 
 
@@ -130,7 +119,7 @@ def test_missing_and_refused_files_cost_their_own_sample(own: Own, tmp_path: Pat
         ("images/5.png", "images/5.png#1", "mask_missing"),
         ("images/6.png", None, "image_missing"),
     ]
-    items = list(build_samples(index, own.root, study(own)))
+    items = list(build_samples(index, own.root, own.study()))
     assert not any(isinstance(item, Sample) for item in items)
     assert {(e.lesion_key or e.image_key) for e in items if isinstance(e, Exclusion)} >= {
         lesion.key for lesion in index.lesions
@@ -198,7 +187,7 @@ def test_a_deep_image_and_a_mask_of_ones(own: Own) -> None:
     mask = np.asarray(Image.open(own.root / "masks/0.png"))
     Image.fromarray((mask > 0).astype(np.uint8)).save(own.root / "masks/0.png")
     index = read_manifest(own.finish())
-    found = [p for p in build_samples(index, own.root, study(own)) if isinstance(p, Sample)]
+    found = [p for p in build_samples(index, own.root, own.study()) if isinstance(p, Sample)]
     deep = next(p for p in found if p.label == "cyst")
     assert deep.lesion_box == Box(60, 80, 100, 110)
     assert deep.pixels.mean() == pytest.approx(own.pixels[0][50:140, 20:140].mean(), abs=0.6)

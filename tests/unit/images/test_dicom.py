@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom import dcmread
-from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLossless
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    ImplicitVRLittleEndian,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+)
 
 from lesionlens.images.image import UnusableImageError
 from lesionlens.images.reading import image_size, read_image
@@ -82,10 +91,56 @@ def test_a_deflated_file_is_refused_before_it_is_unpacked(tmp_path: Path) -> Non
     assert "deflated" in refused(tmp_path)
 
 
-def test_a_compression_without_decoder_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEGLSLossless, HTJ2KLossless])
+def test_a_compression_without_decoder_names_what_to_install(tmp_path: Path, syntax: UID) -> None:
+    """The frame is no real one: what is asked is which package reads it."""
     write_dicom(tmp_path / "a.dcm", RAMP)
-    data = (tmp_path / "a.dcm").read_bytes()
-    old, new = b"1.2.840.10008.1.2.1\0", str(JPEGLossless).encode()
-    assert len(old) == 20 and len(new) == 22
-    (tmp_path / "a.dcm").write_bytes(data.replace(b"UI\x14\0" + old, b"UI\x16\0" + new, 1))
-    assert refused(tmp_path).startswith("unreadable")
+    dataset = dcmread(tmp_path / "a.dcm")
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.PixelData = encapsulate([b"\xff\xd8\xff\xd9"])
+    dataset["PixelData"].VR = "OB"
+    dataset.save_as(tmp_path / "a.dcm")
+    found = refused(tmp_path)
+    assert found.startswith("unreadable") and "\n" not in found
+    assert "pylibjpeg" in found and found.endswith("install lesionlens[dicom]")
+    dataset.HighBit, dataset.BitsStored = 15, 12
+    dataset.save_as(tmp_path / "a.dcm")
+    assert "high bit 15, 12 of 16 bits stored" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
+def test_values_lie_where_the_high_bit_says(tmp_path: Path, kind: str) -> None:
+    """12 bits in the upper part of 16: never the lower ones, which hold something else."""
+    below = np.arange(RAMP.size, dtype=np.uint16).reshape(RAMP.shape) % 16
+    stored = 4095 - RAMP if kind == "MONOCHROME1" else RAMP
+    write_dicom(
+        tmp_path / "a.dcm", (stored << 4) | below, BitsStored=12, HighBit=15, PhotometricInterpretation=kind
+    )  # fmt: skip
+    picture = read_image(tmp_path, "a.dcm")
+    np.testing.assert_array_equal(picture.pixels, RAMP)
+    assert picture.white == 4095
+    write_dicom(tmp_path / "a.dcm", RAMP, BitsStored=12, HighBit=7)
+    assert "high bit 7, 12 of 16 bits stored" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("value", [0x1FFF, 0x9000])
+def test_values_above_the_stored_bits_are_refused(tmp_path: Path, kind: str, value: int) -> None:
+    pixels = RAMP.copy()
+    pixels[3, 3] = value
+    write_dicom(tmp_path / "a.dcm", pixels, BitsStored=12, HighBit=11, PhotometricInterpretation=kind)
+    assert f"holds {value}, but its header speaks of 12 bits" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+@pytest.mark.parametrize("meta", [True, False])
+def test_a_file_without_preamble_is_read(tmp_path: Path, syntax: UID, meta: bool) -> None:
+    write_dicom(tmp_path / "a.dcm", RAMP)
+    dataset = dcmread(tmp_path / "a.dcm")
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(tmp_path / "a.dcm", implicit_vr=syntax.is_implicit_VR, little_endian=True)
+    whole = (tmp_path / "a.dcm").read_bytes()
+    start = 132 if meta else whole.index(b"\x08\x00\x16\x00")
+    (tmp_path / "a.dcm").write_bytes(whole[start:])
+    np.testing.assert_array_equal(read_image(tmp_path, "a.dcm").pixels, RAMP)
+    assert image_size(tmp_path, "a.dcm") == (40, 60)

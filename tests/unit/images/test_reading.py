@@ -3,13 +3,15 @@
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from lesionlens.images.image import UnusableImageError
-from lesionlens.images.reading import escaped, image_size, path_below, read_image
+from lesionlens.images.reading import escaped, image_size, path_below, read_image, read_mask
 from tests.unit.files import damaged, write_dicom, write_tiff
 
 
@@ -104,6 +106,72 @@ def test_a_tiff_in_which_white_is_zero_is_turned_over(tmp_path: Path, bits: int,
         picture = read_image(tmp_path, "a.tif")
         assert picture.white == top
         np.testing.assert_array_equal(picture.pixels, top - ramp if white_is_zero else ramp)
+
+
+def marked_corner(dtype: type = np.uint8) -> NDArray[Any]:
+    """60 rows of 80 pixels with one bright corner and a dim one, so that every turn and flip shows."""
+    pixels = np.full((60, 80), 40, dtype)
+    pixels[:10, :10], pixels[:10, 70:] = 200, 120
+    return pixels
+
+
+TURNS = {
+    2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.T,
+    6: lambda a: np.rot90(a, -1), 7: lambda a: a[::-1, ::-1].T, 8: np.rot90,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("turn", TURNS)
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "deep.png", "a.tif", "deep.tif", "zip.tif"])
+def test_an_image_comes_as_it_is_shown(tmp_path: Path, name: str, turn: int) -> None:
+    """Also as a mask. An uncompressed TIFF comes scrambled out of Pillow 13 where it is turned by a quarter."""
+    pixels, exif = marked_corner(np.uint16 if name.startswith("deep") else np.uint8), Image.Exif()
+    exif[0x112] = turn
+    options = {"compression": "tiff_adobe_deflate"} if name == "zip.tif" else {}
+    Image.fromarray(pixels).save(tmp_path / name, exif=exif, **options)
+    picture, mask = read_image(tmp_path, name), read_mask(tmp_path, name)
+    shown = TURNS[turn](pixels)
+    assert picture.turn == mask.turn == turn and image_size(tmp_path, name) == shown.shape[::-1]
+    for found in (picture.pixels, mask.values):
+        np.testing.assert_allclose(found.astype(int), shown.astype(int), atol=40 if name == "a.jpg" else 0)
+
+
+def test_a_damaged_orientation_turns_nothing(tmp_path: Path) -> None:
+    for given in (0, 9, 300):
+        exif = Image.Exif()
+        exif[0x112] = given
+        Image.fromarray(marked_corner()).save(tmp_path / "a.png", exif=exif)
+        assert read_image(tmp_path, "a.png").turn == 1 and image_size(tmp_path, "a.png") == (80, 60)
+
+
+def write_planes(path: Path, planes: NDArray[Any], photometric: int) -> None:
+    """An uncompressed TIFF, one strip a plane."""
+    count, height, width = planes.shape
+    data = planes.astype(planes.dtype.newbyteorder("<")).tobytes()
+    fields = {256: width, 257: height, 258: None, 259: 1, 262: photometric, 273: None, 277: count, 278: height}
+    fields |= {279: None, 284: 2}
+    start = 8 + 2 + 12 * len(fields) + 4
+    bits, offsets, sizes = start, start + 2 * count, start + 6 * count
+    table, size = b"", len(data) // count
+    for tag, value in fields.items():
+        where = {258: (3, bits), 273: (4, offsets), 279: (4, sizes)}.get(tag)
+        kind, number, amount = (where[0], where[1], count) if where else (4, value, 1)
+        table += struct.pack("<HHII", tag, kind, amount, number or 0)
+    body = struct.pack(f"<{count}H", *[8 * planes.itemsize] * count)
+    body += struct.pack(f"<{count}I", *(start + 10 * count + n * size for n in range(count)))
+    body += struct.pack(f"<{count}I", *[size] * count)
+    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(fields)) + table + bytes(4) + body + data)
+
+
+def test_planes_of_a_tiff_are_read_or_refused(tmp_path: Path) -> None:
+    """Pillow scrambles planes of 16 bits, and takes the first of several grey planes for the image."""
+    planes = np.random.default_rng(0).integers(0, 256, (3, 24, 20), dtype=np.uint8)
+    write_planes(tmp_path / "rgb.tif", planes, 2)
+    Image.fromarray(np.moveaxis(planes, 0, 2)).save(tmp_path / "rgb.png")
+    np.testing.assert_array_equal(read_image(tmp_path, "rgb.tif").pixels, read_image(tmp_path, "rgb.png").pixels)
+    for photometric in (1, 2):
+        write_planes(tmp_path / "deep.tif", planes.astype(np.uint16) * 257, photometric)
+        assert refused(tmp_path, "deep.tif") == "unreadable"
 
 
 def test_names_that_the_system_cannot_follow_cost_their_own_sample(jpeg: Path) -> None:

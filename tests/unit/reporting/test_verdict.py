@@ -1,30 +1,38 @@
 """No answer is yes where a gate stands in its way, and an honest record is yes to both questions."""
 
+import dataclasses
+
 import polars as pl
 import pytest
 
 from lesionlens.presets import demo
+from lesionlens.records import BASELINES
 from lesionlens.reporting.data import Score, sign
+from lesionlens.reporting.findings import NULLS
 from lesionlens.reporting.verdict import ANSWERS, answers, asked, chosen
 from tests.report_data import LABELS, RUNS, build
 
 GROUPS = ("calcification", "mass")
-BLIND = ("whole_patch", "random_weights", "dealt_maps")
-
-
-def around(value, half=0.05):
-    return {"value": pl.lit(value), "low": pl.lit(value - half), "high": pl.lit(value + half)}
 
 
 @pytest.fixture(scope="module")
-def honest(changed):
+def honest():
     """One run that is right about everything: 60 test lesions of as many patients, 30 of each group."""
     data = build(runs=RUNS[:1], per_class=30, skill={1: 0.95}, size=24)
-    return changed(
-        data,
-        baseline_differences={"difference": pl.lit(0.2), "low": pl.lit(0.1), "high": pl.lit(0.3)},
-        shortcut_audit={"accuracy": pl.lit(0.3), "low": pl.lit(0.2), "high": pl.lit(0.4)},
-    )
+    return measured(data, {f"over_{name}": 0.2 for name in BASELINES}, half=0.1)
+
+
+def measured(data, values, half=0.05, group="", variant="", **columns):
+    """The data with other measures of the decision, by name; of one group, or variant, alone where it is named."""
+    found = data.frames["decisions"]
+    for name, value in values.items():
+        where = pl.col("measure") == name
+        for key, only in (("group_name", group), ("variant", variant)):
+            where = where & (pl.col(key) == only) if only else where
+        ends = {"value": value, "low": value - half, "high": value + half} | columns
+        made = [pl.when(where).then(pl.lit(end)).otherwise(key).alias(key) for key, end in ends.items()]
+        found = found.with_columns(made)
+    return dataclasses.replace(data, frames=data.frames | {"decisions": found})
 
 
 def answer(data, question="detection", group=None):
@@ -40,50 +48,44 @@ def test_an_honest_record_is_yes_to_both_questions_for_every_group(honest):
     ]
     assert found["reasons"].list.len().to_list() == [0] * 6
     assert answer(honest)["number"] == 0.2 and answer(honest)["low"] == 0.1
-    lesions = honest.frames["sample_results"].filter(pl.col("iou").is_not_null())
-    assert answer(honest, "diagnosis")["n_patients"] == lesions["patient"].n_unique()
-    assert answer(honest)["n_patients"] == lesions.filter("correct")["patient"].n_unique()
-
-
-def scores(value):
-    """Expressions that set a score of the decision and its interval."""
-    return lambda name: {
-        column: pl.when(pl.col("score") == name).then(end).otherwise(column) for column, end in around(value).items()
-    }
+    lesions = honest.frames["sample_results"].filter(pl.col("iou").is_not_null(), correct=True)
+    assert answer(honest)["n"] == answer(honest)["n_patients"] == lesions.height
 
 
 def touched(split):
     return pl.when(entity="patient", split_a="train", split_b=split).then(3).otherwise(0)
 
 
-only = pl.col("group_name") == "mass"
+BOTH = ("detection", "diagnosis")
+NO_AUDIT = pl.DataFrame(schema=dict.fromkeys(("features", "question"), pl.String) | {"high": pl.Float64})
+# by reason: the verdict, the questions it is about, and how the record is made
 CONSTRUCTED = {
-    "chance": ({"table_2_accuracy": {"low": pl.lit(0.15)}}, "not shown", ("detection", "diagnosis")),
-    "shortcut": ({"shortcut_audit": {"accuracy": pl.lit(1.0), "high": pl.lit(1.0)}}, "partly",
-                 ("detection", "diagnosis")),
-    "hardly_used": ({"occlusion_test": {f"difference{end}": pl.lit(value) for end, value in
-                                        (("", 0.002), ("_low", 0.001), ("_high", 0.003))}}, "partly", ("detection",)),
-    "few": ({"occlusion_test": {"n": pl.lit(2)}}, "not shown", ("detection",)),
-    "leak": ({"split_check": {"shared": touched("test")}}, "not shown", ("detection", "diagnosis")),
-    "no_hits": ({"hit_rates": {"value": pl.lit(0.0), "low": pl.lit(0.0), "high": pl.lit(0.05)}}, "not shown",
-                ("detection",)),
-    "coarse": ({"maps": {"rows": pl.lit(1), "cols": pl.lit(1)}}, "not shown", ("detection",)),
-    "no_occlusion": ({"occlusion_test": {"difference_low": None, "difference_high": None}}, "partly", ("detection",)),
-    "no_audit": ({"shortcut_audit": pl.DataFrame(schema={"features": pl.String, "accuracy": pl.Float64,
-                                                         "low": pl.Float64, "high": pl.Float64})},
-                 "partly", ("detection", "diagnosis")),
+    "chance": ("not shown", BOTH, lambda data, _: measured(data, {"accuracy_over_majority": 0.04})),
+    "shortcut": ("partly", BOTH, lambda data, changed: changed(
+        data, shortcut_audit={"auc": pl.lit(0.94), "low": pl.lit(0.9), "high": pl.lit(0.98)})),
+    "no_audit": ("partly", BOTH, lambda data, changed: changed(data, shortcut_audit=NO_AUDIT)),
+    "hardly_used": ("partly", BOTH[:1], lambda data, _: measured(data, {"fall": 0.002}, 0.001)),
+    "not_used": ("partly", BOTH[:1], lambda data, _: measured(data, {"fall": 0.002}, 0.01)),
+    "few": ("not shown", BOTH[:1], lambda data, _: measured(data, {"fall": 0.3}, lesions=2)),
+    "leak": ("not shown", BOTH, lambda data, changed: changed(data, split_check={"shared": touched("test")})),
+    "no_hits": ("not shown", BOTH[:1], lambda data, changed: changed(
+        data, hit_rates={"value": pl.lit(0.0), "low": pl.lit(0.0), "high": pl.lit(0.05)})),
+    "coarse": ("not shown", BOTH[:1], lambda data, changed: changed(
+        data, table_4_localization={"map_rows": pl.lit(1), "map_cols": pl.lit(1)})),
+    "ceiling": ("not shown", BOTH[:1], lambda data, _: measured(data, {"ceiling_over_centred_disc": 0.01})),
+    "other_filling": ("partly", BOTH[1:], lambda data, _: measured(
+        data, {"auc_lesion": 0.8}, variant="noise")),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("reason", CONSTRUCTED)
 def test_a_gate_turns_a_yes_into_less_and_is_named(honest, changed, reason):
-    frames, verdict, questions = CONSTRUCTED[reason]
-    data = changed(honest, **frames)
-    for question in ("detection", "diagnosis"):
+    verdict, questions, make = CONSTRUCTED[reason]
+    data = make(honest, changed)
+    for question in BOTH:
         row = answer(data, question)
-        assert (row["verdict"], reason in row["reasons"]) == (
-            (verdict, True) if question in questions else ("yes", False)
-        )
+        expected = (verdict, True) if question in questions else ("yes", False)
+        assert (row["verdict"], reason in row["reasons"]) == expected
 
 
 def test_a_label_in_the_normalisation_is_not_to_be_trusted(honest, changed):
@@ -104,70 +106,66 @@ def test_a_patient_in_training_and_test_comes_first_in_the_sentence(honest, chan
         assert (row["verdict"] == "yes") == trusted
 
 
-@pytest.mark.parametrize("missing", [*BLIND, "centred_disc", "mean_mask"])
+@pytest.mark.parametrize("missing", BASELINES)
 def test_without_a_baseline_there_is_no_yes(honest, changed, missing):
-    gaps = honest.frames["baseline_differences"]
-    row = answer(changed(honest, baseline_differences=gaps.filter(pl.col("baseline") != missing)))
+    decisions = honest.frames["decisions"].filter(pl.col("measure") != f"over_{missing}")
+    row = answer(changed(honest, decisions=decisions))
     assert (row["verdict"], row["reasons"]) == ("not shown", ["no_baseline"])
 
 
-@pytest.mark.parametrize("baseline", [*BLIND, "centred_disc", "mean_mask"])
-@pytest.mark.parametrize(("ends", "kind"), [((-0.1, 0.2), "not_above"), ((-0.3, -0.1), "below")])
-def test_every_baseline_is_beaten_or_named(honest, changed, baseline, ends, kind):
-    at = pl.col("baseline") == baseline
-    columns = {name: pl.when(at).then(end).otherwise(name) for name, end in zip(("low", "high"), ends, strict=True)}
-    row = answer(changed(honest, baseline_differences=columns))
+@pytest.mark.parametrize("baseline", BASELINES)
+@pytest.mark.parametrize(("value", "kind"), [(0.05, "not_above"), (-0.2, "below")])
+def test_every_baseline_is_beaten_or_named(honest, baseline, value, kind):
+    row = answer(measured(honest, {f"over_{baseline}": value}, 0.1))
     worst = "no" if kind == "below" else "not shown"
-    assert (row["verdict"], row["reasons"]) == (worst if baseline in BLIND else "partly", [f"{kind}_{baseline}"])
-    assert row["measure"] == f"ll_minus_{baseline}" and (row["low"], row["high"]) == ends
+    assert (row["verdict"], row["reasons"]) == (worst if baseline in NULLS else "partly", [f"{kind}_{baseline}"])
+    assert row["measure"] == f"over_{baseline}" and (row["low"], row["high"]) == (value - 0.1, value + 0.1)
 
 
-def test_masses_below_every_baseline_are_no_yes_for_all(honest, changed):
-    ends = {name: pl.when(only).then(end).otherwise(name) for name, end in (("low", -0.3), ("high", -0.1))}
-    data = changed(honest, baseline_differences=ends)
+def test_masses_below_every_baseline_are_no_yes_for_all(honest):
+    data = measured(honest, {f"over_{name}": -0.2 for name in BASELINES}, group="mass")
     assert [answer(data, group=group)["verdict"] for group in (None, *GROUPS)] == ["partly", "yes", "no"]
     assert answer(data)["sentence"].startswith("Yes for calcification; no for mass")
 
 
-@pytest.mark.parametrize(("column", "kept"), [("patient", 9), ("lesion", 19)])
-def test_few_patients_or_lesions_show_nothing(honest, changed, column, kept):
-    results = honest.frames["sample_results"].filter("correct")
-    lesions = results.filter(pl.col("iou").is_not_null()).head(kept if column == "lesion" else 60)
-    patients = {"patient": (pl.int_range(pl.len()) % kept).cast(pl.String)} if column == "patient" else {}
-    for sign_of in (1, -1):  # neither yes nor no
-        ends = {"low": pl.lit(0.1 * sign_of), "high": pl.lit(0.1 * sign_of)}
-        data = changed(honest, sample_results=lesions.with_columns(**patients), baseline_differences=ends)
-        assert (answer(data)["verdict"], answer(data)["reasons"][0]) == ("not shown", "few")
+@pytest.mark.parametrize("few", [{"patients": 9}, {"lesions": 19}])
+@pytest.mark.parametrize("value", [0.2, -0.2])
+def test_few_patients_or_lesions_show_nothing_neither_yes_nor_no(honest, few, value):
+    data = measured(honest, dict.fromkeys(["ll", *(f"over_{name}" for name in BASELINES)], value), **few)
+    assert (answer(data)["verdict"], answer(data)["reasons"][0]) == ("not shown", "few")
+
+
+def test_a_grid_without_room_above_the_baselines_gives_no_no(honest):
+    data = measured(measured(honest, {"over_whole_patch": -0.2}), {"ceiling_over_whole_patch": -0.1})
+    assert answer(data)["verdict"] == "not shown"
 
 
 # what the lesion filled in and the swap say, and whether lesion and surroundings then decide
 DECISIONS = [
     ({}, "yes"),
-    ({"auc_occluded": 0.9}, "partly"),
-    ({"swap_surroundings": 0.7}, "partly"),
-    ({"auc_occluded": 0.88, "auc_fall": 0.02}, "no"),
-    ({"swap_lesion": 0.5, "swap_surroundings": 0.9}, "no"),
+    ({"auc_lesion": 0.9}, "partly"),
+    ({"swap_surroundings_auc": 0.7}, "partly"),
+    ({"auc_lesion": 0.88, "auc_fall": 0.02}, "no"),
+    ({"swap_lesion_auc": 0.5, "swap_surroundings_auc": 0.9}, "no"),
     ({"auc_fall": 0.02}, "not shown"),
-    ({"swap_lesion": 0.5}, "not shown"),
-    ({"auc": 0.5, "auc_fall": 0.0}, "not shown"),
+    ({"swap_lesion_auc": 0.5}, "not shown"),
+    ({"auc_intact": 0.5, "auc_fall": 0.0}, "not shown"),
 ]
 
 
 @pytest.mark.parametrize(("values", "verdict"), DECISIONS)
-def test_the_diagnosis_needs_both_tests(honest, changed, values, verdict):
-    data = honest
-    for name, value in values.items():
-        data = changed(data, decisions=scores(value)(name))
-    row = answer(data, "diagnosis")
+def test_the_diagnosis_needs_both_tests(honest, values, verdict):
+    row = answer(measured(honest, values), "diagnosis")
     assert row["verdict"] == verdict
     assert bool(row["reasons"]) == (verdict != "yes")
-    assert answer(data)["verdict"] == "yes"
 
 
-@pytest.mark.parametrize("missing", ["auc", "auc_fall", "auc_occluded", "swap_lesion", "swap_surroundings"])
+@pytest.mark.parametrize(
+    "missing", ["auc_intact", "auc_fall", "auc_lesion", "swap_lesion_auc", "swap_surroundings_auc"]
+)
 def test_an_untested_diagnosis_is_not_shown(honest, changed, missing):
-    decisions = honest.frames["decisions"]
-    row = answer(changed(honest, decisions=decisions.filter(pl.col("score") != missing)), "diagnosis")
+    decisions = honest.frames["decisions"].filter(pl.col("measure") != missing)
+    row = answer(changed(honest, decisions=decisions), "diagnosis")
     assert row["verdict"] == "not shown" and row["reasons"]
 
 
@@ -181,11 +179,12 @@ def test_the_questions_follow_from_the_classes(make_data):
         assert asked(make_data(labels=labels, runs=RUNS[:1], per_class=1, size=24)) == questions
 
 
-def test_the_answer_is_about_the_lowest_validation_loss_whatever_the_test_says(data, changed):
+def test_the_answer_is_about_the_selected_cell_whatever_the_test_says(data, changed):
     for best in (1, 4):
-        losses = {"validation_loss": pl.when(pl.col("run_id") == best).then(0.1).otherwise(0.9)}
+        backbone, strategy = RUNS[best - 1]
+        cell = {"backbone": pl.lit(backbone), "strategy": pl.lit(strategy)}
         accuracy = {"accuracy": pl.when(pl.col("run_id") == best).then(0.1).otherwise(0.9)}
-        found = changed(data, selected_runs=losses, table_2_accuracy=accuracy)
+        found = changed(data, decisions=cell, table_2_accuracy=accuracy)
         assert chosen(found).run_id == best and set(answers(found)["run_id"]) == {best}
 
 

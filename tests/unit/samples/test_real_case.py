@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from lesionlens.config import PatchConfig, SplitConfig
+from lesionlens.config import SplitConfig
 from lesionlens.datasets.cbis import read_kaggle as read_index
 from lesionlens.records import Box, Exclusion, ImageSize, Overview, Sample
 from lesionlens.samples.sample_set import build_samples
@@ -45,12 +45,12 @@ def test_the_real_case_gives_the_patch_that_its_mask_tells(real: Path, one_case:
     assert index.exclusions == ()
     assert [lesion.label for lesion in index.lesions] == ["MM"]
     assert index.lesions[0].mask_path is not None and index.lesions[0].mask_path.endswith("/1-016.jpg")
-    study = small_study(one_case, patches=PatchConfig(size=224), split=SplitConfig(rule="official", group="patch"))
+    study = small_study(one_case, patches={"size": 224}, split=SplitConfig(rule="official", group="patch"))
     items = list(build_samples(index, one_case, study))
     assert [type(item) for item in items if not isinstance(item, Exclusion)] == [ImageSize, Sample, Overview]
     size, patch, whole = items[:3]
     assert isinstance(patch, Sample) and isinstance(whole, Overview)
-    assert size == ImageSize(index.lesions[0].image_key, 3024, 4808)
+    assert isinstance(size, ImageSize) and (size.width, size.height) == (3024, 4808)
     assert whole.pixels.shape == (320, 201)
 
     mask = np.asarray(Image.open(real / f"images/{KEY}_1_0.jpg")) > 127

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from lesionlens.datasets.cbis import read_kaggle as read_index
 from lesionlens.records import Box, Exclusion, ImageSize, Overview, Sample
 from lesionlens.samples import cutting
 from lesionlens.samples.sample_set import Item, build_samples
-from lesionlens.samples.splits import SplitOverlap
+from lesionlens.samples.splits import SplitCheck
 from tests.unit.files import Kaggle, small_study
 
 
@@ -60,10 +60,10 @@ def test_every_lesion_has_patches_or_one_reason(phantom: Path, rule: str, per: s
             assert patch.mask is not None and patch.mask.any() and 0 < (patch.mask_fraction or 0) <= 1
             assert patch.mask.mean() == pytest.approx(patch.mask_fraction, abs=0.06)
     if rule == "sound":
-        overlap = SplitOverlap(index.images)
+        overlap = SplitCheck(index)
         for patch in patches:
             overlap.add(patch)
-        assert {check.shared for check in overlap.checks()} == {0}
+        assert {check.shared for check in overlap.leaks()} == {0}
 
 
 def test_content_and_order_do_not_depend_on_processes(phantom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,13 +97,17 @@ def test_each_file_is_decoded_once_and_progress_ends_whole(kaggle: Kaggle, monke
     kaggle.case("P_00002", pathology="BENIGN_WITHOUT_CALLBACK")
     kaggle.case("P_00003", pathology="BENIGN_WITHOUT_CALLBACK", split="test")
     root = kaggle.finish()
-    index, read, seen = read_index(root), cutting.read_image, []
+    index, seen = read_index(root), list[str]()
 
-    def counted(root: Path, path: str) -> object:
-        seen.append(path)
-        return read(root, path)
+    def counted(read: Callable[[Path, str], object]) -> Callable[[Path, str], object]:
+        def wrapped(root: Path, path: str) -> object:
+            seen.append(path)
+            return read(root, path)
 
-    monkeypatch.setattr(cutting, "read_image", counted)
+        return wrapped
+
+    for name in ("read_image", "read_mask"):
+        monkeypatch.setattr(cutting, name, counted(getattr(cutting, name)))
     reports: list[tuple[int, int]] = []
     items = list(build_samples(index, root, small_study(root), lambda done, total: reports.append((done, total))))
     assert len(seen) == len(set(seen)) == 4 + 2 + 2
@@ -179,7 +183,7 @@ def test_background_comes_from_callback_free_images_alone_and_a_shortage_is_note
 ) -> None:
     free = kaggle.case("P_00001", pathology="BENIGN_WITHOUT_CALLBACK", split="test")
     kaggle.case("P_00002", pathology="BENIGN_WITHOUT_CALLBACK", split="test")
-    kaggle.case("P_00002", kind="calc", split="test")  # the same mammogram with a lesion
+    twin = kaggle.case("P_00002", kind="calc", split="test")  # the same mammogram with a lesion
     hidden = kaggle.case("P_00003", pathology="BENIGN_WITHOUT_CALLBACK", split="test")
     lesion = kaggle.case("P_00004")
     root = kaggle.finish()
@@ -193,7 +197,7 @@ def test_background_comes_from_callback_free_images_alone_and_a_shortage_is_note
         box = patch.window
         assert not masked[box.y0 : box.y1, box.x0 : box.x1].any() and patch.split == "test"
     notes = {(e.image_key, e.reason) for e in exclusions if e.lesion_key is None}
-    assert notes == {(free, "background_short"), (hidden, "background_unreadable")}
+    assert notes == {(free, "background_short"), (hidden, "background_unreadable"), (twin, "same_view")}
     assert "split test: 3 windows of 9 wanted" in caplog.text
     assert {p.image_key for p in patches if p.label != "B"} >= {lesion}
 

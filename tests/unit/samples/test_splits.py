@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 
 from lesionlens.config import SplitConfig
 from lesionlens.datasets.cbis import read_kaggle as read_index
-from lesionlens.records import Box, DatasetIndex, LeakCheck, Sample, Split
-from lesionlens.samples.selection import Choice, select
+from lesionlens.records import SPLITS, Box, DatasetIndex, Exclusion, Image, Label, LeakCheck, Lesion, Sample, Split
+from lesionlens.samples.sample_set import Choice, select
 from lesionlens.samples.splits import (
     Member,
-    SplitOverlap,
+    SplitCheck,
     assign_splits,
-    check_splits,
     crossing_patients,
     official_overlap,
 )
@@ -52,10 +51,10 @@ def samples_of(index: DatasetIndex, splits: dict[str, Split | None]) -> list[Sam
 
 
 def leak_checks(index: DatasetIndex, splits: dict[str, Split | None]) -> tuple[LeakCheck, ...]:
-    overlap = SplitOverlap(index.images)
+    check = SplitCheck(index)
     for sample in samples_of(index, splits):
-        overlap.add(sample)
-    return overlap.checks()
+        check.add(sample)
+    return check.leaks()
 
 
 def check(checks: tuple[LeakCheck, ...], entity: str, a: str, b: str) -> LeakCheck:
@@ -181,12 +180,37 @@ def test_a_validation_part_of_the_data_sets_own_is_kept() -> None:
         assert assign_splits(people, frozenset(), split, 0) == {m.key: m.official_split for m in people}
 
 
-def test_parts_that_no_model_can_be_made_from_are_refused() -> None:
-    whole: dict[tuple[Split, str], int] = {("train", "BM"): 5, ("train", "MM"): 1, ("validation", "BM"): 1}
-    whole["test", "MM"] = 2
-    check_splits(whole)
-    for split in ("train", "validation", "test"):
-        with pytest.raises(ValueError, match=f"no patch is in the {split} split: check"):
-            check_splits({key: n for key, n in whole.items() if key[0] != split})
-    with pytest.raises(ValueError, match="class MM has patches to be tested with and none in the train split"):
-        check_splits(whole | {("train", "MM"): 0})
+def filled(counts: dict[tuple[Split, str], int], left_out: tuple[Exclusion, ...] = ()) -> SplitCheck:
+    """A check of a data set of two classes with lesions and one without, after so many samples."""
+    labels = (Label("N", "normal", "N", 0, False), Label("BM", "b", "m", 1, True), Label("MM", "m", "m", 2, True))
+    images = tuple(Image(f"i{n}", f"p{n}", f"{n}.png", background="N" if n > 7 else None) for n in range(10))
+    lesions = tuple(Lesion(f"l{n}", f"i{n}", None, None, ("BM", "MM")[n // 4], "m.png") for n in range(8))
+    check = SplitCheck(DatasetIndex("own", "manifest", "d", labels, images, lesions))
+    for (split, label), count in counts.items():
+        for n in range(count):
+            check.add(Sample(f"{n}", label, "i0", None, "p0", split, Box(0, 0, 4, 4), None, None, BLANK, None))
+    for exclusion in left_out:
+        check.add(exclusion)
+    return check
+
+
+def test_a_class_without_samples_in_a_split_stops_the_study_and_says_why() -> None:
+    whole: dict[tuple[Split, str], int] = {(split, label): 2 for split in SPLITS for label in ("N", "BM", "MM")}
+    filled(whole).require_samples()
+    empty = tuple(Exclusion(f"i{n}", f"l{n}", "empty_mask", "m.png marks no pixel") for n in range(4, 8))
+    short = Exclusion("i9", None, "background_short", "no room")
+    for split in SPLITS:
+        for label in ("BM", "MM", "N"):
+            with pytest.raises(ValueError, match=f"class {label} has no sample in {split}: "):
+                filled({key: n for key, n in whole.items() if key != (split, label)}).require_samples()
+        with pytest.raises(ValueError, match=rf"no sample is in the {split} split: 4 of 8 lesions left out"):
+            filled({key: n for key, n in whole.items() if key[0] != split}, (*empty, short)).require_samples()
+    gone = {key: n for key, n in whole.items() if key[1] != "MM"}
+    words = (
+        r"class MM has no sample in train or validation or test: "
+        r"4 of 4 lesions left out: empty_mask 4, first i4 \(m.png marks no pixel\)"
+    )
+    with pytest.raises(ValueError, match=words):
+        filled(gone, (*empty, short)).require_samples()
+    with pytest.raises(ValueError, match=r"class N .*: 1 notes on its 2 images: background_short 1, first i9"):
+        filled({key: n for key, n in whole.items() if key[1] != "N"}, (*empty, short)).require_samples()

@@ -104,3 +104,44 @@ def test_a_dark_masked_or_small_image_gives_none() -> None:
     assert background_windows(GreyImage(bright, 255, True), ~clear, [(50, 50)], 70 / 3, 1, rng) == ()
     assert background_windows(GreyImage(bright, 255, True), clear, [(101, 50)], 70 / 3, 1, rng) == ()
     assert len(background_windows(GreyImage(bright, 255, True), clear, [(101, 50), (100, 100)], 70 / 3, 1, rng)) == 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(masks(), st.floats(1, 6), st.floats(0, 1), st.tuples(st.floats(0, 0.99), st.floats(0, 0.99)))
+def test_a_square_window_holds_the_lesion_and_stays_in_the_image(
+    mask: NDArray[np.bool_], context: float, jitter: float, draw: tuple[float, float]
+) -> None:
+    lesion = annotation_of(mask)
+    window = lesion_window(lesion, mask.shape, context, jitter, draw, square=True)
+    box, (height, width) = lesion.box, mask.shape
+    assert 0 <= window.x0 <= box.x0 and box.x1 <= window.x1 <= width
+    assert 0 <= window.y0 <= box.y0 and box.y1 <= window.y1 <= height
+    side = max(int(context * max(box.width, box.height) + 0.5), box.width, box.height)
+    assert (window.width, window.height) == (min(side, width), min(side, height))
+    cut_out, fraction = cut_mask(lesion, window, 32, square=True)
+    assert fraction == pytest.approx(mask.sum() / max(window.width, window.height) ** 2)
+    assert cut_out.shape == (32, 32)
+
+
+def test_a_square_window_keeps_the_shape_of_what_it_shows() -> None:
+    """A flat lesion stays flat: by its mask, and by its pixels, also where the image is too small for the window."""
+    for shape in ((300, 300), (50, 300)):
+        mask = np.zeros(shape, np.bool_)
+        mask[20:30, 100:140] = True
+        lesion = annotation_of(mask)
+        image = GreyImage(mask.astype(np.uint8) * np.uint8(255), 255, True)
+        window = lesion_window(lesion, shape, 3.0, square=True)
+        assert (window.width, window.height) == (120, min(120, shape[0]))
+        patch, (cut_out, _) = image.patch(window, 120, 120, square=True), cut_mask(lesion, window, 120, square=True)
+        for found in (patch > 127, cut_out):
+            box = bounding_box(found)
+            assert box is not None and (box.width, box.height) == (40, 10) and found.sum() == 400
+    stretched = lesion_window(lesion, (50, 300), 3.0)
+    box = bounding_box(image.patch(stretched, 120, 120), 127)
+    assert box is not None and box.width / box.height < 2  # so it was 4 times as wide as high, and is not
+
+
+def test_a_square_window_at_the_border_is_moved_and_not_clipped() -> None:
+    mask = np.zeros((300, 200), np.bool_)
+    mask[0:30, 180:200] = True
+    assert lesion_window(annotation_of(mask), mask.shape, 3.0, square=True) == Box(110, 0, 200, 90)

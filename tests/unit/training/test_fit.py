@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lesionlens.config import RunConfig, TrainingConfig
+from lesionlens.config import RunConfig, StoppingConfig, TrainingConfig
 from lesionlens.errors import CheckpointError, DivergedError, TrainingError
 from lesionlens.models.classifier import BLOCKS
 from lesionlens.records import Checkpoint, EpochResult, SampleArrays, Statistics
@@ -199,6 +199,22 @@ def test_a_phase_starts_from_the_best_of_the_phase_before(
     torch.testing.assert_close(after["unit1.0.weight"], model["unit1.0.weight"], rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("start", ["anew", "loaded"])
+def test_no_phase_ends_worse_than_it_began(
+    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining, start: str
+) -> None:
+    """Rates that destroy the network in the second phase; the study's stopper, which begins anew, keeps the damage."""
+    run = make_run("vgg11_bn", head_rate=0.03, unit1_rate=0.9)
+    training = make_training()
+    training = training.model_copy(update={"stopping": StoppingConfig(patience=1, max_epochs=2, start=start)})
+    results = list(fit(run, training, make_patches(), tmp_path / "run", tmp_path / "cache", "cpu"))
+    lowest = min(results, key=lambda each: each.validation_loss)
+    assert lowest.phase == 1 and results[-1].phase == 3
+    best = results[-1].checkpoints[0]
+    assert (best.epoch == lowest.epoch) is (start == "loaded")
+    assert (best.phase == 3) is (start == "anew")
+
+
 def test_a_gpu_without_room_fails_its_run_and_says_what_helps(
     tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,7 +222,7 @@ def test_a_gpu_without_room_fails_its_run_and_says_what_helps(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     monkeypatch.setattr("lesionlens.training.fit.train_epoch", full)
-    expected = r"run resnet18 gradual batch 16 .* more memory than the GPU has free.*2\.00 GiB.*runs_per_device"
+    expected = r"run resnet18 gradual batch 16 .* more memory than the GPU has free.*2\.00 GiB.*RUNS_PER_DEVICE"
     with pytest.raises(TrainingError, match=expected):
         next(fit(make_run(), make_training(), make_patches(), tmp_path / "run", None, "cpu"))
 

@@ -67,6 +67,17 @@ def test_a_phase_trains_its_blocks_and_freezes_the_others(
     assert {name for phase in PHASES[strategy] for name in phase.blocks} == {"unit2", "unit1", "head"}
 
 
+def test_a_phase_must_improve_on_the_weights_it_starts_from() -> None:
+    """Losses of the first phase fall to 0.5; later phases stay above, and keep its epoch where they start from it."""
+    for start, kept in (("anew", 0.8), ("loaded", 0.5)):
+        config = StoppingConfig(patience=2, start=start)
+        stopper = Stopper().after(0.7, config).after(0.5, config).following(config)
+        assert (stopper.epochs, stopper.waited) == (0, 0) and not stopper.done(config)
+        first = stopper.after(0.8, config)
+        assert first.improved_on(stopper) is first.counted is (start == "anew")
+        assert first.after(0.9, config).lowest == kept
+
+
 def play(losses: list[float], patience: int = 3, min_delta: float = 0.01, max_epochs: int = 100) -> tuple[int, int]:
     """(epoch after which the phase ends, epoch of its best checkpoint), both from 1; 0 if it does not end."""
     config = StoppingConfig(patience=patience, min_delta=min_delta, max_epochs=max_epochs)

@@ -26,6 +26,9 @@ BY_RULE = {
     "split_left_out": "official test split that the published study did not use",
 }
 NOTES = {
+    "image_turned": "note: the image is shown as its orientation says",
+    "same_pixels": "note: the pixels of another image",
+    "same_view": "note: patient, side and view of another image",
     "mask_resized": "note: the mask was resized to its image",
     "background_short": "note: fewer background windows than wanted",
     "background_unreadable": "note: image for background windows is unreadable",
@@ -38,23 +41,23 @@ BY_FILE = {
     "image_unreadable": "the image file is unreadable",
     "image_too_large": "the image is too large",
     "mask_missing": "no mask file",
-    "mask_ambiguous": "several mask files fit",
+    "mask_ambiguous": "several mask files fit, or it is not plain what the mask marks",
     "mask_refused": "the mask lies outside the data folder",
     "mask_unreadable": "the mask file is unreadable",
     "mask_too_large": "the mask is too large",
-    "mask_shape": "mask and image have different shapes",
+    "mask_shape": "mask and image have different shapes, or a box leaves the image",
     "empty_mask": "the mask is empty",
 }
 LISTED = 100
 
 
 def exclusions(data: ReportData) -> TableSpec:
-    """How many lesions yielded no patch, by reason; notes about images are listed as such."""
-    found = frame(data, "exclusion_reasons")
-    of = pl.when(pl.col("reason").is_in(list(NOTES))).then(pl.lit("images")).otherwise(pl.lit("lesions"))
-    columns = (text("Reason", "reason", terms=BY_RULE | NOTES | BY_FILE), text("Of", "of"), whole("Count", "lesions"))
+    """How many lesions yielded no patch, and how many notes there are about images, by reason."""
+    reason = text("Reason", "reason", terms=BY_RULE | NOTES | BY_FILE)
+    columns = reason, whole("Lesions", "lesions"), whole("Images", "images")
     return TableSpec(
-        "exclusions", "Exclusions", "Lesions without a patch, by reason", columns, found.with_columns(of=of),
+        "exclusions", "Exclusions", "Lesions without a patch, and notes about images", columns,
+        frame(data, "exclusion_reasons"),
         sql=sql(data, ["exclusion_reasons"]),
     )  # fmt: skip
 

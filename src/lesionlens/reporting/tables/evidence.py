@@ -12,6 +12,7 @@ FEATURES = {
     "size": "size and aspect of the window",
     "intensity": "grey values: mean, spread, percentiles",
     "sharpness": "sharpness",
+    "surroundings": "grey values and sharpness outside the annotation",
     "all": "all of these",
 }
 SUBGROUPS = {
@@ -127,11 +128,11 @@ def shortcuts(data: ReportData) -> TableSpec:
     for name, row in (("weakest", networks.head(1)), ("strongest", networks.tail(1))):
         values = row.select("accuracy", "low", "high").row(0) if row.height else (None, None, None)
         ends |= dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
-    found = frame(data, "shortcut_audit")
+    found = frame(data, "shortcut_audit").filter(question="class")
     table = found.with_columns(
         **{name: pl.lit(value, pl.Float64) for name, value in ends.items()},
         close=pl.col("high") >= pl.lit(ends["strongest"], pl.Float64),
-        mark=pl.when(pl.col("features") == "all").then(pl.lit("total")),
+        mark=pl.when(pl.col("features").is_in(["all", "surroundings"])).then(pl.lit("total")),
     )
     columns = (
         text("The regression sees", "features", terms=FEATURES),

@@ -6,9 +6,10 @@ from lesionlens.reporting.tables import data as tables
 
 
 def test_exclusions_by_reason_and_those_of_files_one_by_one(data, changed):
-    assert tables.exclusions(data).frame.select("reason", "of", "lesions").rows() == [
-        ("overwritten", "lesions", 12),
-        ("mask_missing", "lesions", 3),
+    assert tables.exclusions(data).frame.select("reason", "lesions", "images").rows() == [
+        ("overwritten", 12, 0),
+        ("mask_missing", 3, 0),
+        ("same_pixels", 0, 2),
     ]
     many = pl.concat([data.frames["exclusions"]] * (tables.LISTED + 1))
     ruled = many.with_columns(reason=pl.lit("overwritten"))
@@ -28,7 +29,7 @@ def test_leaks_are_marked_and_those_of_the_official_splits_noted(data, changed):
         ("train", "test", 5, 0, 0),
         ("validation", "test", 0, 0, 0),
     ]
-    assert [[cell.mark for cell in row.cells[1:]] for row in table.rows] == [[""] * 3, ["alarm", "", ""], [""] * 3]
+    assert [[cell.mark for cell in row.cells[1:]] for row in table.rows] == [[""] * 4, ["alarm", "", "", ""], [""] * 4]
     assert "31 patients" in table.notes[0] and "29 images" in table.notes[0]
 
 
