@@ -261,7 +261,9 @@ class EvaluationConfig(Frozen):
 class StudyConfig(Frozen):
     """One study, whole."""
 
-    name: str = Field("study", min_length=1, max_length=80, description="Shown in reports")
+    name: str = Field(
+        "study", min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$", description="One line, shown in reports"
+    )
     seed: int = Field(0, ge=0, description="Splits, background windows, jitter and bootstrap derive from it")
     data: DataConfig
     annotation: AnnotationConfig = Field(default_factory=AnnotationConfig)
