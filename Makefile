@@ -2,8 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-PRESET ?= sound
-EDITION ?= kaggle
+# Only what stands on make's own command line: the shell's variables of these names belong to other programs.
+SHELL_HAS := $(foreach name,DATA PRESET EDITION YES STUDIES RUNS FILE WRITE,$(if $(findstring environment,$(origin $(name))),$(name)))
+$(foreach name,$(SHELL_HAS),$(eval $(name) :=))
+PRESET := $(or $(PRESET),sound)
+EDITION := $(or $(EDITION),kaggle)
 
 .PHONY: help demo study fetch compare serve stop psql backup restore test check docs lock clean
 
@@ -40,8 +43,8 @@ serve: $(READY) ## Prefect server, UI and worker on 127.0.0.1:4200
 stop: $(READY) ## stop what `make serve` and the embedded record left running
 	@$(BIN)/python -m flows stop
 
-psql: $(READY) ## a prompt on the record; takes SQL on standard input
-	@$(BIN)/python -m db.cli psql
+psql: $(READY) ## a prompt on the record, reading only (WRITE=1: writing, too); takes SQL on standard input
+	@$(BIN)/python -m db.cli psql $(if $(filter 1,$(WRITE)),--write)
 
 backup: $(READY) ## the whole record into a file: make backup FILE=study.dump
 	@test -n "$(FILE)" || { echo "Name the file: make backup FILE=study.dump"; exit 2; }

@@ -23,7 +23,7 @@ from sqlalchemy import URL, create_engine, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from db import schema
-from db.engine import database_url, is_named, make_engine
+from db.engine import database_url, is_named, make_engine, open_engine
 from db.postgres import server
 from db.postgres.programs import ServerError, bundled
 
@@ -61,11 +61,18 @@ def environment(url: URL, base: Mapping[str, str]) -> dict[str, str]:
 
 
 def psql(arguments: list[str]) -> None:
-    """Become psql on the record; SQL on standard input ends at the first error."""
+    """Become psql on the record, reading only unless `--write` comes first; SQL on standard input ends at an error.
+
+    Reading only guards against slips; who has the rights to write can say so in SQL.
+    """
     with suppress(InsufficientPrivilege):  # a reader sees the record as its owner left it
         make_engine().dispose()  # started and upgraded
     options = [] if sys.stdin.isatty() else ["--set", "ON_ERROR_STOP=1"]
     program, variables = _client("psql")
+    if arguments[:1] == ["--write"]:
+        arguments = arguments[1:]
+    else:
+        variables["PGOPTIONS"] = f"{variables.get('PGOPTIONS', '')} -c default_transaction_read_only=on"
     sys.stdout.flush()
     os.execve(program, [program, "--no-psqlrc", *options, *arguments], variables)
 
@@ -76,7 +83,7 @@ def backup(file: Path) -> None:
     part = file.with_name(file.name + ".part")
     try:
         program, variables = _client("pg_dump")
-        with _running([program, "--format=custom", "--no-owner", f"--file={part}"], variables):
+        with _running([program, "--format=custom", "--no-owner", "--encoding=UTF8", f"--file={part}"], variables):
             pass
         part.replace(file)
     finally:
@@ -91,7 +98,7 @@ def restore(file: Path) -> None:
     """
     if not file.is_file():
         raise ValueError(f"{file} is not a file")
-    engine = create_engine(database_url(), hide_parameters=True)
+    engine = open_engine(database_url())
     try:
         if inspect(engine).get_table_names():
             raise ValueError("the record is not empty: restore into a new LESIONLENS_HOME or a new database")
@@ -193,7 +200,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(prog="python -m db.cli", description="The record")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("psql", help="a prompt on the record, with psql's own options", add_help=False)
+    commands.add_parser("psql", help="a prompt on the record: [--write] and psql's own options", add_help=False)
     for name, about in (("backup", "write the record to a file"), ("restore", "fill an empty record from a file")):
         commands.add_parser(name, help=about).add_argument("file", type=Path)
     commands.add_parser("upgrade", help="bring the record to this code's schema")
@@ -203,7 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
         if given[:1] == ["psql"]:
             psql(given[1:])
         _run(parser.parse_args(given))
-    except (*FAULTS, ValueError) as error:
+    except (*FAULTS, ValueError, OSError) as error:
         print(f"lesionlens: {error_message(error)}", file=sys.stderr)
         return 1
     return 0

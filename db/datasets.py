@@ -53,6 +53,9 @@ SAMPLE = (
 EXCLUSION = ("sample_set_id", "image_id", "lesion_id", "reason", "detail")
 CHECK = ("sample_set_id", "entity", "split_a", "split_b", "shared", "examples")
 
+LONGEST = 1000
+"""Bytes of a name; an index of PostgreSQL takes 2,704, and samples are named after images."""
+
 # ordinal instead of label id: arrays know classes by position
 SAMPLES = """COPY (
     SELECT sample.id, label.ordinal::int8, sample.split, image.patient, sample.pixels, sample.mask
@@ -64,6 +67,7 @@ SAMPLES = """COPY (
 ATTRIBUTES: LiteralString = """
     SELECT
         s.id AS sample_id, l.lesion_type, l.pathology, s.mask_fraction, l.subtlety, i.breast_density, i.view,
+        i.laterality,
         s.window_x1 - s.window_x0 AS window_width, s.window_y1 - s.window_y0 AS window_height
     FROM sample AS s JOIN image AS i ON i.id = s.image_id LEFT JOIN lesion AS l ON l.id = s.lesion_id
     WHERE s.sample_set_id = %(sample_set_id)s
@@ -71,7 +75,11 @@ ATTRIBUTES: LiteralString = """
 
 
 def save_dataset(connection: Connection, index: DatasetIndex, root: str) -> int:
-    """Enter a data set with its labels, images and lesions; returns its id, the same for the same content."""
+    """Enter a data set with its labels, images and lesions; returns its id, the same for the same content.
+
+    ValueError for a name that is too long.
+    """
+    _check_names(index)
     values = {"name": index.name, "kind": index.kind, "root": root}
     dataset_id, new = enter(connection, dataset, {"digest": index.digest}, values)
     if not new:
@@ -91,6 +99,22 @@ def save_dataset(connection: Connection, index: DatasetIndex, root: str) -> int:
     )  # fmt: skip
     copy_rows(connection, lesion, LESION, findings)
     return dataset_id
+
+
+def _check_names(index: DatasetIndex) -> None:
+    names = {
+        "class": (x.code for x in index.labels),
+        "image": (x.key for x in index.images),
+        "patient": (x.patient for x in index.images),
+        "lesion": (x.key for x in index.lesions),
+    }
+    for kind, texts in names.items():
+        for text in texts:
+            if len(text.encode()) > LONGEST:
+                raise ValueError(
+                    f"{index.name}: the {kind} {text[:40]!r}... has {len(text.encode())} bytes in UTF-8: shorten it to "
+                    f"{LONGEST} at most"
+                )
 
 
 def _outline(given: Lesion) -> Jsonb | None:
@@ -206,7 +230,7 @@ def sample_attributes(connection: Connection, sample_set_id: int) -> pl.DataFram
     """What subgroups, binary views and the shortcut audit need of every sample, in ascending sample_id.
 
     Columns: sample_id, lesion_type, pathology, mask_fraction, subtlety (null for background), breast_density, view,
-    window_width and window_height (full-image pixels).
+    laterality, window_width and window_height (full-image pixels).
     """
     return frame(connection, ATTRIBUTES, sample_set_id=sample_set_id)
 

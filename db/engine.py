@@ -27,10 +27,14 @@ def is_named() -> bool:
 def database_url() -> str:
     """`LESIONLENS_DATABASE_URL`, or the URL of the embedded server, which is started where it does not run.
 
-    The URL may hold a password: pass it on, never print or store it.
+    The URL may hold a password: pass it on, never print or store it. libpq's own variables (PGHOSTADDR, PGPORT,
+    PGSERVICE, PGOPTIONS, ...) complete a named URL, as they do for psql. They never concern the embedded server, and
+    libpq prefers some of them to what a URL says, so this process forgets them.
     """
     named = settings().database_url
     if named is None:
+        for variable in [name for name in os.environ if name.startswith("PG")]:
+            del os.environ[variable]
         return server.start(home().ensure().record)
     return parse(named.get_secret_value()).render_as_string(hide_password=False)
 
@@ -67,10 +71,18 @@ def make_engine() -> Engine:
 
 @lru_cache(maxsize=8)
 def _engine(url: str, process: int) -> Engine:
-    engine = create_engine(url, pool_pre_ping=True, pool_size=4, hide_parameters=True)
-    event.listen(engine, "do_connect", _connect)
-    _check_version(engine)
+    engine = open_engine(url)
     schema.upgrade(engine)
+    return engine
+
+
+def open_engine(url: str) -> Engine:
+    """An engine on a record as it is found. RecordError where the server or the database cannot hold a record."""
+    # whatever variables, roles and databases say, text comes as Unicode and dates in the form that psycopg reads
+    encoding = {"client_encoding": "utf8"}
+    engine = create_engine(url, pool_pre_ping=True, pool_size=4, hide_parameters=True, connect_args=encoding)
+    event.listen(engine, "do_connect", _connect)
+    _check_server(engine)
     return engine
 
 
@@ -79,15 +91,27 @@ def _connect(dialect: Dialect, _record: Any, arguments: list[Any], options: dict
     deadline = time.monotonic() + server.START_SECONDS
     while True:
         try:
-            return dialect.connect(*arguments, **options)
+            connection: Any = dialect.connect(*arguments, **options)
         except psycopg.OperationalError as error:
             if time.monotonic() > deadline or not RECOVERING.search(str(error)):
                 raise
+        else:
+            connection.execute("SET datestyle = ISO")
+            connection.commit()
+            return connection
         time.sleep(0.1)
 
 
-def _check_version(engine: Engine) -> None:
+def _check_server(engine: Engine) -> None:
     with engine.connect() as connection:
-        version = connection.connection.driver_connection.info.server_version  # type: ignore[union-attr]
-    if version < OLDEST:
-        raise schema.RecordError(f"the record's server is PostgreSQL {version // 10000}: 15 or newer is needed")
+        found: Any = connection.connection.driver_connection.info  # type: ignore[union-attr]
+    if found.server_version < OLDEST:
+        major = found.server_version // 10000
+        raise schema.RecordError(f"the record's server is PostgreSQL {major}: 15 or newer is needed")
+    encoding = found.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise schema.RecordError(
+            f"the record's database {found.dbname} is in {encoding}, which cannot hold every name: make one in UTF8 "
+            "(CREATE DATABASE record ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0) and name it in "
+            "LESIONLENS_DATABASE_URL"
+        )

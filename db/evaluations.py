@@ -29,7 +29,10 @@ TABLES: dict[str, Table] = {
     "iou_curves": scores.iou_curve,
     "quadrants": scores.quadrant,
     "reliability": scores.reliability,
+    "operating_points": scores.operating_point,
+    "validations": scores.validation_score,
     "occlusions": samples.occlusion,
+    "swaps": samples.swap,
     "randomisations": scores.randomisation,
 }
 # columns of frames that hold label ordinals, and the table's column for the label's id
@@ -60,6 +63,23 @@ SELECTED: LiteralString = (
     " JOIN selected_runs AS c ON c.study_id = e.study_id AND c.run_id = e.run_id"
     " WHERE e.study_id = %(study_id)s ORDER BY e.evaluation_id"
 )
+
+DECIDED: dict[str, LiteralString] = {
+    "evaluations": "SELECT evaluation_id, backbone, strategy, batch_size, head_rate, unit1_rate FROM study_evaluations"
+    " WHERE study_id = %(study_id)s ORDER BY backbone, strategy, batch_size, head_rate, unit1_rate, seed",
+    "predictions": "SELECT y.evaluation_id, y.sample_id, y.probabilities FROM study_evaluations AS e"
+    " JOIN prediction AS y ON y.evaluation_id = e.evaluation_id WHERE e.study_id = %(study_id)s",
+    "occlusions": "SELECT o.evaluation_id, o.sample_id, o.variant, o.lesion_probabilities, o.control_probabilities,"
+    " o.places, o.lesion_change, o.control_change FROM study_evaluations AS e"
+    " JOIN occlusion AS o ON o.evaluation_id = e.evaluation_id WHERE e.study_id = %(study_id)s",
+    "swaps": "SELECT w.evaluation_id, w.sample_id, w.donor_id, w.probabilities FROM study_evaluations AS e"
+    " JOIN swap AS w ON w.evaluation_id = e.evaluation_id WHERE e.study_id = %(study_id)s"
+    " ORDER BY w.evaluation_id, w.sample_id, w.donor_id",
+    "localizations": "SELECT x.evaluation_id, x.sample_id, x.method, x.iou FROM study_evaluations AS e"
+    " JOIN evaluation AS v ON v.id = e.evaluation_id JOIN localization AS x ON x.evaluation_id = e.evaluation_id"
+    " WHERE e.study_id = %(study_id)s AND (x.policy = 'mask'"
+    " OR x.policy = v.config ->> 'policy' AND x.target = 'predicted')",
+}
 
 
 def save_evaluation(
@@ -114,8 +134,8 @@ def _fitted(table: Table, frame: pl.DataFrame, evaluation_id: int) -> pl.DataFra
         raise ValueError(f"{table.name} has no column {', '.join(sorted(unknown))}")
     numbers = [name for name, kind in frame.schema.items() if kind == pl.Float64 and name != "threshold"]
     frame = frame.with_columns(_clipped(pl.col(name)) for name in numbers)
-    if "probabilities" in names:
-        frame = frame.with_columns(pl.col("probabilities").list.eval(_clipped(pl.element())))
+    lists = [name for name in names if name.endswith("probabilities")]
+    frame = frame.with_columns(pl.col(name).list.eval(_clipped(pl.element())) for name in lists)
     return frame.select(names)
 
 
@@ -180,3 +200,9 @@ def comparison_samples(connection: Connection, study_id: int) -> tuple[pl.DataFr
     """
     selected: list[int] = frame(connection, SELECTED, study_id=study_id)["evaluation_id"].to_list()
     return frame(connection, COMPARED, study_id=study_id), selected
+
+
+def decided(connection: Connection, study_id: int) -> dict[str, pl.DataFrame]:
+    """What the decisions of a study's cells are made of: frames evaluations, predictions, occlusions, swaps and
+    localizations (of the headline policy, predicted class, baselines and ceiling), each with evaluation_id."""
+    return {name: frame(connection, query, study_id=study_id) for name, query in DECIDED.items()}

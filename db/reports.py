@@ -19,7 +19,8 @@ from lesionlens.records import ReportData
 
 BASELINES: LiteralString = """\
 whole_patch, whole_patch_low, whole_patch_high, centred_disc, centred_disc_low, centred_disc_high,
-       mean_mask, mean_mask_low, mean_mask_high, random_weights, random_weights_low, random_weights_high"""
+       mean_mask, mean_mask_low, mean_mask_high, random_weights, random_weights_low, random_weights_high,
+       dealt_maps, dealt_maps_low, dealt_maps_high"""
 
 STUDY: LiteralString = """\
 SELECT study_id AS id, study AS name, digest, config, versions, created_at,
@@ -42,12 +43,13 @@ SELECT run_id, backbone, strategy, ordinal, code, auc, auc_low, auc_high, auc_ha
 FROM table_3_auc WHERE study_id = {study} ORDER BY run_id, ordinal""",
     "table_4_localization": """\
 SELECT run_id, backbone, strategy, method, target, policy, headline, ll, low, high, n, reason,
-       NULL::smallint AS map_rows, NULL::smallint AS map_cols,
+       map_rows, map_cols,
        accuracy, accuracy_low, accuracy_high, accuracy_x_ll, accuracy_x_ll_low, accuracy_x_ll_high,
        {baselines}
 FROM table_4_localization WHERE study_id = {study} ORDER BY run_id, headline DESC, method, target, policy""",
     "localization_scores": """\
-SELECT run_id, population, group_name, ll, low, high, n,
+SELECT run_id, population, group_name, ll, low, high, n, map_rows, map_cols,
+       ceiling, ceiling_low, ceiling_high, ceiling_share,
        {baselines}
 FROM localization_scores WHERE study_id = {study} AND headline ORDER BY run_id, population, group_name""",
     "baseline_differences": """\
@@ -70,8 +72,9 @@ FROM decisions WHERE study_id = {study} AND selected ORDER BY question, group_na
     "threshold_free_scores": """\
 SELECT run_id, method, target, population, score, value, low, high, n
 FROM run_scores
-WHERE study_id = {study} AND score IN ('hit_rate', 'energy', 'rank_accuracy', 'pixel_ap')
-  AND population IN ('lesions', 'correct_lesions') AND group_name = 'all'
+WHERE study_id = {study} AND score IN (
+    'hit_rate', 'energy', 'rank_accuracy', 'pixel_ap', 'deletion_gain', 'insertion_gain')
+  AND population IN ('lesions', 'correct_lesions', 'drawn_lesions') AND group_name = 'all'
 ORDER BY run_id, method, target, population, score""",
     "confusion_matrix": """\
 SELECT run_id, true_ordinal, true_code, predicted_ordinal, predicted_code, count, row_fraction, low, high
@@ -132,8 +135,8 @@ SELECT run_id, step, layer, ssim, ssim_low, ssim_high, ssim_chance,
        rank_correlation, rank_low, rank_high, rank_chance, n
 FROM weight_randomisation WHERE study_id = {study} ORDER BY run_id, step""",
     "shortcut_audit": """\
-SELECT features, 'class' AS question, accuracy, NULL::double precision AS auc, low, high, n
-FROM shortcut_audit WHERE study_id = {study} ORDER BY accuracy, features""",
+SELECT features, question, accuracy, auc, low, high, n
+FROM shortcut_audit WHERE study_id = {study} ORDER BY question, accuracy, auc, features""",
     "subgroup_scores": """\
 SELECT run_id, subgroup, level, name, population, value, low, high, n,
        {baselines}

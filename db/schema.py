@@ -105,7 +105,7 @@ def configuration(connection: Connection | None = None) -> Config:
 @lru_cache(maxsize=1)
 def stamp() -> str:
     """Comment of `alembic_version` in a record whose schema is this code's."""
-    migrations = [path.read_text() for path in sorted((MIGRATIONS / "versions").glob("*.*"))]
+    migrations = [path.read_text("utf-8") for path in sorted((MIGRATIONS / "versions").glob("*.*"))]
     tables = {table.name: table.comment for table in metadata.sorted_tables}
     return STAMP.format(digest(migrations, views(), TERMS, tables)[:16])
 
@@ -113,7 +113,7 @@ def stamp() -> str:
 @lru_cache(maxsize=1)
 def views() -> dict[str, str]:
     """The definition of every view by name, each after the views that it reads."""
-    found = {path.stem: path.read_text() for path in VIEWS.glob("*.sql")}
+    found = {path.stem: path.read_text("utf-8") for path in VIEWS.glob("*.sql")}
     reads = {name: found.keys() & re.findall(r"(?:FROM|JOIN) (\w+)", query) for name, query in sorted(found.items())}
     return {name: found[name] for name in TopologicalSorter(reads).static_order()}
 

@@ -6,6 +6,7 @@ Prefect reads its settings when it is imported, so flows are imported once its s
 import argparse
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,6 +15,7 @@ from db.cli import FAULTS, error_message
 from db.engine import make_engine
 from db.postgres import server as record
 from flows import serve, server
+from flows.environment import ServerError
 from lesionlens.config import StudyConfig
 from lesionlens.datasets.registry import resolve_source
 from lesionlens.errors import TrainingError
@@ -23,13 +25,16 @@ from lesionlens.settings import home
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status (130 after Ctrl-C or a cancellation, 2 for a wrong argument)."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # it may be closed, or of another kind
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a letter it lacks ends no study
     options = _parser().parse_args(arguments)
     for ending in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(ending) != signal.SIG_IGN:  # nohup stays in force
             signal.signal(ending, signal.default_int_handler)
     try:
         options.run(options)
-    except (*FAULTS, ValidationError, ValueError, FileNotFoundError, server.ServerError, TrainingError) as error:
+    except (*FAULTS, ValidationError, ValueError, OSError, ServerError, TrainingError) as error:
         print(f"lesionlens: {error_message(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -63,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _configuration(options: argparse.Namespace) -> StudyConfig:
     if options.config is not None:
-        return resolve_source(StudyConfig.model_validate_json(options.config.read_text()))
+        return resolve_source(StudyConfig.model_validate_json(options.config.read_text("utf-8-sig")))
     return resolve_source(preset(options.preset, options.data and options.data.resolve()))
 
 

@@ -1,35 +1,57 @@
 """The server's application: Prefect's own, and pages of the record at /reports/<study id> and /comparisons/<id>.
 
-Pages come from the record, so one that another machine rendered opens here too.
+Pages come from the record, so one that another machine rendered opens here too. They open with the login of Prefect's
+API; a browser asks for it, and then sends it along whoever asks, so that what another page sends is refused.
 """
 
 import fcntl
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from hmac import compare_digest
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi.security import HTTPBasic
 from prefect.server.api.server import create_app as prefect_app
+from prefect.settings import PREFECT_SERVER_CORS_ALLOWED_ORIGINS
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from db import reports
 from db.engine import make_engine
+from flows.environment import HERE, login
 from lesionlens.settings import home
 
 
-def create_app() -> FastAPI:
+def create_app() -> ASGIApp:
     """Prefect's server with the pages of the record; ends with the last command that uses it."""
     threading.Thread(target=_end_with_last_user, args=(home().prefect / "users.lock",), daemon=True).start()
     app = prefect_app()
     for route in (Route("/reports/{number:int}", _report), Route("/comparisons/{number:int}", _comparison)):
         app.router.routes.insert(0, route)  # before the UI, which takes every path
-    return app
+    # around Prefect's application, not in it: its own services ask it under another name, past this door
+    door = SameOrigin(app, str(PREFECT_SERVER_CORS_ALLOWED_ORIGINS.value()).split(","))
+    return TrustedHostMiddleware(door, allowed_hosts=HERE)  # a foreign name may be made to lead here
+
+
+class SameOrigin:
+    """Refuses every request that a page of another origin sent; programs name no origin."""
+
+    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
+        self._app, self._origins = app, origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 403, or pass on."""
+        origin = Headers(scope=scope).get("origin") if scope["type"] in ("http", "websocket") else None
+        refused = PlainTextResponse("This page may not talk to this server", status_code=403)
+        await (self._app if origin is None or origin in self._origins else refused)(scope, receive, send)
 
 
 def _end_with_last_user(path: Path) -> None:
@@ -49,6 +71,10 @@ async def _comparison(request: Request) -> Response:
 
 
 async def _page(request: Request, find: Callable[[Connection, int], bytes | None], missing: str) -> Response:
+    given = await HTTPBasic(realm="lesionlens")(request)
+    if given is None or not compare_digest(f"{given.username}:{given.password}".encode(), login(home()).encode()):
+        return PlainTextResponse("Wrong login", status_code=401, headers={"WWW-Authenticate": "Basic"})
+
     def found() -> bytes | None:
         with make_engine().connect() as connection:
             return find(connection, request.path_params["number"])

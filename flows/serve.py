@@ -13,7 +13,9 @@ from pathlib import Path
 
 import psutil
 
-from flows.server import ROOT, ServerError, environment, is_locked, locked, running_server, start, tail
+from db.postgres.server import short_folder
+from flows.environment import ServerError, environment, fits, login
+from flows.server import ROOT, is_locked, locked, running_server, start, tail
 from lesionlens.settings import Home
 
 POOL = "lesionlens"
@@ -46,7 +48,10 @@ def _serve(home: Home, port: int) -> None:
         variables = environment(home, port)
         _deploy(variables)
         worker = _start_worker(home, variables)
-        print(f"Serving http://127.0.0.1:{port} (state in {home.root}). Ctrl-C or `make stop` ends it.", flush=True)
+        print(
+            f"Serving http://127.0.0.1:{port} (state in {home.root}). Ctrl-C or `make stop` ends it.\n"
+            f"The page asks for a login: {login(home)} (kept in {home.prefect / 'login'})", flush=True,
+        )  # fmt: skip
         while worker.poll() is None and is_locked(home.prefect / "server.lock"):
             time.sleep(1)
         part = "server" if worker.poll() is None else "worker"
@@ -97,7 +102,8 @@ def _start_worker(home: Home, variables: dict[str, str]) -> subprocess.Popen[byt
 
 
 def _temporary(home: Home) -> Path:
-    return home.prefect / "tmp"
+    folder = home.prefect / "tmp"
+    return folder if fits(folder) else short_folder(folder, os.geteuid(), os.getegid())
 
 
 def end_worker(home: Home) -> bool:

@@ -4,23 +4,25 @@ It listens on 127.0.0.1, keeps its history in SQLite under the home, and sends n
 `users.lock` shared; the server ends when it can take that lock alone. `server.lock` is inherited, and so held, by the
 server process, and names its port. Locks end with their process, so none outlives a killed command.
 
-Prefect reads its settings when it is imported: `running_server` puts them into the environment first.
+Prefect reads its settings when it is imported, from the environment and from files of the working folder:
+`running_server` sets the former, and imports it in this home's own folder.
 """
 
 import fcntl
-import os
+import importlib
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
 import httpx
 
+from flows.environment import ServerError, enter, environment, login
 from lesionlens.settings import Home, settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,8 +30,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PORT = 4200
 START_SECONDS = 120
 HISTORY_SECONDS = 15
-HEARTBEAT_SECONDS = 30
-"""The shortest that Prefect takes."""
 SILENCE_SECONDS = 80
 """Without a heartbeat for so long, the process of a flow run is taken for dead."""
 PENDING_SECONDS = 600
@@ -37,33 +37,6 @@ PENDING_SECONDS = 600
 CANCELLING_SECONDS = 60
 """A cancellation that nobody has carried out by then, since worker or terminal are gone, is taken for done."""
 ENDED = ("Completed", "Failed", "Cancelled", "Crashed", "Paused")
-
-
-class ServerError(RuntimeError):
-    """The server, the worker or a deployment could not be started; the message names the remedy."""
-
-
-def environment(home: Home, port: int) -> dict[str, str]:
-    """What Prefect's server, worker and flows must find in the environment, added to what is there."""
-    kept = os.environ.get
-    without_proxy = {*kept("NO_PROXY", "").split(","), "127.0.0.1", "localhost"} - {""}
-    return {
-        "PREFECT_HOME": str(home.prefect),
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",  # a missing server must be an error, not a lost history
-        "DO_NOT_TRACK": "1",  # either of the two alone still lets something out
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
-        # the server says 500 while its own database restarts, which must not end a run
-        "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,504",
-        "PREFECT_CLIENT_MAX_RETRIES": "8",
-        "PREFECT_LOGGING_LEVEL": kept("PREFECT_LOGGING_LEVEL", "INFO"),
-        "PREFECT_SERVER_LOGGING_LEVEL": kept("PREFECT_SERVER_LOGGING_LEVEL", "WARNING"),
-        "NO_PROXY": ",".join(sorted(without_proxy)),
-        "LESIONLENS_HOME": str(home.root),
-        "LESIONLENS_DATA": str(settings().data or home.root / "cbis-ddsm"),
-    }
 
 
 @contextmanager
@@ -78,7 +51,9 @@ def running_server(home: Home, any_port: bool = True) -> Iterator[int]:
         raise RuntimeError("Prefect was imported before its server was chosen: import flows inside the block")
     with locked(home.prefect / "users.lock", fcntl.LOCK_SH):
         port = _ensure_server(home, any_port)
-        os.environ.update(environment(home, port))
+        enter(environment(home, port))
+        with chdir(home.prefect):
+            importlib.import_module("prefect.main")
         _ensure_automations()
         since = datetime.now(UTC)
         try:
@@ -119,7 +94,7 @@ def _ensure_server(home: Home, any_port: bool) -> int:
                 started = True
         except BlockingIOError:  # a server holds it; its port is there once it is written
             port = path.read_text()
-            if port and _is_healthy(int(port)):
+            if port and _is_healthy(home, int(port)):
                 return int(port)
         time.sleep(0.2)
     raise ServerError(f"The Prefect server {problem}. The end of {log}:\n{tail(log)}")
@@ -134,12 +109,14 @@ def _start_server(home: Home, port: int, lock: IO[str], log: Path) -> None:
 
 
 def start(module: list[str], variables: dict[str, str], log: Path, *inherited: IO[str]) -> subprocess.Popen[bytes]:
-    """Start a Python module, with its arguments, in a session of its own: Ctrl-C in the terminal does not reach it."""
+    """Start a Python module with its arguments, beside its log, in a session of its own: Ctrl-C does not reach it.
+
+    `variables` are its whole environment.
+    """
     with log.open("wb") as sink:
         return subprocess.Popen(
-            [sys.executable, "-m", *module], cwd=ROOT, env=os.environ | variables, stdin=subprocess.DEVNULL,
-            stdout=sink, stderr=subprocess.STDOUT, start_new_session=True,
-            pass_fds=[file.fileno() for file in inherited],
+            [sys.executable, "-m", *module], cwd=log.parent, env=variables, stdin=subprocess.DEVNULL, stdout=sink,
+            stderr=subprocess.STDOUT, start_new_session=True, pass_fds=[file.fileno() for file in inherited],
         )  # fmt: skip
 
 
@@ -159,11 +136,19 @@ def _free_port(any_port: bool) -> int:
         return int(trial.getsockname()[1])
 
 
-def _is_healthy(port: int) -> bool:
+def _is_healthy(home: Home, port: int) -> bool:
+    user, _, password = login(home).partition(":")
+    address = f"http://127.0.0.1:{port}/api/admin/version"
     try:  # past any proxy
-        return httpx.get(f"http://127.0.0.1:{port}/api/health", trust_env=False, timeout=10).text == "true"
+        found = httpx.get(address, auth=(user, password), trust_env=False, timeout=10)
     except httpx.HTTPError:  # not listening yet
         return False
+    if found.status_code == httpx.codes.UNAUTHORIZED:
+        raise ServerError(
+            f"The server on port {port} was started with another login than the one in {home.prefect / 'login'}:"
+            " end the commands that use it, then run this again"
+        )
+    return found.is_success
 
 
 def tail(log: Path) -> str:

@@ -19,7 +19,8 @@ from tasks.db_task import retried
 SAMPLES = ("table_1_patches", "exclusion_reasons")
 TRAINING = ("runs", "selected_runs", "epochs")
 ANSWER = ("answers", "labels", "table_1_patches", "runs", "selected_runs", "comparison", "occlusion_test",
-          "table_2_accuracy", "table_4_localization", "baseline_differences", "localization_scores")  # fmt: skip
+          "table_2_accuracy", "table_4_localization", "baseline_differences", "localization_scores",
+          "decisions")  # fmt: skip
 QUESTION = "Does the classifier look at the lesion?"
 
 

@@ -11,9 +11,11 @@ from torch import OutOfMemoryError
 from db import datasets, evaluations, studies
 from db.engine import make_engine
 from db.locks import Lease, free_lease, lease
+from lesionlens.audits.cells import Stored, cell_decisions
 from lesionlens.audits.shortcuts import shortcut_audit
 from lesionlens.errors import CheckpointError, EvaluationError
 from lesionlens.evaluate import EvaluationInputs, evaluate, evaluation_digest
+from lesionlens.scoring.binary import binary_views
 from lesionlens.scoring.comparison import compare
 from lesionlens.scoring.localization import common_scores
 from lesionlens.settings import home
@@ -74,7 +76,9 @@ def _evaluate(engine: Engine, study_id: int, run_id: int, title: str, claim: Lea
         started = time.monotonic()
         folder = checkpoint_folder(paths.checkpoints, run.digest)
         model = load_model(run.config, run.training, samples.classes, folder, checkpoint)
-        given = EvaluationInputs(run.config, run.training, config.evaluation, samples, attributes, config.seed)
+        given = EvaluationInputs(
+            run.config, run.training, config.evaluation, samples, attributes, config.seed, config.data.positive
+        )
         result = evaluate(model, given, device, paths.cache, advance)
     seconds = time.monotonic() - started
     claim.check()
@@ -105,7 +109,8 @@ def is_compared(study_id: int) -> bool:
 
 @db_task("compare runs")
 def compare_runs(study_id: int) -> int:
-    """Paired differences between every two evaluations of a study, and each one's scores over common samples.
+    """Paired differences between every two evaluations of a study, each one's scores over common samples, and what the
+    decisions of every cell rest on.
 
     Returns how many differences were entered.
     """
@@ -115,6 +120,12 @@ def compare_runs(study_id: int) -> int:
         evaluations.save_comparisons(connection, study_id, frame)
         scores = common_scores(*evaluations.common_samples(connection, study_id), config.evaluation, config.seed)
         evaluations.save_study_scores(connection, study_id, scores)
+        sample_set_id = studies.study_row(connection, study_id).sample_set_id
+        samples = datasets.load_samples(connection, sample_set_id)
+        views = binary_views(samples, datasets.sample_attributes(connection, sample_set_id), config.data.positive)
+        stored = Stored(**evaluations.decided(connection, study_id))
+        found = cell_decisions(stored, samples, views, config.evaluation, config.seed)
+        evaluations.save_decisions(connection, study_id, found)
     return frame.height
 
 
@@ -131,7 +142,9 @@ def audit_shortcuts(study_id: int) -> bool:
                 return False
             attributes = datasets.sample_attributes(connection, sample_set_id)
         windows = attributes.select("window_width", "window_height").cast(pl.Float64).to_numpy()
-        found = shortcut_audit(samples_of(sample_set_id), windows, config.evaluation, config.seed)
+        samples = samples_of(sample_set_id)
+        views = binary_views(samples, attributes, config.data.positive)
+        found = shortcut_audit(samples, windows, views, config.evaluation, config.seed)
         with engine.begin() as connection:
             evaluations.save_shortcuts(connection, sample_set_id, identity, found)
     return True

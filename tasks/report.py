@@ -10,7 +10,7 @@ from db import reports
 from db.engine import make_engine
 from db.locks import lease
 from db.studies import find_study, studies_of_runs, study_row
-from lesionlens.identity import digest
+from lesionlens.identity import digest, file_name
 from lesionlens.reporting.compare import render_comparison as compare
 from lesionlens.reporting.page import render
 from lesionlens.reporting.verdict import JUDGED, answers
@@ -27,7 +27,7 @@ def render_report(study_id: int) -> Path:
     engine = make_engine()
     with lease(engine, f"report on study {study_id}"), engine.begin() as connection:
         study = study_row(connection, study_id)
-        path = home().ensure().reports / f"{study.name}-{study.digest[:8]}.html"
+        path = home().ensure().reports / f"{file_name(study.name)}-{study.digest[:8]}.html"
         reports.save_answers(connection, study_id, answers(reports.report_data(connection, study_id, JUDGED)))
         rendered = render(reports.report_data(connection, study_id))
         page = rendered.page.encode()

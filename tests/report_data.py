@@ -201,7 +201,8 @@ def _localization(frames: dict[str, Rows], samples: Samples, run: dict) -> None:
                 gaps = _mean([row["iou"] - other for row, other in zip(found, theirs, strict=True)], "difference")
                 gap = key | {"group_name": group, "baseline": name, "n": len(found)} | gaps
                 frames["baseline_differences"].append(gap)
-        frames["localization_scores"].append(at | _mean([row["iou"] for row in found], "ll") | against)
+        ceiling = around("ceiling", 0.7, 0.02) | {"ceiling_share": 0.5, "map_rows": GRID, "map_cols": GRID}
+        frames["localization_scores"].append(at | _mean([row["iou"] for row in found], "ll") | against | ceiling)
         if (population, group) == ("correct_lesions", "all"):
             for policy, factor in POLICIES.items():
                 ll = _mean([row["iou"] * factor for row in found], "ll")
@@ -276,7 +277,7 @@ def _decisions(labels: tuple, runs: tuple, samples: Samples) -> Rows:
               "seeds": 1, "group_name": group}  # fmt: skip
         lesions = samples.lesions(1, "correct_lesions", group or "all")
         counted = at | {"lesions": len(lesions), "patients": len(lesions)}
-        of_maps = {"ll": [row["iou"] for row in lesions]}
+        of_maps = {"ll": [row["iou"] for row in lesions], "ceiling": [0.7 for _ in lesions]}
         for name, factor in BASELINES.items():
             of_maps[f"over_{name}"] = [row["iou"] - row["mask_fraction"] * factor for row in lesions]
             of_maps[f"ceiling_over_{name}"] = [0.7 - row["mask_fraction"] * factor for row in lesions]

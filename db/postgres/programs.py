@@ -26,9 +26,15 @@ class ServerError(RuntimeError):
 
 
 def server_user() -> pwd.struct_passwd:
-    """Who runs the server: the caller, or for root the system user `pgserver`."""
+    """Who runs the server: the caller, or for root the system user `pgserver`. ServerError for a user without name."""
     if os.geteuid() != 0:
-        return pwd.getpwuid(os.geteuid())
+        try:
+            return pwd.getpwuid(os.geteuid())
+        except KeyError:
+            raise ServerError(
+                f"user {os.geteuid()} has no entry in /etc/passwd, and PostgreSQL runs only for a user with a name: "
+                "add one, or set LESIONLENS_DATABASE_URL to a server of your own"
+            ) from None
     try:
         return pwd.getpwnam(SERVER_USER)
     except KeyError:
@@ -71,7 +77,7 @@ def run_as_server(command: list[str], folder: Path, timeout: float) -> subproces
     user = server_user()
     root = os.geteuid() == 0
     environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
-    with tempfile.TemporaryFile("w+") as output:
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         done = subprocess.run(
             command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             timeout=timeout, check=False, umask=0o077, user=user.pw_uid if root else None,

@@ -6,6 +6,7 @@ only the owner, the server's user and root get in. A lock beside the folder is h
 """
 
 import os
+import shlex
 import shutil
 import signal
 import stat
@@ -27,6 +28,14 @@ MAJOR = "18"
 SOCKET = ".s.PGSQL.5432"
 LONGEST_SOCKET_PATH = 100  # the kernel ends at 107 bytes
 START_SECONDS = 120  # crash recovery included
+DATA = "/proc/self/cwd"
+"""How the data folder is named to the server's programs, which run inside it.
+
+Root's server runs as another user, who may not enter the folders above: their modes can stay as they are. And pg_ctl
+hands the name to a shell.
+"""
+SHORT = ("/tmp", "/var/tmp")
+"""Where sockets lie whose own folder has too long a path, whatever TMPDIR says: processes differ in that."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +117,7 @@ def find(folder: Path) -> Postmaster | None:
 
 def _pid_file(folder: Path) -> list[str]:
     try:
-        return (folder / "postmaster.pid").read_text().splitlines()
+        return os.fsdecode((folder / "postmaster.pid").read_bytes()).splitlines()
     except FileNotFoundError:
         return []
 
@@ -151,7 +160,7 @@ def _initialise(folder: Path) -> None:
     if os.geteuid() == 0:
         os.chown(fresh, user.pw_uid, user.pw_gid)
     command = [
-        str(server_bin() / "initdb"), "-D", _data_argument(fresh), "-U", "postgres", "--auth=peer", "--encoding=UTF8",
+        str(server_bin() / "initdb"), "-D", DATA, "-U", "postgres", "--auth=peer", "--encoding=UTF8",
         "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--data-checksums", "--no-instructions",
     ]  # fmt: skip
     done = run_as_server(command, fresh, timeout=START_SECONDS)
@@ -194,10 +203,11 @@ def _check_private(folder: Path, advice: str) -> None:
 
 def _launch(folder: Path) -> None:
     sockets = _socket_folder(folder)
-    options = f"-k {'.' if sockets == folder else sockets}"
+    # a container's /dev/shm is small, or missing; PostgreSQL needs System V memory in any case
+    options = ["-k", "." if sockets == folder else str(sockets), "-c", "dynamic_shared_memory_type=sysv"]
     command = [
-        str(server_bin() / "pg_ctl"), "start", "-w", "-t", str(START_SECONDS), "-D", _data_argument(folder),
-        "-l", "server.log", "-o", options,
+        str(server_bin() / "pg_ctl"), "start", "-w", "-t", str(START_SECONDS), "-D", DATA,
+        "-l", "server.log", "-o", shlex.join(options),
     ]  # fmt: skip
     try:
         done = run_as_server(command, folder, timeout=START_SECONDS + 10)
@@ -209,26 +219,23 @@ def _launch(folder: Path) -> None:
         raise ServerError(f"the server of {folder} cannot start: {done.stdout.strip()}\n{tail}")
 
 
-def _data_argument(folder: Path) -> str:
-    """How the data folder is named to the server, which runs inside it.
-
-    Root's server runs as another user, who may not enter the folders above. The link to its own working
-    folder needs no way through them, so their modes can stay as they are.
-    """
-    return "/proc/self/cwd" if os.geteuid() == 0 else str(folder)
-
-
 def _socket_folder(folder: Path) -> Path:
-    """The data folder; where its path is too long for a socket, a short private folder named after it."""
+    """The data folder; where its path is too long for a socket, a short one."""
     if len(os.fsencode(folder / SOCKET)) <= LONGEST_SOCKET_PATH:
         return folder
     owner = server_user()
-    short = Path(tempfile.gettempdir()) / f"lesionlens-{owner.pw_uid}-{sha256(os.fsencode(folder)).hexdigest()[:12]}"
+    short = short_folder(folder, owner.pw_uid, owner.pw_gid)
+    _check_private(short, "remove it, or shorten LESIONLENS_HOME")
+    return short
+
+
+def short_folder(folder: Path, user: int, group: int) -> Path:
+    """A private folder of the user's with a short path, named after `folder`: the same one for every process."""
+    place = next((found for found in SHORT if os.access(found, os.W_OK | os.X_OK)), SHORT[0])
+    short = Path(place) / f"lesionlens-{user}-{sha256(os.fsencode(folder)).hexdigest()[:12]}"
     with suppress(FileExistsError):
         short.mkdir(mode=0o700)
-        if os.geteuid() == 0:
-            os.chown(short, owner.pw_uid, owner.pw_gid)
-    _check_private(short, "remove it, or shorten LESIONLENS_HOME")
+        os.chown(short, user, group)
     return short
 
 

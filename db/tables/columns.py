@@ -22,7 +22,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
-TERMS: dict[str, dict[str, str]] = tomllib.loads((Path(__file__).parent.parent / "terms.toml").read_text())
+TERMS: dict[str, dict[str, str]] = tomllib.loads((Path(__file__).parent.parent / "terms.toml").read_text("utf-8"))
 ENDS = {"_low": "Lower end of the 95 % CI of", "_high": "Upper end of the 95 % CI of"}
 
 metadata = MetaData(

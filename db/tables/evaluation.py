@@ -119,12 +119,29 @@ localization = table(
 
 occlusion = table(
     "occlusion",
-    "Occlusion test: probabilities without the lesion, and without as much background",
+    "Occlusion test: class probabilities with the lesion filled in, and with as much tissue elsewhere filled in",
     reference("evaluation", primary_key=True),
     reference("sample", primary_key=True, index=True),
-    *proportion("probability", nullable=False),
-    *proportion("lesion_occluded", nullable=False),
-    *proportion("control_occluded"),
+    text("variant", primary_key=True),
+    Column("lesion_probabilities", ARRAY(REAL), nullable=False),
+    Column("control_probabilities", ARRAY(REAL)),
+    *number(SmallInteger, "places"),
+    *proportion("lesion_change", nullable=False),
+    *proportion("control_change"),
     text("reason", nullable=True),
-    explained("control_occluded"),
+    CheckConstraint("variant IN ('smooth', 'noise', 'wide')", name="variant"),
+    CheckConstraint(proportions("lesion_probabilities"), name="lesion_range"),
+    CheckConstraint(proportions("control_probabilities"), name="control_range"),
+    CheckConstraint("places >= 0", name="places"),
+    explained("control_probabilities"),
+)
+
+swap = table(
+    "swap",
+    "Swap test: class probabilities of one sample's surroundings with another patient's lesion",
+    reference("evaluation", primary_key=True),
+    reference("sample", primary_key=True, index=True),
+    reference("sample", name="donor_id", primary_key=True, index=True),
+    Column("probabilities", ARRAY(REAL), nullable=False),
+    CheckConstraint(proportions("probabilities"), name="range"),
 )

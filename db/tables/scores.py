@@ -2,7 +2,19 @@
 
 from sqlalchemy import CheckConstraint, Column, Double, SmallInteger, UniqueConstraint
 
-from db.tables.columns import count, flags, identity, interval, proportion, real, reference, scored, table, text, texts
+from db.tables.columns import (
+    count,
+    flags,
+    identity,
+    interval,
+    proportion,
+    real,
+    reference,
+    scored,
+    table,
+    text,
+    texts,
+)
 
 CLASS_SCORES = ("precision", "recall", "f1", "auc", "auc_hard")
 
@@ -39,7 +51,7 @@ run_score = table(
         "evaluation_id", "name", "method", "target", "policy", "population", "group_name",
         name="uq_run_score_identity", postgresql_nulls_not_distinct=True,
     ),
-    CheckConstraint("starts_with(name, 'occlusion_') OR (value >= 0 AND low >= 0)", name="sign"),
+    CheckConstraint("name ~ '^occlusion_|_gain$|tion_auc$' OR (value >= 0 AND low >= 0)", name="sign"),
 )  # fmt: skip
 
 baseline_difference = table(
@@ -125,11 +137,43 @@ shortcut_score = table(
     "shortcut_score",
     "Shortcut audit: how well a few numbers of every sample predict its class",
     reference("sample_set", primary_key=True),
-    *texts("digest", "features", primary_key=True),
-    *proportion("accuracy", nullable=False),
+    *texts("digest", "features", "question", primary_key=True),
+    *proportion("accuracy"),
+    *proportion("auc"),
     *interval(),
     *count("n"),
+    CheckConstraint("question IN ('class', 'detection', 'diagnosis')", name="question"),
+    CheckConstraint("(question = 'class') = (accuracy IS NOT NULL) AND num_nulls(accuracy, auc) = 1", name="score"),
 )
+
+validation_score = table(
+    "validation_score",
+    "Scores of a run on the validation split, by which runs are chosen",
+    reference("evaluation", primary_key=True),
+    *(real(name) for name in ("loss", "scaled_loss", "temperature")),
+    *proportion("accuracy", nullable=False),
+    *count("n"),
+    CheckConstraint("scaled_loss >= 0 AND scaled_loss <= loss AND loss < 'infinity'", name="losses"),
+    CheckConstraint("temperature > 0 AND temperature < 'infinity'", name="temperature"),
+)
+
+operating_point = table(
+    "operating_point",
+    "AUC, and sensitivity and specificity at thresholds from validation, by lesion, breast and patient",
+    identity(),
+    reference("evaluation"),
+    *texts("question", "level", "measure"),
+    *proportion("at"),
+    *proportion("threshold"),
+    *scored("value"),
+    UniqueConstraint(
+        "evaluation_id", "question", "level", "measure", "at",
+        name="uq_operating_point_identity", postgresql_nulls_not_distinct=True,
+    ),
+    CheckConstraint("question IN ('detection', 'diagnosis')", name="question"),
+    CheckConstraint("level IN ('lesion', 'breast', 'patient')", name="level"),
+)  # fmt: skip
+
 
 study_score = table(
     "study_score",
@@ -154,7 +198,6 @@ decision = table(
     Column("batch_size", SmallInteger, nullable=False),
     real("head_rate"),
     real("unit1_rate"),
-    *flags("selected"),
     *count("seeds"),
     text("question"),
     text("group_name", nullable=True),

@@ -1,10 +1,12 @@
 CREATE VIEW decisions AS
 SELECT
-    study.id AS study_id, study.name AS study, decision.backbone, decision.strategy, decision.batch_size,
-    decision.head_rate, decision.unit1_rate, decision.selected, decision.seeds, decision.question, decision.group_name,
-    decision.variant, decision.measure, decision.value, decision.low, decision.high, decision.lesions,
-    decision.patients, decision.reason
-FROM decision
-JOIN study ON study.id = decision.study_id;
+    cell.study_id, cell.study, cell.backbone, cell.strategy, cell.batch_size, cell.head_rate, cell.unit1_rate,
+    cell.selected, decision.seeds, decision.question, decision.group_name, decision.variant, decision.measure,
+    decision.value, decision.low, decision.high, decision.lesions, decision.patients, decision.reason
+FROM selected_cells AS cell
+JOIN decision
+    ON decision.study_id = cell.study_id AND decision.backbone = cell.backbone
+    AND decision.strategy = cell.strategy AND decision.batch_size = cell.batch_size
+    AND decision.head_rate = cell.head_rate AND decision.unit1_rate = cell.unit1_rate;
 COMMENT ON VIEW decisions IS
-'What the answer rests on: measures of every model over its seeds, by question, group of lesions and variant of the test';
+'What the answer rests on: each measure of a cell, mean over its seeds, for all groups (NULL) and each of them';

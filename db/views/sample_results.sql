@@ -8,7 +8,7 @@ SELECT
     prediction.probabilities[truth.ordinal + 1] AS probability_true, sample.mask_fraction, map.method, place.policy,
     place.threshold, place.iou, map.blank, map.hit, map.energy, map.rank_accuracy, map.pixel_ap,
     whole_patch.iou AS whole_patch_iou, centred_disc.iou AS centred_disc_iou, mean_mask.iou AS mean_mask_iou,
-    random_weights.iou AS random_weights_iou, place.reason
+    random_weights.iou AS random_weights_iou, dealt_maps.iou AS dealt_maps_iou, place.reason
 FROM evaluation
 JOIN run ON run.id = evaluation.run_id
 JOIN prediction ON prediction.evaluation_id = evaluation.id
@@ -35,6 +35,10 @@ LEFT JOIN localization AS mean_mask
 LEFT JOIN localization AS random_weights
     ON random_weights.evaluation_id = evaluation.id AND random_weights.sample_id = sample.id
     AND random_weights.method = 'random_weights' AND random_weights.target = 'predicted'
-    AND random_weights.policy = evaluation.config ->> 'policy';
+    AND random_weights.policy = evaluation.config ->> 'policy'
+LEFT JOIN localization AS dealt_maps
+    ON dealt_maps.evaluation_id = evaluation.id AND dealt_maps.sample_id = sample.id
+    AND dealt_maps.method = 'dealt_maps' AND dealt_maps.target = 'predicted'
+    AND dealt_maps.policy = evaluation.config ->> 'policy';
 COMMENT ON VIEW sample_results IS
 'One row per evaluated run and test sample: predicted class, confidence, and how well the headline map meets the mask';

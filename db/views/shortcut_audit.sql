@@ -1,7 +1,7 @@
 CREATE VIEW shortcut_audit AS
 SELECT
     study.id AS study_id, study.name AS study,
-    score.features, score.accuracy, score.low, score.high, score.n, models.lowest AS lowest_model_accuracy,
+    score.features, score.question, score.accuracy, score.auc, score.low, score.high, score.n, models.lowest AS lowest_model_accuracy,
     models.highest AS highest_model_accuracy
 FROM study
 JOIN shortcut_score AS score
@@ -10,4 +10,4 @@ LEFT JOIN LATERAL (
     SELECT min(accuracy) AS lowest, max(accuracy) AS highest FROM table_2_accuracy WHERE study_id = study.id
 ) AS models ON true;
 COMMENT ON VIEW shortcut_audit IS
-'Shortcut audit: test accuracy from a few numbers of every sample, beside the study''s networks';
+'Shortcut audit: what a few numbers from outside the annotation tell, beside the study''s networks';

@@ -10,13 +10,17 @@ SELECT
     baseline.centred_disc, baseline.centred_disc_low, baseline.centred_disc_high,
     baseline.mean_mask, baseline.mean_mask_low, baseline.mean_mask_high,
     baseline.random_weights, baseline.random_weights_low, baseline.random_weights_high,
+    baseline.dealt_maps, baseline.dealt_maps_low, baseline.dealt_maps_high,
+    baseline.ceiling, baseline.ceiling_low, baseline.ceiling_high,
+    share.value AS ceiling_share, share.low AS ceiling_share_low, share.high AS ceiling_share_high,
+    grid.map_rows, grid.map_cols,
     accuracy.low AS accuracy_low, accuracy.high AS accuracy_high,
     product.low AS accuracy_x_ll_low, product.high AS accuracy_x_ll_high, ll.reason
 FROM study_evaluations AS e
 JOIN evaluation ON evaluation.id = e.evaluation_id
 JOIN run_score AS ll
     ON ll.evaluation_id = e.evaluation_id AND ll.name = 'll'
-    AND ll.method NOT IN ('whole_patch', 'centred_disc', 'mean_mask', 'random_weights')
+    AND ll.method NOT IN ('whole_patch', 'centred_disc', 'mean_mask', 'random_weights', 'dealt_maps', 'ceiling')
     AND ll.population = 'correct_lesions' AND ll.group_name = 'all'
 LEFT JOIN run_score AS accuracy
     ON accuracy.evaluation_id = e.evaluation_id AND accuracy.name = 'accuracy'
@@ -25,6 +29,14 @@ LEFT JOIN run_score AS product
     ON product.evaluation_id = e.evaluation_id AND product.name = 'acc_x_ll'
     AND product.method = ll.method AND product.target = ll.target AND product.policy = ll.policy
     AND product.population = ll.population AND product.group_name = ll.group_name
+LEFT JOIN run_score AS share
+    ON share.evaluation_id = e.evaluation_id AND share.name = 'ceiling_share'
+    AND share.method = ll.method AND share.target = ll.target AND share.policy = ll.policy
+    AND share.population = ll.population AND share.group_name = ll.group_name
+LEFT JOIN LATERAL (
+    SELECT map.rows AS map_rows, map.cols AS map_cols FROM activation_map AS map
+    WHERE map.evaluation_id = e.evaluation_id AND map.method = ll.method AND map.target = ll.target LIMIT 1
+) AS grid ON true
 CROSS JOIN LATERAL (
     SELECT
         max(value) FILTER (WHERE method = 'whole_patch') AS whole_patch,
@@ -38,7 +50,13 @@ CROSS JOIN LATERAL (
         max(high) FILTER (WHERE method = 'mean_mask') AS mean_mask_high,
         max(value) FILTER (WHERE method = 'random_weights') AS random_weights,
         max(low) FILTER (WHERE method = 'random_weights') AS random_weights_low,
-        max(high) FILTER (WHERE method = 'random_weights') AS random_weights_high
+        max(high) FILTER (WHERE method = 'random_weights') AS random_weights_high,
+        max(value) FILTER (WHERE method = 'dealt_maps') AS dealt_maps,
+        max(low) FILTER (WHERE method = 'dealt_maps') AS dealt_maps_low,
+        max(high) FILTER (WHERE method = 'dealt_maps') AS dealt_maps_high,
+        max(value) FILTER (WHERE method = 'ceiling') AS ceiling,
+        max(low) FILTER (WHERE method = 'ceiling') AS ceiling_low,
+        max(high) FILTER (WHERE method = 'ceiling') AS ceiling_high
     FROM run_score AS same
     WHERE
         same.evaluation_id = e.evaluation_id AND same.name = 'll'

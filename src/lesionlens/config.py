@@ -15,6 +15,7 @@ Normalise = Literal["per_class", "train", "imagenet", "per_patch"]
 RateRule = Literal["published", "author"]
 Source = Literal["auto", "cbis_kaggle", "cbis_dicom", "manifest", "coco", "phantom"]
 Policy = Literal["fixed", "otsu", "validation", "area"]
+Explains = Literal["logit", "contrast"]
 Method = Literal["grad_cam", "grad_cam_pp", "hires_cam", "layer_cam", "eigen_cam", "score_cam", "ablation_cam"]
 
 MARKED = r"^(auto|nonzero|zero|alpha|[0-9]{1,5}|#[0-9a-fA-F]{6})$"
@@ -60,6 +61,11 @@ class DataConfig(Frozen):
         None, min_length=1, max_length=80, description="Name of own data in reports; without one, the folder's"
     )
     root: Path | None = Field(None, description="Folder of the data set; not used for the phantom")
+    positive: tuple[str, ...] = Field(
+        (),
+        description="Classes of the positive side of the diagnosis, against all other lesion classes; none: recognised"
+        " from pathologies or names that begin with MALIGNANT and BENIGN",
+    )
     phantom: PhantomConfig = Field(default_factory=PhantomConfig, description="Used when source is phantom")
 
     @model_validator(mode="after")
@@ -230,7 +236,15 @@ class EvaluationConfig(Frozen):
     scaling: Literal["relu_max", "minmax"] = Field(
         "relu_max", description="Positive part over maximum, or min-max without ReLU (the study)"
     )
+    explains: Explains = Field(
+        "contrast",
+        description="What maps explain: a class's logit minus the mean of all, or the logit alone (the study)",
+    )
     policy: Policy = Field("validation", description="Threshold policy of the headline localisation score")
+    selection: Literal["scaled_loss", "loss"] = Field(
+        "scaled_loss",
+        description="Validation loss by which runs are chosen: after temperature scaling, or as it is (the study)",
+    )
     resamples: int = Field(1000, ge=100, le=100_000, description="Bootstrap resamples, clustered by patient")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of the intervals")
     randomisation_samples: int = Field(
@@ -247,7 +261,9 @@ class EvaluationConfig(Frozen):
 class StudyConfig(Frozen):
     """One study, whole."""
 
-    name: str = Field("study", min_length=1, max_length=80, description="Shown in reports")
+    name: str = Field(
+        "study", min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$", description="One line, shown in reports"
+    )
     seed: int = Field(0, ge=0, description="Splits, background windows, jitter and bootstrap derive from it")
     data: DataConfig
     annotation: AnnotationConfig = Field(default_factory=AnnotationConfig)

@@ -7,42 +7,59 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 
+from lesionlens.attribution.closed_form import fast
 from lesionlens.attribution.explain import TARGETS, Explained
-from lesionlens.audits.occlusion import Occlusions, occlusion_scores, occlusion_test
+from lesionlens.audits.faithfulness import Curves, faithfulness, faithfulness_scores
+from lesionlens.audits.occlusion import VARIANTS, Occlusions, occlusion_scores, occlusion_test
 from lesionlens.audits.randomisation import drawn_lesions, layers, randomisation_test
+from lesionlens.audits.swap import Swaps, swap_test
 from lesionlens.config import EvaluationConfig, RunConfig, StudyConfig, TrainingConfig
+from lesionlens.errors import EvaluationError
 from lesionlens.frames import FRAMES
 from lesionlens.identity import digest
 from lesionlens.localization.baselines import OTHER_SEED, constant_baselines, random_weights
-from lesionlens.localization.maps import evaluated_split, model_maps
+from lesionlens.localization.ceiling import ceiling
+from lesionlens.localization.dealt import Dealt, dealt_frames, dealt_maps
+from lesionlens.localization.maps import EvaluatedSplit, evaluated_split, model_maps
 from lesionlens.localization.samples import ScoredMaps, localization_frame, map_frame
 from lesionlens.models.classifier import Classifier
 from lesionlens.records import Evaluation, SampleArrays
-from lesionlens.scoring.binary import binary_scores, binary_views
-from lesionlens.scoring.bootstrap import draw
+from lesionlens.scoring.binary import binary_scores, binary_views, diagnosis_sides
+from lesionlens.scoring.bootstrap import Clusters, draw
 from lesionlens.scoring.calibration import calibration
 from lesionlens.scoring.classification import class_scores, classification_scores, confusion_intervals
-from lesionlens.scoring.localization import baseline_differences, iou_curves, localization_scores
+from lesionlens.scoring.localization import (
+    baseline_differences,
+    ceiling_shares,
+    dealt_scores,
+    iou_curves,
+    localization_scores,
+)
+from lesionlens.scoring.operating import operating_points
 from lesionlens.scoring.subgroups import quadrants, subgroup_scores
+from lesionlens.scoring.temperature import validation_scores
 from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.inputs import Inputs
 
-REVISION = 1
+REVISION = 2
 """Raised by every change of this code after which the same options give other numbers, or more of them."""
+AUDITS = 5  # passes over the test split that the audits count as: three occlusions, swap, faithfulness
 
 
 def evaluation_digest(config: StudyConfig) -> str:
     """Identity of a study's evaluations: 64 hex characters. Evaluations of an older revision have another one."""
-    return digest("evaluation", REVISION, config.evaluation, config.seed)
+    return digest("evaluation", REVISION, config.evaluation, config.data.positive, config.seed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluationInputs:
     """What the numbers of an evaluation depend on, beside the model.
 
-    samples: the sample set, all splits. attributes: one row per sample, sample_id and what subgroups and binary views
-    need (see `subgroup_scores`, `binary_views`); columns may be missing. seed: of all draws.
+    samples: the sample set, all splits. attributes: one row per sample, sample_id and what subgroups, binary views and
+    levels need (see `subgroup_scores`, `binary_views`; laterality); columns may be missing. seed: of all draws.
+    positive: as `data.positive`.
     """
 
     run: RunConfig
@@ -51,15 +68,25 @@ class EvaluationInputs:
     samples: SampleArrays
     attributes: pl.DataFrame
     seed: int
+    positive: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Measured:
-    """What models gave for the test split, before any score over samples; maps: the headline method's first."""
+    """What models gave for the test split, before any score over samples; maps: the headline method's first.
+
+    validation: probabilities of the validation split. occlusions: one per variant. faithful: curves by method, of the
+    samples at positions `followed` of the test split.
+    """
 
     predictions: Explained
+    validation: NDArray[np.float32]
     maps: list[ScoredMaps]
-    occlusions: Occlusions
+    dealt: list[Dealt]
+    occlusions: list[Occlusions]
+    swaps: Swaps
+    faithful: dict[str, Curves]
+    followed: NDArray[np.int64]
     randomisations: pl.DataFrame
 
 
@@ -70,16 +97,17 @@ def evaluate(
     cache: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Predict, explain, score and audit the test split; tune the 'validation' threshold on the validation split.
+    """Predict, explain, score and audit the test split; tune thresholds on the validation split.
 
     Every method of the configuration is run for the predicted and the true class. Baselines are scored on the same
-    samples: whole patch, centred disc, mean mask, and the same architecture with random weights, which is explained by
-    Grad-CAM for the class that it predicts itself (as any model is), with a threshold tuned on its own maps. Then the
-    occlusion test over every test lesion, and the weight randomisation over some.
+    samples: whole patch, centred disc, mean mask; the same architecture with random weights, which is explained by
+    Grad-CAM for the class that it predicts itself (as any model is), with a threshold tuned on its own maps; and the
+    model's own maps of other patients. Beside them the ceiling of the maps' grid. Then the occlusion test in three
+    variants and the swap test over every test lesion, and faithfulness and weight randomisation over some.
     Intervals are bootstraps over the test split's patients, drawn from the seed, the same for every score.
     cache: folder of stored features. `progress` is called with (done, total) samples, each pass of a model over them
-    counting once. Raises ValueError where the test split is empty or the training split has no lesion,
-    EvaluationError where an output is not finite.
+    counting once. Raises ValueError where the test split is empty, the training split has no lesion, or `positive`
+    names no class with lesions; EvaluationError where maps have one cell, or an output is not finite.
     """
     return _frames(given, _measured(model, given, device, cache, progress))
 
@@ -95,16 +123,57 @@ def _measured(
     inputs = Inputs(given.samples, training.normalise, torch.device(device))
     split = evaluated_split(inputs, evaluation)
     drawn = drawn_lesions(inputs, evaluation.randomisation_samples, np.random.default_rng(given.seed))
-    total = 3 * len(split.rows) + 2 * len(split.tuning_rows) + len(drawn) * len(layers(model))
+    followed = np.searchsorted(split.rows, drawn)
+    tuning = len(split.validation_rows) + len(split.tuning_rows)
+    total = (2 + AUDITS) * len(split.rows) + tuning + len(drawn) * (1 + len(layers(model)))
     advance = _counter(progress, total)
     stem = FeatureCache(cache, inputs).get(model.to(device).eval(), ("stem",))["stem"] if cache else None
-    predictions, maps = model_maps(model, split, evaluation.methods, TARGETS, advance, stem)
+    predictions, validation, maps = model_maps(model, split, evaluation.methods, TARGETS, advance, stem)
+    top = ceiling(split, _shape(maps[0]))
+    correct, scaling = np.equal(predictions.predicted, split.test.labels), evaluation.scaling
+    dealt = dealt_maps(split.test, correct, maps, scaling, np.random.default_rng(given.seed))
     baselines = [random_weights(run, training, split, advance), *constant_baselines(split)]
-    alone = Inputs(split.test, inputs.mode, inputs.device)
-    occlusions = occlusion_test(model, alone, predictions.probabilities, np.random.default_rng(given.seed))
-    advance(len(split.rows))
+    occlusions, swaps, faithful = _audits(model, given, split, predictions, followed, advance)
     randomisations = randomisation_test(model, run, inputs, drawn, evaluation, run.seed + OTHER_SEED, advance)
-    return _Measured(predictions, [*maps, *baselines], occlusions, randomisations)
+    everything = [*maps, *baselines, top]
+    return _Measured(predictions, validation, everything, dealt, occlusions, swaps, faithful, followed, randomisations)
+
+
+def _shape(maps: ScoredMaps) -> tuple[int, int]:
+    """Rows and columns of the model's maps. EvaluationError where they have one cell."""
+    assert maps.grids is not None
+    rows, columns = maps.grids.shape[1:]
+    if rows * columns == 1:
+        raise EvaluationError(
+            "evaluate: the network's maps have one cell, so they cannot show where anything lies: choose larger "
+            "samples (patches.size) or a network with a finer last block, such as a VGG"
+        )
+    return rows, columns
+
+
+def _audits(
+    model: Classifier,
+    given: EvaluationInputs,
+    split: EvaluatedSplit,
+    predictions: Explained,
+    followed: NDArray[np.int64],
+    advance: Callable[[int], None],
+) -> tuple[list[Occlusions], Swaps, dict[str, Curves]]:
+    """Occlusion in every variant, swap test, faithfulness of every method."""
+    alone = Inputs(split.test, split.inputs.mode, split.inputs.device)
+    quick = fast(model.to(alone.device), "block")
+    occlusions = []
+    for variant in VARIANTS:
+        occlusions.append(occlusion_test(quick, alone, np.random.default_rng(given.seed), variant))
+        advance(len(split.rows))
+    sides = diagnosis_sides(split.test, binary_views(given.samples, given.attributes, given.positive))
+    swaps = swap_test(quick, alone, sides, np.random.default_rng(given.seed))
+    advance(len(split.rows))
+    maps = {method: grids[followed] for (method, target), grids in predictions.maps.items() if target == "predicted"}
+    whole = predictions.probabilities[followed]
+    faithful = faithfulness(quick, alone, followed, whole, maps, np.random.default_rng(given.seed))
+    advance(len(split.rows))
+    return occlusions, swaps, faithful
 
 
 def _counter(progress: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
@@ -121,37 +190,76 @@ def _counter(progress: Callable[[int, int], None] | None, total: int) -> Callabl
 
 def _frames(given: EvaluationInputs, measured: _Measured) -> Evaluation:
     """Scores of the test split, one entry per frame of FRAMES."""
-    test, confidence, maps = given.samples.split("test"), given.evaluation.confidence, measured.maps
+    test, evaluation, maps = given.samples.split("test"), given.evaluation, measured.maps
+    confidence, dealt = evaluation.confidence, measured.dealt
     predicted, probabilities = measured.predictions.predicted, measured.predictions.probabilities
     correct = np.equal(predicted, test.labels)
-    clusters = draw(test.patients, given.evaluation.resamples, np.random.default_rng(given.seed))
+    clusters = draw(test.patients, evaluation.resamples, np.random.default_rng(given.seed))
     compared = [maps[0], *(m for m in maps if m.is_baseline)]
-    ious = {m.method: m.cut(given.evaluation.policy).iou for m in compared}
+    ious = {m.method: m.cut(evaluation.policy).iou for m in compared} | {"dealt_maps": dealt[0].iou[evaluation.policy]}
     calibration_error, reliability = calibration(probabilities, test.labels, clusters, confidence)
-    run_scores = [
-        classification_scores(test, probabilities, clusters, confidence),
-        *(
-            binary_scores(view, probabilities, test.labels, positive, among, clusters, confidence)
-            for view, (positive, among) in binary_views(given.samples, given.attributes).items()
-        ),
-        calibration_error,
-        localization_scores(test, correct, maps, clusters, confidence),
-        occlusion_scores(test, correct, measured.occlusions, clusters, confidence),
-    ]
+    dealt_rows, dealt_places = dealt_frames(test, dealt[0])
     predictions = {"sample_id": test.ids, "predicted": predicted, "probabilities": probabilities.tolist()}
+    validation = given.samples.split("validation")
     frames = {
         "predictions": pl.DataFrame(predictions, schema=FRAMES["predictions"]),
-        "maps": pl.concat([map_frame(test, m) for m in maps]),
-        "localizations": pl.concat([localization_frame(test, m) for m in maps]),
+        "validations": validation_scores(measured.validation, validation.labels),
+        "maps": pl.concat([*(map_frame(test, m) for m in maps), dealt_rows]),
+        "localizations": pl.concat([*(localization_frame(test, m) for m in maps), dealt_places]),
         "class_scores": class_scores(probabilities, test.labels, clusters, confidence),
         "confusion_intervals": confusion_intervals(probabilities, test.labels, clusters, confidence),
-        "run_scores": pl.concat(run_scores),
-        "baseline_differences": baseline_differences(test, correct, maps, clusters, confidence),
+        "run_scores": pl.concat([calibration_error, *_run_scores(given, measured, clusters)]),
+        "baseline_differences": baseline_differences(
+            test, correct, maps, dealt, evaluation.policy, clusters, confidence
+        ),
         "subgroup_scores": subgroup_scores(test, given.attributes, correct, ious, clusters, confidence),
         "iou_curves": iou_curves(test, correct, maps, clusters, confidence),
         "quadrants": quadrants(test, correct, maps[0].scores.hit, clusters, confidence),
         "reliability": reliability,
-        "occlusions": measured.occlusions.frame(test),
+        "operating_points": _operating_points(given, measured),
+        "occlusions": pl.concat([occlusions.frame(test) for occlusions in measured.occlusions]),
+        "swaps": measured.swaps.frame(test),
         "randomisations": measured.randomisations,
     }
     return Evaluation(frames)
+
+
+def _run_scores(given: EvaluationInputs, measured: _Measured, clusters: Clusters) -> list[pl.DataFrame]:
+    """Rows of the frame run_scores, but for the calibration error."""
+    test, confidence, maps = given.samples.split("test"), given.evaluation.confidence, measured.maps
+    probabilities = measured.predictions.probabilities
+    correct = np.equal(measured.predictions.predicted, test.labels)
+    views = binary_views(given.samples, given.attributes, given.positive)
+    few = Clusters(clusters.member[measured.followed], clusters.counts)
+    return [
+        classification_scores(test, probabilities, clusters, confidence),
+        *(
+            binary_scores(view, probabilities, test.labels, positive, among, clusters, confidence)
+            for view, (positive, among) in views.items()
+        ),
+        localization_scores(test, correct, maps, clusters, confidence),
+        dealt_scores(test, correct, measured.dealt[0], clusters, confidence),
+        ceiling_shares(test, correct, maps, maps[-1], clusters, confidence),
+        occlusion_scores(test, probabilities, measured.occlusions[0], clusters, confidence),
+        faithfulness_scores(measured.faithful, few, confidence),
+    ]
+
+
+def _operating_points(given: EvaluationInputs, measured: _Measured) -> pl.DataFrame:
+    test, validation, evaluation = given.samples.split("test"), given.samples.split("validation"), given.evaluation
+    views = binary_views(given.samples, given.attributes, given.positive)
+    return operating_points(
+        (test, measured.predictions.probabilities, breasts(test, given.attributes)),
+        (validation, measured.validation, breasts(validation, given.attributes)),
+        views,
+        evaluation.resamples,
+        evaluation.confidence,
+        given.seed,
+    )
+
+
+def breasts(samples: SampleArrays, attributes: pl.DataFrame) -> NDArray[np.str_]:
+    """Patient and side of every sample, str [n]; the patient alone where the side is not known."""
+    found = pl.DataFrame({"sample_id": samples.ids}).join(attributes, on="sample_id", how="left", maintain_order="left")
+    known = found["laterality"].fill_null("").to_list() if "laterality" in found.columns else [""] * len(samples.ids)
+    return np.array([f"{patient} {side}" for patient, side in zip(samples.patients, known, strict=True)], dtype=np.str_)

@@ -58,9 +58,16 @@ FRAMES: dict[str, Schema] = {
     | _columns(pl.Float64, "lower", "upper", "confidence", "accuracy")
     | INTERVAL
     | {"n": pl.Int64},
-    "occlusions": {"sample_id": pl.Int64}
-    | _columns(pl.Float64, "probability", "lesion_occluded", "control_occluded")
+    "occlusions": {"sample_id": pl.Int64, "variant": pl.String}
+    | _columns(pl.List(pl.Float32), "lesion_probabilities", "control_probabilities")
+    | {"places": pl.Int16}
+    | _columns(pl.Float64, "lesion_change", "control_change")
     | {"reason": pl.String},
+    "swaps": _columns(pl.Int64, "sample_id", "donor_id") | {"probabilities": pl.List(pl.Float32)},
+    "validations": _columns(pl.Float64, "loss", "scaled_loss", "temperature", "accuracy") | {"n": pl.Int64},
+    "operating_points": _columns(pl.String, "question", "level", "measure")
+    | _columns(pl.Float64, "at", "threshold", "value")
+    | END,
     "randomisations": {"step": pl.Int16, "layer": pl.String}
     | _columns(pl.Float64, "ssim", "ssim_low", "ssim_high", "rank_correlation", "rank_low", "rank_high")
     | {"n": pl.Int64},

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -36,6 +37,15 @@ def bytes_digest(chunks: Iterable[bytes]) -> str:
     for chunk in chunks:
         sha.update(chunk)
     return sha.hexdigest()
+
+
+def file_name(text: str) -> str:
+    """The text as a part of a file name: letters, digits, `_`, `.` and `-`, at most 60 bytes of UTF-8.
+
+    Never empty, hidden or a path. Different texts may give the same name.
+    """
+    kept = re.sub(r"[^\w.-]+", "-", text).encode()[:60].decode(errors="ignore").strip("-.")
+    return kept or "unnamed"
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:

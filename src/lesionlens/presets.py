@@ -46,7 +46,7 @@ def paper(root: Path) -> StudyConfig:
         background=BackgroundConfig(size=550, per_image=6),  # 4 give about 284 of the 310 test patches
         split=SplitConfig(rule="paper", group="patch"),
         training=TrainingConfig(normalise="per_class"),
-        evaluation=EvaluationConfig(layer="conv", scaling="minmax", policy="fixed"),
+        evaluation=EvaluationConfig(layer="conv", scaling="minmax", explains="logit", policy="fixed", selection="loss"),
     )
 
 

@@ -1,6 +1,7 @@
 """An ordered map over processes with a bounded number of jobs in flight."""
 
 import ctypes
+import logging
 import multiprocessing
 import os
 import threading
@@ -25,7 +26,8 @@ class Processes:
     """A context that maps in `workers` processes (0: one per usable core; 1: in this process).
 
     They start with the first job and are forked from a server of one thread, since the caller may have many. The
-    server has imported PRELOAD, which takes seconds, once for all.
+    server has imported PRELOAD, which takes seconds, once for all. A container without /dev/shm has no semaphores for
+    them: there all is done in this process, with a warning.
     """
 
     def __init__(self, workers: int) -> None:
@@ -37,7 +39,10 @@ class Processes:
         if self.workers > 1:
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload(list(PRELOAD))
-            self._pool = ProcessPoolExecutor(self.workers, context, _start_process)
+            try:
+                self._pool = ProcessPoolExecutor(self.workers, context, _start_process)
+            except OSError as error:
+                logging.getLogger(__name__).warning("one process instead of %d: /dev/shm: %s", self.workers, error)
         return self
 
     def __exit__(

@@ -12,9 +12,11 @@ from lesionlens.frames import FRAMES
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
-Baseline = Literal["whole_patch", "centred_disc", "mean_mask", "random_weights"]
+Baseline = Literal["whole_patch", "centred_disc", "mean_mask", "random_weights", "dealt_maps"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
-"""Names that maps of baselines have for a method. All but the last are the same for every sample (target 'none')."""
+"""Names that baselines have for a method. The first three are the same for every sample (target 'none')."""
+CEILING = "ceiling"
+"""Method of the annotation itself at the resolution of the model's maps: what could be reached, no baseline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,8 +262,8 @@ class EpochResult:
 class Evaluation:
     """Everything one evaluation of one run computed: `frames` by the names of FRAMES, with its schemas.
 
-    `occlusions` and `randomisations` may be empty: without lesions, or where not asked for. Raises ValueError where a
-    frame is missing or its columns are others.
+    `occlusions`, `swaps` and `randomisations` may be empty: without lesions, or where not asked for. Raises
+    ValueError where a frame is missing or its columns are others.
     """
 
     frames: dict[str, pl.DataFrame]

@@ -11,7 +11,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 def _default_home() -> Path:
-    return Path("/var/lib/lesionlens") if os.geteuid() == 0 else Path(platformdirs.user_data_dir("lesionlens"))
+    if os.geteuid() == 0:
+        return Path("/var/lib/lesionlens")
+    try:
+        return Path(platformdirs.user_data_dir("lesionlens"))
+    except RuntimeError as error:
+        raise ValueError(f"{error}. Name the folder of all state: LESIONLENS_HOME") from None
 
 
 class Settings(BaseSettings):
@@ -87,11 +92,23 @@ class Home:
         return self.root / "phantom"
 
     def ensure(self) -> "Home":
-        """Create the root, readable by its owner only where it is new."""
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Create the root, readable by its owner only where it is new. ValueError where nothing can be kept in it."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            reason = "" if os.access(self.root, os.W_OK | os.X_OK) else "it is read-only here, or another user's"
+        except OSError as error:
+            reason = str(error.strerror)
+        if reason:
+            raise ValueError(f"{self.root} cannot be the folder of all state: {reason}. Name another: LESIONLENS_HOME")
         return self
 
 
 def home() -> Home:
-    """`LESIONLENS_HOME` if set, /var/lib/lesionlens for root, else the user's data folder."""
-    return Home(settings().home.expanduser().resolve())
+    """`LESIONLENS_HOME` if set, /var/lib/lesionlens for root, else the user's data folder. ValueError if unknown."""
+    named = settings().home
+    try:
+        return Home(named.expanduser().resolve())
+    except (RuntimeError, OSError) as error:  # no such user, a user without a home, a link to itself
+        raise ValueError(
+            f"{named} leads to no folder ({error}). Name the folder of all state: LESIONLENS_HOME"
+        ) from None

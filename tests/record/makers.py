@@ -46,7 +46,8 @@ CONFIG = StudyConfig(
 IDENTITY = digest(CONFIG.evaluation, CONFIG.seed)
 POLICIES = ("fixed", "otsu", "validation", "area")
 MASKS = ("whole_patch", "centred_disc", "mean_mask")
-BASELINES = (*MASKS, "random_weights")
+CEILING = "ceiling"
+BASELINES = (*MASKS, "random_weights", "dealt_maps")
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def frame_of(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
 
 
 def _maps(ids: list[int], lesion: list[bool], method: str, target: str, iou: float) -> tuple[list[dict], list[dict]]:
-    constant = method in MASKS
+    constant = method in (*MASKS, CEILING)
     maps, localizations = [], []
     for n, (sample_id, scored) in enumerate(zip(ids, lesion, strict=True)):
         base = {"sample_id": sample_id, "method": method, "target": target}
@@ -180,7 +181,7 @@ def _run_scores(count: int, accuracy: float, kinds: list[tuple[str, str, float]]
         if method == "grad_cam":
             scores += [key | {"name": "acc_x_ll", "policy": policy, "value": accuracy * value} for policy in POLICIES]
     mask = {"name": "ll", "target": "none", "policy": "mask", "value": 0.2, "population": "correct_lesions"}
-    scores += [mask | {"method": name} for name in MASKS]
+    scores += [mask | {"method": name} for name in (*MASKS, CEILING)]
     return [between | score | ({"low": -0.2} if score["name"].startswith("occlusion") else {}) for score in scores]
 
 
@@ -205,8 +206,19 @@ def _audits(ids: list[int], lesion: list[bool], iou: float) -> dict[str, list[di
         ],
         "reliability": [{"bin": 0, "lower": 0.0, "upper": 0.5, "n": 0}, full | {"bin": 1, "lower": 0.5, "upper": 1.0}],
         "occlusions": [
-            {"sample_id": number, "probability": 0.8, "lesion_occluded": 0.3, "control_occluded": 0.7}
-            for number, there in zip(ids, lesion, strict=True) if there
+            {"sample_id": number, "variant": variant, "lesion_probabilities": [0.3] * 3, "places": 4,
+             "control_probabilities": [0.7] * 3, "lesion_change": 0.1, "control_change": 0.1}
+            for number, there in zip(ids, lesion, strict=True) if there for variant in ("smooth", "noise", "wide")
+        ],
+        "swaps": [
+            {"sample_id": a, "donor_id": b, "probabilities": [0.2, 0.5, 0.3]}
+            for a, there in zip(ids, lesion, strict=True) if there
+            for b, too in zip(ids, lesion, strict=True) if too and a != b
+        ],
+        "validations": [{"loss": 0.7, "scaled_loss": 0.6, "temperature": 2.0, "accuracy": 0.5, "n": 6}],
+        "operating_points": [
+            between | {"question": "detection", "level": level, "measure": "sensitivity", "at": at, "threshold": 0.5,
+                       "value": 0.6} for level in ("lesion", "breast", "patient") for at in (0.8, 0.9)
         ],
         "randomisations": [step | {"step": k, "layer": f"layer {k}"} for k in (-1, 0, 1)],
         "baseline_differences": [
@@ -220,8 +232,13 @@ def make_evaluation(ids: list[int], labels: list[int], wrong: int = 0, iou: floa
     """Of samples by id and label ordinal; the first `wrong` are misclassified as the next class."""
     predicted = [(label + (n < wrong)) % 3 for n, label in enumerate(labels)]
     lesion = [label > 0 for label in labels]
-    kinds = [("grad_cam", "predicted", iou), ("grad_cam", "true", iou), ("random_weights", "predicted", 0.1)]
-    found = [_maps(ids, lesion, *kind) for kind in kinds + [(name, "none", 0.2) for name in MASKS]]
+    kinds = [
+        ("grad_cam", "predicted", iou),
+        ("grad_cam", "true", iou),
+        ("random_weights", "predicted", 0.1),
+        ("dealt_maps", "predicted", 0.15),
+    ]
+    found = [_maps(ids, lesion, *kind) for kind in kinds + [(name, "none", 0.2) for name in (*MASKS, CEILING)]]
     classes = [
         {"label": k, "precision": 1.0, "recall": 0.5, "f1": 0.6, "support": labels.count(k), "auc": 0.9,
          "auc_hard": 0.7} for k in range(3)
@@ -267,10 +284,11 @@ def fill(connection: Connection, patients: int = 12) -> Filled:
     common = {"name": "ll", "method": "grad_cam", "target": "predicted", "policy": "validation", "value": 0.4,
               "population": "common_lesions", "group_name": "all", "low": 0.3, "high": 0.5, "n": 4}  # fmt: skip
     evaluations.save_study_scores(connection, study_id, pl.DataFrame([{"evaluation_id": e} | common for e in numbers]))
-    shortcuts = [{"features": name, "accuracy": 0.4, "low": 0.3, "high": 0.5, "n": 6} for name in ("majority", "size")]
+    shortcuts = [{"features": name, "question": "class", "accuracy": 0.4, "low": 0.3, "high": 0.5, "n": 6}
+                 for name in ("majority", "size")]  # fmt: skip
     evaluations.save_shortcuts(connection, sample_set_id, IDENTITY, pl.DataFrame(shortcuts))
-    cell = {"backbone": "resnet18", "strategy": "gradual", "batch_size": 16, "head_rate": 1e-3, "unit1_rate": 3e-4,
-            "selected": True, "seeds": 1, "question": "localization", "variant": "grad_cam", "measure": "ll",
+    cell = {"backbone": "resnet18", "strategy": "gradual", "batch_size": 16, "head_rate": 1e-4, "unit1_rate": 3e-5,
+            "seeds": 1, "question": "localization", "variant": "grad_cam", "measure": "ll",
             "group_name": None, "value": 0.4, "low": 0.3, "high": 0.5, "lesions": 4, "patients": 4}  # fmt: skip
     evaluations.save_decisions(connection, study_id, pl.DataFrame([cell]))
     reports.save_answers(connection, study_id, answers(reports.report_data(connection, study_id, JUDGED)))

@@ -48,6 +48,14 @@ def test_sql_on_standard_input_is_answered_up_to_the_first_error(filled_url: str
     assert lines[0] == "backbone,accuracy" and len(lines) == 3
 
 
+def test_the_prompt_reads_only_unless_it_is_to_write(filled_url: str) -> None:
+    change = "CREATE TABLE mine AS SELECT 1 AS n; SELECT n FROM mine;"
+    refused = psql(change)
+    assert refused.returncode != 0 and "read-only transaction" in refused.stderr
+    done = psql(change, "--write", "-At")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "1"), done.stderr
+
+
 def test_a_password_travels_in_the_environment_and_tls_options_with_it() -> None:
     options = "sslmode=verify-full&sslrootcert=/ca.pem&ssl_min_protocol_version=TLSv1.3&sslcrldir=/crl"
     url = make_url(f"postgresql+psycopg://ann:s%40fe@db.example:5433/record?{options}")

@@ -102,7 +102,7 @@ def test_the_leak_check_names_what_leaks(ask: Any) -> None:
 
 
 def test_the_headline_stands_beside_its_baselines(filled: Filled, ask: Any) -> None:
-    baselines = ("centred_disc", "mean_mask", "random_weights", "whole_patch")
+    baselines = ("centred_disc", "dealt_maps", "mean_mask", "random_weights", "whole_patch")
     assert [(row[0], row[3], *row[4:]) for row in ask("Does the model beat")] == [
         (run, baseline, pytest.approx(gap), pytest.approx(gap - 0.1), pytest.approx(gap + 0.2), 4)
         for run, gap in zip(filled.runs, (0.3, 0.2), strict=True)

@@ -35,6 +35,37 @@ def test_a_data_set_is_known_by_its_content_wherever_it_lies(connection: Connect
     assert roots[0] == (first, "/elsewhere") and len(roots) == 2
 
 
+@pytest.mark.parametrize("kind", ["class", "image", "patient", "lesion"])
+def test_a_name_too_long_for_an_index_is_told(kind: str, empty: Connection) -> None:
+    """Random letters: an index stores what repeats in less."""
+    letters = "".join(map(chr, np.random.default_rng(0).integers(0x4E00, 0x9FFF, 1500)))
+    index = make_index()
+    images, lesions, labels = list(index.images), list(index.lesions), list(index.labels)
+    if kind == "class":
+        labels.append(replace(labels[0], code=letters, ordinal=len(labels)))
+    elif kind == "lesion":
+        lesions[0] = replace(lesions[0], key=letters)
+    else:
+        images.append(replace(images[0], **{"key": "extra", "key" if kind == "image" else "patient": letters}))
+    long = replace(index, images=tuple(images), lesions=tuple(lesions), labels=tuple(labels), digest="of long names")
+    with pytest.raises(ValueError, match=f"the {kind} '{letters[:40]}'.* has 4500 bytes") as told:
+        datasets.save_dataset(empty, long, "/data")
+    assert not isinstance(told.value, UnicodeError) and "\n" not in str(told.value)
+
+
+def test_a_name_as_long_as_is_taken_is_kept(empty: Connection) -> None:
+    letters = "".join(map(chr, np.random.default_rng(0).integers(0x4E00, 0x9FFF, datasets.LONGEST // 3)))
+    index = make_index()
+    label = replace(index.labels[0], code=letters, ordinal=len(index.labels))
+    image = replace(index.images[0], key=letters, patient=letters)
+    long = replace(index, images=(*index.images, image), labels=(*index.labels, label), digest="of long names")
+    found = datasets.save_dataset(empty, long, "/data")
+    kept = empty.scalar(
+        text("SELECT patient FROM image WHERE dataset_id = :id AND key = :key"), {"id": found, "key": letters}
+    )
+    assert kept == letters
+
+
 def test_a_sample_set_is_found_once_it_is_closed_and_begun_anew_before(empty: Connection) -> None:
     dataset = datasets.save_dataset(empty, make_index(), "/data")
     killed = datasets.open_sample_set(empty, dataset, "d", {}, 16)

@@ -78,7 +78,7 @@ def test_scores_of_lesions_classified_by_threshold_and_average(scored: Connectio
     of_all = frames["localization_scores"].filter(population="correct_lesions", group_name="all")
     assert of_all.select("run_id", "ll", "whole_patch").equals(headline.select("run_id", "ll", "whole_patch"))
     assert frames["baseline_differences"].filter(group_name="all")["difference"].to_list() == pytest.approx(
-        [0.3] * 4 + [0.2] * 4
+        [0.3] * 5 + [0.2] * 5
     )
     assert frames["localization_scores"].filter(pl.col("group_name") == "mass")["ll"].to_list() == [0.3]
 

@@ -242,7 +242,54 @@ def test_processes_that_start_it_at_once_share_one_that_outlives_them(stopped: P
     assert pid_of(stopped) == pid and answers(urls.pop())
 
 
-def test_a_long_path_gets_a_short_private_socket(made: Path, tmp_path: Path) -> None:
+def test_a_name_that_a_shell_would_read_is_a_name(made: Path, tmp_path: Path) -> None:
+    odd = tmp_path / 'it\'s "my" $HOME `id`; ü' / "record"
+    odd.parent.mkdir()
+    subprocess.run(["cp", "-a", made, odd], check=True)
+    try:
+        assert answers(server.start(odd))
+    finally:
+        server.stop(odd)
+
+
+def test_memory_shared_by_its_processes_needs_no_room_in_dev_shm(running: Path) -> None:
+    with connect(server.start(running)) as connection:
+        assert connection.execute("SHOW dynamic_shared_memory_type").fetchone() == ("sysv",)
+        connection.execute("SET debug_parallel_query = on")
+        assert connection.execute("SELECT count(*) > 0 FROM pg_class").fetchone() == (True,)
+
+
+@root
+def test_it_is_made_and_served_without_dev_shm(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    hidden = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        'mount --bind -o ro "$0" /dev/shm && exec "$@"',
+        str(tmp_path / "empty"),
+    ]
+    if subprocess.run([*hidden, "true"], capture_output=True).returncode != 0:
+        pytest.skip("/dev/shm cannot be hidden here")
+    command = [*hidden, sys.executable, "-c", START, str(folder)]
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert answers(done.stdout.strip())
+
+
+def test_a_user_without_a_name_is_told_what_to_do(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container started with --user."""
+    monkeypatch.setattr(os, "geteuid", lambda: 2_000_000_123)
+    with pytest.raises(ServerError, match=r"user 2000000123 has no entry in /etc/passwd.*LESIONLENS_DATABASE_URL"):
+        server.start(stopped)
+
+
+def test_a_long_path_gets_a_short_private_socket(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the folder for temporary files has a long path, or one that the server's user cannot enter."""
+    (tmp_path / ("odd folder $(id) " * 10)).mkdir(mode=0o700)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / ("odd folder $(id) " * 10)))
+    monkeypatch.setattr("tempfile.tempdir", None)
     long = tmp_path / ("long" * 20) / ("path" * 20) / "record"
     long.parent.mkdir(parents=True)
     subprocess.run(["cp", "-a", made, long], check=True)

@@ -1,5 +1,7 @@
 """Under `serve`: deployments through the API, forms, pages, restarts, and what becomes of lost processes."""
 
+import base64
+import json
 import signal
 import subprocess
 import sys
@@ -11,6 +13,9 @@ from uuid import uuid4
 import httpx
 import psutil
 import pytest
+from websockets import Origin, Subprotocol
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from flows.serve import _with_our_temporary
 from flows.server import is_locked
@@ -30,7 +35,7 @@ class Served:
         self.home, self.folders = home, Folders(home.path)
         self.variables = variables
         self.web = httpx.Client(base_url=f"http://127.0.0.1:{home.port}", trust_env=False, timeout=60)
-        self.lost, self.abandoned = "", ""
+        self.lost, self.abandoned, self.printed = "", "", ""
 
     def start(self) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -41,7 +46,9 @@ class Served:
         lines = ""
         for line in process.stdout:
             lines += line
-            if line.startswith("Serving"):
+            if line.startswith("The page asks for a login: "):
+                self.printed = line.split()[6]
+                self.web.auth = (*self.printed.split(":"),)  # as a browser reads what a person types
                 return process
         raise AssertionError(lines)
 
@@ -103,13 +110,63 @@ def served(new_home: Callable[[], Home], new_database: Callable[..., str]) -> It
     process.wait(timeout=60)
 
 
+FOREIGN = {
+    "no login": ({}, None),
+    "another login": ({}, ("lesionlens", "guess")),
+    "the page of another site": ({"Origin": "https://evil.example"}, "own"),
+    "a page without an origin": ({"Origin": "null"}, "own"),
+    "a page of another port": ({"Origin": "http://127.0.0.1:8888"}, "own"),
+    "another name of this machine": ({"Host": "evil.example"}, "own"),
+}
+DOORS = (("GET", "/api/deployments/name/none/none"), ("POST", "/api/deployments/filter"), ("GET", "/reports/1"),
+         ("GET", "/comparisons/1"), ("GET", "/api/admin/settings"))  # fmt: skip
+
+
+@pytest.mark.parametrize(("headers", "login"), FOREIGN.values(), ids=FOREIGN)
+def test_nobody_else_gets_in(headers: dict[str, str], login: Any, served: Served) -> None:
+    auth = httpx.BasicAuth(*served.printed.split(":")) if login == "own" else login and httpx.BasicAuth(*login)
+    stranger = httpx.Client(base_url=served.web.base_url, trust_env=False, timeout=60, auth=auth)
+    for method, path in DOORS:
+        answer = stranger.request(method, path, json={} if method == "POST" else None, headers=headers)
+        assert answer.status_code in (400, 401, 403), path
+        assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_page_of_another_site_may_ask_for_nothing(served: Served) -> None:
+    """What a browser asks before it sends a request with a login or JSON."""
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
+    foreign = served.web.options("/api/deployments/", headers=asked | {"Origin": "https://evil.example"})
+    assert foreign.status_code == 403 and "access-control-allow-origin" not in foreign.headers
+    own = str(served.web.base_url)
+    allowed = served.web.options("/api/deployments/", headers=asked | {"Origin": own})
+    assert allowed.headers["access-control-allow-origin"] == own
+    assert served.web.post("/api/deployments/filter", json={}, headers={"Origin": own}).status_code == 200
+
+
+def test_a_socket_needs_the_login_too(served: Served) -> None:
+    address = f"ws://127.0.0.1:{served.home.port}/api/events/out"
+    with connect(address, subprotocols=[Subprotocol("prefect")], proxy=None) as stranger:
+        stranger.send(json.dumps({"type": "auth", "token": "guess"}))
+        with pytest.raises(ConnectionClosed):
+            while True:
+                assert json.loads(stranger.recv(timeout=60))["type"] not in ("auth_success", "event")
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(address, origin=Origin("https://evil.example"), subprotocols=[Subprotocol("prefect")], proxy=None)
+
+
+def test_a_browser_is_asked_for_the_login_of_a_report(served: Served) -> None:
+    asked = httpx.get(f"{served.web.base_url}/reports/1", trust_env=False)
+    assert asked.status_code == 401 and asked.headers["www-authenticate"].startswith("Basic")
+    assert httpx.get(f"{served.web.base_url}/ui-settings", trust_env=False).json()["auth"] == "BASIC"
+
+
 def test_a_wrong_value_is_refused_with_field_and_reason(served: Served) -> None:
     number = served.deployments()["study-sound"]["id"]
     refused = served.web.post(
-        f"/api/deployments/{number}/create_flow_run", json={"parameters": {"data": "/data", "seeds": []}}
+        f"/api/deployments/{number}/create_flow_run", json={"parameters": {"data": "/data", "strategies": ["sideways"]}}
     )
     assert refused.status_code == 409 or refused.status_code == 422
-    assert "seeds" in refused.text
+    assert "strategies" in refused.text and "sideways" in refused.text
 
 
 def test_the_deployments_name_the_data_folder_of_this_home(served: Served) -> None:
@@ -211,8 +268,14 @@ def test_a_restart_repeats_nothing_keeps_what_people_set_and_leaves_nothing_runn
     assert [p for p in psutil.process_iter() if _is_of(p, served)] == []
 
 
-def test_the_password_of_the_record_is_written_down_nowhere(served: Served) -> None:
+def test_password_and_login_are_written_down_nowhere_else(served: Served) -> None:
     """After all of the above: not in logs, homes, caches and artifacts, and not in Prefect's history."""
     files = [path for path in served.home.path.rglob("*") if path.is_file()]
-    assert {"server.log", "worker.log", "prefect.db"} <= {path.name for path in files}
+    assert {"server.log", "worker.log", "prefect.db", "login"} <= {path.name for path in files}
     assert [path for path in files if PASSWORD.encode() in path.read_bytes()] == []
+    user, _, secret = served.printed.partition(":")
+    encoded = base64.b64encode(served.printed.encode())  # as it travels
+    assert len(secret) >= 32 and user == "lesionlens"
+    holders = [path for path in files if secret.encode() in path.read_bytes() or encoded in path.read_bytes()]
+    assert holders == [served.folders.prefect / "login"]
+    assert holders[0].stat().st_mode & 0o777 == 0o600

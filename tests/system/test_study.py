@@ -110,6 +110,31 @@ def test_running_again_does_nothing_and_says_so(finished: Home) -> None:
     assert finished.sql("SELECT count(*) FROM epoch").item() == epochs
 
 
+OTHERS = {
+    "ALL_PROXY": "socks5://127.0.0.1:1080", "all_proxy": "socks://127.0.0.1:1080/", "no_proxy": "[::1]",
+    "HTTP_PROXY": "http://127.0.0.1:1",
+    "PGHOSTADDR": "127.0.0.1", "PGPORT": "1", "PGSERVICE": "prod", "PGOPTIONS": "-c search_path=mine",
+    "PREFECT_SERVER_API_AUTH_STRING": "admin:pass", "PREFECT_API_AUTH_STRING": "admin:pass",
+    "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true", "PREFECT_SERVER_API_BASE_PATH": "/v2api",
+    "PREFECT_API_KEY": "pnu_1", "PREFECT_API_URL": "https://prefect.example/api", "PREFECT_PROFILE": "production",
+    "UVICORN_ROOT_PATH": "/v2", "WEB_CONCURRENCY": "4", "SSL_CERT_FILE": "/none",
+    "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "DATA": "/etc", "TMPDIR": "/none",
+}  # fmt: skip
+
+
+def test_what_the_shell_holds_for_others_changes_nothing(finished: Home) -> None:
+    """Proxies, PostgreSQL, Prefect, a web server, a terminal: the study is known, rendered and compared as before."""
+    before = finished.sql("SELECT count(*) FROM report").item()
+    again, compared = finished.study(small_study(), **OTHERS), finished.run("flows", "compare", "small", **OTHERS)
+    for done in (again, compared):
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert "Traceback" not in done.stdout + done.stderr
+    assert "nothing to do" in again.stdout + again.stderr
+    assert finished.sql("SELECT count(*) FROM report").item() == before
+    seen = finished.run("db.cli", "psql", "--csv", "--command", "SELECT count(*) FROM report", **OTHERS)
+    assert seen.stdout.split() == ["count", before]
+
+
 def test_studies_and_runs_are_compared_by_one_command(finished: Home) -> None:
     by_name, by_run = finished.run("flows", "compare", "small"), finished.run("flows", "compare", "--runs", "2", "3")
     for done, models in ((by_name, 4), (by_run, 2)):

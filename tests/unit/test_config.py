@@ -79,3 +79,9 @@ def test_an_unknown_preset_names_the_known_ones() -> None:
 def test_a_preset_without_data_says_how_to_name_it() -> None:
     with pytest.raises(ValueError, match="make study DATA="):
         preset("sound")
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "a\0b", "\x1b[2J", ""])
+def test_a_study_name_is_one_line(name: str) -> None:
+    with pytest.raises(ValidationError, match="name"):
+        StudyConfig(name=name, data=DataConfig(source="phantom"))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lesionlens.config import RunConfig
-from lesionlens.identity import bytes_digest, canonical, digest
+from lesionlens.identity import bytes_digest, canonical, digest, file_name
 
 JSON = st.recursive(
     st.none()
@@ -59,3 +59,19 @@ def test_digest_is_the_same_in_another_process() -> None:
 
 def test_bytes_digest_ignores_how_bytes_are_chunked() -> None:
     assert bytes_digest([b"ab", b"c"]) == bytes_digest([b"a", b"bc"])
+
+
+@given(st.text(max_size=200))
+def test_a_file_name_is_one_name_that_every_system_takes(text: str) -> None:
+    name = file_name(text)
+    assert 1 <= len(name.encode()) <= 60 and name[0] not in ".-"
+    assert not set(name) & set("/\\\0\n :*?\"<>|'$`;&") and file_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("sound", "sound"), ("../../../escaped", "escaped"), ("CC/MLO 1.5 mm", "CC-MLO-1.5-mm"), ("界" * 80, "界" * 20),
+     ("..", "unnamed"), ("~", "unnamed"), ("/etc/passwd", "etc-passwd"), ("ü日", "ü日")],
+)  # fmt: skip
+def test_what_a_file_name_keeps(text: str, name: str) -> None:
+    assert file_name(text) == name

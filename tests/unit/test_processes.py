@@ -30,6 +30,21 @@ def test_results_come_in_the_order_of_the_jobs(workers: int) -> None:
         assert list(processes.map(math.sqrt, [])) == []
 
 
+def test_without_semaphores_all_is_done_in_this_process(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a container without /dev/shm."""
+
+    def missing(*_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr("_multiprocessing.SemLock", missing)
+    monkeypatch.setattr("multiprocessing.synchronize._multiprocessing.SemLock", missing)
+    with Processes(2) as processes:
+        assert list(processes.map(math.sqrt, range(4))) == [math.sqrt(n) for n in range(4)]
+    assert "/dev/shm" in caplog.text
+
+
 def test_jobs_are_taken_only_a_few_ahead_of_their_results() -> None:
     taken = 0
 

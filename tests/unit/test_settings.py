@@ -1,10 +1,15 @@
 """All state under one folder."""
 
+import os
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from lesionlens.settings import Settings, home, settings
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_variable_moves_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,6 +54,50 @@ def test_a_generic_variable_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delenv("LESIONLENS_DATA", raising=False)
     monkeypatch.setenv("DATA", "/etc")
     assert settings().data is None
+
+
+@pytest.mark.parametrize(
+    ("target", "variable"),
+    [("study", "DATA"), ("fetch", "DATA"), ("fetch", "YES"), ("backup", "FILE"), ("restore", "FILE"), ("psql", "WRITE"),
+     ("compare", "STUDIES"), ("compare", "RUNS"), ("study", "PRESET"), ("fetch", "EDITION")],
+)  # fmt: skip
+def test_make_reads_its_own_command_line_and_not_the_shell(target: str, variable: str) -> None:
+    def commands(*given: str, **shell: str) -> str:
+        command = ["make", "--dry-run", target, *given]
+        return subprocess.run(command, cwd=ROOT, env=os.environ | shell, capture_output=True, text=True).stdout
+
+    value = "1" if variable in ("WRITE", "YES") else "/etc/other"
+    assert commands(**{variable: value}) == commands()
+    assert commands(f"{variable}={value}") != commands()
+
+
+def test_a_home_that_cannot_be_used_is_named_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for place in (file, file / "below", Path("/proc/x"), tmp_path / ("long" * 100), tmp_path / "loop"):
+        monkeypatch.setenv("LESIONLENS_HOME", str(place))
+        with pytest.raises(ValueError, match=f"^{re.escape(str(place))} .*LESIONLENS_HOME") as caught:
+            home().ensure()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_home_of_another_user_is_named_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(ValueError, match=r"another user's.*LESIONLENS_HOME"):
+        home().ensure()
+
+
+def test_a_user_without_a_home_is_told_to_name_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container started with --user, whose HOME is unset or /."""
+    monkeypatch.delenv("LESIONLENS_HOME", raising=False)
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr("os.geteuid", lambda: 2_000_000_123)
+    monkeypatch.setattr("os.getuid", lambda: 2_000_000_123)
+    with pytest.raises(ValueError, match="Name the folder of all state: LESIONLENS_HOME"):
+        home()
 
 
 def test_a_password_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:

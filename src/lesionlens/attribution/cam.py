@@ -23,8 +23,22 @@ from pytorch_grad_cam.ablation_layer import AblationLayer
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-Maps = Callable[[nn.Module, Tensor, NDArray[np.int64], nn.Module], NDArray[np.float32]]
-"""(model, inputs float32 [n, 3, s, s] on the model's device, classes int64 [n], layer) -> maps float32 [n, h, w]."""
+from lesionlens.config import Explains
+
+Maps = Callable[[nn.Module, Tensor, NDArray[np.int64], nn.Module, Explains], NDArray[np.float32]]
+"""(model, inputs float32 [n, 3, s, s] on the model's device, classes int64 [n], layer, what of the output is explained)
+-> maps float32 [n, h, w]."""
+
+
+class Contrast(ClassifierOutputTarget):  # type: ignore[misc]
+    """A class's logit minus the mean of all."""
+
+    def __call__(self, output: Tensor) -> Tensor:
+        logit: Tensor = super().__call__(output)
+        return logit - output.mean(dim=-1)
+
+
+TARGETS: dict[Explains, type[ClassifierOutputTarget]] = {"logit": ClassifierOutputTarget, "contrast": Contrast}
 
 
 class _Raw:
@@ -76,10 +90,12 @@ def cam(method: type[Any], one_by_one: bool = False, ablation_layer: type[Ablati
     """
     raw = type(f"Raw{method.__name__}", (_Raw, method), {})
 
-    def maps(model: nn.Module, inputs: Tensor, classes: NDArray[np.int64], layer: nn.Module) -> NDArray[np.float32]:
+    def maps(
+        model: nn.Module, inputs: Tensor, classes: NDArray[np.int64], layer: nn.Module, explains: Explains = "logit"
+    ) -> NDArray[np.float32]:
         # A network that is frozen whole has no gradient unless its input asks for one.
         inputs = inputs.detach().clone().requires_grad_()
-        targets = [ClassifierOutputTarget(int(label)) for label in classes]
+        targets = [TARGETS[explains](int(label)) for label in classes]
         batch = 1 if one_by_one else len(inputs)
         options = {} if ablation_layer is None else {"ablation_layer": ablation_layer()}
         parts = []

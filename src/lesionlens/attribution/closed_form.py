@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
+from lesionlens.config import Explains
 from lesionlens.models.classifier import Classifier, Layer, Level
 
 
@@ -74,9 +75,18 @@ def forward(model: Classifier, layer: Layer, inputs: Tensor, level: Level = "pix
 
 
 @torch.no_grad()
-def grad_cam(model: Classifier, layer: Layer, outputs: LayerOutputs, classes: Tensor) -> Tensor:
-    """Unscaled Grad-CAM maps [n, h, w] for classes int64 [n]."""
-    weights = model.head.weight[classes] * outputs.positive
+def grad_cam(
+    model: Classifier, layer: Layer, outputs: LayerOutputs, classes: Tensor, explains: Explains = "logit"
+) -> Tensor:
+    """Unscaled Grad-CAM maps [n, h, w] for classes int64 [n].
+
+    explains: a class's logit, or the contrast, its logit minus the mean of all: what all classes' weights have in
+    common changes no prediction, never trains, and would otherwise be in every map.
+    """
+    weights = model.head.weight[classes]
+    if explains == "contrast":
+        weights = weights - model.head.weight.mean(dim=0)
+    weights = weights * outputs.positive
     if layer == "conv":
         weights = weights * _slope(model)
     area = outputs.layer.shape[2] * outputs.layer.shape[3]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lesionlens.attribution import closed_form
 from lesionlens.attribution.registry import METHODS
-from lesionlens.config import Method
+from lesionlens.config import EvaluationConfig, Explains, Method
 from lesionlens.errors import EvaluationError
 from lesionlens.models.classifier import Classifier, Layer
 from lesionlens.training.inputs import Inputs
@@ -47,7 +47,7 @@ class Explained:
 def explain(
     model: Classifier,
     source: Source,
-    layer: Layer,
+    evaluation: EvaluationConfig,
     methods: tuple[Method, ...],
     targets: tuple[Target, ...],
     advance: Advance,
@@ -59,8 +59,8 @@ def explain(
     """
     probabilities: list[NDArray[np.float32]] = []
     maps: dict[tuple[Method, Target], list[NDArray[np.float32]]] = {(m, t): [] for m in methods for t in targets}
-    package = not (closed_form.holds(model, layer) and set(methods) <= {"grad_cam"})
-    for at, batch in _batches(model, source, layer, package):
+    package = not (closed_form.holds(model, evaluation.layer) and set(methods) <= {"grad_cam"})
+    for at, batch in _batches(model, source, evaluation, package):
         probabilities.append(_probabilities(batch.outputs.logits, source.inputs.patches.ids[at]))
         predicted, labels = probabilities[-1].argmax(axis=1), source.inputs.patches.labels[at]
         wrong = np.flatnonzero(predicted != labels)
@@ -76,10 +76,12 @@ def explain(
     return Explained(joined, predictions, {key: _joined(parts, (0, 1, 1)) for key, parts in maps.items()})
 
 
-def grad_cam(model: Classifier, source: Source, classes: NDArray[np.int64], layer: Layer) -> NDArray[np.float32]:
+def grad_cam(
+    model: Classifier, source: Source, classes: NDArray[np.int64], evaluation: EvaluationConfig
+) -> NDArray[np.float32]:
     """Unscaled Grad-CAM maps float32 [n, h, w] of the source's samples, for any classes int64 [n]."""
     parts: list[NDArray[np.float32]] = []
-    for at, batch in _batches(model, source, layer, package=True):
+    for at, batch in _batches(model, source, evaluation, package=True):
         start = sum(map(len, parts))
         parts.append(batch.maps("grad_cam", np.arange(len(at)), classes[start : start + len(at)]))
     return _joined(parts, (0, 1, 1))
@@ -91,6 +93,7 @@ class _Batch:
 
     model: Classifier
     layer: Layer
+    explains: Explains
     pixels: Tensor | None
     outputs: closed_form.LayerOutputs
 
@@ -99,18 +102,20 @@ class _Batch:
         chosen = torch.from_numpy(rows).to(self.outputs.layer.device)
         if method == "grad_cam" and closed_form.holds(self.model, self.layer):
             labels = torch.from_numpy(classes).to(chosen.device)
-            maps = closed_form.grad_cam(self.model, self.layer, self.outputs.rows(chosen), labels)
+            maps = closed_form.grad_cam(self.model, self.layer, self.outputs.rows(chosen), labels, self.explains)
             closed: NDArray[np.float32] = maps.cpu().numpy()
             return closed
         assert self.pixels is not None, "the package starts from pixels"
-        return METHODS[method].maps(self.model, self.pixels[chosen], classes, self.model.map_block(self.layer))
+        return METHODS[method].maps(
+            self.model, self.pixels[chosen], classes, self.model.map_block(self.layer), self.explains
+        )
 
 
 def _batches(
-    model: Classifier, source: Source, layer: Layer, package: bool
+    model: Classifier, source: Source, evaluation: EvaluationConfig, package: bool
 ) -> Iterator[tuple[NDArray[np.int64], _Batch]]:
     """Positions int64 [n] of a batch's samples in the inputs, and the batch. package: whether pixels are needed."""
-    inputs, stem = source.inputs, source.stem
+    inputs, stem, layer = source.inputs, source.stem, evaluation.layer
     model = model.to(inputs.device).eval()
     fast = closed_form.fast(model, layer)
     for start in range(0, len(source.rows), BATCH):
@@ -122,7 +127,7 @@ def _batches(
         else:
             assert pixels is not None
             outputs = closed_form.forward(fast, layer, _channels_last(pixels))
-        yield at, _Batch(model, layer, pixels, outputs)
+        yield at, _Batch(model, layer, evaluation.explains, pixels, outputs)
 
 
 def _channels_last(images: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torchmetrics.functional.regression import spearman_corrcoef
 
 from lesionlens.attribution.explain import Advance, Source, grad_cam
 from lesionlens.attribution.scaling import activation_maps
-from lesionlens.audits.occlusion import probabilities
+from lesionlens.audits.altered import altered_probabilities
 from lesionlens.config import EvaluationConfig, RunConfig
 from lesionlens.frames import FRAMES
 from lesionlens.localization.samples import scorable
@@ -25,7 +25,7 @@ from lesionlens.scoring.bootstrap import draw
 from lesionlens.scoring.means import Mean, means
 from lesionlens.training.inputs import Inputs
 
-OTHERS = "other samples"
+OTHERS, REMEASURED = "other samples", "re-measured"
 CALIBRATION = 16  # training samples on which batch-norm statistics are measured at every step
 
 
@@ -49,25 +49,29 @@ def randomisation_test(
 
     rows: positions of the samples. The class explained stays the one the intact model predicts. Batch-norm statistics
     are measured anew on training samples after every step: otherwise activations die, and any map would look different
-    for that reason alone. Result: step (0: intact), layer (randomised last), ssim of the activation maps and
+    for that reason alone. Step 1, 're-measured', does that to the intact weights: what it changes by itself.
+    Result: step (0: intact), layer (randomised last), ssim of the activation maps and
     rank_correlation (Spearman) of the unscaled ones, -1 to 1, means over the n samples whose both maps are not blank,
     with intervals clustered by patient. Step -1, 'other samples', is the baseline: the intact model's map of one sample
     against that of the next, where that is another patient's. Null where n is 0; no rows without samples. `model` is
-    left as it was. `advance` is called with the number of samples after all of `layers(model)`, one by one.
+    left as it was. `advance` is called with the number of samples after step 1 and every one of `layers(model)`.
     """
     if not rows:
         return pl.DataFrame(schema=FRAMES["randomisations"])
-    model, source = deepcopy(model).to(inputs.device), Source(inputs, rows)
-    classes = probabilities(model, inputs, rows).argmax(axis=1).astype(np.int64)
-    intact = grad_cam(model, source, classes, evaluation.layer)
+    # twice as fast on a CPU with channels last
+    model, source = deepcopy(model).to(inputs.device, memory_format=torch.channels_last), Source(inputs, rows)
+    at = np.array(rows, dtype=np.int64)
+    intact_pixels = inputs.patches.pixels[at]
+    classes = altered_probabilities(model.eval(), inputs, at, lambda part: intact_pixels[part]).argmax(axis=1)
+    intact = grad_cam(model, source, classes, evaluation)
     grids = {OTHERS: np.roll(intact, 1, axis=0), "intact": intact}
     random = build(run.backbone, len(inputs.patches.classes), seed).to(inputs.device)
     training = inputs.rows("train")[:: max(1, len(inputs.rows("train")) // CALIBRATION)][:CALIBRATION]
-    for names in layers(model):
+    for names in [[], *layers(model)]:
         for name in names:
             model.get_submodule(name).load_state_dict(random.get_submodule(name).state_dict())
         calibrate(model, inputs, training, seed)
-        grids[names[-1]] = grad_cam(model, source, classes, evaluation.layer)
+        grids[names[-1] if names else REMEASURED] = grad_cam(model, source, classes, evaluation)
         advance(len(rows))
     return _frame(grids, source, evaluation, seed)
 

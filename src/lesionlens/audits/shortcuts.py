@@ -1,81 +1,143 @@
-"""Shortcut audit: how well size, aspect, grey values and sharpness alone predict the class."""
+"""Shortcut audit: how well grey values and sharpness outside the annotation, or the window's size, tell the class."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from lesionlens.audits.filling import grown_hulls
 from lesionlens.config import EvaluationConfig
 from lesionlens.frames import INTERVAL, Schema
+from lesionlens.localization.samples import scorable
 from lesionlens.records import SampleArrays
-from lesionlens.scoring.bootstrap import draw, proportion_interval, ratios
+from lesionlens.scoring.binary import View
+from lesionlens.scoring.bootstrap import Clusters, draw, proportion_interval, ratios, resampled_auc
 
-CHUNK = 256  # samples in memory as float64 at once
+MARGIN = 0.1  # of the annotation's diameter, as in the occlusion test
 
-SHORTCUTS: Schema = {"features": pl.String, "accuracy": pl.Float64, **INTERVAL, "n": pl.Int64}
+SHORTCUTS: Schema = {
+    "features": pl.String, "question": pl.String, "accuracy": pl.Float64, "auc": pl.Float64, **INTERVAL, "n": pl.Int64,
+}  # fmt: skip
+Row = dict[str, Any]
 
 
 def shortcut_audit(
-    samples: SampleArrays, windows: NDArray[np.float64] | None, evaluation: EvaluationConfig, seed: int
+    samples: SampleArrays,
+    windows: NDArray[np.float64] | None,
+    views: Mapping[str, View],
+    evaluation: EvaluationConfig,
+    seed: int,
 ) -> pl.DataFrame:
-    """Test accuracy of logistic regressions on a few numbers of every sample.
+    """What logistic regressions on a few numbers of every sample make of the test split, by features and question.
 
     windows float64 [n, 2]: width and height of each sample's window in full-image pixels, in the samples' order; None
-    leaves 'size' out. Trained on the training split, features standardised there. Result: features ('majority', the
-    most frequent training class for every sample; 'size': log area and log aspect; 'intensity'; 'sharpness'; 'all'),
-    accuracy, low, high (clustered by patient), n. A training split of one class gives the majority alone. Raises
-    ValueError where one of the two splits is empty.
+    leaves 'size' out. views: as `binary_views` gives them. Trained on the training split, features standardised there.
+    Features: 'intensity' and 'sharpness' of what lies outside the annotation's grown hull (`outside`), 'surroundings'
+    (both), and apart from them 'size' (log area and log aspect of the window). Questions: 'class', all classes, with
+    accuracy, beside 'majority', the most frequent training class for every sample; 'detection' (view lesion) and
+    'diagnosis' (view malignant), with the AUC among the samples that enter. low, high clustered by patient. A question
+    with one side in the training split has no row. Raises ValueError where one of the two splits is empty.
     """
     train, test = samples.splits == "train", samples.splits == "test"
     if not train.any() or not test.any():
         raise ValueError("shortcut audit: it needs a training and a test split; check the sample set's split")
-    sets = {"intensity": _in_chunks(intensity, samples.pixels), "sharpness": _in_chunks(sharpness, samples.pixels)}
+    sets = _features(samples, windows, seed)
+    clusters = draw(samples.patients[test], evaluation.resamples, np.random.default_rng(seed))
+    labels = samples.labels
+    majority = np.full(int(test.sum()), np.bincount(labels[train]).argmax())
+    rows = [_accuracy("majority", majority == labels[test], clusters, evaluation.confidence)]
+    for name, features in sets.items():
+        if len(np.unique(labels[train])) > 1:
+            right = _fitted(features[train], labels[train]).predict(features[test]) == labels[test]
+            rows.append(_accuracy(name, right, clusters, evaluation.confidence))
+        for view, (positive, among) in views.items():
+            inside, truth = np.isin(labels, among), np.isin(labels, positive)
+            if len(np.unique(truth[train & inside])) > 1:
+                model = _fitted(features[train & inside], truth[train & inside])
+                score = model.predict_proba(features[test])[:, 1].astype(np.float32)
+                question = "detection" if view == "lesion" else "diagnosis"
+                key = {"features": name, "question": question}
+                rows += _auc(key, score, truth[test], inside[test], clusters, evaluation.confidence)
+    return pl.DataFrame(rows, schema=SHORTCUTS).with_columns(pl.col("low", "high").fill_nan(None))
+
+
+def _fitted(features: NDArray[np.float64], labels: NDArray[np.int64] | NDArray[np.bool_]) -> Any:
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(features, labels)
+
+
+def _accuracy(name: str, right: NDArray[np.bool_], clusters: Clusters, confidence: float) -> Row:
+    values, used = right.astype(np.float64)[:, None], np.ones((len(right), 1), dtype=np.bool_)
+    low, high = proportion_interval(ratios(values, used, clusters), confidence, clusters.patients(used))
+    ends = {"low": float(low[0]), "high": float(high[0]), "n": len(right)}
+    return {"features": name, "question": "class", "accuracy": float(right.mean())} | ends
+
+
+def _auc(
+    key: Row,
+    score: NDArray[np.float32],
+    truth: NDArray[np.bool_],
+    inside: NDArray[np.bool_],
+    clusters: Clusters,
+    confidence: float,
+) -> list[Row]:
+    """One row; none where a side has no test sample."""
+    score, truth = score[inside], truth[inside]
+    if truth.all() or not truth.any():
+        return []
+    within = Clusters(clusters.member[inside], clusters.counts)
+    patients = within.patients(np.stack([truth, ~truth], axis=1)).min()
+    once = Clusters(np.arange(len(score)), np.ones((1, len(score))))
+    low, high = proportion_interval(resampled_auc(score, truth, within)[:, None], confidence, patients)
+    value = float(resampled_auc(score, truth, once)[0])
+    return [key | {"auc": value, "low": float(low[0]), "high": float(high[0]), "n": len(score)}]
+
+
+def _features(samples: SampleArrays, windows: NDArray[np.float64] | None, seed: int) -> dict[str, NDArray[np.float64]]:
+    hidden = hidden_regions(samples, np.random.default_rng(seed))
+    found = np.array([outside(grey, region) for grey, region in zip(samples.pixels, hidden, strict=True)])
+    sets = {"intensity": found[:, :7], "sharpness": found[:, 7:], "surroundings": found}
     if windows is not None:
         width, height = np.log(windows[:, 0]), np.log(windows[:, 1])
-        sets = {"size": np.stack([width + height, width - height], axis=1)} | sets
-    sets["all"] = np.concatenate(list(sets.values()), axis=1)
-    labels = samples.labels
-    guesses = {"majority": np.full(int(test.sum()), np.bincount(labels[train]).argmax())}
-    two_classes = len(np.unique(labels[train])) > 1
-    for name, features in sets.items() if two_classes else ():
-        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-        guesses[name] = model.fit(features[train], labels[train]).predict(features[test])
-    right = np.stack([guess == labels[test] for guess in guesses.values()], axis=1).astype(np.float64)
-    clusters = draw(samples.patients[test], evaluation.resamples, np.random.default_rng(seed))
-    everything = np.ones(right.shape, dtype=np.bool_)
-    low, high = proportion_interval(
-        ratios(right, everything, clusters), evaluation.confidence, clusters.patients(everything)
-    )
-    columns = {"features": list(guesses), "accuracy": right.mean(axis=0), "low": low, "high": high}
-    frame = pl.DataFrame(columns | {"n": [len(right)] * len(guesses)}, schema=SHORTCUTS)
-    return frame.with_columns(pl.col("low", "high").fill_nan(None))
+        sets["size"] = np.stack([width + height, width - height], axis=1)
+    return sets
 
 
-def _in_chunks(
-    features: Callable[[NDArray[np.uint8]], NDArray[np.float64]], pixels: NDArray[np.uint8]
-) -> NDArray[np.float64]:
-    """Features of all samples, a few at a time: in float64 a whole data set would not fit into memory."""
-    return np.concatenate([features(pixels[start : start + CHUNK]) for start in range(0, len(pixels), CHUNK)])
+def hidden_regions(samples: SampleArrays, generator: np.random.Generator) -> NDArray[np.bool_]:
+    """What the audit does not see of every sample, bool [n, s, s]: the annotation's grown hull; of samples without one
+    that of a training lesion, drawn by the generator, so that the hole itself tells no class."""
+    masked = scorable(samples)
+    regions = np.zeros_like(samples.masks)
+    regions[masked] = grown_hulls(samples.masks[masked], MARGIN)
+    lent = np.flatnonzero(masked & (samples.splits == "train"))
+    without = np.flatnonzero(~masked)
+    if len(lent):
+        regions[without] = regions[generator.choice(lent, size=len(without))]
+    return regions
 
 
-def intensity(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Mean, standard deviation and the 5th, 25th, 50th, 75th and 95th percentile of grey: [n, 7]."""
-    flat = pixels.reshape(len(pixels), -1).astype(np.float64)
-    return np.column_stack([flat.mean(axis=1), flat.std(axis=1), *np.percentile(flat, (5, 25, 50, 75, 95), axis=1)])
+def outside(grey: NDArray[np.uint8], region: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Of the pixels outside the region: mean, standard deviation, the 5th, 25th, 50th, 75th and 95th percentile of
+    grey, and the log variance of the Laplacian at full and at half resolution: float64 [9]; zeros where none is
+    outside. Upsampled small windows are blurred, so sharpness tells a window's size, too.
+    """
+    seen = grey[~region].astype(np.float64)
+    if not len(seen):
+        return np.zeros(9)
+    side = len(grey) // 2 * 2
+    blocks = (side // 2, 2, side // 2, 2)
+    half = grey[:side, :side].reshape(blocks).mean(axis=(1, 3))
+    coarse = region[:side, :side].reshape(blocks).any(axis=(1, 3))
+    sharp = [_sharpness(grey.astype(np.float64), region), _sharpness(half, coarse)]
+    return np.array([seen.mean(), seen.std(), *np.percentile(seen, (5, 25, 50, 75, 95)), *sharp])
 
 
-def sharpness(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Log variance of the Laplacian at full and at half resolution: [n, 2]. Upsampled small windows are blurred."""
-    full = pixels.astype(np.float64)
-    side = full.shape[1] // 2 * 2
-    half = full[:, :side, :side].reshape(len(full), side // 2, 2, side // 2, 2).mean(axis=(2, 4))
-    return np.column_stack([np.log1p(_laplacian(grey).var(axis=(1, 2))) for grey in (full, half)])
-
-
-def _laplacian(grey: NDArray[np.float64]) -> NDArray[np.float64]:
-    centre = grey[:, 1:-1, 1:-1]
-    return grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:] - 4 * centre
+def _sharpness(grey: NDArray[np.float64], region: NDArray[np.bool_]) -> float:
+    found = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
+    seen = found[~binary_dilation(region)[1:-1, 1:-1]]
+    return float(np.log1p(seen.var())) if len(seen) else 0.0

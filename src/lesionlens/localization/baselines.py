@@ -1,16 +1,14 @@
 """Baseline maps: three that are independent of the image, and those of an untrained network."""
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lesionlens.attribution.explain import Advance
+from lesionlens.attribution.explain import Advance, Source, explain
 from lesionlens.config import RunConfig, TrainingConfig
 from lesionlens.localization.curves import CURVE, tuned
-from lesionlens.localization.maps import EvaluatedSplit, model_maps
-from lesionlens.localization.metrics import FIXED_THRESHOLD, iou_at, iou_curve, score_maps
+from lesionlens.localization.maps import EvaluatedSplit, scored
+from lesionlens.localization.metrics import FIXED_THRESHOLD, iou_at, iou_curve, score_grids, score_maps
 from lesionlens.localization.samples import Cut, ScoredMaps, scorable
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.weights import initial_model
@@ -19,6 +17,8 @@ from lesionlens.training.inputs import Inputs
 
 # Added to a run's seed for its random counterpart, so that no weight equals one of a run trained from its seed.
 OTHER_SEED = 1_000_003
+DRAWS = 10  # networks with random weights
+MEASURED = 16  # training samples on which the batch-norm statistics of each are measured
 
 
 def baseline_maps(train_masks: NDArray[np.bool_], size: int) -> dict[Baseline, tuple[NDArray[np.float32], float]]:
@@ -86,18 +86,37 @@ def constant_baselines(split: EvaluatedSplit) -> list[ScoredMaps]:
 
 
 def random_weights(run: RunConfig, training: TrainingConfig, split: EvaluatedSplit, advance: Advance) -> ScoredMaps:
-    """Grad-CAM of the same architecture with random weights, for the class that it predicts itself."""
-    model = random_model(run, training, split.inputs.patches)
-    _, [maps] = model_maps(model, split, ("grad_cam",), ("predicted",), advance)
-    return replace(maps, method="random_weights")
+    """Grad-CAM of ten networks of the same architecture with random weights, for the class that each predicts itself.
+
+    Samples are dealt to the networks in turn, so a mean over lesions is one over draws of weights, too; the threshold
+    is tuned on the maps of all.
+    """
+    inputs, wanted = split.inputs, [*split.rows, *split.tuning_rows]
+    grids: dict[int, NDArray[np.float32]] = {}
+    predicted: dict[int, int] = {}
+    for draw in range(DRAWS):
+        model = random_model(run, training, inputs.patches, draw)
+        own = wanted[draw::DRAWS]
+        found = explain(model, Source(inputs, own), split.evaluation, ("grad_cam",), ("predicted",), advance)
+        grids.update(zip(own, found.maps["grad_cam", "predicted"], strict=True))
+        predicted.update(zip(own, found.predicted.tolist(), strict=True))
+    test, tuning = (np.array([grids[row] for row in rows]) for rows in (split.rows, split.tuning_rows))
+    level = None
+    if len(tuning):
+        masks = inputs.patches.masks[split.tuning_rows]
+        level = tuned(score_grids(tuning, masks, split.evaluation.scaling, FIXED_THRESHOLD).curve)
+    labels = np.array([predicted[row] for row in split.rows], dtype=np.int64)
+    return scored(split, "random_weights", "predicted", labels, test, level)
 
 
-def random_model(run: RunConfig, training: TrainingConfig, samples: SampleArrays) -> Classifier:
+def random_model(run: RunConfig, training: TrainingConfig, samples: SampleArrays, draw: int = 0) -> Classifier:
     """The run's architecture with random weights, its batch-norm statistics measured as before a training from none.
 
-    Made on the CPU, so that it is the same model whatever device it then runs on.
+    Made on the CPU, so that it is the same model whatever device it then runs on. draw: its number, from 0.
     """
     inputs = Inputs(samples, training.normalise, torch.device("cpu"))
-    other = run.model_copy(update={"seed": run.seed + OTHER_SEED})
+    other = run.model_copy(update={"seed": run.seed + OTHER_SEED + draw})
     from_none = training.model_copy(update={"weights": "none"})
-    return initial_model(other, from_none, len(samples.classes), inputs, inputs.rows("train"))
+    rows = inputs.rows("train")
+    few = rows[:: max(1, len(rows) // MEASURED)][:MEASURED]
+    return initial_model(other, from_none, len(samples.classes), inputs, few)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lesionlens.attribution.explain import Advance, Explained, Source, Target, explain
@@ -20,12 +21,14 @@ from lesionlens.training.inputs import Inputs
 class EvaluatedSplit:
     """The test split, whose maps are scored, and the validation lesions, on which thresholds are tuned.
 
-    inputs: all samples; test: those of the test split; rows, tuning_rows: positions of both in the inputs.
+    inputs: all samples; test: those of the test split; rows, validation_rows, tuning_rows: positions in the inputs of
+    the test split, the validation split, and the lesions of the latter.
     """
 
     inputs: Inputs
     test: SampleArrays
     rows: Sequence[int]
+    validation_rows: Sequence[int]
     tuning_rows: Sequence[int]
     evaluation: EvaluationConfig
 
@@ -35,8 +38,9 @@ def evaluated_split(inputs: Inputs, evaluation: EvaluationConfig) -> EvaluatedSp
     test, masked = inputs.patches.split("test"), scorable(inputs.patches)
     if not len(test.ids):
         raise ValueError("evaluate: the sample set's test split is empty; check its split")
-    tuning_rows = [row for row in inputs.rows("validation") if masked[row]]
-    return EvaluatedSplit(inputs, test, inputs.rows("test"), tuning_rows, evaluation)
+    validation = inputs.rows("validation")
+    tuning_rows = [row for row in validation if masked[row]]
+    return EvaluatedSplit(inputs, test, inputs.rows("test"), validation, tuning_rows, evaluation)
 
 
 def model_maps(
@@ -46,27 +50,44 @@ def model_maps(
     targets: tuple[Target, ...],
     advance: Advance,
     stem: Tensor | None = None,
-) -> tuple[Explained, list[ScoredMaps]]:
-    """The model's predictions for the test split, and its maps by every method for every target, in this order.
+) -> tuple[Explained, NDArray[np.float32], list[ScoredMaps]]:
+    """The model's predictions for the test split, its probabilities float32 [v, classes] for the validation split, and
+    its maps of the test split by every method for every target, in this order.
 
     The threshold of the policy 'validation' is tuned for every method on maps of the predicted class. stem: as in
     `Source`.
     """
-    layer, evaluation = split.evaluation.layer, split.evaluation
-    found = explain(model, Source(split.inputs, split.rows, stem), layer, methods, targets, advance)
-    tuning = explain(model, Source(split.inputs, split.tuning_rows, stem), layer, methods, ("predicted",), advance)
-    masks = split.inputs.patches.masks[list(split.tuning_rows)]
+    evaluation = split.evaluation
+    found = explain(model, Source(split.inputs, split.rows, stem), evaluation, methods, targets, advance)
+    tuned_on = Source(split.inputs, split.validation_rows, stem)
+    tuning = explain(model, tuned_on, evaluation, methods, ("predicted",), advance)
+    masks, lesions = split.inputs.patches.masks[split.tuning_rows], np.isin(split.validation_rows, split.tuning_rows)
     levels = {
-        method: tuned(score_grids(grids, masks, evaluation.scaling, FIXED_THRESHOLD).curve)
+        method: tuned(score_grids(grids[lesions], masks, evaluation.scaling, FIXED_THRESHOLD).curve)
         for (method, _target), grids in tuning.maps.items()
     }
     maps = []
     for (method, target), grids in found.maps.items():
-        scores = score_grids(grids, split.test.masks, evaluation.scaling, FIXED_THRESHOLD)
         labels = found.predicted if target == "predicted" else split.test.labels
-        cuts = _cuts(scores, levels[method], FIXED_THRESHOLD)
-        maps.append(ScoredMaps(method, target, layer, labels, grids, scores, cuts))
-    return found, maps
+        maps.append(scored(split, method, target, labels, grids, levels[method]))
+    return found, tuning.probabilities, maps
+
+
+def scored(
+    split: EvaluatedSplit,
+    method: str,
+    target: Target,
+    labels: NDArray[np.int64],
+    grids: NDArray[np.float32],
+    level: float | None,
+) -> ScoredMaps:
+    """Unscaled maps float32 [n, h, w] of the test split, of classes int64 [n], with their scores and regions.
+
+    level: the tuned threshold, None where there were no validation lesions.
+    """
+    scores = score_grids(grids, split.test.masks, split.evaluation.scaling, FIXED_THRESHOLD)
+    cuts = _cuts(scores, level, FIXED_THRESHOLD)
+    return ScoredMaps(method, target, split.evaluation.layer, labels, grids, scores, cuts)
 
 
 def _cuts(scores: MapScores, level: float | None, fixed: float) -> dict[str, Cut]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lesionlens.frames import FRAMES
 from lesionlens.localization.metrics import MapScores
-from lesionlens.records import BASELINES, SampleArrays
+from lesionlens.records import BASELINES, CEILING, SampleArrays
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +35,11 @@ class ScoredMaps:
     @property
     def is_baseline(self) -> bool:
         return self.method in BASELINES
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether this is no map of the evaluated model: a baseline, or the ceiling of its grid."""
+        return self.is_baseline or self.method == CEILING
 
     def cut(self, policy: str) -> Cut:
         """The regions to compare with those of another method under this policy."""

@@ -19,8 +19,9 @@ from lesionlens.reporting.data import (
     score,
     shown,
 )
+from lesionlens.reporting.findings import Evidence
 from lesionlens.reporting.formatting import METHODS, counted, number, p_value
-from lesionlens.reporting.verdict import chosen
+from lesionlens.reporting.verdict import by_method, chosen
 
 QUESTIONS = {"detection": "Detection: lesion or not?", "diagnosis": "Diagnosis: which lesion?"}
 
@@ -57,7 +58,11 @@ def sentences(data: ReportData) -> tuple[str, ...]:
     if best is None:
         return ()
     order = [best, *(model for model in ranked(data) if model != best)]
-    return (_best(data, best), *_second(data, order), *_localization(data, best), *_common_lesions(data, best, order))
+    found = [_best(data, best), *_second(data, order), *_localization(data, best), *_common_lesions(data, best, order)]
+    said = [finding.verdict for finding in by_method(data).values()]
+    if len(said) > 1:
+        found.append(f"What its maps say holds for {said.count(said[0])} of {len(said)} attribution methods.")
+    return tuple(found)
 
 
 def ranked(data: ReportData) -> list[Model]:
@@ -75,6 +80,9 @@ def tiles(data: ReportData) -> list[dict[str, str]]:
     known = [(score(row, name), name) for name in BASELINES if score(row, name).value is not None]
     top = max(known, key=lambda pair: pair[0].value or 0, default=None)
     beside = f"{METHODS[top[1]]} {number(top[0].value)}" if top else "no baseline"
+    found = Evidence(data, best.run_id, None)
+    ceiling = found.score("localization", "ceiling", found.method).value
+    beside += "" if ceiling is None else f", at most {number(ceiling)} on its grid"
     fall = rows(data, "occlusion_test", run_id=best.run_id, group_name="all")
     occluded = fall[0] if fall else {}
     return [

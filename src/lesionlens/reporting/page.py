@@ -137,6 +137,7 @@ def context(data: ReportData) -> dict[str, Any]:
         "groups": localization.groups(data),
         "populations": localization.populations(data),
         "variants": localization.variants(data),
+        "methods": localization.methods(data),
         "other_scores": localization.other_scores(data),
         "quadrants": evidence.quadrants(data),
         "occlusion": evidence.occlusion(data),

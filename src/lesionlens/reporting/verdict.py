@@ -11,7 +11,7 @@ import polars as pl
 from lesionlens.frames import Schema
 from lesionlens.records import ReportData
 from lesionlens.reporting.data import Model, Row, confidence, frame, shown
-from lesionlens.reporting.findings import RANK, Evidence, Question, detection, diagnosis, gates, maps
+from lesionlens.reporting.findings import RANK, Evidence, Finding, Question, detection, diagnosis, gates, maps
 from lesionlens.reporting.formatting import MEASURES, counted, number
 
 JUDGED = (
@@ -34,16 +34,17 @@ ANSWERS: Schema = {
 def answers(data: ReportData) -> pl.DataFrame:
     """One row a question and group of lesions, group_name null for all lesions; columns ANSWERS.
 
-    About the model with the lowest validation loss. No row without an evaluated model. Detection is asked where a
-    class has no lesion, diagnosis where two classes have one.
+    About the model with the lowest validation loss; no row without an evaluated model. Groups are kinds of lesion, each
+    of several classes. Detection is asked where a class has no lesion, diagnosis where two classes have one.
     """
     model = chosen(data)
     if model is None:
         return pl.DataFrame(schema=ANSWERS)
-    lesion_groups = frame(data, "labels").filter("is_lesion")["group_name"].unique(maintain_order=True).to_list()
-    groups = lesion_groups if len(lesion_groups) > 1 else []
+    classes = frame(data, "labels").filter("is_lesion").group_by("group_name", maintain_order=True).len().rows()
     found = []
     for question in asked(data):
+        # a group of one class is that class, whose maps show what tells it from the others, not the lesion
+        groups = [group for group, n in classes if n > 1] if len(classes) > 1 else []
         each = {group: _judged(data, model, question, group) for group in groups}
         found += [_whole(_judged(data, model, question, None), each), *each.values()]
     return pl.DataFrame(found, schema=ANSWERS, orient="row")
@@ -65,6 +66,18 @@ def chosen(data: ReportData) -> Model | None:
     cells = frame(data, "decisions").select("backbone", "strategy").unique().rows()
     found = [model for model in shown(data) if not cells or (model.backbone, model.strategy) in cells]
     return min(found, key=lambda model: losses.get(model.run_id, float("inf")), default=None)
+
+
+def by_method(data: ReportData) -> dict[str, Finding]:
+    """What the maps of every attribution method alone say of all lesions; the headline's first."""
+    model = chosen(data)
+    known = (
+        frame(data, "decisions").filter(question="localization", measure="ll")["variant"].unique(maintain_order=True)
+    )
+    if model is None or known.is_empty():
+        return {}
+    found = Evidence(data, model.run_id, None)
+    return {method: maps(found, method) for method in dict.fromkeys([found.method, *known])}
 
 
 def _judged(data: ReportData, model: Model, question: Question, group: str | None) -> Row:

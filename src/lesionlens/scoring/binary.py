@@ -17,31 +17,58 @@ from lesionlens.scoring.means import OVERALL, Mean, means, score_frame
 MALIGNANT, BENIGN = "MALIGNANT", "BENIGN"
 
 
-def binary_views(samples: SampleArrays, attributes: pl.DataFrame) -> dict[str, tuple[list[int], list[int]]]:
-    """The views that the data set allows: by name, label ordinals of the positive classes and of all that enter.
+View = tuple[list[int], list[int]]
+"""Label ordinals of the positive classes, and of all classes that enter."""
 
-    lesion: classes with lesions against those without. malignant: classes all of whose lesions are malignant against
-    those all of whose lesions are benign, by attributes' pathology (sample_id, pathology); only where every class with
-    lesions is one or the other. Classes without a sample do not enter. A view without two sides is left out.
+
+def binary_views(samples: SampleArrays, attributes: pl.DataFrame, positive: Collection[str] = ()) -> dict[str, View]:
+    """The views that the data set allows, by name.
+
+    lesion: classes with lesions against those without. malignant: the classes of these codes against all other classes
+    with lesions; without codes, classes that are malignant against those that are benign, where every class with
+    lesions is one or the other: by their codes, which begin with these words in any case, or by the pathologies of all
+    their lesions (attributes: sample_id, pathology). Classes without a sample do not enter. A view without two sides is
+    left out. Raises ValueError for a code that is not one of a class with lesions.
     """
+    known = {samples.classes[label] for label in np.unique(samples.labels[samples.has_mask])}
+    if set(positive) - known:
+        raise ValueError(
+            f"data.positive names {', '.join(sorted(set(positive) - known))}: choose among the classes with lesions, "
+            f"{', '.join(sorted(known))}"
+        )
     present = {int(label) for label in np.unique(samples.labels)}
     lesion = {int(label) for label in np.unique(samples.labels[samples.has_mask])}
     views = {}
     if lesion and present - lesion:
         views["lesion"] = (sorted(lesion), sorted(present))
-    malignant = {label for label in lesion if _all_begin(samples, attributes, label, MALIGNANT)}
-    benign = {label for label in lesion if _all_begin(samples, attributes, label, BENIGN)}
+    if positive:
+        malignant = {label for label in lesion if samples.classes[label] in positive}
+        benign = lesion - malignant
+    else:
+        malignant = {label for label in lesion if _all_begin(samples, attributes, label, MALIGNANT)}
+        benign = {label for label in lesion if _all_begin(samples, attributes, label, BENIGN)}
     if malignant and benign and malignant | benign == lesion:
         views["malignant"] = (sorted(malignant), sorted(lesion))
     return views
 
 
 def _all_begin(samples: SampleArrays, attributes: pl.DataFrame, label: int, word: str) -> bool:
+    if samples.classes[label].upper().startswith(word):
+        return True
     chosen = pl.Series(samples.ids[(samples.labels == label) & samples.has_mask])
     if "pathology" not in attributes.columns:
         return False
     found = attributes.filter(pl.col("sample_id").is_in(chosen.implode()))["pathology"]
     return bool(found.len() and found.str.to_uppercase().str.starts_with(word).fill_null(False).all())
+
+
+def diagnosis_sides(samples: SampleArrays, views: dict[str, View]) -> NDArray[np.int64]:
+    """What the diagnosis tells apart, int64 [n]: 1 and 0 by the view malignant, else the label; -1 without a lesion."""
+    sides = samples.labels.copy()
+    if "malignant" in views:
+        sides = np.isin(samples.labels, views["malignant"][0]).astype(np.int64)
+    sides[~samples.has_mask] = -1
+    return sides
 
 
 def binary_scores(
@@ -67,9 +94,7 @@ def binary_scores(
         )
     inside = np.isin(labels, list(among))
     truth = np.isin(labels, list(positive))
-    part = probabilities[:, list(positive)].sum(axis=1, dtype=np.float64)
-    whole = probabilities[:, list(among)].sum(axis=1, dtype=np.float64)
-    score = np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0).astype(np.float32)
+    score = conditional(probabilities, positive, among)
     right = ((score > 0.5) == truth).astype(np.float64)
     sides = {"accuracy": inside, "sensitivity": inside & truth, "specificity": inside & ~truth}
     wanted = [Mean(OVERALL | {"name": f"{view}_{name}"}, right, used) for name, used in sides.items()]
@@ -80,6 +105,19 @@ def binary_scores(
     area, count = np.array([_auc(score[inside], truth[inside])]), np.array([int(inside.sum())])
     auc = score_frame(FRAMES["run_scores"], [OVERALL | {"name": f"{view}_auc"}], area, low, high, count)
     return pl.concat([auc, means(wanted, clusters, confidence).frame(FRAMES["run_scores"])])
+
+
+def conditional(
+    probabilities: NDArray[np.float32], positive: Collection[int], among: Collection[int]
+) -> NDArray[np.float32]:
+    """Probability of a `positive` class given that it is one of those `among`: [n, classes] -> float32 [n].
+
+    >>> conditional(np.array([[0.5, 0.1, 0.4]], dtype=np.float32), [2], [1, 2]).round(2).tolist()
+    [0.800000011920929]
+    """
+    part = probabilities[:, list(positive)].sum(axis=1, dtype=np.float64)
+    whole = probabilities[:, list(among)].sum(axis=1, dtype=np.float64)
+    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0).astype(np.float32)
 
 
 def _auc(score: NDArray[np.float32], truth: NDArray[np.bool_]) -> float:

@@ -98,7 +98,7 @@ def _difference(
     first, second = values[used].mean(axis=0)
     gap = (values[:, 0] - values[:, 1])[:, None]
     resampled = ratios(gap, used[:, None], clusters)
-    low, high = interval(resampled, confidence, clusters.patients(used[:, None]))
+    low, high = interval(resampled, confidence, clusters.patients(used[:, None]), lowest=-1.0)
     found = {"value_a": first, "value_b": second, "difference": first - second, "low": low[0], "high": high[0]}
     return {"n": int(used.sum())} | {name: float(value) for name, value in found.items()}
 

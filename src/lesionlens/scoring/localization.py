@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from lesionlens.config import EvaluationConfig
 from lesionlens.frames import END, FRAMES, Schema
 from lesionlens.localization.curves import CURVE
+from lesionlens.localization.dealt import NAME, Dealt
 from lesionlens.localization.samples import ScoredMaps, scorable
-from lesionlens.records import BASELINES, SampleArrays
+from lesionlens.records import BASELINES, CEILING, SampleArrays
 from lesionlens.scoring.bootstrap import Clusters, draw, interval, ratios
 from lesionlens.scoring.means import Key, Mean, Means, lesion_populations, means, score_frame
 
@@ -68,7 +69,7 @@ def _products(found: Means, correct: NDArray[np.bool_], clusters: Clusters, conf
     columns = [
         column
         for column, key in enumerate(found.keys)
-        if key["name"] == "ll" and key["group_name"] == "all" and key["method"] not in BASELINES
+        if key["name"] == "ll" and key["group_name"] == "all" and key["method"] not in (*BASELINES, CEILING)
     ]
     right = correct.astype(np.float64)
     accuracy = ratios(right[:, None], np.ones((len(right), 1), dtype=np.bool_), clusters)
@@ -103,32 +104,90 @@ def baseline_differences(
     samples: SampleArrays,
     correct: NDArray[np.bool_],
     maps: Sequence[ScoredMaps],
+    dealt: Sequence[Dealt],
+    policy: str,
     clusters: Clusters,
     confidence: float,
 ) -> pl.DataFrame:
-    """Mean IoU of every map minus that of every baseline, lesion by lesion, over `lesion_populations`.
+    """Mean IoU of every map, the grid's ceiling among them, minus that of every baseline, lesion by lesion, over
+    `lesion_populations`. The baseline 'dealt_maps' is of the same method and target.
 
     `difference` is ll minus the baseline's ll, since both are means over the same lesions. Resampling the differences
     themselves is sharper than two intervals side by side: lesions that are hard for one are often hard for the other.
-    Null with a reason where there is no lesion, or an interval alone from one patient.
+    policy: that of the baselines beside the ceiling. Null with a reason where there is no lesion, or an interval alone
+    from one patient.
     """
     populations = lesion_populations(samples, correct)
     wanted = [
-        Mean(key | where, gap, chosen & ~np.isnan(gap)) for key, gap in _gaps(maps) for where, chosen in populations
+        Mean(key | where, gap, chosen & ~np.isnan(gap))
+        for key, gap in _gaps(maps, dealt, policy)
+        for where, chosen in populations
     ]
     return means(wanted, clusters, confidence, binary=False).frame(FRAMES["baseline_differences"])
 
 
-def _gaps(maps: Sequence[ScoredMaps]) -> Iterator[tuple[Key, NDArray[np.float64]]]:
+def _gaps(
+    maps: Sequence[ScoredMaps], dealt: Sequence[Dealt], headline: str
+) -> Iterator[tuple[Key, NDArray[np.float64]]]:
     """IoU float64 [n] of every map under every policy minus that of every baseline."""
     baselines = [m for m in maps if m.is_baseline]
     for m in maps:
         if m.is_baseline:
             continue
+        # the ceiling stands above what the model's own maps are compared with
+        own = (
+            dealt[0] if m.method == CEILING else next(d for d in dealt if (d.method, d.target) == (m.method, m.target))
+        )
         for policy, cut in m.cuts.items():
+            other = headline if m.method == CEILING else policy
+            key: Key = {"method": m.method, "target": m.target, "policy": policy}
             for baseline in baselines:
-                key: Key = {"method": m.method, "target": m.target, "policy": policy, "baseline": baseline.method}
-                yield key, cut.iou - baseline.cut(policy).iou
+                yield key | {"baseline": baseline.method}, cut.iou - baseline.cut(other).iou
+            yield key | {"baseline": NAME}, cut.iou - own.iou[other]
+
+
+def dealt_scores(
+    samples: SampleArrays, correct: NDArray[np.bool_], dealt: Dealt, clusters: Clusters, confidence: float
+) -> pl.DataFrame:
+    """ll of the baseline 'dealt_maps' by policy over `lesion_populations`. Frame: run_scores; where a lesion has no
+    other patient's map it does not count."""
+    wanted = [
+        Mean(
+            {"name": "ll", "method": NAME, "target": dealt.target, "policy": policy} | where, iou, used & ~np.isnan(iou)
+        )
+        for policy, iou in dealt.iou.items()
+        for where, used in lesion_populations(samples, correct)
+    ]
+    return means(wanted, clusters, confidence).frame(FRAMES["run_scores"])
+
+
+def ceiling_shares(
+    samples: SampleArrays,
+    correct: NDArray[np.bool_],
+    maps: Sequence[ScoredMaps],
+    ceiling: ScoredMaps,
+    clusters: Clusters,
+    confidence: float,
+) -> pl.DataFrame:
+    """ceiling_share: LL of every map as a proportion of the LL that the annotation itself reaches at its resolution, at
+    most 1, over `lesion_populations`. Frame: run_scores."""
+    top = ceiling.cuts["mask"].iou
+    frames = []
+    for m in maps:
+        for policy, cut in m.cuts.items() if not m.is_reference else ():
+            key: Key = {"name": "ceiling_share", "method": m.method, "target": m.target, "policy": policy}
+            for where, chosen in lesion_populations(samples, correct):
+                used = (chosen & ~np.isnan(cut.iou))[:, None]
+                both = np.stack([cut.iou, top], axis=1)
+                resampled = ratios(both, np.repeat(used, 2, axis=1), clusters)
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    shares = np.minimum(resampled[:, :1] / resampled[:, 1:], 1.0)
+                low, high = interval(shares, confidence, clusters.patients(used))
+                sums = both[used[:, 0]].sum(axis=0)
+                value = min(sums[0] / sums[1], 1.0) if sums[1] > 0 else np.nan
+                row = [key | where], np.array([value]), low, high, np.array([used.sum()])
+                frames.append(score_frame(FRAMES["run_scores"], *row))
+    return pl.concat([pl.DataFrame(schema=FRAMES["run_scores"]), *frames])
 
 
 def common_scores(

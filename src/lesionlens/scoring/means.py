@@ -47,7 +47,8 @@ class Means:
 def means(wanted: Sequence[Mean], clusters: Clusters, confidence: float, binary: bool = True) -> Means:
     """All means with their percentile intervals. Values outside `used` may be NaN.
 
-    binary: means whose values are all 0 or 1 get `proportion_interval`.
+    binary: values are proportions, and means whose values are all 0 or 1 get `proportion_interval`; else they may be
+    differences, down to -1.
     """
     samples = len(clusters.member)
     used = np.stack([mean.used for mean in wanted], axis=1) if wanted else np.zeros((samples, 0), dtype=np.bool_)
@@ -57,7 +58,7 @@ def means(wanted: Sequence[Mean], clusters: Clusters, confidence: float, binary:
     point = np.divide(values.sum(axis=0), count, out=np.full(len(wanted), np.nan), where=count > 0)
     resampled = ratios(values, used, clusters)
     patients = clusters.patients(used)
-    low, high = interval(resampled, confidence, patients)
+    low, high = interval(resampled, confidence, patients, lowest=-1.0 if not binary else 0.0)
     if binary:
         flags = ((values == 0) | (values == 1)).all(axis=0)  # 0 where not used
         low[flags], high[flags] = proportion_interval(resampled[:, flags], confidence, patients[flags])

@@ -9,6 +9,7 @@ from sqlalchemy import Engine, text
 from lesionlens.config import StudyConfig
 from lesionlens.records import ReportData
 from lesionlens.reporting.page import Rendered
+from lesionlens.settings import home
 from tasks import evaluate, report
 from tests.record.tasks.conftest import STUDY, Planned
 
@@ -45,3 +46,15 @@ def test_the_page_and_the_files_beside_it_are_of_one_piece(
     assert report.render_report.fn(study_id) == path
     assert path.read_text() == "<p>newer</p>"
     assert [file.name for file in path.with_suffix("").rglob("*.*")] == ["new.csv"]
+
+
+@pytest.mark.parametrize(
+    "name", ["../../../escaped", "CC/MLO 1.5 mm", "界" * 80, "🫁" * 80, "..", "~/x", "a\\b", ".hidden", "-rf"]
+)
+def test_a_page_is_one_file_of_the_reports_whatever_the_study_is_called(
+    name: str, plan: Callable[[StudyConfig], Planned]
+) -> None:
+    page = report.render_report.fn(plan(STUDY.model_copy(update={"name": name})).study_id)
+    assert page.parent == home().reports and page.with_suffix("").is_dir()
+    assert sorted(home().root.iterdir()) == [home().reports]
+    assert sorted(home().reports.iterdir()) == [page.with_suffix(""), page]

@@ -1,12 +1,15 @@
 """The command line, as far as it answers before a server is started."""
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from flows import __main__ as command
 from flows import server
+from lesionlens.config import StudyConfig
 from lesionlens.presets import demo
 
 
@@ -38,6 +41,54 @@ def test_a_wrong_argument_is_one_line_and_status_2(
     assert command.main(arguments) == 2
     text = capsys.readouterr().err
     assert text.startswith("lesionlens: ") and words in text and text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "words"),
+    [
+        ({"LESIONLENS_HOME": __file__}, ["demo"], f"{__file__} cannot be the folder of all state: File exists"),
+        ({"LESIONLENS_HOME": "/proc/x"}, ["demo"], "/proc/x cannot be the folder of all state"),
+        ({"LESIONLENS_HOME": "/proc/x"}, ["serve"], "LESIONLENS_HOME"),
+        ({}, ["study", "--config", "/"], "Is a directory: '/'"),
+        ({"LESIONLENS_HOME": "~nobody-of-this-name/x"}, ["stop"], "LESIONLENS_HOME"),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_one_line(
+    variables: dict[str, str],
+    arguments: list[str],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("LESIONLENS_DATABASE_URL", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert command.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("lesionlens: ") and words in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_configuration_is_utf8_whatever_the_locale_says(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the mark that Windows' editors write, too."""
+    found: list[StudyConfig] = []
+    monkeypatch.setattr(command, "_study", found.append)
+    monkeypatch.setattr("locale.getpreferredencoding", lambda *_: "latin-1")
+    (tmp_path / "own.json").write_text('{"name": "日本 ü", "data": {"source": "phantom"}}', encoding)
+    assert command.main(["study", "--config", str(tmp_path / "own.json")]) == 0
+    assert found[0].name == "日本 ü"
+
+
+def test_a_terminal_that_lacks_a_letter_ends_no_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PYTHONIOENCODING=ascii, or a locale of one byte a letter."""
+    screen = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setattr(command, "_study", lambda config: print(f"Report: /reports/{config.name}-日本.html"))
+    assert command.main(["demo"]) == 0
+    screen.flush()
+    assert b"demo-\\u65e5" in screen.buffer.getvalue()
 
 
 def test_an_option_of_another_version_is_named(

@@ -37,6 +37,7 @@ def test_numbers_are_those_of_the_record(data):
     assert f"{row['ll']:.2f} ({row['low']:.2f} to {row['high']:.2f})" in " ".join(sentences(data))
     first, second, third = tiles(data)
     assert (first["value"], second["value"]) == (f"{accuracy['accuracy']:.2f}", f"{row['ll']:.2f}")
+    assert second["beside"].endswith("at most 0.70 on its grid")
     assert second["interval"] == f"{row['low']:.2f} to {row['high']:.2f}"
     assert (third["value"], third["interval"]) == ("0.31", "0.22 to 0.40") and "0.02" in third["beside"]
 

@@ -198,3 +198,9 @@ def test_without_a_run_there_is_no_row(make_data):
 )
 def test_sign_of_a_difference_is_that_of_its_whole_interval(bounds, expected):
     assert sign(*bounds) == Score(0.1, *bounds).sign == expected
+
+
+def test_a_group_of_one_class_is_not_judged_apart(make_data):
+    labels = (("ok", "ok", "ok", False), ("a", "a", "a", True), ("b", "b", "b", True))
+    found = answers(make_data(labels=labels, runs=RUNS[:1], per_class=4, size=24))
+    assert found["question"].to_list() == ["detection", "diagnosis"] and found["group_name"].null_count() == 2

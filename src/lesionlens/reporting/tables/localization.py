@@ -4,8 +4,9 @@ import polars as pl
 
 from lesionlens.records import BASELINES, ReportData
 from lesionlens.reporting.data import ESTIMATE, confidence, frame, sign, sql, wide, with_models
-from lesionlens.reporting.formatting import METHODS, POLICIES, TARGETS, interval, number
+from lesionlens.reporting.formatting import DASH, METHODS, POLICIES, TARGETS, interval, number, proportion
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, estimate, model, text, whole
+from lesionlens.reporting.verdict import by_method, chosen
 
 CBIS = ("cbis_kaggle", "cbis_dicom")
 POPULATIONS = {
@@ -19,6 +20,7 @@ THRESHOLD_FREE = {
     "rank_accuracy": "Relevance rank accuracy",
     "pixel_ap": "Pixel average precision",
 }
+FAITHFULNESS = {"deletion_gain": "Deletion", "insertion_gain": "Insertion"}
 MARKS = {"above": "good", "n.s.": "open", "below": "bad"}
 
 
@@ -29,12 +31,19 @@ def baselines(data: ReportData) -> TableSpec:
         "All on the same lesions as the model's own score. Below each baseline: LL of the model minus that of the "
         f"baseline, paired by lesion. Above, below: {ci} of the difference > 0, < 0. n.s.: the CI includes 0.",
         "Centred disc: a disc of the mean size of training lesions. Mean training mask: where training lesions lie on "
-        "average. Random weights: the same architecture, untrained, thresholded by the same rule; a single draw of "
-        "weights.",
+        "average. Random weights: the same architecture, untrained, thresholded by the same rule. Other patients' "
+        "maps: the model's own maps, each scored on up to 40 other patients' lesions.",
+        "Ceiling: LL of the annotation itself on the grid of the model's maps. Models of different grids are compared "
+        "by the share of it that they reach.",
     )
     return TableSpec(
         "baselines", "Baselines", "LL of each model against baselines",
-        (model(), estimate("LL\u00a0score", "ll", ("low", "high"), small=ci, mark="strong"), *_baseline_columns()),
+        (
+            model(),
+            estimate("LL\u00a0score", "ll", ("low", "high"), small=ci, mark="strong"),
+            *_ceiling_columns(),
+            *_baseline_columns(),
+        ),
         with_models(data, _with_differences(data).filter(group_name="all")), notes,
         sql(data, ["localization_scores", "baseline_differences", "selected_runs"]),
     )  # fmt: skip
@@ -47,6 +56,7 @@ def groups(data: ReportData) -> TableSpec:
         text("Lesions", "group_name"),
         whole("Count", "n", small="classified correctly"),
         estimate("LL\u00a0score", "ll", ("low", "high"), small=confidence(data), mark="strong"),
+        *_ceiling_columns(),
         *_baseline_columns(),
     )
     notes = ["A pooled score hides differences between groups."]
@@ -69,6 +79,20 @@ def _with_differences(data: ReportData) -> pl.DataFrame:
     differences = wide(frame(data, "baseline_differences"), index, "baseline", BASELINES, fields)
     found = frame(data, "localization_scores").filter(population="correct_lesions")
     return found.join(differences, on=index, how="left", maintain_order="left")
+
+
+def _ceiling_columns() -> list[Column]:
+    """The LL of a perfect map on the model's grid, the grid below it, and LL as a share of it."""
+
+    def write(value: float | None, low: float | None, high: float | None, *sides: int | None) -> Cell:
+        grid = "" if None in sides else " × ".join(map(str, sides))
+        return Cell(number(value), tuple(filter(None, [interval(low, high), grid])))
+
+    fields = ("ceiling", "ceiling_low", "ceiling_high", "map_rows", "map_cols")
+    return [
+        Column("Ceiling", fields, write, "of its grid"),
+        Column("Share", ("ceiling_share",), lambda share: Cell(proportion(share) or DASH), "of the ceiling"),
+    ]
 
 
 def _baseline_columns() -> list[Column]:
@@ -133,6 +157,44 @@ def variants(data: ReportData) -> TableSpec:
     return TableSpec(
         "variants", "Other definitions", "The score under other definitions", columns, with_models(data, found),
         sql=sql(data, ["table_4_localization", "selected_runs"]),
+    )  # fmt: skip
+
+
+def methods(data: ReportData) -> TableSpec:
+    """Every attribution method of the model that the answer is about: its scores, and what its maps alone say."""
+    found, best = by_method(data), chosen(data)
+    own = frame(data, "decisions").filter(pl.col("group_name").is_null(), question="localization", measure="ll")
+    table = own.select("value", "low", "high", method="variant")
+    said = {method: finding.verdict for method, finding in found.items()}
+    table = table.with_columns(said=pl.col("method").replace_strict(said, default=None, return_dtype=pl.String))
+    scores = frame(data, "threshold_free_scores").filter(target="predicted", run_id=best.run_id if best else -1)
+    wanted = THRESHOLD_FREE | FAITHFULNESS
+    over = (
+        pl.when(pl.col("score").is_in(list(FAITHFULNESS)))
+        .then(pl.lit("drawn_lesions"))
+        .otherwise(pl.lit("correct_lesions"))
+    )
+    scores = scores.filter(pl.col("population") == over)
+    table = table.join(
+        wide(scores, ["method"], "score", wanted, ESTIMATE), on="method", how="left", maintain_order="left"
+    )
+    columns = (
+        text("Method", "method", terms=METHODS),
+        estimate("LL\u00a0score", "value", ("low", "high"), small=confidence(data), mark="strong"),
+        *(estimate(head, name, small=confidence(data)) for name, head in THRESHOLD_FREE.items()),
+        *(estimate(head, name, small="over random order", signed=True) for name, head in FAITHFULNESS.items()),
+        text("Fit the lesions", "said", terms={}),
+    )
+    same = sum(verdict == next(iter(said.values())) for verdict in said.values())
+    notes = (
+        f"What the maps say is the same for {same} of {len(said)} methods.",
+        "Faithfulness: pixels are removed (deletion) or added (insertion) in the order of the map, and the area under "
+        "the probability is compared with that of a random order. A gain with CI > 0: the map names pixels that the "
+        "model uses. LL of a map without it says nothing of the model.",
+    )
+    return TableSpec(
+        "methods", "Methods", "Attribution methods, and whether each says the same", columns, table, notes,
+        sql(data, ["decisions", "threshold_free_scores"]),
     )  # fmt: skip
 
 

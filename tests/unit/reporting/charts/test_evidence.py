@@ -204,8 +204,9 @@ def test_confidence_comes_with_the_number_of_lesions_and_the_scores_interval(dat
     head = data.frames["table_4_localization"].filter(run_id=1, headline=True).row(0, named=True)
     samples = data.frames["sample_results"].filter(pl.col("iou").is_not_null(), run_id=1, correct=False)
     wrong = samples["iou"]
+    n = samples["patient"].n_unique()
     clusters = draw(samples["patient"].to_numpy(), 1000, np.random.default_rng(0))
-    low, high = interval(ratios(wrong.to_numpy()[:, None], np.ones((len(wrong), 1), dtype=bool), clusters), 0.95, 2)
+    low, high = interval(ratios(wrong.to_numpy()[:, None], np.ones((len(wrong), 1), dtype=bool), clusters), 0.95, n)
     assert confidences(data).summary == (
         f"Mean IoU {head['ll']:.2f} ({head['low']:.2f} to {head['high']:.2f}) over the {head['n']} lesions whose class "
         f"is right; over the {wrong.len()} whose class is wrong it is {wrong.mean():.2f} "

@@ -31,7 +31,7 @@ def test_every_baseline_stands_beside_the_paired_difference(data):
 def test_a_difference_is_marked_by_where_its_interval_lies(data, changed, low, high, mark, word):
     columns = {"low": pl.lit(low, pl.Float64), "high": pl.lit(high, pl.Float64)}
     table = localization.baselines(changed(data, baseline_differences=columns))
-    cells = {cell for row in table.rows for cell in row.cells[2:]}
+    cells = {cell for row in table.rows for cell in row.cells[4:]}
     assert {cell.mark for cell in cells} == {mark} and all(cell.lines[-1].startswith(word) for cell in cells)
 
 
@@ -76,3 +76,16 @@ def test_without_scores_there_is_no_row(data, changed):
     empty = changed(data, **{name: data.frames[name].clear() for name in names})
     for build in (localization.baselines, localization.groups, localization.populations, localization.other_scores):
         assert not len(build(empty))
+
+
+def test_every_method_stands_with_what_its_maps_say(data, changed):
+    decisions = data.frames["decisions"]
+    other = decisions.filter(variant="grad_cam").with_columns(variant=pl.lit("eigen_cam"))
+    worse = other.with_columns(value=pl.lit(-0.3), low=pl.lit(-0.4), high=pl.lit(-0.2))
+    table = localization.methods(changed(data, decisions=pl.concat([decisions, worse])))
+    said = dict(table.frame.select("method", "said").rows())
+    assert list(said) == ["grad_cam", "eigen_cam"] and said["eigen_cam"] == "no" != said["grad_cam"]
+    assert "1 of 2" in " ".join(table.notes)
+    kept = decisions.filter(pl.col("group_name").is_null(), measure="ll", variant="grad_cam")
+    assert table.frame["value"][0] == kept["value"][0]
+    assert len(localization.methods(changed(data, decisions=decisions.clear()))) == 0

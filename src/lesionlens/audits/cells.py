@@ -1,0 +1,97 @@
+"""The decisions of every cell of a grid, from what the evaluations of its seeds stored sample by sample."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from lesionlens.audits.decision import DECISIONS, Occluded, Seed, Truth, decisions
+from lesionlens.config import EvaluationConfig
+from lesionlens.frames import Schema
+from lesionlens.records import SampleArrays
+from lesionlens.scoring.binary import View
+
+CELL: Schema = {
+    "backbone": pl.String, "strategy": pl.String, "batch_size": pl.Int32, "head_rate": pl.Float64,
+    "unit1_rate": pl.Float64,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """A study's evaluations as frames, each with evaluation_id.
+
+    evaluations: the columns of CELL; predictions: sample_id, probabilities; occlusions: sample_id and the columns of
+    the frame of that name; swaps: sample_id, donor_id, probabilities; localizations: sample_id, method, iou (null where
+    there is none) of the headline policy, predicted class, baselines and ceiling.
+    """
+
+    evaluations: pl.DataFrame
+    predictions: pl.DataFrame
+    occlusions: pl.DataFrame
+    swaps: pl.DataFrame
+    localizations: pl.DataFrame
+
+
+def cell_decisions(
+    stored: Stored, samples: SampleArrays, views: Mapping[str, View], evaluation: EvaluationConfig, seed: int
+) -> pl.DataFrame:
+    """`decisions` of every cell, the columns of CELL first. samples: the whole set; views: as `binary_views` gives."""
+    test = samples.split("test")
+    lesion_labels = [int(label) for label in np.unique(samples.labels[samples.has_mask])]
+    positive = views["malignant"][0] if "malignant" in views else []
+    groups = np.array(test.groups)[test.labels]
+    truth = Truth(test.labels, test.patients, groups, test.has_mask, lesion_labels, positive)
+    frames = []
+    for cell, rows in stored.evaluations.group_by(list(CELL), maintain_order=True):
+        seeds = [_seed(stored, number, test, evaluation) for number in rows["evaluation_id"]]
+        found = decisions(truth, seeds, evaluation.resamples, evaluation.confidence, seed)
+        keys = [pl.lit(value, dtype=kind).alias(name) for value, (name, kind) in zip(cell, CELL.items(), strict=True)]
+        frames.append(found.select(*keys, pl.all()))
+    return pl.concat([pl.DataFrame(schema=CELL | DECISIONS), *frames])
+
+
+def _seed(stored: Stored, evaluation_id: int, test: SampleArrays, evaluation: EvaluationConfig) -> Seed:
+    ids = pl.DataFrame({"sample_id": test.ids})
+
+    def of(frame: pl.DataFrame) -> pl.DataFrame:
+        return ids.join(frame, on="sample_id", how="left", maintain_order="left")
+
+    mine = {name: getattr(stored, name).filter(evaluation_id=evaluation_id) for name in ("occlusions", "localizations")}
+    predictions = stored.predictions.filter(evaluation_id=evaluation_id)
+    classes = len(test.classes)
+    occlusions = {
+        str(variant): _occluded(of(part), classes) for (variant,), part in mine["occlusions"].group_by("variant")
+    }
+    nothing = _occluded(of(stored.occlusions.clear()), classes)
+    iou = {
+        str(method): of(part)["iou"].fill_null(np.nan).to_numpy()
+        for (method,), part in mine["localizations"].group_by("method")
+    }
+    swaps = stored.swaps.filter(evaluation_id=evaluation_id)
+    return Seed(
+        _matrix(of(predictions)["probabilities"], classes),
+        {variant: occlusions.get(variant, nothing) for variant in ("smooth", "noise", "wide")},
+        np.searchsorted(test.ids, swaps["sample_id"].to_numpy()),
+        np.searchsorted(test.ids, swaps["donor_id"].to_numpy()),
+        _matrix(swaps["probabilities"], classes),
+        iou,
+        evaluation.methods,
+    )
+
+
+def _occluded(rows: pl.DataFrame, classes: int) -> Occluded:
+    numbers = {name: rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in NUMBERS}
+    lesion, control = (_matrix(rows[f"{name}_probabilities"], classes) for name in ("lesion", "control"))
+    return Occluded(lesion, control, numbers["lesion_change"], numbers["control_change"], numbers["places"])
+
+
+NUMBERS = ("lesion_change", "control_change", "places")
+
+
+def _matrix(lists: pl.Series, classes: int) -> NDArray[np.float32]:
+    """float32 [n, classes]; NaN rows where the list is null."""
+    rows = [[np.nan] * classes if row is None else row for row in lists.to_list()]
+    return np.array(rows, dtype=np.float32).reshape(-1, classes)

@@ -1,0 +1,117 @@
+"""Regions of samples filled in: which pixels, with what, and where as much tissue without a lesion can be filled."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+from skimage.measure import regionprops
+from skimage.morphology import convex_hull_image
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate, pad
+
+Fill = Literal["smooth", "noise"]
+LEAST_MARGIN = 2.0  # pixels
+RIM = 3.0  # pixels beyond a region, from which 'noise' takes mean and deviation
+FAIR = 0.06  # most that two distances to the centre may differ by, in sides of the sample
+
+
+def grown_hulls(masks: NDArray[np.bool_], margin: float) -> NDArray[np.bool_]:
+    """The convex hull of every mask, grown by `margin` times its diameter, at least 2 pixels.
+
+    masks bool [n, s, s], none empty -> bool [n, s, s]. An annotation's own outline would tell its class (a spiculated
+    margin above all) after its inside is filled; a hull does not, and the margin takes the lesion's rim with it.
+    """
+    regions = np.zeros_like(masks)
+    for region, mask in zip(regions, masks, strict=True):
+        hull = convex_hull_image(mask)  # type: ignore[no-untyped-call]
+        [measured] = regionprops(hull.astype(np.uint8))  # type: ignore[no-untyped-call]
+        region[:] = distance_transform_edt(~hull) <= max(LEAST_MARGIN, margin * measured.feret_diameter_max)
+    return regions
+
+
+def filled(
+    pixels: NDArray[np.uint8], regions: NDArray[np.bool_], fill: Fill, generator: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Samples uint8 [n, s, s] with their regions bool [n, s, s] filled in; all other pixels stay as they are.
+
+    smooth: `inpainted`. noise: the mean of the rim, the pixels up to 3 beyond the region, plus normal noise of the
+    rim's standard deviation, drawn by the generator.
+    """
+    smooth = inpainted(pixels, regions)
+    if fill == "smooth":
+        return smooth
+    noisy = smooth.copy()
+    for picture, region in zip(noisy, regions, strict=True):
+        rim = picture[~region & (distance_transform_edt(~region) <= RIM)]
+        if len(rim):
+            drawn = generator.normal(rim.mean(), rim.std(), int(region.sum()))
+            picture[region] = drawn.round().clip(0, 255).astype(np.uint8)
+    return noisy
+
+
+def inpainted(pixels: NDArray[np.uint8], regions: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Samples whose regions are filled smoothly from what surrounds them; all other pixels stay as they are.
+
+    pixels uint8 [n, s, s]; regions bool [n, s, s] -> uint8 [n, s, s]. Push-pull interpolation (Gortler et al. 1996):
+    means of the known pixels at ever coarser scales, each level filling the gaps of the finer one. A region that is
+    the whole sample becomes mid grey.
+    """
+    known = torch.from_numpy(~regions).float()[:, None]
+    values = torch.from_numpy(pixels).float()[:, None]
+    pulled = _push_pull(values * known, known)[:, 0].round().clamp(0, 255).to(torch.uint8).numpy()
+    return np.where(regions, pulled, pixels)
+
+
+def _push_pull(weighted: Tensor, weight: Tensor) -> Tensor:
+    """Values [n, 1, h, w] from values times weight and weight in [0, 1]; gaps taken from the next coarser level."""
+    rows, columns = weight.shape[2:]
+    own = weighted / weight.clamp(min=1e-6)
+    if rows == 1 and columns == 1:
+        return torch.where(weight > 0, own, torch.full_like(own, 127.5))
+    even = (0, columns % 2, 0, rows % 2)
+    coarse = _push_pull(avg_pool2d(pad(weighted, even), 2), avg_pool2d(pad(weight, even), 2))
+    size = (rows + rows % 2, columns + columns % 2)
+    pulled = interpolate(coarse, size=size, mode="bilinear")[:, :, :rows, :columns]
+    trust = (4 * weight).clamp(max=1)  # one known pixel of four is as good as all of them
+    return trust * own + (1 - trust) * pulled
+
+
+def control_regions(
+    region: NDArray[np.bool_], pixels: NDArray[np.uint8], count: int, generator: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Up to `count` fair places for the region's own shape in the same sample, drawn at random: bool [k, s, s].
+
+    region bool [s, s], not empty; pixels uint8 [s, s]. Fair: apart from the region; in tissue, at least half as bright
+    on average as the sample is outside the region (filling in air removes nothing, and any lesion would seem necessary
+    beside it); and as far from the sample's centre, within 6 % of its side, as networks and croppers favour the centre.
+    k is 0 where there is no such place: the lesion is too large or too central, or only air lies beside it.
+    """
+    rows, columns = np.nonzero(region)
+    top, left, side = rows.min(), columns.min(), len(region)
+    shape = region[top : rows.max() + 1, left : columns.max() + 1]
+    apart = _sums_under(shape, region) < 0.5
+    least = pixels[~region].mean() / 2 * shape.sum() if apart.any() else 0.0
+    tissue = _sums_under(shape, pixels) >= least - 0.5
+    middle = (side - 1) / 2
+    down = np.arange(apart.shape[0]) - top + rows.mean() - middle
+    across = np.arange(apart.shape[1]) - left + columns.mean() - middle
+    distance = np.hypot(down[:, None], across[None, :])
+    fair = np.abs(distance - np.hypot(rows.mean() - middle, columns.mean() - middle)) <= FAIR * side
+    places = np.argwhere(apart & tissue & fair)
+    chosen = places[generator.permutation(len(places))[:count]]
+    found = np.zeros((len(chosen), *region.shape), dtype=np.bool_)
+    for at, (row, column) in zip(found, chosen, strict=True):
+        at[row : row + shape.shape[0], column : column + shape.shape[1]] = shape
+    return found
+
+
+def _sums_under(shape: NDArray[np.bool_], values: NDArray[np.bool_] | NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Sums of values [s, s] under the shape bool [h, w] put at every place: [s - h + 1, s - w + 1], by FFT."""
+    size, (height, width) = len(values), shape.shape
+    padded = np.zeros((2 * size, 2 * size))
+    padded[:size, :size] = values
+    spectrum = np.fft.rfft2(padded) * np.conj(np.fft.rfft2(shape.astype(np.float64), padded.shape))
+    sums: NDArray[np.float64] = np.fft.irfft2(spectrum, padded.shape)[: size - height + 1, : size - width + 1]
+    return sums

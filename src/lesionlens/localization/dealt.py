@@ -1,0 +1,119 @@
+"""Baseline 'dealt_maps': the model's maps of other patients' lesions, the null of maps that are alike for all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from lesionlens.attribution.scaling import Scaling, activation_maps
+from lesionlens.frames import FRAMES
+from lesionlens.localization.samples import ScoredMaps, scorable
+from lesionlens.records import SampleArrays
+
+OTHERS = 40
+"""Most maps that a lesion is scored with."""
+NAME = "dealt_maps"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dealt:
+    """Of the maps of one method and target: by threshold policy, float64 [n], the mean IoU of a lesion's mask with the
+    regions of other patients' maps; NaN where there is no mask, no threshold or no other patient."""
+
+    method: str
+    target: str
+    layer: str
+    iou: dict[str, NDArray[np.float64]]
+
+
+def others(
+    patients: NDArray[np.str_], strata: NDArray[np.int64], generator: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """For every lesion up to 40 lesions of other patients in its stratum, drawn at random: positions int64 [k]."""
+    drawn = []
+    for patient, stratum in zip(patients, strata, strict=True):
+        eligible = np.flatnonzero((patients != patient) & (strata == stratum))
+        drawn.append(generator.permutation(eligible)[:OTHERS])
+    return drawn
+
+
+def dealt_maps(
+    samples: SampleArrays,
+    correct: NDArray[np.bool_],
+    maps: Sequence[ScoredMaps],
+    scaling: Scaling,
+    generator: np.random.Generator,
+) -> list[Dealt]:
+    """The baseline for every method and target of `maps`, baselines left out; the same other lesions for all of them.
+
+    A lesion's others are of its own label group, and classified correctly as it is or not, so that the mean over any
+    population and group is over maps of that population and group. Each of their maps keeps its own threshold.
+    """
+    rows = np.flatnonzero(scorable(samples))
+    groups = np.unique(np.array(samples.groups), return_inverse=True)[1][samples.labels[rows]]
+    drawn = others(samples.patients[rows], 2 * groups + correct[rows], generator)
+    masks = np.packbits(samples.masks[rows].reshape(len(rows), -1), axis=1)
+    return [
+        Dealt(m.method, m.target, m.layer, _ious(m, rows, masks, drawn, scaling, samples.masks.shape[1]))
+        for m in maps
+        if m.grids is not None and not m.is_reference
+    ]
+
+
+def _ious(
+    maps: ScoredMaps,
+    rows: NDArray[np.int64],
+    masks: NDArray[np.uint8],
+    drawn: Sequence[NDArray[np.int64]],
+    scaling: Scaling,
+    size: int,
+) -> dict[str, NDArray[np.float64]]:
+    assert maps.grids is not None
+    activation, _ = activation_maps(maps.grids[rows], size, scaling)
+    found = {}
+    for policy, cut in maps.cuts.items():
+        levels = cut.threshold[rows].astype(np.float32)
+        regions = np.packbits((activation >= levels[:, None, None]).reshape(len(rows), -1), axis=1)
+        means = np.full(len(maps.grids), np.nan)
+        for row, mask, chosen in zip(rows, masks, drawn, strict=True):
+            # The region of a blank map at threshold 0 or less would be everything; NaN levels give no region at all.
+            chosen = chosen[~np.isnan(levels[chosen])]
+            if len(chosen):
+                means[row] = _iou(regions[chosen], mask).mean()
+        found[policy] = means
+    return found
+
+
+def _iou(regions: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """IoU of packed regions [k, b] with one packed mask [b] that is not empty."""
+    both = np.bitwise_count(regions & mask).sum(axis=1, dtype=np.int64)
+    either = np.bitwise_count(regions | mask).sum(axis=1, dtype=np.int64)
+    ratio: NDArray[np.float64] = both / either
+    return ratio
+
+
+def dealt_frames(samples: SampleArrays, dealt: Dealt) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows of the frames maps and localizations: method 'dealt_maps', without a map of its own (reason
+    'mean_of_maps'); iou null with the reason 'background', 'empty_mask' or 'no_other_patient'."""
+    count, masked = len(samples.ids), scorable(samples)
+    key = {"sample_id": samples.ids, "method": [NAME] * count, "target": [dealt.target] * count}
+    rows = key | {"layer": [dealt.layer] * count, "blank": [False] * count, "reason": ["mean_of_maps"] * count}
+    schema = FRAMES["maps"]
+    maps = pl.DataFrame(rows, schema={name: schema[name] for name in rows})
+    missing: dict[str, pl.Expr] = {
+        name: pl.lit(None, dtype=kind).alias(name) for name, kind in schema.items() if name not in rows
+    }
+    located = []
+    for policy, iou in dealt.iou.items():
+        reason = np.where(masked, "no_other_patient", np.where(samples.has_mask, "empty_mask", "background"))
+        values = pl.Series("iou", iou, dtype=pl.Float64).fill_nan(None)
+        columns = key | {
+            "policy": [policy] * count,
+            "threshold": [None] * count,
+            "iou": values,
+            "reason": [None if known else str(why) for known, why in zip(values.is_not_null(), reason, strict=True)],
+        }
+        located.append(pl.DataFrame(columns, schema=FRAMES["localizations"]))
+    return maps.with_columns(*missing.values()).select(list(schema)), pl.concat(located)

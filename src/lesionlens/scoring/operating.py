@@ -1,0 +1,121 @@
+"""Operating points: sensitivity at a wanted specificity, the threshold from validation; by lesion, breast, patient."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from lesionlens.frames import FRAMES
+from lesionlens.records import SampleArrays
+from lesionlens.scoring.binary import View, conditional
+from lesionlens.scoring.bootstrap import draw, proportion_interval, resampled_auc
+from lesionlens.scoring.means import Key, Mean, means, score_frame
+
+SPECIFICITIES = (0.80, 0.90)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Units:
+    """What is scored at one level: score float32 [n], truth bool [n], patients str [n]."""
+
+    score: NDArray[np.float32]
+    truth: NDArray[np.bool_]
+    patients: NDArray[np.str_]
+
+
+def operating_points(
+    test: tuple[SampleArrays, NDArray[np.float32], NDArray[np.str_]],
+    validation: tuple[SampleArrays, NDArray[np.float32], NDArray[np.str_]],
+    views: dict[str, View],
+    resamples: int,
+    confidence: float,
+    seed: int,
+) -> pl.DataFrame:
+    """auc, and sensitivity and specificity at specificities of 0.80 and 0.90, of every two-class view at every level.
+
+    test, validation: samples, probabilities float32 [n, classes], breasts str [n] (patient and side). views: by name
+    ('lesion', 'malignant'), positive classes and all that enter. Levels: 'lesion', one sample each; 'breast' and
+    'patient', the highest score of their samples, positive if one of them is. The threshold is the lowest score that
+    gives the wanted specificity on the validation split. Frame: operating_points; question 'detection' or 'diagnosis';
+    value null with a reason: 'no_samples', 'no_other_class', or 'no_validation_samples' where no threshold is known.
+    """
+    frames = []
+    for name, view in views.items():
+        question = "detection" if name == "lesion" else "diagnosis"
+        for level in ("lesion", "breast", "patient"):
+            units, tuning = _units(*test, view, level), _units(*validation, view, level)
+            frames.append(_of_level(units, tuning, {"question": question, "level": level}, resamples, confidence, seed))
+    return pl.concat(frames) if frames else pl.DataFrame(schema=FRAMES["operating_points"])
+
+
+def _units(
+    samples: SampleArrays, probabilities: NDArray[np.float32], breasts: NDArray[np.str_], view: View, level: str
+) -> _Units:
+    positive, among = view
+    inside = np.isin(samples.labels, among)
+    score = conditional(probabilities, positive, among)[inside]
+    truth, patients = np.isin(samples.labels, positive)[inside], samples.patients[inside]
+    if level == "lesion":
+        return _Units(score, truth, patients)
+    names = patients if level == "patient" else breasts[inside]
+    _, first, member = np.unique(names, return_index=True, return_inverse=True)
+    highest, positive_one = np.full(len(first), -np.inf, dtype=np.float32), np.zeros(len(first), dtype=np.bool_)
+    np.maximum.at(highest, member, score)
+    np.logical_or.at(positive_one, member, truth)
+    return _Units(highest, positive_one, patients[first])
+
+
+def threshold(scores: NDArray[np.float32], specificity: float) -> float | None:
+    """The lowest score above which at most 1 - specificity of negatives lie: {score > threshold} is positive.
+
+    scores float32 [n] of negatives; None where there are none.
+
+    >>> threshold(np.array([0.1, 0.2, 0.3, 0.4, 0.9], dtype=np.float32), 0.8) == np.float32(0.4)
+    True
+    """
+    if not len(scores):
+        return None
+    needed = int(np.ceil(specificity * len(scores) - 1e-9))
+    return float(np.sort(scores)[max(needed, 1) - 1])
+
+
+def _of_level(units: _Units, tuning: _Units, key: Key, resamples: int, confidence: float, seed: int) -> pl.DataFrame:
+    clusters = draw(units.patients, resamples, np.random.default_rng(seed))
+    sides = clusters.patients(np.stack([units.truth, ~units.truth], axis=1)).min()
+    resampled = resampled_auc(units.score, units.truth, clusters)[:, None]
+    low, high = proportion_interval(resampled, confidence, sides)
+    schema = FRAMES["operating_points"]
+    value, count = np.array([area(units.score, units.truth)]), np.array([len(units.score)])
+    frames = [score_frame(schema, [key | {"measure": "auc"}], value, low, high, count)]
+    for wanted in SPECIFICITIES:
+        level = threshold(tuning.score[~tuning.truth], wanted)
+        called = np.zeros(len(units.score), dtype=np.bool_) if level is None else units.score > level
+        known = np.full(len(called), level is not None)
+        at: Key = key | {"at": wanted, "threshold": level}
+        found = means(
+            [
+                Mean(at | {"measure": "sensitivity"}, called.astype(np.float64), units.truth & known),
+                Mean(at | {"measure": "specificity"}, (~called).astype(np.float64), ~units.truth & known),
+            ],
+            clusters,
+            confidence,
+        ).frame(schema)
+        if level is None:
+            found = found.with_columns(reason=pl.lit("no_validation_samples"))
+        frames.append(found)
+    return pl.concat(frames)
+
+
+def area(score: NDArray[np.float32] | NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
+    """AUC of scores [n] for truth bool [n], ties counting half; NaN where a side is empty.
+
+    >>> area(np.array([0.1, 0.5, 0.5, 0.9]), np.array([False, False, True, True]))
+    0.875
+    """
+    positives, negatives = int(truth.sum()), int((~truth).sum())
+    if not positives or not negatives:
+        return float("nan")
+    rank_sum = rankdata(score)[truth].sum()
+    return float((rank_sum - positives * (positives + 1) / 2) / (positives * negatives))
