@@ -19,3 +19,8 @@ class EvaluationError(RuntimeError):
 
 class CheckpointError(TrainingError):
     """A checkpoint is damaged, missing, or belongs to another run."""
+
+
+def one_line(text: str) -> str:
+    """A message with what names may hold and a line may not, control and invisible characters, as escapes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

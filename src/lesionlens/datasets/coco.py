@@ -13,15 +13,15 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from lesionlens.datasets.own import (
+from lesionlens.datasets.tables import (
     MOST_BYTES,
     check_alike,
     check_official_splits,
     find_file,
     labels_of,
     outline_of,
+    read_table,
 )
-from lesionlens.datasets.tables import read_table
 from lesionlens.identity import bytes_digest, digest
 from lesionlens.images.image import UnusableImageError
 from lesionlens.images.reading import escaped, file_below, path_below

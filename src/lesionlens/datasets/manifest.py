@@ -12,8 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lesionlens.config import MARKED
-from lesionlens.datasets.own import MOST_BYTES, check_alike, check_official_splits, find_file, labels_of, outline_of
-from lesionlens.datasets.tables import read_table
+from lesionlens.datasets.tables import (
+    MOST_BYTES,
+    check_alike,
+    check_official_splits,
+    find_file,
+    labels_of,
+    outline_of,
+    read_table,
+)
 from lesionlens.identity import bytes_digest, digest
 from lesionlens.images.image import UnusableImageError
 from lesionlens.images.reading import file_below

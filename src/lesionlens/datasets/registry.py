@@ -9,6 +9,7 @@ from lesionlens.datasets.cbis import read_dicom_edition, read_kaggle
 from lesionlens.datasets.cbis_files import find_bases, find_case_files
 from lesionlens.datasets.coco import find_coco, read_coco
 from lesionlens.datasets.manifest import MANIFESTS, find_manifest, read_manifest
+from lesionlens.errors import one_line
 from lesionlens.identity import digest
 from lesionlens.records import DatasetIndex
 
@@ -45,7 +46,10 @@ def read_index(config: DataConfig, root: Path) -> DatasetIndex:
     """
     source = recognise(root) if config.source == "auto" else config.source
     _check_folder(root)
-    index = LAYOUTS["cbis_kaggle" if source == "phantom" else source].read(root)  # a phantom is written like this
+    try:
+        index = LAYOUTS["cbis_kaggle" if source == "phantom" else source].read(root)  # a phantom is written like this
+    except ValueError as error:
+        raise ValueError(one_line(str(error))) from error
     if (root / PHANTOM).is_file():
         return replace(index, name="phantom", kind="phantom", digest=digest("phantom", index.digest))
     own = source in ("manifest", "coco")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from lesionlens.errors import one_line
 from lesionlens.records import Box
 
 MAX_PIXELS = 80_000_000  # more than twice the largest mammogram of CBIS-DDSM; a bomb decodes to far more
@@ -28,9 +29,9 @@ class UnusableImageError(Exception):
     """A file that gives no pixels: `reason` is a short code such as 'missing', 'refused' or 'unreadable'."""
 
     def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
         self.reason = reason
-        self.detail = detail
+        self.detail = one_line(detail)
+        super().__init__(f"{reason}: {self.detail}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

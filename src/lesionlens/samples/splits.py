@@ -7,6 +7,7 @@ from itertools import combinations, product
 from typing import Literal, get_args
 
 from lesionlens.config import SplitConfig
+from lesionlens.errors import one_line
 from lesionlens.identity import generator
 from lesionlens.records import (
     SPLITS,
@@ -138,17 +139,19 @@ class SplitCheck:
 
     def require_samples(self) -> None:
         """ValueError where a class has no sample in a split: it names the class, how many lesions and why."""
-        labels = self._index.labels
-        if len(labels) < 2:
-            raise ValueError(f"the data set has one class, {labels[0].code}: a study needs two")
-        for split in SPLITS:
-            if not any(self.counts[split, label.code] for label in labels):
-                raise ValueError(f"no sample is in the {split} split: {self._reasons(None)}{REMEDY}")
-        for label in labels:
+        labels, what = self._index.labels, ""
+        for label in reversed(labels):
             empty = [split for split in SPLITS if not self.counts[split, label.code]]
             if empty:
-                where = " or ".join(empty)
-                raise ValueError(f"class {label.code} has no sample in {where}: {self._reasons(label)}{REMEDY}")
+                what = f"class {label.code} has no sample in {' or '.join(empty)}: {self._reasons(label)}{REMEDY}"
+        for split in SPLITS:
+            if not any(self.counts[split, label.code] for label in labels):
+                what = f"no sample is in the {split} split: {self._reasons(None)}{REMEDY}"
+                break
+        if len(labels) < 2:
+            what = f"the data set has one class, {labels[0].code}: a study needs two"
+        if what:
+            raise ValueError(one_line(what))
 
     def _reasons(self, label: Label | None) -> str:
         """How many lesions, of a class or of all, yield no sample, by reason, with the first one."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lesionlens.config import SplitConfig
 from lesionlens.datasets.cbis import read_kaggle as read_index
 from lesionlens.records import SPLITS, Box, DatasetIndex, Exclusion, Image, Label, LeakCheck, Lesion, Sample, Split
-from lesionlens.samples.sample_set import Choice, select
+from lesionlens.samples.sample_set import Choice, Twins, select
 from lesionlens.samples.splits import (
     Member,
     SplitCheck,
@@ -59,6 +59,12 @@ def leak_checks(index: DatasetIndex, splits: dict[str, Split | None]) -> tuple[L
 
 def check(checks: tuple[LeakCheck, ...], entity: str, a: str, b: str) -> LeakCheck:
     return next(c for c in checks if (c.entity, c.split_a, c.split_b) == (entity, a, b))
+
+
+def test_mammograms_that_are_in_two_case_files_are_noted(index: DatasetIndex) -> None:
+    notes = list(Twins(index).notes())
+    assert len(notes) == 71 and {note.reason for note in notes} == {"same_view"}
+    assert "P_00034_RIGHT_CC" in notes[0].image_key and notes[0].image_key != notes[0].detail.split(" view of ")[1]
 
 
 def test_table_1_follows_from_the_real_case_files(index: DatasetIndex) -> None:

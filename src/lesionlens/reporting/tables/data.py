@@ -153,9 +153,10 @@ def facts(data: ReportData) -> tuple[tuple[str, str], ...]:
     groups = {"patient": "by patient", "patch": "by patch"}
     scalings = {"relu_max": "positive part divided by its maximum", "minmax": "min-max of raw values"}
     background = lookup(config, "background.size")
+    square = ", square" if lookup(config, "patches.aspect") == "keep" else ", stretched to a square"
     return (
         ("Patch size", f"{lookup(config, 'patches.size')} pixels"),
-        ("Window", f"{lookup(config, 'patches.context'):g} times the lesion's bounding box"),
+        ("Window", f"{lookup(config, 'patches.context'):g} times the lesion's bounding box{square}"),
         ("Position of the lesion", f"jitter {lookup(config, 'patches.jitter'):g} (0 centred, 1 anywhere)"),
         (
             "Background windows",
