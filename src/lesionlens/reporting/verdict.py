@@ -118,6 +118,8 @@ def _sentence(row: Row, words: list[str], ci: str) -> str:
     measured = ""
     if row["number"] is not None:
         ends = f" ({ci} {number(row['low'])} to {number(row['high'])})" if row["low"] is not None else ""
-        where = f"{counted(row['n'], 'lesion', 'lesions')} of {counted(row['n_patients'], 'patient', 'patients')}"
+        lesions, patients = counted(row["n"], "lesion", "lesions"), counted(row["n_patients"], "patient", "patients")
+        auc = row["measure"].startswith("auc")  # rests on the patients of both sides
+        where = f"{lesions} with {patients} of the rarer class" if auc else f"{lesions} of {patients}"
         measured = f"{MEASURES[row['measure']]} is {number(row['number'])}{ends}, over {where}"
     return f"{begin}: {'; '.join([*words, *filter(None, [measured])])}."
