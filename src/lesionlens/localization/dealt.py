@@ -54,9 +54,10 @@ def dealt_maps(
     rows = np.flatnonzero(scorable(samples))
     groups = np.unique(np.array(samples.groups), return_inverse=True)[1][samples.labels[rows]]
     drawn = others(samples.patients[rows], 2 * groups + correct[rows], generator)
-    masks = np.packbits(samples.masks[rows].reshape(len(rows), -1), axis=1)
+    size = samples.masks.shape[1]
+    masks = np.packbits(samples.masks[rows].reshape(len(rows), size * size), axis=1)
     return [
-        Dealt(m.method, m.target, m.layer, _ious(m, rows, masks, drawn, scaling, samples.masks.shape[1]))
+        Dealt(m.method, m.target, m.layer, _ious(m, rows, masks, drawn, scaling, size))
         for m in maps
         if m.grids is not None and not m.is_reference
     ]
@@ -75,7 +76,7 @@ def _ious(
     found = {}
     for policy, cut in maps.cuts.items():
         levels = cut.threshold[rows].astype(np.float32)
-        regions = np.packbits((activation >= levels[:, None, None]).reshape(len(rows), -1), axis=1)
+        regions = np.packbits((activation >= levels[:, None, None]).reshape(len(rows), size * size), axis=1)
         means = np.full(len(maps.grids), np.nan)
         for row, mask, chosen in zip(rows, masks, drawn, strict=True):
             # The region of a blank map at threshold 0 or less would be everything; NaN levels give no region at all.
