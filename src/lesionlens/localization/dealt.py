@@ -20,12 +20,14 @@ NAME = "dealt_maps"
 @dataclass(frozen=True, slots=True, eq=False)
 class Dealt:
     """Of the maps of one method and target: by threshold policy, float64 [n], the mean IoU of a lesion's mask with the
-    regions of other patients' maps; NaN where there is no mask, no threshold or no other patient."""
+    regions of other patients' maps; NaN where there is no mask, no threshold or no other patient. untuned: policies
+    without a threshold."""
 
     method: str
     target: str
     layer: str
     iou: dict[str, NDArray[np.float64]]
+    untuned: frozenset[str]
 
 
 def others(
@@ -57,10 +59,14 @@ def dealt_maps(
     size = samples.masks.shape[1]
     masks = np.packbits(samples.masks[rows].reshape(len(rows), size * size), axis=1)
     return [
-        Dealt(m.method, m.target, m.layer, _ious(m, rows, masks, drawn, scaling, size))
+        Dealt(m.method, m.target, m.layer, _ious(m, rows, masks, drawn, scaling, size), _untuned(m, rows))
         for m in maps
         if m.grids is not None and not m.is_reference
     ]
+
+
+def _untuned(maps: ScoredMaps, rows: NDArray[np.int64]) -> frozenset[str]:
+    return frozenset(policy for policy, cut in maps.cuts.items() if np.isnan(cut.threshold[rows]).all())
 
 
 def _ious(
@@ -108,7 +114,8 @@ def dealt_frames(samples: SampleArrays, dealt: Dealt) -> tuple[pl.DataFrame, pl.
     }
     located = []
     for policy, iou in dealt.iou.items():
-        reason = np.where(masked, "no_other_patient", np.where(samples.has_mask, "empty_mask", "background"))
+        alone = "no_validation_lesions" if policy in dealt.untuned else "no_other_patient"
+        reason = np.where(masked, alone, np.where(samples.has_mask, "empty_mask", "background"))
         values = pl.Series("iou", iou, dtype=pl.Float64).fill_nan(None)
         columns = key | {
             "policy": [policy] * count,
