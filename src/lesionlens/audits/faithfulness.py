@@ -40,8 +40,8 @@ def faithfulness(
     """
     size, predicted = inputs.patches.pixels.shape[1], whole.argmax(axis=1)
     grids = {"random": generator.random((len(rows), GRID, GRID)).astype(np.float32), **maps}
-    found = {}
-    for method, grid in grids.items():
+    found: dict[str, Curves] = {}
+    for method, grid in grids.items() if len(rows) else ():
         tensor = torch.from_numpy(np.nan_to_num(grid))[:, None]
         order = ranks(interpolate(tensor, size=(size, size), mode="bilinear")[:, 0].numpy())
         found[method] = {
@@ -57,7 +57,7 @@ def ranks(maps: NDArray[np.float32]) -> NDArray[np.float64]:
     >>> ranks(np.array([[[3, 1], [2, 0]]], dtype=np.float32)).tolist()
     [[[0.0, 0.5], [0.25, 0.75]]]
     """
-    flat = maps.reshape(len(maps), -1)
+    flat = maps.reshape(len(maps), maps.shape[1] * maps.shape[2])
     places = np.empty(flat.shape)
     order = np.argsort(-flat, axis=1, kind="stable")
     np.put_along_axis(places, order, np.arange(flat.shape[1]) / flat.shape[1], axis=1)
@@ -89,6 +89,8 @@ def faithfulness_scores(found: Mapping[str, Curves], clusters: Clusters, confide
 
     clusters: resamples of the patients of the samples that `faithfulness` saw.
     """
+    if not found:
+        return pl.DataFrame(schema=FRAMES["run_scores"])
     random = found["random"]
     used = np.ones(len(clusters.member), dtype=np.bool_)
     wanted = []

@@ -20,12 +20,14 @@ NAME = "dealt_maps"
 @dataclass(frozen=True, slots=True, eq=False)
 class Dealt:
     """Of the maps of one method and target: by threshold policy, float64 [n], the mean IoU of a lesion's mask with the
-    regions of other patients' maps; NaN where there is no mask, no threshold or no other patient."""
+    regions of other patients' maps; NaN where there is no mask, no threshold or no other patient. untuned: policies
+    without a threshold."""
 
     method: str
     target: str
     layer: str
     iou: dict[str, NDArray[np.float64]]
+    untuned: frozenset[str]
 
 
 def others(
@@ -54,12 +56,17 @@ def dealt_maps(
     rows = np.flatnonzero(scorable(samples))
     groups = np.unique(np.array(samples.groups), return_inverse=True)[1][samples.labels[rows]]
     drawn = others(samples.patients[rows], 2 * groups + correct[rows], generator)
-    masks = np.packbits(samples.masks[rows].reshape(len(rows), -1), axis=1)
+    size = samples.masks.shape[1]
+    masks = np.packbits(samples.masks[rows].reshape(len(rows), size * size), axis=1)
     return [
-        Dealt(m.method, m.target, m.layer, _ious(m, rows, masks, drawn, scaling, samples.masks.shape[1]))
+        Dealt(m.method, m.target, m.layer, _ious(m, rows, masks, drawn, scaling, size), _untuned(m, rows))
         for m in maps
         if m.grids is not None and not m.is_reference
     ]
+
+
+def _untuned(maps: ScoredMaps, rows: NDArray[np.int64]) -> frozenset[str]:
+    return frozenset(policy for policy, cut in maps.cuts.items() if np.isnan(cut.threshold[rows]).all())
 
 
 def _ious(
@@ -75,7 +82,7 @@ def _ious(
     found = {}
     for policy, cut in maps.cuts.items():
         levels = cut.threshold[rows].astype(np.float32)
-        regions = np.packbits((activation >= levels[:, None, None]).reshape(len(rows), -1), axis=1)
+        regions = np.packbits((activation >= levels[:, None, None]).reshape(len(rows), size * size), axis=1)
         means = np.full(len(maps.grids), np.nan)
         for row, mask, chosen in zip(rows, masks, drawn, strict=True):
             # The region of a blank map at threshold 0 or less would be everything; NaN levels give no region at all.
@@ -107,7 +114,8 @@ def dealt_frames(samples: SampleArrays, dealt: Dealt) -> tuple[pl.DataFrame, pl.
     }
     located = []
     for policy, iou in dealt.iou.items():
-        reason = np.where(masked, "no_other_patient", np.where(samples.has_mask, "empty_mask", "background"))
+        alone = "no_validation_lesions" if policy in dealt.untuned else "no_other_patient"
+        reason = np.where(masked, alone, np.where(samples.has_mask, "empty_mask", "background"))
         values = pl.Series("iou", iou, dtype=pl.Float64).fill_nan(None)
         columns = key | {
             "policy": [policy] * count,
