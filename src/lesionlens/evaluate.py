@@ -169,7 +169,9 @@ def _audits(
     sides = diagnosis_sides(split.test, binary_views(given.samples, given.attributes, given.positive))
     swaps = swap_test(quick, alone, sides, np.random.default_rng(given.seed))
     advance(len(split.rows))
-    maps = {method: grids[followed] for (method, target), grids in predictions.maps.items() if target == "predicted"}
+    maps: dict[str, NDArray[np.float32]] = {
+        method: grids[followed] for (method, target), grids in predictions.maps.items() if target == "predicted"
+    }
     whole = predictions.probabilities[followed]
     faithful = faithfulness(quick, alone, followed, whole, maps, np.random.default_rng(given.seed))
     advance(len(split.rows))

@@ -194,7 +194,11 @@ def _swapped(of: _Of) -> Measures:
 def detection(of: _Of) -> Measures:
     """Is there a lesion? The probability of all lesion classes, intact, lesion and control filled in."""
     lesion_labels, whole = of.split.lesion_labels, of.seed.probabilities
-    told = lambda p: p[:, lesion_labels].sum(axis=1, dtype=np.float64)  # noqa: E731
+
+    def told(p: NDArray[np.float32]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = p[:, lesion_labels].sum(axis=1, dtype=np.float64)
+        return found
+
     without = ~of.split.is_lesion & ~np.isin(of.split.labels, lesion_labels)
     used = of.lesions | without
     yield "smooth", "auc_intact", area(told(whole).astype(np.float32), of.split.is_lesion, used, of.clusters)

@@ -99,6 +99,11 @@ def faithfulness_scores(found: Mapping[str, Curves], clusters: Clusters, confide
         if method != "random":
             values["deletion_gain"] = random["deletion"] - curves["deletion"]
             values["insertion_gain"] = curves["insertion"] - random["insertion"]
-        key = {"method": method, "target": "predicted", "population": "drawn_lesions", "group_name": "all"}
+        key: dict[str, object] = {
+            "method": method,
+            "target": "predicted",
+            "population": "drawn_lesions",
+            "group_name": "all",
+        }
         wanted += [Mean(key | {"name": name}, value, used) for name, value in values.items()]
     return means(wanted, clusters, confidence, binary=False).frame(FRAMES["run_scores"])

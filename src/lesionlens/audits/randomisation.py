@@ -59,7 +59,7 @@ def randomisation_test(
     if not rows:
         return pl.DataFrame(schema=FRAMES["randomisations"])
     # twice as fast on a CPU with channels last
-    model, source = deepcopy(model).to(inputs.device, memory_format=torch.channels_last), Source(inputs, rows)
+    model, source = deepcopy(model).to(inputs.device).to(memory_format=torch.channels_last), Source(inputs, rows)
     at = np.array(rows, dtype=np.int64)
     intact_pixels = inputs.patches.pixels[at]
     classes = altered_probabilities(model.eval(), inputs, at, lambda part: intact_pixels[part]).argmax(axis=1)

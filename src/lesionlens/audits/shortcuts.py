@@ -132,7 +132,7 @@ def outside(grey: NDArray[np.uint8], region: NDArray[np.bool_]) -> NDArray[np.fl
     side = len(grey) // 2 * 2
     blocks = (side // 2, 2, side // 2, 2)
     half = grey[:side, :side].reshape(blocks).mean(axis=(1, 3))
-    coarse = region[:side, :side].reshape(blocks).any(axis=(1, 3))
+    coarse: NDArray[np.bool_] = np.asarray(region[:side, :side].reshape(blocks).any(axis=(1, 3)))
     sharp = [_sharpness(grey.astype(np.float64), region), _sharpness(half, coarse)]
     return np.array([seen.mean(), seen.std(), *np.percentile(seen, (5, 25, 50, 75, 95)), *sharp])
 

@@ -117,7 +117,8 @@ def conditional(
     """
     part = probabilities[:, list(positive)].sum(axis=1, dtype=np.float64)
     whole = probabilities[:, list(among)].sum(axis=1, dtype=np.float64)
-    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0).astype(np.float32)
+    found: NDArray[np.float64] = np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+    return found.astype(np.float32)
 
 
 def _auc(score: NDArray[np.float32], truth: NDArray[np.bool_]) -> float:
