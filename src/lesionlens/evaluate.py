@@ -28,7 +28,7 @@ from lesionlens.models.classifier import Classifier
 from lesionlens.records import Evaluation, SampleArrays
 from lesionlens.scoring.binary import binary_scores, binary_views, diagnosis_sides
 from lesionlens.scoring.bootstrap import Clusters, draw
-from lesionlens.scoring.calibration import calibration
+from lesionlens.scoring.calibration import calibration, validation_scores
 from lesionlens.scoring.classification import class_scores, classification_scores, confusion_intervals
 from lesionlens.scoring.localization import (
     baseline_differences,
@@ -39,7 +39,6 @@ from lesionlens.scoring.localization import (
 )
 from lesionlens.scoring.operating import operating_points
 from lesionlens.scoring.subgroups import quadrants, subgroup_scores
-from lesionlens.scoring.temperature import validation_scores
 from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.inputs import Inputs
 

@@ -4,11 +4,16 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from lesionlens.frames import FRAMES
 from lesionlens.scoring.bootstrap import Clusters, interval, proportion_interval
 from lesionlens.scoring.means import OVERALL, score_frame
+
+WIDEST = np.log(100.0)  # temperatures from 1/100 to 100
+SMALLEST = 1e-30
 
 BINS = 15  # Guo et al. 2017
 EDGES = np.linspace(0, 1, BINS + 1, dtype=np.float32)
@@ -95,3 +100,37 @@ def calibrated_error(top: NDArray[np.float32] | NDArray[np.float64]) -> float:
             right = np.append(right, 0.0) * (1 - p) + np.append(0.0, right) * p
         total += float(right @ np.abs(np.arange(len(right)) - top[member == number].sum(dtype=np.float64)))
     return total / len(top)
+
+
+def validation_scores(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> pl.DataFrame:
+    """One row (frame validations): loss and accuracy on the validation split; its loss after temperature scaling (Guo
+    et al. 2017) and the temperature with which that is lowest.
+
+    probabilities float32 [n, classes]; labels int64 [n]; no row where n is 0. A network that ranks well but is too sure
+    of itself has a high loss and a low scaled one: runs are chosen by the latter, as one number per run cannot overfit.
+    """
+    if not len(labels):
+        return pl.DataFrame(schema=FRAMES["validations"])
+    logits = np.log(np.maximum(probabilities.astype(np.float64), SMALLEST))
+    found = minimize_scalar(
+        lambda log_t: cross_entropy(logits / np.exp(log_t), labels), bounds=(-WIDEST, WIDEST), method="bounded"
+    )
+    loss = cross_entropy(logits, labels)
+    better = float(found.fun) < loss
+    columns = {
+        "loss": [loss],
+        "scaled_loss": [float(found.fun) if better else loss],
+        "temperature": [float(np.exp(found.x)) if better else 1.0],
+        "accuracy": [float((probabilities.argmax(axis=1) == labels).mean())],
+        "n": [len(labels)],
+    }
+    return pl.DataFrame(columns, schema=FRAMES["validations"])
+
+
+def cross_entropy(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Mean cross-entropy of logits [n, classes] for labels int64 [n].
+
+    >>> round(cross_entropy(np.zeros((3, 2)), np.array([0, 1, 1])), 4)
+    0.6931
+    """
+    return float(-log_softmax(logits, axis=1)[np.arange(len(labels)), labels].mean())
