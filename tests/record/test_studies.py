@@ -90,6 +90,8 @@ def test_a_better_epoch_of_an_earlier_phase_does_not_count(empty: Connection) ->
     train(empty, first, [[0.9, 0.2, 0.3], [0.8, 0.6, 0.7]])
     train(empty, second, [[0.9, 0.8], [0.5, 0.7]])
     numbers = [evaluate_run(empty, run) for run in (first, second)]
+    plain = text("""UPDATE study SET config = config || '{"evaluation": {"selection": "loss"}}'""")
+    empty.execute(plain)
     assert empty.execute(text("SELECT run_id, validation_loss FROM selected_runs")).all() == [(second, 0.5)]
     dated = text("SELECT run_id, best_epoch, validation_loss, epochs FROM table_2_accuracy ORDER BY run_id")
     assert empty.execute(dated).all() == [(first, 5, 0.6, 6), (second, 3, 0.5, 4)]

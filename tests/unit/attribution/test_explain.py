@@ -7,6 +7,7 @@ import torch
 from lesionlens.attribution import explain as module
 from lesionlens.attribution.explain import TARGETS, Source, explain, grad_cam
 from lesionlens.attribution.registry import METHODS
+from lesionlens.config import EvaluationConfig
 from lesionlens.training.inputs import Inputs
 from tests.unit.arrays import bright_squares
 from tests.unit.attribution.networks import narrow
@@ -18,12 +19,13 @@ def inputs(monkeypatch: pytest.MonkeyPatch) -> Inputs:
     return Inputs(bright_squares(20), "train", torch.device("cpu"))
 
 
+BLOCK, CONV = (EvaluationConfig(layer=layer, explains="logit") for layer in ("block", "conv"))
 ROWS = [17, 1, 4, 9, 12, 0, 6]
 
 
 def test_both_targets_are_explained_by_every_method_in_order_of_the_rows(inputs: Inputs) -> None:
     model, done = narrow(), []
-    found = explain(model, Source(inputs, ROWS), "block", ("grad_cam", "layer_cam"), TARGETS, done.append)
+    found = explain(model, Source(inputs, ROWS), BLOCK, ("grad_cam", "layer_cam"), TARGETS, done.append)
     pixels, labels = inputs(ROWS), inputs.patches.labels[ROWS]
     expected = torch.softmax(model(pixels), dim=1).detach().numpy()
     np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
@@ -42,7 +44,7 @@ def test_stored_features_give_the_same_maps(inputs: Inputs) -> None:
         stem = model.stem(inputs(list(range(20))))
     for methods in (("grad_cam",), ("grad_cam", "hires_cam")):
         whole, stored = (
-            explain(model, Source(inputs, ROWS, features), "conv", methods, ("predicted",), lambda _count: None)
+            explain(model, Source(inputs, ROWS, features), CONV, methods, ("predicted",), lambda _count: None)
             for features in (None, stem)
         )
         np.testing.assert_allclose(whole.probabilities, stored.probabilities, atol=1e-6)
@@ -53,10 +55,10 @@ def test_stored_features_give_the_same_maps(inputs: Inputs) -> None:
 def test_grad_cam_explains_any_classes(inputs: Inputs) -> None:
     model, classes = narrow(), np.arange(7) % 5
     reference = METHODS["grad_cam"].maps(model, inputs(ROWS), classes, model.map_block("block"))
-    found = grad_cam(model, Source(inputs, ROWS), classes, "block")
+    found = grad_cam(model, Source(inputs, ROWS), classes, BLOCK)
     np.testing.assert_allclose(found, reference, atol=1e-5 * np.abs(reference).max())
 
 
 def test_no_rows_give_empty_arrays(inputs: Inputs) -> None:
-    found = explain(narrow(), Source(inputs, []), "block", ("grad_cam",), ("true",), lambda _count: None)
+    found = explain(narrow(), Source(inputs, []), BLOCK, ("grad_cam",), ("true",), lambda _count: None)
     assert found.probabilities.shape == (0, 5) and len(found.maps["grad_cam", "true"]) == 0

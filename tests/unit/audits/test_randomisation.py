@@ -58,12 +58,12 @@ def test_maps_fall_to_the_baseline_as_weights_become_random(tiny_patches: Callab
     rows = drawn_lesions(inputs, 8, np.random.default_rng(0))
     done: list[int] = []
     frame = randomisation_test(model, RUN, inputs, rows, CONFIG, seed=5, advance=done.append)
-    assert done == [8] * len(layers(model))
+    assert done == [8] * (1 + len(layers(model)))
     assert frame.schema == FRAMES["randomisations"]
-    assert frame["layer"].to_list()[:4] == ["other samples", "intact", "head", "unit1.1"]
+    assert frame["layer"].to_list()[:4] == ["other samples", "intact", "re-measured", "head"]
     assert frame["step"].to_list() == list(range(-1, frame.height - 1))
-    assert frame.height == 2 + len(layers(model)) == 2 + 1 + 2 + 2 + 3
-    baseline, intact, head, *_, last = frame.iter_rows(named=True)
+    assert frame.height == 3 + len(layers(model)) == 3 + 1 + 2 + 2 + 3
+    baseline, intact, _, head, *_, last = frame.iter_rows(named=True)
     assert intact["ssim"] == pytest.approx(1) and intact["rank_correlation"] == pytest.approx(1, abs=1e-4)
     assert last["layer"] == "stem.conv1" and last["n"] == 8
     for name, low, high in (("ssim", "ssim_low", "ssim_high"), ("rank_correlation", "rank_low", "rank_high")):
@@ -83,7 +83,7 @@ def head_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_baseline_is_the_mean_over_neighbours_of_other_patients(tiny_patches: Callable[..., SampleArrays]) -> None:
     model, inputs = bright_everywhere(), inputs_of(spots(tiny_patches(size=96)))
     rows = drawn_lesions(inputs, 12, np.random.default_rng(0))
-    grids = grad_cam(model, Source(inputs, rows), np.full(12, 4), "block").reshape(12, -1)
+    grids = grad_cam(model, Source(inputs, rows), np.full(12, 4), CONFIG).reshape(12, -1)
     names = inputs.patches.patients[rows]
     pairs = [(n, n - 1) for n in range(12) if names[n] != names[n - 1]]
     expected = np.mean([spearmanr(grids[a], grids[b]).statistic for a, b in pairs])

@@ -1,12 +1,13 @@
-"""Shortcut audit on windows that give the class away, and on noise."""
+"""Shortcut audit on samples whose window, surroundings or lesion give the class away, and on noise."""
 
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 
-from lesionlens.audits.shortcuts import SHORTCUTS, intensity, sharpness, shortcut_audit
+from lesionlens.audits.shortcuts import SHORTCUTS, outside, shortcut_audit
 from lesionlens.config import EvaluationConfig
 from lesionlens.records import SampleArrays
 from tests.unit.audits.repeated import more_of_the_same
@@ -14,42 +15,74 @@ from tests.unit.audits.repeated import more_of_the_same
 CONFIG = EvaluationConfig(resamples=200)
 
 
-def test_shortcuts_that_give_the_class_away_are_found(tiny_patches: Callable[..., SampleArrays]) -> None:
+def accuracies(frame: pl.DataFrame) -> dict[str, float]:
+    found = frame.filter(question="class")
+    return dict(zip(found["features"], found["accuracy"], strict=True))
+
+
+def test_windows_that_give_the_class_away_are_found(tiny_patches: Callable[..., SampleArrays]) -> None:
     patches = tiny_patches(count=300)
     generator = np.random.default_rng(0)
     windows = 100.0 * np.exp(generator.normal(0, 0.05, (300, 2))) * (1 + patches.labels)[:, None]
     noise = replace(patches, pixels=generator.integers(0, 256, patches.pixels.shape).astype(np.uint8))
-    frame = shortcut_audit(noise, windows, CONFIG, seed=0)
+    frame = shortcut_audit(noise, windows, {}, CONFIG, seed=0)
     assert frame.schema == SHORTCUTS
-    accuracy = dict(zip(frame["features"], frame["accuracy"], strict=True))
-    assert list(accuracy) == ["majority", "size", "intensity", "sharpness", "all"]
-    assert accuracy["size"] > 0.9 and accuracy["all"] > 0.7
-    assert max(accuracy["intensity"], accuracy["sharpness"]) < 0.4
-    assert "size" not in shortcut_audit(noise, None, CONFIG, seed=0)["features"]
+    accuracy = accuracies(frame)
+    assert list(accuracy) == ["majority", "intensity", "sharpness", "surroundings", "size"]
+    assert accuracy["size"] > 0.9
+    assert max(accuracy["intensity"], accuracy["sharpness"], accuracy["surroundings"]) < 0.4
+    assert "size" not in shortcut_audit(noise, None, {}, CONFIG, seed=0)["features"]
+
+
+def test_the_lesion_itself_is_no_shortcut_and_its_surroundings_are(tiny_patches: Callable[..., SampleArrays]) -> None:
+    """Grey that tells the class: inside the annotation alone, or outside of it alone; the same numbers otherwise."""
+    patches = tiny_patches(count=300)
+    noise = np.random.default_rng(0).integers(90, 110, patches.pixels.shape)
+    telling = noise + 20 * patches.labels[:, None, None]
+    views = {"malignant": ([3, 4], [1, 2, 3, 4])}
+    inside, beside = (
+        shortcut_audit(replace(patches, pixels=pixels.astype(np.uint8)), None, views, CONFIG, seed=0)
+        for pixels in (np.where(patches.masks, telling, noise), np.where(patches.masks, noise, telling))
+    )
+    assert accuracies(inside)["surroundings"] < 0.5 and accuracies(beside)["surroundings"] > 0.9
+    aucs = [
+        frame.filter(question="diagnosis", features="surroundings").row(0, named=True) for frame in (inside, beside)
+    ]
+    assert aucs[0]["low"] < 0.5 < aucs[0]["high"] and aucs[1]["low"] > 0.8
 
 
 def test_more_patches_of_the_same_patients_make_no_regression_surer(tiny_patches: Callable[..., SampleArrays]) -> None:
     patches = tiny_patches()
     many = more_of_the_same(patches, np.flatnonzero(patches.splits == "test").tolist())
-    once, thrice = (shortcut_audit(of, None, CONFIG, seed=0) for of in (patches, many))
+    once, thrice = (shortcut_audit(of, None, {}, CONFIG, seed=0) for of in (patches, many))
     assert (once["n"][0], thrice["n"][0]) == (20, 60) and (once["low"] < once["high"]).all()
-    columns = ["accuracy", "low", "high"]
-    np.testing.assert_allclose(thrice.select(columns).to_numpy(), once.select(columns).to_numpy(), atol=1e-12)
+    majority = [
+        frame.filter(features="majority").select("accuracy", "low", "high").to_numpy() for frame in (once, thrice)
+    ]
+    np.testing.assert_allclose(*majority, atol=1e-12)
+    for name in ("intensity", "surroundings"):
+        widths = [float((f["high"] - f["low"])[0]) for f in (frame.filter(features=name) for frame in (once, thrice))]
+        assert widths[1] > 0.8 * widths[0], name
 
 
 def test_one_class_leaves_nothing_to_predict_and_no_test_split_nothing_to_audit(
     tiny_patches: Callable[..., SampleArrays],
 ) -> None:
     patches = tiny_patches()
-    frame = shortcut_audit(replace(patches, labels=np.zeros_like(patches.labels)), None, CONFIG, seed=0)
+    frame = shortcut_audit(replace(patches, labels=np.zeros_like(patches.labels)), None, {}, CONFIG, seed=0)
     assert frame.select("features", "accuracy", "high").rows() == [("majority", 1.0, 1.0)]
     assert 0.5 < frame["low"][0] < 1  # a few patients, all of one class, promise no certainty
     with pytest.raises(ValueError, match="it needs a training and a test split"):
-        shortcut_audit(replace(patches, splits=np.full(len(patches.ids), "train")), None, CONFIG, seed=0)
+        shortcut_audit(replace(patches, splits=np.full(len(patches.ids), "train")), None, {}, CONFIG, seed=0)
 
 
-def test_blur_lowers_sharpness_and_grey_levels_are_what_they_are() -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (1, 40, 40)).astype(np.uint8)
-    blurred = np.repeat(np.repeat(noise[:, ::4, ::4], 4, axis=1), 4, axis=2)
-    assert sharpness(blurred)[0, 0] < sharpness(noise)[0, 0]
-    np.testing.assert_allclose(intensity(np.full((1, 8, 8), 7, np.uint8))[0], [7, 0, 7, 7, 7, 7, 7])
+def test_blur_lowers_sharpness_and_grey_levels_are_those_outside() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40)).astype(np.uint8)
+    blurred = np.repeat(np.repeat(noise[::4, ::4], 4, axis=0), 4, axis=1)
+    nothing = np.zeros((40, 40), dtype=np.bool_)
+    assert outside(blurred, nothing)[7] < outside(noise, nothing)[7]
+    region = nothing.copy()
+    region[10:20, 10:20] = True
+    grey = np.where(region, 200, 7).astype(np.uint8)
+    np.testing.assert_allclose(outside(grey, region), [7, 0, 7, 7, 7, 7, 7, 0, 0])
+    np.testing.assert_allclose(outside(grey, ~nothing), 0)

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lesionlens.config import EvaluationConfig
+from lesionlens.localization.dealt import Dealt
 from lesionlens.localization.metrics import score_grids
 from lesionlens.localization.samples import Cut, ScoredMaps, scorable
 from lesionlens.records import SampleArrays
@@ -20,12 +21,17 @@ COUNT = 60
 
 @pytest.fixture(scope="module")
 def patches(tiny_patches: Callable[..., SampleArrays]) -> SampleArrays:
-    return tiny_patches(240).split("test")
+    return tiny_patches(600).split("test")
 
 
 @pytest.fixture(scope="module")
 def clusters(patches: SampleArrays) -> Clusters:
     return draw(patches.patients, 300, np.random.default_rng(0))
+
+
+def dealt(ious: dict[str, NDArray[np.float64]]) -> Dealt:
+    """IoU that maps of other patients would have."""
+    return Dealt("grad_cam", "predicted", "block", ious, frozenset())
 
 
 def made(patches: SampleArrays, method: str, target: str, ious: dict[str, NDArray[np.float64]]) -> ScoredMaps:
@@ -43,11 +49,12 @@ def test_differences_are_those_of_a_loop_over_resampled_patients(patches: Sample
         made(patches, "grad_cam", "predicted", {"otsu": own, "fixed": own / 2}),
         made(patches, "random_weights", "predicted", {"otsu": untrained, "fixed": untrained / 2}),
         made(patches, "centred_disc", "none", {"mask": disc}),
-    ], clusters, 0.9)  # fmt: skip
-    assert found.select("method", "target", "policy", "baseline").unique().height == 4
+    ], [dealt({"otsu": disc, "fixed": disc})], "otsu", clusters, 0.9)  # fmt: skip
+    assert found.select("method", "target", "policy", "baseline").unique().height == 6
     masses = np.isin(patches.labels, [2, 4])
     for policy, baseline, other, factor in (
         ("otsu", "centred_disc", disc, 1),
+        ("otsu", "dealt_maps", disc, 1),
         ("fixed", "random_weights", untrained, 2),
     ):
         ious = own / factor, other / (factor if baseline == "random_weights" else 1)
@@ -73,7 +80,7 @@ def test_paired_differences_are_significant_where_intervals_overlap(patches: Sam
     own = baseline + random.uniform(0.0, 0.06, len(patches.ids))
     found = baseline_differences(patches, np.ones(len(own), dtype=np.bool_), [
         made(patches, "grad_cam", "predicted", {"fixed": own}), made(patches, "mean_mask", "none", {"mask": baseline}),
-    ], clusters, 0.95)  # fmt: skip
+    ], [dealt({"fixed": baseline})], "fixed", clusters, 0.95)  # fmt: skip
     row = found.filter(population="correct_lesions", group_name="all").row(0, named=True)
     assert 0 < row["low"] < row["difference"] < row["high"] < 0.06
 
@@ -84,13 +91,15 @@ def test_lesions_without_a_tuned_threshold_and_single_patients_say_why(patches: 
     found = baseline_differences(patches, np.ones(len(disc), dtype=np.bool_), [
         made(patches, "grad_cam", "predicted", {"validation": nothing, "fixed": disc + 0.5}),
         made(patches, "whole_patch", "none", {"mask": disc}),
-    ], one, 0.95)  # fmt: skip
-    of_all = found.filter(population="lesions", group_name="all").sort("policy").drop("n").rows()
-    key = ("whole_patch", "lesions", "all")
+    ], [dealt({"validation": nothing, "fixed": disc})], "fixed", one, 0.95)  # fmt: skip
+    of_all = found.filter(population="lesions", group_name="all").sort("policy", "baseline").drop("n").rows()
     assert of_all == [
-        ("grad_cam", "predicted", "fixed", *key, 0.5, None, None, "one_patient"),
-        ("grad_cam", "predicted", "validation", *key, None, None, None, "no_samples"),
-    ]
+        ("grad_cam", "predicted", policy, baseline, "lesions", "all", *rest)
+        for policy, rest in (
+            ("fixed", (0.5, None, None, "one_patient")), ("validation", (None, None, None, "no_samples"))
+        )
+        for baseline in ("dealt_maps", "whole_patch")
+    ]  # fmt: skip
 
 
 def evaluated(evaluations: tuple[int, ...], seed: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
