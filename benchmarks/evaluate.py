@@ -88,7 +88,7 @@ def map_difference(work: Work) -> float:
     outputs = closed_form.forward(work.fast, "block", images)
     classes = outputs.logits.argmax(dim=1)
     ours = closed_form.grad_cam(work.model, "block", outputs, classes, "logit").numpy()
-    theirs = METHODS["grad_cam"].maps(work.model, images, classes.numpy(), work.model.map_block("block"))
+    theirs = METHODS["grad_cam"].maps(work.model, images, classes.numpy(), work.model.map_block("block"), "logit")
     scale = np.abs(theirs).max(axis=(1, 2), keepdims=True)
     return float((np.abs(ours - theirs) / scale).max())
 
