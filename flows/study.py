@@ -16,12 +16,12 @@ from lesionlens.config import (
     Method,
     Strategy,
     StudyConfig,
+    StudyName,
 )
 from tasks import grid
 from tasks.progress import confirm_cancellation
 
 GRID, EVALUATION = GridConfig(), EvaluationConfig()
-Name = Annotated[str, Field(min_length=1, max_length=80)]
 Some = Field(min_length=1)
 """A form that lists nothing is refused at the door."""
 
@@ -55,7 +55,7 @@ def study_paper(
 @flow(name="study-sound", flow_run_name="study {name}", on_cancellation=[confirm_cancellation])
 def study_sound(
     data: Path,
-    name: Name = "sound",
+    name: StudyName = "sound",
     weights: Literal["imagenet", "none"] = "imagenet",
     backbones: Annotated[tuple[Backbone, ...], Some] = GRID.backbones,
     strategies: Annotated[tuple[Strategy, ...], Some] = GRID.strategies,

@@ -5,7 +5,7 @@ runs changes no number and is not here: lesionlens.settings.
 """
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
@@ -20,6 +20,9 @@ Method = Literal["grad_cam", "grad_cam_pp", "hires_cam", "layer_cam", "eigen_cam
 
 MARKED = r"^(auto|nonzero|zero|alpha|[0-9]{1,5}|#[0-9a-fA-F]{6})$"
 """What may name the marked part of a mask."""
+
+
+StudyName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
 class Frozen(BaseModel):
@@ -261,9 +264,7 @@ class EvaluationConfig(Frozen):
 class StudyConfig(Frozen):
     """One study, whole."""
 
-    name: str = Field(
-        "study", min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$", description="One line, shown in reports"
-    )
+    name: StudyName = Field("study", description="One line, shown in reports")
     seed: int = Field(0, ge=0, description="Splits, background windows, jitter and bootstrap derive from it")
     data: DataConfig
     annotation: AnnotationConfig = Field(default_factory=AnnotationConfig)

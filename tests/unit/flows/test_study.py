@@ -53,7 +53,13 @@ def test_what_a_form_says_arrives_in_the_configuration(started: list[StudyConfig
 
 @pytest.mark.parametrize(
     ("wrong", "field"),
-    [({"weights": "mine"}, "weights"), ({"seeds": []}, "seeds"), ({"name": ""}, "name"), ({}, "data")],
+    [
+        ({"weights": "mine"}, "weights"),
+        ({"seeds": []}, "seeds"),
+        ({"name": ""}, "name"),
+        ({"name": "two\nlines"}, "name"),
+        ({}, "data"),
+    ],
 )
 def test_a_wrong_value_is_refused_by_field(wrong: dict[str, Any], field: str) -> None:
     data = {"data": "/data"} if wrong else {}
