@@ -9,7 +9,9 @@ import polars as pl
 import pytest
 import torch
 
+from lesionlens.attribution.scaling import activation_maps
 from lesionlens.config import EvaluationConfig, RunConfig, TrainingConfig
+from lesionlens.errors import EvaluationError
 from lesionlens.evaluate import EvaluationInputs, evaluate
 from lesionlens.localization.metrics import score_grids
 from lesionlens.models.registry import build
@@ -80,7 +82,8 @@ def test_every_test_sample_is_explained_by_every_method_for_every_target(
 ) -> None:
     counts = result.frames["maps"].group_by("method", "target").len().sort("method", "target")
     pairs = [(m, t) for m in ("grad_cam", "layer_cam") for t in ("predicted", "true")]
-    pairs += [(m, "none") for m in ("centred_disc", "mean_mask", "whole_patch")] + [("random_weights", "predicted")]
+    pairs += [(m, "none") for m in ("ceiling", "centred_disc", "mean_mask", "whole_patch")]
+    pairs += [(m, "predicted") for m in ("dealt_maps", "random_weights")]
     assert counts.select("method", "target").rows() == sorted(pairs)
     assert set(counts["len"]) == {len(patches.split("test").ids)}
     true = result.frames["maps"].filter(method="grad_cam", target="true")
@@ -90,7 +93,9 @@ def test_every_test_sample_is_explained_by_every_method_for_every_target(
 def test_background_and_lost_masks_have_no_score_and_say_why(patches: SampleArrays, result: Evaluation) -> None:
     lost = int(patches.ids[11])
     background = patches.ids[(patches.splits == "test") & ~patches.has_mask].tolist()
-    for frame in (result.frames["localizations"], result.frames["maps"]):
+    maps, dealt = result.frames["maps"], pl.col("method") == "dealt_maps"
+    assert set(maps.filter(dealt)["reason"]) == {"mean_of_maps"} and set(maps.filter(dealt)["grid"]) == {None}
+    for frame in (result.frames["localizations"], maps.filter(~dealt)):
         assert set(frame.filter(pl.col("sample_id").is_in(background))["reason"]) == {"background"}
         assert set(frame.filter(sample_id=lost)["reason"]) == {"empty_mask"}
     unscored = result.frames["localizations"].filter(pl.col("sample_id").is_in([*background, lost]))
@@ -112,11 +117,50 @@ def test_scores_can_be_computed_again_from_the_stored_grid(patches: SampleArrays
     np.testing.assert_allclose(curve, again.curve, atol=1e-7)
 
 
+def test_the_ceiling_is_the_annotation_at_the_resolution_of_the_maps(patches: SampleArrays, result: Evaluation) -> None:
+    masks = patches.split("test").masks
+    rows = result.frames["maps"].filter(method="ceiling")
+    assert set(rows.select("rows", "cols").rows()) == {(2, 2)}
+    cells = masks.reshape(-1, 2, 32, 2, 32).mean(axis=(2, 4))
+    np.testing.assert_allclose(np.array(rows["grid"].to_list()), cells.reshape(-1, 4), atol=1e-6)
+    stored = result.frames["localizations"].filter(method="ceiling")
+    (level,) = set(stored["threshold"])
+    again = score_grids(cells.astype(np.float32), masks, "relu_max", level).fixed_iou
+    np.testing.assert_allclose(stored["iou"].fill_null(np.nan).to_numpy(), again)
+
+
+def test_dealt_maps_are_scored_with_all_maps_of_other_patients(patches: SampleArrays, result: Evaluation) -> None:
+    """No lesion has more than 40 others here, so that none is left out by lot."""
+    test = patches.split("test")
+    rows = result.frames["maps"].filter(method="grad_cam", target="predicted")
+    grids = np.array(rows["grid"].to_list(), dtype=np.float32).reshape(-1, 2, 2)
+    activation, _ = activation_maps(grids, 64, CONFIG.scaling)
+    correct = result.frames["predictions"]["predicted"].to_numpy() == test.labels
+    lesions = test.has_mask & test.masks.any(axis=(1, 2))
+    kind = np.array(test.groups)[test.labels]
+    for policy in ("fixed", "otsu", "validation", "area"):
+        cut = result.frames["localizations"].filter(target="predicted", policy=policy)
+        levels = cut.filter(method="grad_cam")["threshold"].to_numpy()
+        expected = np.full(len(test.ids), np.nan)
+        for row in np.flatnonzero(lesions):
+            alike = lesions & (kind == kind[row]) & (correct == correct[row]) & (test.patients != test.patients[row])
+            regions = activation[alike] >= levels[alike, None, None].astype(np.float32)
+            both, either = (f(regions, test.masks[row]).sum(axis=(1, 2)) for f in (np.logical_and, np.logical_or))
+            expected[row] = (both / either).mean() if alike.any() else np.nan
+        found = cut.filter(method="dealt_maps")
+        assert set(found["threshold"]) == {None} and np.isfinite(expected).any()
+        np.testing.assert_allclose(found["iou"].fill_null(np.nan).to_numpy(), expected)
+
+
 def test_the_headline_is_the_mean_over_correctly_classified_lesions(patches: SampleArrays, result: Evaluation) -> None:
     test = patches.split("test")
     correct = result.frames["predictions"]["predicted"].to_numpy() == test.labels
     lesions = test.has_mask & test.masks.any(axis=(1, 2))
-    for method, target, policy in (("grad_cam", "predicted", "validation"), ("whole_patch", "none", "mask")):
+    for method, target, policy in (
+        ("grad_cam", "predicted", "validation"),
+        ("whole_patch", "none", "mask"),
+        ("ceiling", "none", "mask"),
+    ):
         iou = result.frames["localizations"].filter(method=method, target=target, policy=policy)["iou"].to_numpy()
         scores = result.frames["run_scores"].filter(name="ll", method=method, target=target, policy=policy)
         for population, group, chosen in (
@@ -145,7 +189,8 @@ def test_every_interval_comes_from_resampled_patients(patches: SampleArrays, res
     found = result.frames["localizations"].filter(method="whole_patch", target="none", policy="mask")
     iou = found["iou"].fill_null(0.0).to_numpy()
     for name, values, used in (("accuracy", correct, lesions | ~lesions), ("ll", iou, lesions)):
-        expected = interval(ratios(values[:, None] * 1.0, used[:, None], clusters), CONFIG.confidence, 9)
+        patients = len(np.unique(test.patients[used]))
+        expected = interval(ratios(values[:, None] * 1.0, used[:, None], clusters), CONFIG.confidence, patients)
         key = {"method": "whole_patch", "population": "lesions"} if name == "ll" else {"population": "all"}
         row = result.frames["run_scores"].filter(name=name, group_name="all", **key).row(0, named=True)
         assert (row["low"], row["high"]) == pytest.approx((expected[0][0], expected[1][0]))
@@ -180,28 +225,50 @@ def test_curves_are_the_means_of_the_stored_ones(patches: SampleArrays, result: 
 def test_the_audits_are_part_of_an_evaluation(patches: SampleArrays, result: Evaluation) -> None:
     test = patches.split("test")
     lesions = test.has_mask & test.masks.any(axis=(1, 2))
-    assert result.frames["occlusions"]["sample_id"].to_list() == test.ids[lesions].tolist()
-    confidence = result.frames["predictions"]["probabilities"].list.max().to_numpy()[lesions]
-    np.testing.assert_allclose(result.frames["occlusions"]["probability"].to_numpy(), confidence, atol=1e-6)
+    smooth, *alone = (result.frames["occlusions"].filter(variant=name) for name in ("smooth", "noise", "wide"))
+    assert sum(map(len, (smooth, *alone))) == len(result.frames["occlusions"])
+    for variant in (smooth, *alone):
+        assert variant["sample_id"].to_list() == test.ids[lesions].tolist()
+        np.testing.assert_allclose(variant["lesion_probabilities"].list.sum().to_numpy(), 1, atol=1e-6)
+        assert variant["lesion_change"].is_between(0, 1, closed="right").all()
+        assert (variant["control_probabilities"].is_null() == variant["reason"].is_not_null()).all()
+        assert (variant["reason"].is_null() == (variant["places"] > 0)).all()
+    assert set(smooth["reason"]) <= {None, "no_fair_control"} and smooth["reason"].null_count() > 0
+    assert all(set(variant["reason"]) == {"lesion_only"} for variant in alone)
+    classes = result.frames["predictions"]["predicted"].to_numpy()[lesions]
+    control, lesion = (
+        pl.Series([row[c] if row else None for row, c in zip(smooth[name].to_list(), classes, strict=True)])
+        for name in ("control_probabilities", "lesion_probabilities")
+    )
+    difference = (control - lesion).drop_nulls()
     drop = (
         result.frames["run_scores"]
         .filter(name="occlusion_difference", population="lesions", group_name="all")
         .row(0, named=True)
     )
-    difference = (
-        result.frames["occlusions"]["control_occluded"] - result.frames["occlusions"]["lesion_occluded"]
-    ).drop_nulls()
     assert (drop["n"], drop["value"]) == (difference.len(), pytest.approx(difference.mean()))
     together = result.frames["quadrants"].filter(pl.col("label").is_null())
     assert together["n"].sum() == lesions.sum() and together["proportion"].sum() == pytest.approx(1)
     assert result.frames["reliability"]["n"].sum() == len(test.ids)
     assert set(result.frames["subgroup_scores"]["subgroup"]) == {"pathology", "mask_fraction", "view"}
-    assert (
-        result.frames["randomisations"]["step"].to_list()[:2] == [-1, 0]
-        and result.frames["randomisations"]["n"].max() <= 4
-    )
+    steps = [(-1, "other samples"), (0, "intact"), (1, "re-measured"), (2, "head")]
+    assert result.frames["randomisations"].select("step", "layer").rows()[:4] == steps
+    assert result.frames["randomisations"]["n"].max() <= 4
     names = set(result.frames["run_scores"]["name"])
     assert {"calibration_error", "lesion_auc", "malignant_auc", "malignant_specificity"} <= names
+    assert {"ceiling_share", "deletion_gain", "insertion_gain"} <= names
+
+
+def test_every_surroundings_get_a_lesion_of_each_side_from_another_patient(
+    patches: SampleArrays, result: Evaluation
+) -> None:
+    of = {number: (patches.labels[row] > 2, patches.patients[row]) for row, number in enumerate(patches.ids)}
+    pairs = result.frames["swaps"].select("sample_id", "donor_id").rows()
+    assert pairs and all(of[surroundings][1] != of[donor][1] for surroundings, donor in pairs)
+    taken = [surroundings for surroundings, _ in pairs]
+    for number in set(taken):
+        assert sorted(of[donor][0] for surroundings, donor in pairs if surroundings == number) == [False, True]
+    np.testing.assert_allclose(result.frames["swaps"]["probabilities"].list.sum().to_numpy(), 1, atol=1e-6)
 
 
 def test_the_threshold_is_tuned_on_validation_lesions_alone(patches: SampleArrays, result: Evaluation) -> None:
@@ -209,10 +276,13 @@ def test_the_threshold_is_tuned_on_validation_lesions_alone(patches: SampleArray
     masks[patches.splits == "test"] = np.roll(masks[patches.splits == "test"], 20, axis=2)
     config = CONFIG.model_copy(update={"randomisation_samples": 0})
     moved = run(replace(patches, masks=masks), config)
-    tuned = pl.col("policy") == "validation"
+    tuned = (pl.col("policy") == "validation") | (pl.col("method") == "ceiling")
     before = result.frames["localizations"].filter(tuned).select("sample_id", "method", "threshold")
     assert before.equals(moved.frames["localizations"].filter(tuned).select("sample_id", "method", "threshold"))
-    assert before.group_by("method").agg(pl.col("threshold").n_unique())["threshold"].to_list() == [1, 1, 1]
+    found = {method: set(rows["threshold"]) for (method,), rows in before.group_by("method")}
+    assert found.pop("dealt_maps") == {None}
+    assert sorted(found) == ["ceiling", "grad_cam", "layer_cam", "random_weights"]
+    assert all(len(levels) == 1 and None not in levels for levels in found.values())
 
 
 def test_without_validation_lesions_that_policy_is_null_with_a_reason(patches: SampleArrays) -> None:
@@ -248,7 +318,7 @@ def test_weights_that_are_not_finite_are_refused_with_the_patch_named(patches: S
     model = build("resnet18", 5, seed=0)
     with torch.no_grad():
         model.head.weight[0, 0] = float("nan")
-    with pytest.raises(ValueError, match=f"patch {patches.split('test').ids[0]} is not finite"):
+    with pytest.raises(EvaluationError, match=f"patch {patches.split('test').ids[0]} is not finite"):
         evaluate(model, EvaluationInputs(RUN, TRAINING, CONFIG, patches, attributes_of(patches), 0), "cpu")
 
 
@@ -258,6 +328,11 @@ def test_per_class_normalisation_reaches_the_model(patches: SampleArrays, result
     given = replace(patches, statistics=statistics)
     found = run(given, QUICK, leaking)
     assert not found.frames["predictions"]["probabilities"].equals(result.frames["predictions"]["probabilities"])
+
+
+def test_maps_of_one_cell_are_refused(tiny_patches: Callable[..., SampleArrays]) -> None:
+    with pytest.raises(EvaluationError, match="one cell"):
+        run(tiny_patches(size=32), QUICK)
 
 
 @pytest.mark.gpu
