@@ -65,13 +65,13 @@ def study(root: Path) -> StudyConfig:
     return StudyConfig(
         name="shapes",
         data=DataConfig(root=root),  # what it holds is found out
-        patches=PatchConfig(size=32, jitter=0.5),
+        patches=PatchConfig(size=48, jitter=0.5),
         background=BackgroundConfig(size="matched", train=14, test=5, per_image=1),
         training=TrainingConfig(weights="none", stopping=StoppingConfig(patience=1, max_epochs=1)),
         grid=GridConfig(
             backbones=("resnet18",), strategies=("simultaneous",), sets=(HyperSet(batch_size=8, head_rate=1e-3),)
         ),
-        evaluation=EvaluationConfig(resamples=100),
+        evaluation=EvaluationConfig(resamples=100, randomisation_samples=2),
     )
 
 
