@@ -1,5 +1,6 @@
 """What a cell's decisions rest on: detection, diagnosis, accuracy and maps of all its seeds, with intervals."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ DECISIONS: Schema = {
     **INTERVAL, "lesions": pl.Int64, "patients": pl.Int64, "seeds": pl.Int64, "reason": pl.String,
 }  # fmt: skip
 """`lesions` counts samples; group_name null: all groups."""
+SIGNED = re.compile("fall|over|difference")  # in names of measures: from -1 to 1; others from 0
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
@@ -287,7 +289,7 @@ def _rows(
         value = float(np.mean([score.value for score in each]))
         resampled = (np.stack([score.resampled for score in each], axis=1) * weights).sum(axis=1)
         patients = min(score.patients for score in each)
-        low, high = interval(resampled[:, None], confidence, patients, lowest=-1.0)
+        low, high = interval(resampled[:, None], confidence, patients, -1.0 if SIGNED.search(measure) else 0.0)
         why = None if np.isfinite(low[0]) else "one_patient"
         if np.isnan(value):
             why = "no_samples" if first.n == 0 else "no_other_class"
