@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,6 +27,8 @@ from tests.record.tasks.conftest import STUDY, Planned
 METHODS: tuple[Method, ...] = get_args(Method)
 SAME_AT_BLOCK = ("grad_cam", "hires_cam")
 BASELINES = ("whole_patch", "centred_disc", "mean_mask")
+QUESTIONS = ("class", "detection", "diagnosis")
+FEATURES = ("intensity", "sharpness", "surroundings", "size")
 ALL_METHODS = EvaluationConfig(methods=METHODS, resamples=100, randomisation_samples=2)
 
 
@@ -53,20 +56,26 @@ def test_every_method_and_class_is_in_the_record_and_scored_anew_without_a_model
     assert [audit_shortcuts.fn(study) for _ in range(2)] == [True, False]
     with engine.connect() as connection:
         explained = frame(connection, "SELECT sample_id, method, target, rows, cols, grid FROM activation_map")
-        located = frame(connection, "SELECT sample_id, method, target, policy, iou FROM localization")
+        located = frame(connection, "SELECT sample_id, method, target, policy, threshold, iou FROM localization")
         samples = samples_of(studies.study_row(connection, study).sample_set_id).split("test")
     expected = {(method, target) for method in METHODS for target in ("predicted", "true")}
-    expected |= {(method, "none") for method in BASELINES} | {("random_weights", "predicted")}
+    expected |= {(method, "none") for method in (*BASELINES, "ceiling")}
+    expected |= {("random_weights", "predicted"), ("dealt_maps", "predicted")}
     assert explained["sample_id"].n_unique() == len(samples.ids) == 3
     assert explained.select("method", "target").n_unique() * len(samples.ids) == explained.height
     assert set(explained.select("method", "target").rows()) == expected
     for (method, target), rows in explained.sort("sample_id").group_by("method", "target"):
         found = located.filter(method=method, target=target).sort("sample_id")
-        if target == "none":
-            assert set(found["policy"]) == {"mask"} and rows["grid"].null_count() == rows.height
+        assert set(found["policy"]) == ({"mask"} if target == "none" else {"fixed", "otsu", "validation", "area"})
+        if method in (*BASELINES, "dealt_maps"):
+            assert rows["grid"].null_count() == rows.height
             continue
-        assert set(found["policy"]) == {"fixed", "otsu", "validation", "area"}
         grids = np.array(rows["grid"].to_list(), dtype=np.float32).reshape(-1, rows["rows"][0], rows["cols"][0])
+        if method == "ceiling":
+            (level,) = set(found["threshold"])
+            again = score_grids(grids, samples.masks, "relu_max", level)
+            np.testing.assert_allclose(found["iou"].fill_null(np.nan).to_numpy(), again.fixed_iou, atol=1e-6)
+            continue
         again = score_grids(grids, samples.masks, "relu_max", 0.5)
         for policy, iou in (("fixed", again.fixed_iou), ("otsu", again.otsu_iou), ("area", again.area_iou)):
             stored = found.filter(policy=policy)["iou"].fill_null(np.nan).to_numpy()
@@ -145,7 +154,8 @@ def test_what_an_older_version_evaluated_is_kept_and_evaluated_anew(
         with engine.connect() as connection:
             assert studies.runs_to_evaluate(connection, study) == []
             assert frame(connection, "SELECT DISTINCT evaluation_id FROM study_evaluations").height == 1
-            assert frame(connection, "SELECT * FROM shortcut_audit").height == 5
+            audited = frame(connection, "SELECT question, features FROM shortcut_audit").rows()
+            assert sorted(audited) == sorted([("class", "majority"), *product(QUESTIONS, FEATURES)])
             return list(connection.scalars(text("SELECT id FROM evaluation ORDER BY id")))
 
     monkeypatch.setattr(revision, "REVISION", 1)
