@@ -88,7 +88,9 @@ def _ious(
             # The region of a blank map at threshold 0 or less would be everything; NaN levels give no region at all.
             chosen = chosen[~np.isnan(levels[chosen])]
             if len(chosen):
-                means[row] = _iou(regions[chosen], mask).mean()
+                iou = _iou(regions[chosen], mask)
+                # Equal values have exactly that mean, so that maps alike for all differ from dealt ones by exactly 0.
+                means[row] = iou[0] + (iou - iou[0]).mean()
         found[policy] = means
     return found
 

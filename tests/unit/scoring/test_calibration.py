@@ -1,12 +1,13 @@
-"""Calibration error and reliability curve."""
+"""Calibration error, reliability curve, and the temperature of the validation split."""
 
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 
 from lesionlens.frames import FRAMES
 from lesionlens.scoring.bootstrap import Clusters, draw
-from lesionlens.scoring.calibration import BINS, calibrated_error, calibration
+from lesionlens.scoring.calibration import BINS, calibrated_error, calibration, cross_entropy, validation_scores
 
 
 def sample(count: int, honest: bool, seed: int = 0) -> tuple[np.ndarray, np.ndarray, Clusters]:
@@ -87,3 +88,45 @@ def test_certainty_shares_its_bin_with_what_is_nearly_certain() -> None:
 
 def error(probabilities: np.ndarray, labels: np.ndarray, clusters: Clusters) -> float:
     return float(calibration(probabilities, labels, clusters, 0.95)[0]["value"][0])
+
+
+def logits_and_labels(count: int = 20_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of three classes, and labels that follow their softmax exactly."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(0, 1.5, (count, 3))
+    drawn = (logits + generator.gumbel(size=logits.shape)).argmax(axis=1)
+    return logits, drawn.astype(np.int64)
+
+
+def validated(logits: np.ndarray, labels: np.ndarray) -> dict:
+    frame = validation_scores(softmax(logits, axis=1).astype(np.float32), labels)
+    assert frame.schema == FRAMES["validations"]
+    return frame.row(0, named=True)
+
+
+@pytest.mark.parametrize("factor", [1 / 3, 1.0, 3.0])
+def test_the_temperature_is_the_factor_of_the_logits(factor: float) -> None:
+    logits, labels = logits_and_labels()
+    found, honest = validated(factor * logits, labels), validated(logits, labels)
+    assert found["temperature"] == pytest.approx(factor, rel=0.05)
+    assert found["scaled_loss"] == pytest.approx(honest["scaled_loss"], abs=1e-4), "whatever the factor"
+    assert found["loss"] > found["scaled_loss"] + (0.02 if factor != 1 else -1e-9)
+    assert found["loss"] == pytest.approx(cross_entropy(factor * logits, labels), abs=1e-5)
+    assert found["accuracy"] == honest["accuracy"] and found["n"] == 20_000
+
+
+def test_labels_that_follow_nothing_have_the_loss_of_even_probabilities() -> None:
+    logits, _ = logits_and_labels(5000)
+    labels = np.random.default_rng(9).integers(0, 3, 5000)
+    found = validated(3 * logits, labels)
+    assert found["loss"] > 2 and found["scaled_loss"] == pytest.approx(np.log(3), abs=0.005)
+    assert found["temperature"] > 20
+
+
+def test_scaling_never_raises_the_loss_and_zeros_stay_finite() -> None:
+    """All right: the loss falls to the end of the range. A certain error: its loss is large, not infinite."""
+    right = validation_scores(np.array([[0.9, 0.1], [0.2, 0.8]], np.float32), np.array([0, 1])).row(0, named=True)
+    assert right["scaled_loss"] <= right["loss"] and right["temperature"] < 0.1
+    wrong = validation_scores(np.array([[1, 0], [0, 1]], np.float32), np.array([0, 0])).row(0, named=True)
+    assert np.isfinite(wrong["loss"]) and wrong["scaled_loss"] == pytest.approx(np.log(2), abs=0.2)
+    assert validation_scores(np.zeros((0, 2), np.float32), np.zeros(0, np.int64)).schema == FRAMES["validations"]
