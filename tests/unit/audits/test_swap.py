@@ -17,14 +17,15 @@ from lesionlens.training.inputs import Inputs
 SIZE, CORNER = 64, 6
 
 
-def cases(count: int = 60, seed: int = 0) -> SampleArrays:
-    """Lesions and corners that are both brighter in the class M, two samples per patient."""
+def cases(count: int = 60, seed: int = 0, larger: int = 0) -> SampleArrays:
+    """Lesions and corners that are both brighter in the class M, two samples per patient. larger: lesions of M, by so
+    many pixels."""
     generator = np.random.default_rng(seed)
     labels = generator.permutation(np.arange(count) % 2)
     pixels = generator.integers(80, 120, (count, SIZE, SIZE))
     masks = np.zeros(pixels.shape, dtype=np.bool_)
     for sample, label in enumerate(labels):
-        side = generator.integers(8, 14)
+        side = generator.integers(8, 14) + larger * label
         row, column = generator.integers(20, 36, 2)
         masks[sample, row : row + side, column : column + side] = True
         pixels[sample][masks[sample]] = generator.integers(200, 220, side * side) + 30 * label
@@ -79,6 +80,11 @@ def swapped(model: nn.Module, samples: SampleArrays) -> tuple[Swaps, float, floa
 
 def test_a_model_that_reads_the_lesion_follows_the_lesion() -> None:
     _, lesion, surroundings = swapped(LesionReader(), cases())
+    assert lesion > 0.95 and surroundings == pytest.approx(0.5, abs=0.06)
+
+
+def test_the_surroundings_own_lesion_does_not_show_beside_a_smaller_one() -> None:
+    _, lesion, surroundings = swapped(LesionReader(), cases(larger=12))
     assert lesion > 0.95 and surroundings == pytest.approx(0.5, abs=0.06)
 
 
