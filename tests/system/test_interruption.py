@@ -118,7 +118,9 @@ def test_cancelling_in_the_ui_stops_a_study_that_was_started_in_a_terminal(home:
     process = home.start(study("cancelled", epochs=1000, first=50))
     try:
         until("training has begun", lambda: under_way(home, 50, 1))
-        with httpx.Client(base_url=f"http://127.0.0.1:{home.port}/api", trust_env=False, timeout=60) as api:
+        user, _, word = (home.path / "prefect" / "login").read_text().strip().partition(":")
+        address = f"http://127.0.0.1:{home.port}/api"
+        with httpx.Client(base_url=address, trust_env=False, timeout=60, auth=(user, word)) as api:
             runs = api.post("/flow_runs/filter", json={}).json()
             number = next(run["id"] for run in runs if run["name"] == "study cancelled")
             api.post(f"/flow_runs/{number}/set_state", json={"state": {"type": "CANCELLING"}}).raise_for_status()
