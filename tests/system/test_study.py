@@ -36,8 +36,10 @@ def test_every_run_is_audited_and_the_sample_set_once(finished: Home) -> None:
     common = finished.sql("SELECT DISTINCT n FROM localization_scores WHERE population = 'common_lesions' AND headline"
                           " AND group_name = 'all'")  # fmt: skip
     assert common.height == 1  # the same samples for every run
-    features = finished.sql("SELECT features FROM shortcut_score ORDER BY features").to_series().to_list()
-    assert features == ["all", "intensity", "majority", "sharpness", "size"]
+    audited = finished.sql("SELECT question, features FROM shortcut_score ORDER BY 1, 2").rows()
+    of_grey = ["intensity", "sharpness", "size", "surroundings"]
+    expected = [(question, name) for question in ("class", "detection", "diagnosis") for name in of_grey]
+    assert audited == sorted([*expected, ("class", "majority")])
 
 
 def test_every_lesion_is_a_sample_or_has_a_reason(finished: Home) -> None:
