@@ -154,14 +154,17 @@ def answered(
 
 
 NEVER = ("no", "not shown")
+FOUND = ("yes", "partly")
+"""After four epochs the lower end above the best baseline is 0.004 to 0.016: rounding of another processor may take it
+below 0. What these two studies are about is the diagnosis."""
 
 
 @pytest.mark.parametrize(
     ("name", "detection", "diagnosis"),
     [
         ("honest", ("yes",), ("yes",)),
-        ("scanner", ("yes",), ("no",)),
-        ("marker", ("yes",), ("no",)),
+        ("scanner", FOUND, ("no",)),
+        ("marker", FOUND, ("no",)),
         ("placebo", (), NEVER),
         ("shuffled", (), NEVER),
     ],
