@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import polars as pl
 import psycopg
 import pytest
@@ -84,6 +85,26 @@ def until(what: str, condition: Callable[[], Any], patience: float = PATIENCE) -
             return found
         time.sleep(0.1)
     raise AssertionError(f"not within {patience:g} s: {what}")
+
+
+class Persistent(httpx.HTTPTransport):
+    """Asks again while the server's database is busy (503), as Prefect's own clients do."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        def answered() -> httpx.Response | None:
+            response = super(Persistent, self).handle_request(request)
+            if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                return response
+            response.close()
+            return None
+
+        return until("the server has time", answered)
+
+
+def api_of(port: int, path: str = "", auth: tuple[str, str] | None = None) -> httpx.Client:
+    """A client of the server of a home."""
+    address = f"http://127.0.0.1:{port}{path}"
+    return httpx.Client(base_url=address, trust_env=False, timeout=60, auth=auth, transport=Persistent())
 
 
 @dataclass(frozen=True)

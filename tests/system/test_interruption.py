@@ -3,11 +3,10 @@
 import signal
 from collections.abc import Callable, Iterator
 
-import httpx
 import psutil
 import pytest
 
-from tests.system.conftest import Home, kill_group, small_study, study, until
+from tests.system.conftest import Home, api_of, kill_group, small_study, study, until
 from tests.system.kill import EVENTS
 
 pytestmark = pytest.mark.slow
@@ -119,8 +118,7 @@ def test_cancelling_in_the_ui_stops_a_study_that_was_started_in_a_terminal(home:
     try:
         until("training has begun", lambda: under_way(home, 50, 1))
         user, _, word = (home.path / "prefect" / "login").read_text().strip().partition(":")
-        address = f"http://127.0.0.1:{home.port}/api"
-        with httpx.Client(base_url=address, trust_env=False, timeout=60, auth=(user, word)) as api:
+        with api_of(home.port, "/api", (user, word)) as api:
             runs = api.post("/flow_runs/filter", json={}).json()
             number = next(run["id"] for run in runs if run["name"] == "study cancelled")
             api.post(f"/flow_runs/{number}/set_state", json={"state": {"type": "CANCELLING"}}).raise_for_status()

@@ -20,7 +20,7 @@ from websockets.sync.client import connect
 from flows.serve import _with_our_temporary
 from flows.server import is_locked
 from lesionlens.settings import Home as Folders
-from tests.system.conftest import ROOT, Home, study, until
+from tests.system.conftest import ROOT, Home, api_of, study, until
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ class Served:
     def __init__(self, home: Home, **variables: str) -> None:
         self.home, self.folders = home, Folders(home.path)
         self.variables = variables
-        self.web = httpx.Client(base_url=f"http://127.0.0.1:{home.port}", trust_env=False, timeout=60)
+        self.web = api_of(home.port)
         self.lost, self.abandoned, self.printed = "", "", ""
 
     def start(self) -> subprocess.Popen[str]:
