@@ -226,6 +226,12 @@ def sample_set_digest(connection: Connection, sample_set_id: int) -> str:
     return found
 
 
+def dataset_digest(connection: Connection, sample_set_id: int) -> str | None:
+    """Digest of the data set that a sample set was cut from, or None."""
+    cut = select(dataset.c.digest).join(sample_set, sample_set.c.dataset_id == dataset.c.id)
+    return connection.scalar(cut.where(sample_set.c.id == sample_set_id))
+
+
 def sample_attributes(connection: Connection, sample_set_id: int) -> pl.DataFrame:
     """What subgroups, binary views and the shortcut audit need of every sample, in ascending sample_id.
 

@@ -81,6 +81,23 @@ DECIDED: dict[str, LiteralString] = {
     " OR x.policy = v.config ->> 'policy' AND x.target = 'predicted')",
 }
 
+# images of one sample set whose pixels are in another, and whether a model of that one was trained or tuned on them
+SHARED: LiteralString = (
+    "SELECT DISTINCT i.key, i.patient, o.training FROM sample AS s JOIN image AS i ON i.id = s.image_id"
+    " JOIN (SELECT m.pixels, bool_or(p.split <> 'test') AS training FROM sample AS p JOIN image AS m"
+    " ON m.id = p.image_id WHERE p.sample_set_id = %(own)s GROUP BY m.pixels) AS o ON o.pixels = i.pixels"
+    " WHERE s.sample_set_id = %(other)s ORDER BY i.key"
+)
+SCORED: LiteralString = (
+    "SELECT i.patient, l.code, l.is_lesion, p.code AS predicted, y.probabilities, x.iou, m.hit"
+    " FROM evaluation AS v JOIN prediction AS y ON y.evaluation_id = v.id JOIN sample AS s ON s.id = y.sample_id"
+    " JOIN image AS i ON i.id = s.image_id JOIN label AS l ON l.id = s.label_id"
+    " JOIN label AS p ON p.id = y.predicted_label_id LEFT JOIN activation_map AS m ON m.evaluation_id = v.id"
+    " AND m.sample_id = y.sample_id AND m.method = v.config #>> '{methods,0}' AND m.target = 'predicted'"
+    " LEFT JOIN localization AS x ON x.evaluation_id = v.id AND x.sample_id = m.sample_id AND x.method = m.method"
+    " AND x.target = m.target AND x.policy = v.config ->> 'policy' WHERE v.id = %(evaluation_id)s ORDER BY y.sample_id"
+)
+
 
 def save_evaluation(
     connection: Connection, run_id: int, digest: str, config: EvaluationConfig, seconds: float, result: Evaluation
@@ -206,3 +223,32 @@ def decided(connection: Connection, study_id: int) -> dict[str, pl.DataFrame]:
     """What the decisions of a study's cells are made of: frames evaluations, predictions, occlusions, swaps and
     localizations (of the headline policy, predicted class, baselines and ceiling), each with evaluation_id."""
     return {name: frame(connection, query, study_id=study_id) for name, query in DECIDED.items()}
+
+
+def find_evaluation(connection: Connection, run_id: int, digest: str) -> int | None:
+    """Id of a run's evaluation of this digest, or None."""
+    own = (evaluation.c.run_id == run_id) & (evaluation.c.digest == digest)
+    return connection.scalar(select(evaluation.c.id).where(own))
+
+
+def shared_images(connection: Connection, own: int, other: int) -> pl.DataFrame:
+    """Images of sample set `other` whose pixels are in set `own`, too: key, patient, training (in a split of `own` that
+    models learn from)."""
+    return frame(connection, SHARED, own=own, other=other)
+
+
+def scored_samples(connection: Connection, evaluation_id: int) -> pl.DataFrame:
+    """An evaluation sample by sample: patient, code, is_lesion, predicted, probabilities, iou and hit of the headline
+    method and policy."""
+    return frame(connection, SCORED, evaluation_id=evaluation_id)
+
+
+def save_external(
+    connection: Connection, evaluation_id: int, values: dict[str, int | bool | list[str]], scored: pl.DataFrame
+) -> None:
+    """Enter what an evaluation on another data set is compared with, and the comparison.
+
+    values: columns of table `external_evaluation`, scored: of `external_score`, both without evaluation_id.
+    """
+    connection.execute(scores.external_evaluation.insert().values(evaluation_id=evaluation_id, **values))
+    copy_frame(connection, scores.external_score, scored.with_columns(evaluation_id=pl.lit(evaluation_id, pl.Int64)))

@@ -142,6 +142,12 @@ SELECT run_id, subgroup, level, name, population, value, low, high, n,
        {baselines}
 FROM subgroup_scores WHERE study_id = {study} AND population IN ('all', 'correct_lesions')
 ORDER BY run_id, subgroup, level, name, population""",
+    "external": """\
+SELECT run_id, other_id, other_dataset, is_external, shared_images, shared_patients, left_out, missing_classes, measure,
+       internal, internal_low, internal_high, internal_n, internal_patients,
+       external, external_low, external_high, external_n, external_patients,
+       difference, difference_low, difference_high
+FROM external WHERE study_id = {study} ORDER BY other_id, measure""",
     "exclusion_reasons": """\
 SELECT reason, lesions, images FROM exclusion_reasons WHERE study_id = {study} ORDER BY lesions DESC, reason""",
     "exclusions": """\

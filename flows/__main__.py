@@ -1,4 +1,4 @@
-"""The command line: python -m flows demo | study | compare | serve | stop.
+"""The command line: python -m flows demo | study | evaluate | compare | serve | stop.
 
 Prefect reads its settings when it is imported, so flows are imported once its server is chosen.
 """
@@ -53,6 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--data", type=Path, help="folder of CBIS-DDSM, or of a manifest.csv (docs/data.md)")
     study.add_argument("--config", type=Path, help="a StudyConfig as JSON, instead of a preset")
     study.set_defaults(run=lambda options: _study(_configuration(options)))
+    external = commands.add_parser("evaluate", help="a finished run on another data set, beside its own test split")
+    external.add_argument("run_id", type=int, metavar="RUN", help="the run's number (TABLE runs)")
+    external.add_argument("--data", type=Path, required=True, help="folder of the other data set; all of it is test")
+    external.set_defaults(run=lambda options: _evaluate(options.run_id, options.data))
     compare = commands.add_parser("compare", help="several studies of the record, or runs of any, on one page")
     compare.add_argument("studies", nargs="*", metavar="STUDY", help="a study's id or name")
     compare.add_argument(
@@ -83,6 +87,19 @@ def _study(config: StudyConfig) -> None:
         except StoppedError as stopped:
             raise KeyboardInterrupt from stopped
     print(f"\nReport: {page}\nQuery:  make psql   (for example: TABLE table_2_accuracy; TABLE table_4_localization;)")
+
+
+def _evaluate(run: int, data: Path) -> None:
+    make_engine()
+    with server.running_server(home().ensure()):
+        from flows.steps import evaluate_external
+        from tasks.progress import StoppedError
+
+        try:
+            page = evaluate_external(run, data.resolve())
+        except StoppedError as stopped:
+            raise KeyboardInterrupt from stopped
+    print(f"\nReport: {page}\nQuery:  make psql   (for example: TABLE external;)")
 
 
 def _compare(studies: tuple[str, ...], runs: tuple[int, ...]) -> None:

@@ -7,7 +7,7 @@ from prefect.runtime import flow_run
 
 from flows.logs import shorten_errors
 from lesionlens.config import StudyConfig
-from tasks import artifacts, grid
+from tasks import artifacts, external, grid
 from tasks.evaluate import audit_shortcuts, compare_runs, is_compared, plan_evaluations
 from tasks.prepare import prepare_study
 from tasks.progress import confirm_cancellation
@@ -60,6 +60,21 @@ def evaluate_grid(study_id: int) -> int:
     if missing or not is_compared(study_id):
         compare_runs(study_id)
     return missing
+
+
+@flow(name="evaluate-external", flow_run_name="evaluate run {run} on {data}", on_cancellation=[confirm_cancellation])
+def evaluate_external(run: int, data: Path) -> Path:
+    """Evaluate a finished run on another data set and show both beside each other. Returns where the report lies.
+
+    Args:
+        run: Number of the run (TABLE runs)
+        data: Folder of the other data set, of any layout in docs/data.md; all of it is test
+    """
+    shorten_errors()
+    study_id = external.study_of(run)
+    sample_set_id = external.prepare_external(study_id, data)
+    external.evaluate_external(study_id, run, sample_set_id)
+    return report.fn(study_id)
 
 
 @flow(name="report", flow_run_name="report on study {study_id}")

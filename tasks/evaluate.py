@@ -13,8 +13,10 @@ from db.engine import make_engine
 from db.locks import Lease, free_lease, lease
 from lesionlens.audits.cells import Stored, cell_decisions
 from lesionlens.audits.shortcuts import shortcut_audit
+from lesionlens.config import StudyConfig
 from lesionlens.errors import CheckpointError, EvaluationError
 from lesionlens.evaluate import EvaluationInputs, evaluate, evaluation_digest
+from lesionlens.records import Evaluation, SampleArrays
 from lesionlens.scoring.binary import binary_views
 from lesionlens.scoring.comparison import compare
 from lesionlens.scoring.localization import common_scores
@@ -66,12 +68,28 @@ def evaluate_run(study_id: int, run_id: int, title: str, since: datetime, wait: 
 def _evaluate(engine: Engine, study_id: int, run_id: int, title: str, claim: Lease) -> None:
     config = study_config(study_id)
     with engine.connect() as connection:
+        sample_set_id = studies.run_row(connection, run_id).sample_set_id
+        attributes = datasets.sample_attributes(connection, sample_set_id)
+    result, seconds = evaluated(engine, config, run_id, title, samples_of(sample_set_id), attributes)
+    claim.check()
+    with engine.begin() as connection:
+        identity = evaluation_digest(config)
+        evaluations.save_evaluation(connection, run_id, identity, config.evaluation, seconds, result)
+
+
+def evaluated(
+    engine: Engine, config: StudyConfig, run_id: int, title: str, samples: SampleArrays, attributes: pl.DataFrame
+) -> tuple[Evaluation, float]:
+    """A run's model on the test split of these samples, and how many seconds that took.
+
+    CheckpointError where its weights are lost; EvaluationError as `evaluate`.
+    """
+    with engine.connect() as connection:
         run = studies.run_row(connection, run_id)
         checkpoint = next((c for c in studies.checkpoints(connection, run_id) if c.role == "best"), None)
-        attributes = datasets.sample_attributes(connection, run.sample_set_id)
     if checkpoint is None:
         raise CheckpointError(f"the record holds no checkpoint of {title}")
-    samples, paths = samples_of(run.sample_set_id), home().ensure()
+    paths = home().ensure()
     with device_slot(engine) as device, progress(f"evaluate {title}", "samples") as advance:
         started = time.monotonic()
         folder = checkpoint_folder(paths.checkpoints, run.digest)
@@ -80,11 +98,7 @@ def _evaluate(engine: Engine, study_id: int, run_id: int, title: str, claim: Lea
             run.config, run.training, config.evaluation, samples, attributes, config.seed, config.data.positive
         )
         result = evaluate(model, given, device, paths.cache, advance)
-    seconds = time.monotonic() - started
-    claim.check()
-    with engine.begin() as connection:
-        identity = evaluation_digest(config)
-        evaluations.save_evaluation(connection, run_id, identity, config.evaluation, seconds, result)
+    return result, time.monotonic() - started
 
 
 def record_failure(study_id: int, run_id: int, title: str, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 import platform
 from collections import Counter
+from collections.abc import Sequence
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -56,6 +57,22 @@ def prepare_samples(config: StudyConfig, root: Path) -> int:
     """Cut, split and check samples unless the record holds this very set; returns its id."""
     index = read_index(config.data, root)
     identity = digest(index.digest, config.annotation, config.patches, config.background, config.split, config.seed)
+    return enter_samples(config, root, index, identity)
+
+
+def enter_samples(
+    config: StudyConfig,
+    root: Path,
+    index: DatasetIndex,
+    identity: str,
+    tested: DatasetIndex | None = None,
+    carried: Sequence[tuple[int, int]] = (),
+) -> int:
+    """Cut the samples of a data set under this identity, unless the record holds them; returns the set's id.
+
+    tested: the index whose splits count, all of them test, where nothing is to be trained. carried: as in
+    `build_samples`.
+    """
     engine = make_engine()
     with lease(engine, f"sample set {identity}"):
         with engine.begin() as connection:
@@ -63,12 +80,13 @@ def prepare_samples(config: StudyConfig, root: Path) -> int:
             if known is not None:
                 get_run_logger().info("Samples are in the record already (sample set %s): nothing to do", known)
                 return known
-            _warn_of_overlap(index, config)
+            if tested is None:
+                _warn_of_overlap(index, config)
             dataset_id = datasets.save_dataset(connection, index, str(root))
             settings = config.model_dump(mode="json", include={"annotation", "patches", "background", "split", "seed"})
             sample_set_id = datasets.open_sample_set(connection, dataset_id, identity, settings, config.patches.size)
             writer = datasets.SampleWriter(connection, dataset_id, sample_set_id, config.patches.size)
-        _cut(engine, writer, index, root, config)
+        _cut(engine, writer, tested or index, root, config, carried, trains=tested is None)
     return sample_set_id
 
 
@@ -85,12 +103,20 @@ def _warn_of_overlap(index: DatasetIndex, config: StudyConfig) -> None:
         )
 
 
-def _cut(engine: Engine, writer: datasets.SampleWriter, index: DatasetIndex, root: Path, config: StudyConfig) -> None:
+def _cut(
+    engine: Engine,
+    writer: datasets.SampleWriter,
+    index: DatasetIndex,
+    root: Path,
+    config: StudyConfig,
+    carried: Sequence[tuple[int, int]],
+    trains: bool,
+) -> None:
     """Samples into the record, batch by batch."""
     check, grey = SplitCheck(index), GreyStatistics()
     reasons: Counter[str] = Counter()
     with progress("cut samples", "images") as advance:
-        items = build_samples(index, root, config, advance)
+        items = build_samples(index, root, config, advance, carried)
         while batch := list(islice(items, BATCH)):
             for item in batch:
                 check.add(item)
@@ -100,9 +126,10 @@ def _cut(engine: Engine, writer: datasets.SampleWriter, index: DatasetIndex, roo
                     grey.add(item)
             with engine.begin() as connection:
                 writer.add(connection, batch)
-    check.require_samples()
+    if trains:
+        check.require_samples()
     with engine.begin() as connection:
-        writer.close(connection, check.leaks(), grey.rows())
+        writer.close(connection, check.leaks(), grey.rows() if trains else ())
     told = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common()) or "none"
     get_run_logger().info("%d samples cut; lesions left out and notes: %s", check.counts.total(), told)
 

@@ -47,6 +47,11 @@ def scored(value: float | None, down: float = 0.05, name: str = "value", up: flo
     return {end.removeprefix("x_"): v for end, v in around(name, value, down, up, "x_").items()}
 
 
+def side(name: str, value: float) -> dict[str, Any]:
+    """A score with ends named after it, 0.125 away."""
+    return {name: value, f"{name}_low": value - 0.125, f"{name}_high": value + 0.125}
+
+
 def disc(x: float, y: float, radius: float, size: int) -> np.ndarray:
     rows, columns = np.mgrid[:size, :size]
     return np.hypot(columns - x, rows - y) <= radius
@@ -340,6 +345,13 @@ RARE: dict[str, Rows] = {
         {"backbone": "vgg11_bn", "strategy": "gradual", "batch_size": 16, "head_rate": 1e-3, "unit1_rate": 3e-4,
          "name": name, "method": method, "policy": policy, "seeds": 3, "mean": 0.7, "lowest": 0.6, "highest": 0.75}
         for name, method, policy in (("accuracy", None, None), ("ll", "grad_cam", "validation"))
+    ],
+    "external": [
+        {"run_id": 1, "other_id": 9, "other_dataset": "elsewhere", "is_external": False, "shared_images": 3,
+         "shared_patients": 2, "left_out": 4, "missing_classes": ["MC"], "measure": measure, "internal_n": 60,
+         "internal_patients": 30, "external_n": 40, "external_patients": 20}
+        | side("internal", 0.75) | side("external", 0.5) | side("difference", 0.25)
+        for measure in ("ll", "accuracy")
     ],
 }  # fmt: skip
 """Rows of the frames that are empty in most studies."""

@@ -39,6 +39,7 @@ LEFT JOIN localization AS random_weights
 LEFT JOIN localization AS dealt_maps
     ON dealt_maps.evaluation_id = evaluation.id AND dealt_maps.sample_id = sample.id
     AND dealt_maps.method = 'dealt_maps' AND dealt_maps.target = 'predicted'
-    AND dealt_maps.policy = evaluation.config ->> 'policy';
+    AND dealt_maps.policy = evaluation.config ->> 'policy'
+WHERE NOT EXISTS (SELECT FROM external_evaluation AS other WHERE other.evaluation_id = evaluation.id);
 COMMENT ON VIEW sample_results IS
 'One row per evaluated run and test sample: predicted class, confidence, and how well the headline map meets the mask';

@@ -487,6 +487,49 @@ CREATE TABLE operating_point (
 );
 
 
+CREATE TABLE external_evaluation (
+    evaluation_id bigint NOT NULL, internal_id bigint NOT NULL, sample_set_id bigint NOT NULL,
+    is_external boolean NOT NULL, left_out bigint NOT NULL, shared_images text[] NOT NULL,
+    shared_patients text[] NOT NULL, missing_classes text[] NOT NULL,
+    CONSTRAINT pk_external_evaluation PRIMARY KEY (evaluation_id),
+    CONSTRAINT ck_external_evaluation_left_out CHECK (left_out >= 0),
+    CONSTRAINT ck_external_evaluation_is_external CHECK (is_external = (cardinality(shared_images) = 0)),
+    CONSTRAINT ck_external_evaluation_two CHECK (evaluation_id <> internal_id),
+    CONSTRAINT fk_external_evaluation_evaluation_id_evaluation
+        FOREIGN KEY (evaluation_id) REFERENCES evaluation (id) ON DELETE CASCADE,
+    CONSTRAINT fk_external_evaluation_internal_id_evaluation
+        FOREIGN KEY (internal_id) REFERENCES evaluation (id) ON DELETE CASCADE,
+    CONSTRAINT fk_external_evaluation_sample_set_id_sample_set
+        FOREIGN KEY (sample_set_id) REFERENCES sample_set (id) ON DELETE CASCADE
+);
+CREATE INDEX ix_external_evaluation_internal_id ON external_evaluation (internal_id);
+CREATE INDEX ix_external_evaluation_sample_set_id ON external_evaluation (sample_set_id);
+
+CREATE TABLE external_score (
+    evaluation_id bigint NOT NULL, measure text NOT NULL, internal double precision, internal_low double precision,
+    internal_high double precision, external double precision, external_low double precision,
+    external_high double precision, difference double precision, difference_low double precision,
+    difference_high double precision, internal_n bigint NOT NULL, internal_patients bigint NOT NULL,
+    external_n bigint NOT NULL, external_patients bigint NOT NULL, reason text,
+    CONSTRAINT pk_external_score PRIMARY KEY (evaluation_id, measure),
+    CONSTRAINT ck_external_score_internal CHECK (internal BETWEEN 0 AND 1),
+    CONSTRAINT ck_external_score_internal_low CHECK (internal_low BETWEEN 0 AND 1),
+    CONSTRAINT ck_external_score_internal_high CHECK (internal_high BETWEEN 0 AND 1),
+    CONSTRAINT ck_external_score_external CHECK (external BETWEEN 0 AND 1),
+    CONSTRAINT ck_external_score_external_low CHECK (external_low BETWEEN 0 AND 1),
+    CONSTRAINT ck_external_score_external_high CHECK (external_high BETWEEN 0 AND 1),
+    CONSTRAINT ck_external_score_difference CHECK (difference BETWEEN -1 AND 1),
+    CONSTRAINT ck_external_score_difference_low CHECK (difference_low BETWEEN -1 AND 1),
+    CONSTRAINT ck_external_score_difference_high CHECK (difference_high BETWEEN -1 AND 1),
+    CONSTRAINT ck_external_score_internal_n CHECK (internal_n >= 0),
+    CONSTRAINT ck_external_score_internal_patients CHECK (internal_patients >= 0),
+    CONSTRAINT ck_external_score_external_n CHECK (external_n >= 0),
+    CONSTRAINT ck_external_score_external_patients CHECK (external_patients >= 0),
+    CONSTRAINT ck_external_score_null_has_reason CHECK (difference IS NOT NULL OR reason IS NOT NULL),
+    CONSTRAINT fk_external_score_evaluation_id_evaluation
+        FOREIGN KEY (evaluation_id) REFERENCES evaluation (id) ON DELETE CASCADE
+);
+
 CREATE TABLE prediction (
     evaluation_id bigint NOT NULL, sample_id bigint NOT NULL, predicted_label_id bigint NOT NULL,
     probabilities real[] NOT NULL,

@@ -28,6 +28,7 @@ from lesionlens.reporting.data import confidence, evaluated, frame, lookup, show
 from lesionlens.reporting.gallery import contact_sheet, examples, gallery
 from lesionlens.reporting.tables import classification, evidence, localization, study
 from lesionlens.reporting.tables import data as provenance
+from lesionlens.reporting.tables.external import external
 from lesionlens.reporting.tables.published import published
 from lesionlens.reporting.tables.spec import TableSpec
 from lesionlens.reporting.verdict import chosen
@@ -41,6 +42,7 @@ SECTIONS = (
     ("classification", "Classification"),
     ("localization", "Localisation"),
     ("evidence", "Evidence"),
+    ("external", "Other data"),
     ("training", "Training"),
     ("gallery", "Gallery"),
     ("data", "Data"),
@@ -99,12 +101,14 @@ def _walk(values: Iterable[Any]) -> Iterator[Any]:
 
 def context(data: ReportData) -> dict[str, Any]:
     """Everything the templates show."""
+    others = external(data)
     known, created, models, best = published(), data.study.get("created_at"), shown(data), chosen(data)
     return {
         "study": data.study,
         "created": f"{created:%-d %B %Y, %H:%M %Z}" if created else "",
         "title": f"{data.study['name']}: does the classifier look at the lesion?",
-        "sections": SECTIONS,
+        "sections": tuple(part for part in SECTIONS if part[0] != "external" or others),
+        "external": others,
         "made_from": f"study {str(data.study['digest'])[:12]}",
         "subtitle": subtitle(data),
         "verdict": verdict(data),

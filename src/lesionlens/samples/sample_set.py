@@ -10,7 +10,7 @@ shown), `same_pixels` and `same_view` (another image of the data set is the same
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -39,14 +39,19 @@ class Choice:
 
 
 def build_samples(
-    index: DatasetIndex, root: Path, study: StudyConfig, report: Callable[[int, int], None] = lambda done, total: None
+    index: DatasetIndex,
+    root: Path,
+    study: StudyConfig,
+    report: Callable[[int, int], None] = lambda done, total: None,
+    carried: Sequence[tuple[int, int]] = (),
 ) -> Iterator[Item]:
     """Every sample of a study, why a lesion has none, and some of the images small and whole.
 
     Lesion samples first, by image, then windows of the classes without lesions. Content and order depend on the
     index, `study.patches`, `study.background`, `study.split` and `study.seed` alone, not on the number of processes.
     Every lesion of the index has either samples or one exclusion. Memory is bounded by a few full images per process.
-    `report` receives (images done, images expected).
+    `report` receives (images done, images expected). carried: (width, height) of the windows of another set's training
+    lesions, from which sizes of background windows are drawn, too.
     """
     choices, left_out = select(index, study.patches.per)
     plans = background_plans(index, study)
@@ -57,7 +62,7 @@ def build_samples(
     yield from dropped
     total = len(jobs) + sum(plan.expected(splits) for plan in plans)
     report(0, total)
-    sizes: list[tuple[int, int]] = []
+    sizes = list(carried)
     twins = Twins(index)
     with Processes(settings().workers) as processes:
         background = chain.from_iterable(background_samples(p, splits, root, sizes, processes) for p in plans)
