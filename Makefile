@@ -3,12 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 # Only what stands on make's own command line: the shell's variables of these names belong to other programs.
-SHELL_HAS := $(foreach name,DATA PRESET EDITION YES STUDIES RUNS FILE WRITE,$(if $(findstring environment,$(origin $(name))),$(name)))
+SHELL_HAS := $(foreach name,DATA PRESET EDITION YES RUN STUDIES RUNS FILE WRITE,$(if $(findstring environment,$(origin $(name))),$(name)))
 $(foreach name,$(SHELL_HAS),$(eval $(name) :=))
 PRESET := $(or $(PRESET),sound)
 EDITION := $(or $(EDITION),kaggle)
 
-.PHONY: help demo study fetch compare serve stop psql backup restore test check docs lock clean
+.PHONY: help demo study fetch evaluate compare serve stop psql backup restore test check docs lock clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ fetch: $(READY) ## obtain CBIS-DDSM: make fetch DATA=/path/to/cbis-ddsm EDITION=
 	@test -n "$(DATA)" || { echo "Name the folder: make fetch DATA=/path/to/cbis-ddsm"; exit 2; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[fetch]'
 	@$(BIN)/python -m lesionlens.datasets.download $(EDITION) "$(DATA)" $(if $(YES),--yes)
+
+evaluate: $(READY) ## a finished run on another data set: make evaluate RUN=7 DATA=/other/set
+	@test -n "$(RUN)" -a -n "$(DATA)" || { echo "Name run and folder: make evaluate RUN=7 DATA=/other/set"; exit 2; }
+	@$(BIN)/python -m flows evaluate "$(RUN)" --data "$(DATA)"
 
 compare: $(READY) ## several studies on one page: make compare STUDIES="demo 2", or runs of any: RUNS="3 7"
 	@test -n "$(STUDIES)$(RUNS)" || { echo 'Name studies by number or name, or runs: make compare STUDIES="demo 2", or RUNS="3 7"'; exit 2; }
