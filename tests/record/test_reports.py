@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Engine, insert
 
 from db import reports
 from db.bulk import frame
-from db.reports import SHOWN, report_data
+from db.queries.report import SHOWN
+from db.reports import report_data
 from db.tables.scores import run_score
 from lesionlens.reporting.verdict import JUDGED, answers
 from tasks.report import find_studies, render_comparison
