@@ -204,10 +204,12 @@ def _localization(frames: dict[str, Rows], samples: Samples, run: dict) -> None:
         ceiling = around("ceiling", 0.7, 0.02) | {"ceiling_share": 0.5, "map_rows": GRID, "map_cols": GRID}
         frames["localization_scores"].append(at | _mean([row["iou"] for row in found], "ll") | against | ceiling)
         if (population, group) == ("correct_lesions", "all"):
+            ceilings = around("ceiling", 0.7, 0.02)
             for policy, factor in POLICIES.items():
                 ll = _mean([row["iou"] * factor for row in found], "ll")
                 product_of = around("accuracy_x_ll", None if ll["ll"] is None else ll["ll"] * accuracy)
-                frames["table_4_localization"].append(key | against | ll | product_of | around("accuracy", accuracy) | {
+                scores = against | ceilings | ll | product_of | around("accuracy", accuracy)
+                frames["table_4_localization"].append(key | scores | {
                     "backbone": run["backbone"], "strategy": run["strategy"], "method": "grad_cam", "n": len(found),
                     "target": "predicted", "policy": policy, "headline": policy == "validation",
                     "map_rows": GRID, "map_cols": GRID,
@@ -240,6 +242,8 @@ def _audits(frames: dict[str, Rows], samples: Samples, run: dict) -> None:
         drops |= around("difference", 0.29, 0.08)
         at = {"population": "correct_lesions", "group_name": group, "n": len(lesions)}
         frames["occlusion_test"].append(key | at | drops)
+        changes = {"lesions": len(lesions) + 2, "unfair": 2, "lesion_change": 0.04, "control_change": 0.03}
+        frames["occlusion_fairness"].append(key | {"group_name": group} | changes)
         frames["hit_rates"].append(
             key | {"population": "correct_lesions", "group_name": group, "n": len(lesions)} | scored(0.8, 0.1)
         )
@@ -376,6 +380,7 @@ PER_RUN = (
     "binary_scores", "reliability_curve", "calibration", "selected_runs", "runs", "epochs", "baseline_differences",
     "localization_scores", "table_4_localization", "threshold_free_scores", "iou_curves", "quadrants",
     "occlusion_test", "weight_randomisation", "subgroup_scores", "hit_rates", "operating_points", "checkpoints",
+    "occlusion_fairness",
 )  # fmt: skip
 
 

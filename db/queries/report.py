@@ -28,7 +28,7 @@ SELECT run_id, backbone, strategy, ordinal, code, auc, auc_low, auc_high, auc_ha
 FROM table_3_auc WHERE study_id = {study} ORDER BY run_id, ordinal""",
     "table_4_localization": """\
 SELECT run_id, backbone, strategy, method, target, policy, headline, ll, low, high, n, reason,
-       map_rows, map_cols,
+       map_rows, map_cols, ceiling, ceiling_low, ceiling_high,
        accuracy, accuracy_low, accuracy_high, accuracy_x_ll, accuracy_x_ll_low, accuracy_x_ll_high,
        {baselines}
 FROM table_4_localization WHERE study_id = {study} ORDER BY run_id, headline DESC, method, target, policy""",
@@ -119,6 +119,13 @@ FROM quadrants WHERE study_id = {study} ORDER BY run_id, ordinal, correct DESC, 
 SELECT run_id, population, group_name, n, lesion_drop, lesion_drop_low, lesion_drop_high,
        control_drop, control_drop_low, control_drop_high, difference, difference_low, difference_high
 FROM occlusion_test WHERE study_id = {study} AND population = 'correct_lesions' ORDER BY run_id, group_name""",
+    "occlusion_fairness": """\
+SELECT run_id, coalesce(group_name, 'all') AS group_name, count(*) AS lesions,
+       count(*) FILTER (WHERE reason = 'no_fair_control') AS unfair,
+       avg(lesion_change) FILTER (WHERE control_change IS NOT NULL) AS lesion_change,
+       avg(control_change) AS control_change
+FROM occlusion_samples WHERE study_id = {study} AND variant = 'smooth' AND correct
+GROUP BY run_id, GROUPING SETS ((group_name), ()) ORDER BY run_id, group_name""",
     "weight_randomisation": """\
 SELECT run_id, step, layer, ssim, ssim_low, ssim_high, ssim_chance,
        rank_correlation, rank_low, rank_high, rank_chance, n

@@ -29,6 +29,7 @@ METHODS = {
     "mean_mask": "mean training mask",
     "random_weights": "random weights",
     "dealt_maps": "other patients' maps",
+    "ceiling": "ceiling of the grid",
 }
 NAMES = {
     "whole_patch": "the whole patch",

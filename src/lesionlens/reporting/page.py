@@ -132,6 +132,7 @@ def context(data: ReportData) -> dict[str, Any]:
         "table_3": study.table_3(data, known),
         "table_4": study.table_4(data, known),
         "binary": classification.binary(data),
+        "operating": classification.operating(data),
         "comparisons": classification.comparisons(data),
         "confusion": classification.confusion(data),
         "class_reports": classification.class_reports(data),

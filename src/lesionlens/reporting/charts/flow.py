@@ -80,8 +80,10 @@ def _tall(lines: int) -> float:
 def _box(axes: Axes, edges: tuple[float, float], top: float, lines: Sequence[str]) -> None:
     """A box from `top` downwards; its first line is its title."""
     left, right = edges
-    shape = FancyBboxPatch((left + 1, top), right - left - 2, _tall(len(lines)), boxstyle="round,pad=0,rounding_size=5",
-                           facecolor=draw.COLOURS["raised"], edgecolor=draw.SOFT, linewidth=1, zorder=3, clip_on=False)  # fmt: skip
+    shape = FancyBboxPatch(
+        (left + 1, top), right - left - 2, _tall(len(lines)), boxstyle="round,pad=0,rounding_size=5", zorder=3,
+        facecolor=draw.COLOURS["raised"], edgecolor=draw.SOFT, linewidth=1, clip_on=False,
+    )  # fmt: skip
     axes.add_patch(shape)
     for n, words in enumerate(lines):
         axes.text(left + 12, top + PAD + LINE * (n + 0.5), words, fontsize=draw.NORMAL, parse_math=False, zorder=4,
