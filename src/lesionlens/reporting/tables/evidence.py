@@ -111,8 +111,8 @@ def occlusion(data: ReportData) -> TableSpec:
     )
     grey = (
         "Grey change: mean absolute change of all pixels of the patch, 0 to 1, by the filling itself. Where the one of "
-        "the lesion is far larger, a stronger change may have caused the fall. No fair control: lesions without a place in "
-        "tissue for their shape; they stand in no other column."
+        "the lesion is far larger, a stronger change may have caused the fall. No fair control: lesions without a "
+        "place in tissue for their shape; they stand in no other column."
     )
     note = (
         "Over correctly classified lesions with room for a control region. The lesion is inpainted from its "
