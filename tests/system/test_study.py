@@ -53,6 +53,20 @@ def test_every_lesion_is_a_sample_or_has_a_reason(finished: Home) -> None:
     assert lost.is_empty()
 
 
+def test_every_two_runs_are_compared_by_every_score(finished: Home) -> None:
+    """Holm's correction runs within a score; an area is that of the same patches as among the operating points."""
+    pairs = dict(finished.sql("SELECT score, count(*) FROM model_comparisons GROUP BY score").rows())
+    assert {name: pairs[name] for name in ("accuracy", "auc_detection", "auc_diagnosis")} == {
+        "accuracy": "6", "auc_detection": "6", "auc_diagnosis": "6",
+    }  # fmt: skip
+    apart = finished.sql(
+        "SELECT count(*) FROM model_comparisons AS c JOIN operating_points AS p ON p.run_id = c.run_a"
+        " AND p.measure = 'auc' AND p.level = 'lesion' AND c.score = 'auc_' || p.question"
+        " WHERE abs(p.value - c.value_a) < 1e-6"
+    )
+    assert apart.item() == "12"
+
+
 def test_the_flow_of_lesions_adds_up(finished: Home) -> None:
     """Of a phantom with findings that are of no class."""
     parts = "SELECT stage, sum(lesions) FROM flow_counts WHERE stage <> 'included' OR split IS NOT NULL GROUP BY stage"

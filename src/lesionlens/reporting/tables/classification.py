@@ -118,7 +118,8 @@ def comparisons(data: ReportData) -> TableSpec:
         "Both models of a pair are scored on the same samples. Bold: the CI excludes 0 and the corrected p is below "
         "0.05.",
         "p by patient, not by patch: exact McNemar test with the models exchanged within patients for accuracy, t test "
-        "of the differences summed by patient for LL. Holm correction over the pairs of this table, for each score "
+        "of the differences summed by patient for LL, Student's t with the bootstrap's "
+        "standard error for AUC. Holm correction over the pairs of this table, for each score "
         "separately.",
     ]
     if found.height > table.height:
