@@ -100,6 +100,8 @@ def card(study: str) -> Path:
         study: A study by id or name
     """
     shorten_errors()
-    path = write_card(study)
+    (study_id,) = find_studies((study,), ())
+    path = write_card(study_id)
+    artifacts.show_card(study_id, path.read_text(encoding="utf-8"))
     get_run_logger().info("The model card: %s", path)
     return path

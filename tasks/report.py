@@ -47,14 +47,10 @@ def _page(study: StudyRow) -> Path:
     return home().ensure().reports / f"{file_name(study.name)}-{study.digest[:8]}.html"
 
 
-@db_task("write card", "card of study {study}")
-def write_card(study: str) -> Path:
-    """Write a study's model card, as Markdown and JSON, beside its page; returns the Markdown file's path.
-
-    study: number or name; ValueError where there is none, or several have the name.
-    """
+@db_task("write card", "card of study {study_id}")
+def write_card(study_id: int) -> Path:
+    """Write a study's model card, as Markdown and JSON, beside its page; returns the Markdown file's path."""
     with make_engine().connect() as connection:
-        study_id = find_study(connection, study)
         card = content(reports.report_data(connection, study_id, CARD))
         folder = _page(study_row(connection, study_id)).with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)

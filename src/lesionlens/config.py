@@ -152,9 +152,12 @@ class StoppingConfig(Frozen):
 class TrainingConfig(Frozen):
     """How every run of a study is trained."""
 
-    weights: Literal["imagenet", "none"] = Field(
+    weights: str = Field(
         "imagenet",
-        description="Pretrained weights, or none: random, batch normalisation calibrated on training samples",
+        pattern=r"^(imagenet|none|[a-z0-9_]+-[0-9a-f]{8})$",
+        description="Pretrained weights: imagenet; the name of an own file in the folder LESIONLENS_WEIGHTS, backbone"
+        " and first digits of its SHA-256 (vgg16-0123abcd); or none: random, batch normalisation calibrated on training"
+        " samples",
     )
     normalise: Normalise = Field("train", description="Input statistics; per_class needs the label and leaks it")
     stopping: StoppingConfig = Field(default_factory=StoppingConfig)
