@@ -239,4 +239,4 @@ def test_the_page_of_every_flow_run_has_its_result(finished: Home) -> None:
     assert "malignant mass" in tables["study-1-samples"]
     assert "# " in tables["study-1-answer"] and "/reports/1" in tables["study-1-answer"]
     assert "Not a medical device" in tables["study-1-card"]
-    assert any("/comparisons/" in data for _, _, key, data in found if (key or "").endswith("page"))
+    assert any("/comparisons/" in data for _, _, key, data in found if key.endswith("page"))
