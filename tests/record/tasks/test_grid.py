@@ -138,7 +138,7 @@ def test_missing_weights_stop_the_step_before_the_first_run(
     wanted = TWO.training.model_copy(update={"weights": "imagenet"})
     planned, task = plan(TWO.model_copy(update={"training": wanted})), Task(engine)
 
-    def missing(files: list[str]) -> None:
+    def missing(files: list[str], weights: str) -> None:
         raise WeightsMissingError(", ".join(files))
 
     monkeypatch.setattr(train, "train_run", task)
