@@ -48,6 +48,17 @@ def cell_decisions(
     return pl.concat([pl.DataFrame(schema=CELL | DECISIONS), *frames])
 
 
+def probabilities_of(stored: Stored, test: SampleArrays) -> dict[int, NDArray[np.float32]]:
+    """Probabilities of the test samples in their order, float32 [n, classes], by evaluation."""
+    ids = pl.DataFrame({"sample_id": test.ids})
+    return {
+        int(str(number)): _matrix(
+            ids.join(part, on="sample_id", maintain_order="left")["probabilities"], len(test.classes)
+        )
+        for (number,), part in stored.predictions.group_by("evaluation_id", maintain_order=True)
+    }
+
+
 def truth_of(samples: SampleArrays, views: Mapping[str, View]) -> Truth:
     """What is known of the test split. samples: the whole set; views: as `binary_views` gives."""
     test = samples.split("test")

@@ -193,6 +193,14 @@ def headline(data: ReportData, model: Model) -> Row | None:
     return found[0] if found else None
 
 
+def split_uses(data: ReportData) -> str:
+    """`evaluated 7 times in this record`, of the test split; empty where it was not."""
+    found = rows(data, "test_uses")
+    if not found or not found[0]["runs"]:
+        return ""
+    return f"evaluated {counted(found[0]['runs'], 'time', 'times')} in this record"
+
+
 def score(row: Row, name: str = "") -> Score:
     """A score of a Table IV row: LL itself, or that of a baseline."""
     keys = (name, f"{name}_low", f"{name}_high") if name else ("ll", "low", "high")

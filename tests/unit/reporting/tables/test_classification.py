@@ -15,6 +15,38 @@ def test_questions_of_two_classes_are_asked_where_the_record_answers_them(data, 
     assert classification.binary(own).notes == table.notes[:1]  # own classes may know no malignancy
 
 
+def test_operating_points_are_those_of_the_record(data, changed):
+    point = {"question": "diagnosis", "level": "breast", "measure": "sensitivity", "at": 0.9}
+    here = pl.all_horizontal(pl.col(name) == value for name, value in point.items()) & (pl.col("run_id") == 2)
+    table = classification.operating(
+        changed(data, operating_points={
+            "value": pl.when(here).then(0.41).otherwise("value"), "low": pl.when(here).then(0.3).otherwise("low"),
+            "threshold": pl.when(here).then(0.123).otherwise("threshold"),
+        })
+    )  # fmt: skip
+    assert len(table) == 4 * 2 * 3
+    (row,) = [row for row, at in zip(table.rows, table.frame.iter_rows(named=True), strict=True)
+              if (at["run_id"], at["question"], at["level"]) == (2, "diagnosis", "breast")]  # fmt: skip
+    assert [cell.text for cell in row.cells[1:]] == [
+        "which lesion",
+        "breast",
+        "60",
+        "0.90",
+        "0.75",
+        "0.83",
+        "0.41",
+        "0.83",
+    ]
+    assert row.cells[7].lines == ("0.30–0.85", "above 0.123") and row.cells[8].lines == ("0.73–0.93",)
+
+
+def test_a_point_without_a_threshold_is_a_dash(data, changed):
+    unknown = {name: pl.when(pl.col("at").is_null()).then(name) for name in ("value", "low", "high", "threshold")}
+    row = next(iter(classification.operating(changed(data, operating_points=unknown)).rows))
+    assert [cell.text for cell in row.cells[4:]] == ["0.90", "–", "–", "–", "–"]
+    assert len(classification.operating(changed(data, operating_points=data.frames["operating_points"].clear()))) == 0
+
+
 @pytest.mark.parametrize(
     ("low", "p_holm", "significant"), [(0.02, 0.01, True), (0.02, 0.12, False), (-0.1, 0.01, False), (None, None, None)]
 )
