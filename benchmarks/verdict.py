@@ -150,8 +150,12 @@ def study(
     drawn = others(given.patients[lesions], right[lesions].astype(np.int64), generator)
     baseline = np.full(len(rows), np.nan)
     for lesion, chosen_ones in zip(lesions, drawn, strict=True):
-        if len(chosen_ones):
-            baseline[lesion] = pool.iou[rows[lesion], maps[lesions[chosen_ones]]].mean()
+        given_to_them = maps[lesions[chosen_ones]]
+        given_to_them = given_to_them[
+            given_to_them != rows[lesion]
+        ]  # its own map, dealt away, is not to be found again
+        if len(given_to_them):
+            baseline[lesion] = pool.iou[rows[lesion], given_to_them].mean()
     method = pool.evaluation.methods[0]
     located = {name: iou[rows] for name, iou in pool.seed.iou.items()}
     located |= {method: pool.iou[rows, maps], "dealt_maps": baseline}
