@@ -16,7 +16,10 @@ RateRule = Literal["published", "author"]
 Source = Literal["auto", "cbis_kaggle", "cbis_dicom", "manifest", "coco", "phantom"]
 Policy = Literal["fixed", "otsu", "validation", "area"]
 Explains = Literal["logit", "contrast"]
-Method = Literal["grad_cam", "grad_cam_pp", "hires_cam", "layer_cam", "eigen_cam", "score_cam", "ablation_cam"]
+Method = Literal[
+    "grad_cam", "grad_cam_pp", "hires_cam", "layer_cam", "eigen_cam", "score_cam", "ablation_cam", "saliency",
+    "smooth_grad", "integrated_gradients",
+]  # fmt: skip
 
 MARKED = r"^(auto|nonzero|zero|alpha|[0-9]{1,5}|#[0-9a-fA-F]{6})$"
 """What may name the marked part of a mask."""
