@@ -250,6 +250,9 @@ def _audits(frames: dict[str, Rows], samples: Samples, run: dict) -> None:
     for question, level in product(("detection", "diagnosis"), ("lesion", "breast", "patient")):
         at = key | {"question": question, "level": level, "n": 60, "reason": None}
         frames["operating_points"].append(at | {"measure": "auc", "at": None, "threshold": None} | scored(0.9, 0.06))
+        for step in range(21):
+            height = {"value": (1 - step / 20) ** 0.25, "low": None, "high": None}
+            frames["operating_points"].append(at | {"measure": "roc", "at": step / 20, "threshold": None} | height)
         for (measure, value), wanted in product((("sensitivity", 0.75), ("specificity", 0.83)), (0.8, 0.9)):
             cut = {"measure": measure, "at": wanted, "threshold": wanted - 0.3}
             frames["operating_points"].append(at | cut | scored(value, 0.1))

@@ -77,6 +77,8 @@ SPLIT_RULES = {
     "official": "official splits of the data set",
     "sound": "official splits; patients in both go to test",
 }
+ASKED = {"detection": "lesion or not", "diagnosis": "which lesion"}
+UNITS = {"lesion": "patch", "breast": "breast", "patient": "patient"}
 STATUSES = {"pending": "not started", "running": "running", "finished": "finished", "failed": "failed"}
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 ENTITIES = {"patient": "patients", "image": "images", "lesion": "lesions", "pixels": "identical images"}

@@ -17,7 +17,7 @@ from lesionlens.records import ReportData
 from lesionlens.reporting.answer import found_answers, lead_maps, sentences, tiles, verdict
 from lesionlens.reporting.card.content import as_json, content
 from lesionlens.reporting.card.markdown import markdown
-from lesionlens.reporting.charts.curves import learning_curves, reliability, roc_curves, threshold_curves
+from lesionlens.reporting.charts.curves import learning_curves, reliability, roc_curves, roc_levels, threshold_curves
 from lesionlens.reporting.charts.evidence import (
     by_mask_fraction,
     confidence_iou,
@@ -123,6 +123,7 @@ def context(data: ReportData) -> dict[str, Any]:
         "learning": learning_curves(data),
         "confidence_iou": confidence_iou(data, wrong_classes(data)),
         "roc": roc_curves(data),
+        "levels": roc_levels(data),
         "reliability": reliability(data),
         "occlusion_chart": occlusion_chart(data),
         "randomisation": randomisation(data),

@@ -115,6 +115,8 @@ def _scores(data: ReportData, model: Model | None) -> list[Row]:
     ll = headline(data, model)
     found += [_score("ll", "correctly classified lesions", ll, "ll")] if ll else []
     for row in rows(data, "operating_points", **key):
+        if row["measure"] == "roc":
+            continue
         at = "" if row["at"] is None else f", specificity {row['at']:g} on validation"
         found.append(_score(row["measure"], f"{row['question']} by {row['level']}{at}", row, "value"))
     for row in rows(data, "decisions"):

@@ -6,7 +6,7 @@ import polars as pl
 
 from lesionlens.records import ReportData
 from lesionlens.reporting.data import ESTIMATE, Model, confidence, evaluated, frame, shown, sql, wide, with_models
-from lesionlens.reporting.formatting import BACKBONES, DASH, STRATEGIES, count, interval, number, p_value
+from lesionlens.reporting.formatting import ASKED, BACKBONES, DASH, STRATEGIES, UNITS, count, interval, number, p_value
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, decimal, estimate, model, text, whole
 from lesionlens.scoring.operating import SPECIFICITIES
 
@@ -20,8 +20,6 @@ SIDE_NOTES = {
 }
 BINARY = {"auc": "AUC", "accuracy": "Accuracy", "sensitivity": "Sensitivity", "specificity": "Specificity"}
 CELL = {"backbone": pl.String, "strategy": pl.String}
-ASKED = {"detection": "lesion or not", "diagnosis": "which lesion"}
-LEVELS = {"lesion": "patch", "breast": "breast", "patient": "patient"}
 POINTS = {
     f"{measure}_{at:g}": (measure.capitalize(), f"wanted specificity {at:.2f}")
     for at in SPECIFICITIES
@@ -59,7 +57,7 @@ def binary(data: ReportData) -> TableSpec:
 
 def operating(data: ReportData) -> TableSpec:
     """AUC, and sensitivity and specificity at thresholds from validation: a row a model, question and level."""
-    found = frame(data, "operating_points").with_columns(
+    found = frame(data, "operating_points").filter(pl.col("measure") != "roc").with_columns(
         point=pl.when(pl.col("at").is_null()).then("measure").otherwise(
             pl.concat_str("measure", pl.lit("_"), pl.col("at").cast(pl.String))
         )
@@ -72,7 +70,7 @@ def operating(data: ReportData) -> TableSpec:
     columns = (
         model(),
         text("Question", "question", terms=ASKED),
-        text("Each", "level", terms=LEVELS),
+        text("Each", "level", terms=UNITS),
         whole("Count", "n"),
         estimate("AUC", "auc", small=confidence(data)),
         *(_point(name, *heads) for name, heads in POINTS.items()),
