@@ -186,13 +186,12 @@ def _deal_maps(
 
 
 def _deal_labels(truth: Truth, dealt: NDArray[np.str_], generator: np.random.Generator) -> NDArray[np.int64]:
-    """Labels with the lesions' classes of these patients dealt among them."""
+    """Labels with the lesions' classes of these patients dealt among them, those without a lesion left out."""
     labels = truth.labels.copy()
-    for patient, other in zip(dealt, generator.permutation(dealt), strict=True):
+    theirs = dealt[np.isin(dealt, truth.patients[truth.is_lesion])]
+    for patient, other in zip(theirs, generator.permutation(theirs), strict=True):
         mine = np.flatnonzero(truth.is_lesion & (truth.patients == patient))
-        theirs = truth.labels[truth.is_lesion & (truth.patients == other)]
-        if len(theirs):
-            labels[mine] = generator.choice(theirs, len(mine))
+        labels[mine] = generator.choice(truth.labels[truth.is_lesion & (truth.patients == other)], len(mine))
     return labels
 
 
