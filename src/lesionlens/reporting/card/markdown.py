@@ -107,8 +107,11 @@ def _flat(value: Any, name: str = "") -> Iterable[tuple[str, object]]:
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _flat(inner, f"{name}.{key}" if name else key)
+    elif isinstance(value, list):
+        items = (", ".join(f"{key} {inner}".strip() for key, inner in _flat(item)) for item in value)
+        yield name, "; ".join(items)
     else:
-        yield name, value
+        yield name, ("yes" if value else "no") if isinstance(value, bool) else value
 
 
 def _answers(card: dict[str, Any]) -> str:
