@@ -150,8 +150,12 @@ def study(
     drawn = others(given.patients[lesions], right[lesions].astype(np.int64), generator)
     baseline = np.full(len(rows), np.nan)
     for lesion, chosen_ones in zip(lesions, drawn, strict=True):
-        if len(chosen_ones):
-            baseline[lesion] = pool.iou[rows[lesion], maps[lesions[chosen_ones]]].mean()
+        given_to_them = maps[lesions[chosen_ones]]
+        given_to_them = given_to_them[
+            given_to_them != rows[lesion]
+        ]  # its own map, dealt away, is not to be found again
+        if len(given_to_them):
+            baseline[lesion] = pool.iou[rows[lesion], given_to_them].mean()
     method = pool.evaluation.methods[0]
     located = {name: iou[rows] for name, iou in pool.seed.iou.items()}
     located |= {method: pool.iou[rows, maps], "dealt_maps": baseline}
@@ -182,13 +186,12 @@ def _deal_maps(
 
 
 def _deal_labels(truth: Truth, dealt: NDArray[np.str_], generator: np.random.Generator) -> NDArray[np.int64]:
-    """Labels with the lesions' classes of these patients dealt among them."""
+    """Labels with the lesions' classes of these patients dealt among them, those without a lesion left out."""
     labels = truth.labels.copy()
-    for patient, other in zip(dealt, generator.permutation(dealt), strict=True):
+    theirs = dealt[np.isin(dealt, truth.patients[truth.is_lesion])]
+    for patient, other in zip(theirs, generator.permutation(theirs), strict=True):
         mine = np.flatnonzero(truth.is_lesion & (truth.patients == patient))
-        theirs = truth.labels[truth.is_lesion & (truth.patients == other)]
-        if len(theirs):
-            labels[mine] = generator.choice(theirs, len(mine))
+        labels[mine] = generator.choice(truth.labels[truth.is_lesion & (truth.patients == other)], len(mine))
     return labels
 
 
