@@ -46,8 +46,7 @@ EXPECTED = {
     "37": "resnet18 gradual: accuracy 0.83 (0.10 to 0.90), n 6; "
     "resnet18 simultaneous: accuracy 0.67 (0.10 to 0.90), n 6",
     "38": "; ".join(
-        f"detection by {level}: sensitivity at specificity {at} on validation 0.60 (0.10 to 0.90), n 6"
-        for level in ("lesion", "breast", "patient")
+        f"detection by patient: sensitivity at specificity {at} on validation 0.60 (0.10 to 0.90), n 6"
         for at in (0.8, 0.9)
     ),
     "39": "; ".join(

@@ -106,12 +106,13 @@ def _data(data: ReportData) -> dict[str, Any]:
 
 
 def _scores(data: ReportData, model: Model | None) -> list[Row]:
-    """score, of, value, low, high, n: accuracy, AUC, LL, operating points, and the measures behind the answer."""
+    """score, of, value, low, high, n: accuracy, AUC, LL, operating points, and what the answer for all rests on."""
     if model is None:
         return []
     key = {"run_id": model.run_id}
     found = [_score("accuracy", "test split", row, "accuracy") for row in rows(data, "table_2_accuracy", **key)]
-    found += [_score("auc", row["code"], row, "auc", "auc_") for row in rows(data, "table_3_auc", **key)]
+    tested = {"n": found[0]["n"] if found else None}  # one class against the rest: over the whole split
+    found += [_score("auc", row["code"], row | tested, "auc", "auc_") for row in rows(data, "table_3_auc", **key)]
     ll = headline(data, model)
     found += [_score("ll", "correctly classified lesions", ll, "ll")] if ll else []
     for row in rows(data, "operating_points", **key):
@@ -119,8 +120,11 @@ def _scores(data: ReportData, model: Model | None) -> list[Row]:
             continue
         at = "" if row["at"] is None else f", specificity {row['at']:g} on validation"
         found.append(_score(row["measure"], f"{row['question']} by {row['level']}{at}", row, "value"))
-    for row in rows(data, "decisions"):
-        of = ", ".join(filter(None, (row["question"], row["variant"], row["group_name"])))
+    whole = frame(data, "decisions").filter(
+        pl.col("group_name").is_null(), ~pl.col("measure").str.contains("^(lesions_|ceiling_)")
+    )
+    for row in whole.iter_rows(named=True):
+        of = f"{row['question']}, {row['variant']}"
         found.append(_score(row["measure"], of, row | {"n": row["lesions"]}, "value"))
     return found
 

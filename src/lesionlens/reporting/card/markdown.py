@@ -13,7 +13,6 @@ from lesionlens.reporting.formatting import (
     NOTHING,
     SPLITS,
     STRATEGIES,
-    count,
     term,
     with_interval,
 )
@@ -82,9 +81,7 @@ def _data(card: dict[str, Any]) -> str:
     classes = [(row["code"], row["label"], row["train"], row["validation"], row["test"])
                for row in found["samples_by_class"]]  # fmt: skip
     uses = found["test_split"]
-    times = (
-        uses and f"{count(uses['runs'])} runs of {count(uses['studies'])} studies in this record were evaluated on it"
-    )
+    times = uses and f"runs evaluated on it in this record: {uses['runs']}, of studies: {uses['studies']}"
     facts = _facts(
         [
             ("Name", found["name"]),
@@ -107,8 +104,11 @@ def _flat(value: Any, name: str = "") -> Iterable[tuple[str, object]]:
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _flat(inner, f"{name}.{key}" if name else key)
+    elif isinstance(value, list):
+        items = (", ".join(f"{key} {inner}".strip() for key, inner in _flat(item)) for item in value)
+        yield name, "; ".join(items)
     else:
-        yield name, value
+        yield name, ("yes" if value else "no") if isinstance(value, bool) else value
 
 
 def _answers(card: dict[str, Any]) -> str:

@@ -65,9 +65,9 @@ def checklist(data: ReportData) -> TableSpec:
     found = frame(data, "checklist")
     columns = (
         text("Item", "title", "section"),
+        Column("Recorded", ("value",), lambda value: Cell(value or NOTHING), numeric=False),
         text("CLAIM 2024", "claim"),
         text("TRIPOD+AI", "tripod"),
-        Column("Recorded", ("value",), lambda value: Cell(value or NOTHING), numeric=False),
     )
     note = (
         "Each value is what its query below gives. What no record of a computation can hold, ethical approval for "

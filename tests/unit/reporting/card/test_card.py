@@ -42,6 +42,8 @@ def test_scores_and_counts_are_those_of_the_record(data, card):
     assert [part["lesions"] for part in card["data"]["included"]] == flow.drop_nulls("split")["lesions"].to_list()
     assert card["answers"] == data.frames["answers"].to_dicts()
     assert card["data"]["test_split"]["runs"] == 7
+    areas = [score for score in card["scores"] if (score["score"], score["of"]) == ("auc", "mean")]
+    assert [area["n"] for area in areas] == [row["n"]]
     points = [score for score in card["scores"] if "specificity 0.9 on validation" in score["of"]]
     assert len(points) == 2 * 3 * 2
     assert json.loads(as_json(card))["scores"] == json.loads(json.dumps(card["scores"]))
@@ -56,6 +58,8 @@ def test_the_markdown_shows_the_same(data, card):
     assert line(text, "excluded: no mask file")[3] == "3"
     for answer in card["answers"]:
         assert plain(answer["sentence"]) in text
+    assert "* options.augment: no\n" in text and "* grid.backbones: vgg11\\_bn; resnet18\n" in text
+    assert "* grid.sets: batch\\_size 16, head\\_rate 0.001, unit1\\_rate 0.0003\n" in text
     assert card["notice"] in text and "Not a medical device" in card["notice"]
     assert line(text, "5", "–")[3] == "not recorded" and line(text, "7", "5a")[3] == "demo, layout phantom"
 
