@@ -14,6 +14,7 @@ from lesionlens.reporting.data import (
     evaluated,
     frame,
     headline,
+    level,
     models,
     rows,
     score,
@@ -151,7 +152,7 @@ def _second(data: ReportData, order: Sequence[Model]) -> list[str]:
         return [f"{text}; the two CIs {'do not overlap' if apart else 'overlap, so the order is uncertain'}."]
     # Both must agree: the interval holds for this pair alone, the corrected p value for all pairs of models shown.
     excludes = paired["low"] > 0 or paired["high"] < 0
-    significant = excludes and paired["p_holm"] is not None and paired["p_holm"] < 0.05
+    significant = excludes and paired["p_holm"] is not None and paired["p_holm"] < 1 - level(data)
     return [
         f"{text}; the paired difference is {'significant' if significant else 'not significant'} "
         f"({number(paired['difference'], signed=True)}, {number(paired['low'])} to {number(paired['high'])}, "

@@ -174,10 +174,14 @@ def lookup(config: object, path: str) -> Any:
     return config
 
 
+def level(data: ReportData) -> float:
+    """The confidence level of intervals; tests are held to one minus it."""
+    return float(lookup(data.study.get("config"), "evaluation.confidence") or 0.95)
+
+
 def confidence(data: ReportData) -> str:
     """The intervals' name with their confidence level: `95 % CI`."""
-    level = lookup(data.study.get("config"), "evaluation.confidence")
-    return f"{(level or 0.95) * 100:g}\u00a0% CI"
+    return f"{level(data) * 100:g}\u00a0% CI"
 
 
 def sign(low: float | None, high: float | None) -> Sign | None:

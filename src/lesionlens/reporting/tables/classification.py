@@ -5,7 +5,18 @@ from typing import Any
 import polars as pl
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.data import ESTIMATE, Model, confidence, evaluated, frame, shown, sql, wide, with_models
+from lesionlens.reporting.data import (
+    ESTIMATE,
+    Model,
+    confidence,
+    evaluated,
+    frame,
+    level,
+    shown,
+    sql,
+    wide,
+    with_models,
+)
 from lesionlens.reporting.formatting import ASKED, BACKBONES, DASH, STRATEGIES, UNITS, count, interval, number, p_value
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, decimal, estimate, model, text, whole
 from lesionlens.scoring.operating import SPECIFICITIES
@@ -102,7 +113,9 @@ def comparisons(data: ReportData) -> TableSpec:
     titles = {m.run_id: m.title for m in shown(data)}
     pair = {f"model_{side}": pl.col(f"run_{side}").replace_strict(titles, default=None) for side in "ab"}
     excludes = (pl.col("low") > 0) | (pl.col("high") < 0)
-    table = found.with_columns(**pair, significant=excludes & (pl.col("p_holm") < 0.05)).drop_nulls(list(pair))
+    table = found.with_columns(**pair, significant=excludes & (pl.col("p_holm") < 1 - level(data))).drop_nulls(
+        list(pair)
+    )
     columns = (
         Column("Model", ("run_a", "model_a"), lambda _, title: Cell(title), numeric=False),
         Column("Minus", ("run_b", "model_b"), lambda _, title: Cell(title), numeric=False),
@@ -114,7 +127,7 @@ def comparisons(data: ReportData) -> TableSpec:
     )  # fmt: skip
     notes = [
         "Both models of a pair are scored on the same samples. Bold: the CI excludes 0 and the corrected p is below "
-        "0.05.",
+        f"{1 - level(data):.2g}.",
         "p by patient, not by patch: exact McNemar test with the models exchanged within patients for accuracy, t test "
         "of the differences summed by patient for LL, Student's t with the bootstrap's "
         "standard error for AUC. Holm correction over the pairs of this table, for each score "

@@ -1,5 +1,7 @@
 """Tables of classification: what is selected, compared and averaged."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
@@ -45,6 +47,18 @@ def test_a_point_without_a_threshold_is_a_dash(data, changed):
     row = next(iter(classification.operating(changed(data, operating_points=unknown)).rows))
     assert [cell.text for cell in row.cells[4:]] == ["0.90", "–", "–", "–", "–"]
     assert len(classification.operating(changed(data, operating_points=data.frames["operating_points"].clear()))) == 0
+
+
+def test_a_difference_is_significant_at_the_level_of_the_intervals(data, changed):
+    """A corrected p of 0.03 at 95 %, and at 99 %."""
+    pair = rare("comparison").with_columns(low=pl.lit(0.02), p_holm=pl.lit(0.03))
+    marks = []
+    for level in (0.95, 0.99):
+        given = changed(data, comparison=pair)
+        config = given.study["config"] | {"evaluation": given.study["config"]["evaluation"] | {"confidence": level}}
+        (line,) = classification.comparisons(replace(given, study=given.study | {"config": config})).rows
+        marks.append(line.cells[3].mark == "strong")
+    assert marks == [True, False]
 
 
 @pytest.mark.parametrize(
