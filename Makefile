@@ -3,12 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 # Only what stands on make's own command line: the shell's variables of these names belong to other programs.
-SHELL_HAS := $(foreach name,DATA PRESET EDITION YES RUN STUDIES RUNS FILE WRITE,$(if $(findstring environment,$(origin $(name))),$(name)))
+SHELL_HAS := $(foreach name,DATA PRESET EDITION YES RUN STUDIES STUDY RUNS FILE WRITE,$(if $(findstring environment,$(origin $(name))),$(name)))
 $(foreach name,$(SHELL_HAS),$(eval $(name) :=))
 PRESET := $(or $(PRESET),sound)
 EDITION := $(or $(EDITION),kaggle)
 
-.PHONY: help demo study fetch evaluate compare serve stop psql backup restore test check docs lock clean
+.PHONY: help demo study fetch evaluate compare card serve stop psql backup restore test check docs lock clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ evaluate: $(READY) ## a finished run on another data set: make evaluate RUN=7 DA
 compare: $(READY) ## several studies on one page: make compare STUDIES="demo 2", or runs of any: RUNS="3 7"
 	@test -n "$(STUDIES)$(RUNS)" || { echo 'Name studies by number or name, or runs: make compare STUDIES="demo 2", or RUNS="3 7"'; exit 2; }
 	@$(BIN)/python -m flows compare $(STUDIES) $(if $(RUNS),--runs $(RUNS))
+
+card: $(READY) ## the model card of a study, as Markdown and JSON: make card STUDY=demo
+	@test -n "$(STUDY)" || { echo 'Name a study by number or name: make card STUDY=demo'; exit 2; }
+	@$(BIN)/python -m flows card "$(STUDY)"
 
 serve: $(READY) ## Prefect server, UI and worker on 127.0.0.1:4200
 	@$(BIN)/python -m flows serve

@@ -12,6 +12,7 @@ import argparse
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from lesionlens.scoring.bootstrap import draw, interval, proportion_interval, ratios, resampled_auc
@@ -36,6 +37,29 @@ def of_proportion(studies: int, count: int, truth: float, seed: int) -> tuple[fl
             low, high = method(resampled, 0.95, count)
             covered[n] += low[0] <= truth <= high[0]
     return covered[0] / studies, covered[1] / studies
+
+
+def of_few(studies: int, count: int, seed: int) -> tuple[float, float]:
+    """Coverage for a mean of few patients, 1 to 4 samples of each, and for an AUC of as many patients of each side.
+
+    Below 30 patients `interval` is that of a t distribution.
+    """
+    generator = np.random.default_rng(seed)
+    truth = float(norm.cdf(1 / np.sqrt(2)))
+    covered = np.zeros(2)
+    for _ in range(studies):
+        member = np.repeat(np.arange(count), generator.integers(1, 5, count))
+        values = (0.4 + generator.normal(0, 0.1, count)[member] + generator.normal(0, 0.1, len(member)))[:, None]
+        resampled = ratios(values, values > -9, draw(member.astype(np.str_), RESAMPLES, generator))
+        low, high = interval(resampled, 0.95, count, lowest=-1.0)
+        covered[0] += low[0] <= 0.4 <= high[0]
+        positive = np.arange(2 * count) < count
+        scores = generator.normal(positive.astype(np.float64), 1).astype(np.float32)
+        areas = resampled_auc(scores, positive, draw(np.arange(2 * count).astype(np.str_), RESAMPLES, generator))
+        low, high = interval(areas[:, None], 0.95, count)
+        covered[1] += low[0] <= truth <= high[0]
+    mean, auc = covered / studies
+    return float(mean), float(auc)
 
 
 def of_mean(studies: int, seed: int) -> tuple[float, float]:
@@ -129,6 +153,10 @@ def main() -> None:
         studies = 100 if small else 2000
         percentile, exact = of_proportion(studies, count, truth, seed=0)
         show(f"  proportion of {truth:g}, {count} patients", studies, proportion_interval=exact, percentile=percentile)
+    for count in (5, 12, 20, 29):
+        studies = 100 if small else 2000
+        mean, auc = of_few(studies, count, seed=0)
+        show(f"  {count} patients (of each side)", studies, mean=mean, AUC=auc)
     studies = 100 if small else 400
     clustered, ignoring = of_mean(studies, seed=0)
     show(f"  mean, {PATIENTS} patients", studies, by_patient=clustered, by_sample=ignoring)

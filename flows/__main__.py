@@ -1,4 +1,4 @@
-"""The command line: python -m flows demo | study | evaluate | compare | serve | stop.
+"""The command line: python -m flows demo | study | evaluate | compare | card | serve | stop.
 
 Prefect reads its settings when it is imported, so flows are imported once its server is chosen.
 """
@@ -63,6 +63,9 @@ def _parser() -> argparse.ArgumentParser:
         "--runs", type=int, nargs="+", default=[], metavar="RUN", help="show only these runs, of any study"
     )
     compare.set_defaults(run=lambda options: _compare(tuple(options.studies), tuple(options.runs)))
+    card = commands.add_parser("card", help="the model card of a study of the record, as Markdown and JSON")
+    card.add_argument("study", metavar="STUDY", help="a study's id or name")
+    card.set_defaults(run=lambda options: _card(options.study))
     serving = commands.add_parser("serve", help="Prefect's server, UI and worker on 127.0.0.1:4200")
     serving.set_defaults(run=lambda _: serve.serve(home().ensure()))
     stop = commands.add_parser("stop", help="stop server, worker and embedded record")
@@ -111,6 +114,15 @@ def _compare(studies: tuple[str, ...], runs: tuple[int, ...]) -> None:
 
         page = compare(studies, runs)
     print(f"\nComparison: {page}")
+
+
+def _card(study: str) -> None:
+    make_engine()
+    with server.running_server(home().ensure()):
+        from flows.steps import card
+
+        path = card(study)
+    print(f"\nModel card: {path}\nAs JSON:    {path.with_suffix('.json')}")
 
 
 def _stop() -> None:

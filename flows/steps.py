@@ -11,7 +11,7 @@ from tasks import artifacts, external, grid
 from tasks.evaluate import audit_shortcuts, compare_runs, is_compared, plan_evaluations
 from tasks.prepare import prepare_study
 from tasks.progress import confirm_cancellation
-from tasks.report import find_studies, render_comparison, render_report
+from tasks.report import find_studies, render_comparison, render_report, write_card
 
 
 @flow(name="prepare", flow_run_name="prepare {config.name}")
@@ -105,3 +105,18 @@ def compare(studies: tuple[str, ...] = (), runs: tuple[int, ...] = ()) -> Path:
     page, page_id = render_comparison(study_ids, runs)
     artifacts.show_comparison(study_ids, runs, page_id)
     return page
+
+
+@flow(name="card", flow_run_name="card of study {study}")
+def card(study: str) -> Path:
+    """Write a study's model card, with the checklist of what is recorded, beside its report. Returns where it lies.
+
+    Args:
+        study: A study by id or name
+    """
+    shorten_errors()
+    (study_id,) = find_studies((study,), ())
+    path = write_card(study_id)
+    artifacts.show_card(study_id, path.read_text(encoding="utf-8"))
+    get_run_logger().info("The model card: %s", path)
+    return path

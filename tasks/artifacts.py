@@ -101,6 +101,13 @@ def show_comparison(study_ids: tuple[int, ...], runs: tuple[int, ...], page_id: 
     create_link_artifact(link, f"Comparison of {names}", f"comparison-{page_id}-page", f"The comparison of {names}")
 
 
+def show_card(study_id: int, text: str) -> None:
+    """The model card of a study, Markdown."""
+    create_markdown_artifact(
+        text, f"study-{study_id}-card", f"Model card of study {_name(_read(study_id, ('labels',)))}"
+    )
+
+
 @retried
 def _read(study_id: int, frames: tuple[str, ...]) -> ReportData:
     with make_engine().connect() as connection:

@@ -11,14 +11,14 @@ from torch import OutOfMemoryError
 from db import datasets, evaluations, studies
 from db.engine import make_engine
 from db.locks import Lease, free_lease, lease
-from lesionlens.audits.cells import Stored, cell_decisions
+from lesionlens.audits.cells import Stored, cell_decisions, probabilities_of
 from lesionlens.audits.shortcuts import shortcut_audit
 from lesionlens.config import StudyConfig
 from lesionlens.errors import CheckpointError, EvaluationError
 from lesionlens.evaluate import EvaluationInputs, evaluate, evaluation_digest
 from lesionlens.records import Evaluation, SampleArrays
 from lesionlens.scoring.binary import binary_views
-from lesionlens.scoring.comparison import compare
+from lesionlens.scoring.comparison import compare, compare_areas
 from lesionlens.scoring.localization import common_scores
 from lesionlens.settings import home
 from lesionlens.training.checkpoints import checkpoint_folder, load_model
@@ -130,14 +130,16 @@ def compare_runs(study_id: int) -> int:
     """
     config, engine = study_config(study_id), make_engine()
     with lease(engine, f"comparisons of study {study_id}"), engine.begin() as connection:
-        frame = compare(*evaluations.comparison_samples(connection, study_id), config.evaluation, config.seed)
-        evaluations.save_comparisons(connection, study_id, frame)
+        compared, selected = evaluations.comparison_samples(connection, study_id)
         scores = common_scores(*evaluations.common_samples(connection, study_id), config.evaluation, config.seed)
         evaluations.save_study_scores(connection, study_id, scores)
         sample_set_id = studies.study_row(connection, study_id).sample_set_id
         samples = datasets.load_samples(connection, sample_set_id)
         views = binary_views(samples, datasets.sample_attributes(connection, sample_set_id), config.data.positive)
-        stored = Stored(**evaluations.decided(connection, study_id))
+        stored, test = Stored(**evaluations.decided(connection, study_id)), samples.split("test")
+        areas = compare_areas(probabilities_of(stored, test), test, views, selected, config.evaluation, config.seed)
+        frame = pl.concat([compare(compared, selected, config.evaluation, config.seed), areas])
+        evaluations.save_comparisons(connection, study_id, frame)
         found = cell_decisions(stored, samples, views, config.evaluation, config.seed)
         evaluations.save_decisions(connection, study_id, found)
     return frame.height

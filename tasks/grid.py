@@ -23,7 +23,7 @@ from db.engine import make_engine
 from db.locks import held
 from lesionlens.errors import TrainingError
 from lesionlens.evaluate import evaluation_digest
-from lesionlens.models.weights import fetch_imagenet
+from lesionlens.models.weights import fetch_weights
 from lesionlens.processes import end_with_parent
 from lesionlens.settings import settings
 from tasks import evaluate, train
@@ -122,8 +122,8 @@ def refuse_total_failure(study_id: int, where: str = "") -> int:
 
 def _find_weights(study_id: int) -> None:
     config = study_config(study_id)
-    if config.training.weights == "imagenet":
-        fetch_imagenet(config.grid.backbones)
+    if config.training.weights != "none":
+        fetch_weights(config.grid.backbones, config.training.weights)
 
 
 def _work_on(step: Step, runs: list[Run], wait: bool) -> bool:

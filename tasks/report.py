@@ -1,4 +1,4 @@
-"""Report: one read of the record, one self-contained page, its tables and figures beside it."""
+"""Report: one read of the record, one self-contained page, its tables, figures and model card beside it."""
 
 import shutil
 import tempfile
@@ -9,8 +9,10 @@ from prefect import get_run_logger
 from db import reports
 from db.engine import make_engine
 from db.locks import lease
-from db.studies import find_study, studies_of_runs, study_row
+from db.studies import StudyRow, find_study, studies_of_runs, study_row
 from lesionlens.identity import digest, file_name
+from lesionlens.reporting.card.content import CARD, as_json, content
+from lesionlens.reporting.card.markdown import markdown
 from lesionlens.reporting.compare import render_comparison as compare
 from lesionlens.reporting.page import render
 from lesionlens.reporting.verdict import JUDGED, answers
@@ -27,7 +29,7 @@ def render_report(study_id: int) -> Path:
     engine = make_engine()
     with lease(engine, f"report on study {study_id}"), engine.begin() as connection:
         study = study_row(connection, study_id)
-        path = home().ensure().reports / f"{file_name(study.name)}-{study.digest[:8]}.html"
+        path = _page(study)
         reports.save_answers(connection, study_id, answers(reports.report_data(connection, study_id, JUDGED)))
         rendered = render(reports.report_data(connection, study_id))
         page = rendered.page.encode()
@@ -38,6 +40,25 @@ def render_report(study_id: int) -> Path:
             reports.save_report(connection, study_id, str(path), page)
     path.write_bytes(page)
     return path
+
+
+def _page(study: StudyRow) -> Path:
+    """Where a study's page lies."""
+    return home().ensure().reports / f"{file_name(study.name)}-{study.digest[:8]}.html"
+
+
+@db_task("write card", "card of study {study_id}")
+def write_card(study_id: int) -> Path:
+    """Write a study's model card, as Markdown and JSON, beside its page; returns the Markdown file's path."""
+    with make_engine().connect() as connection:
+        card = content(reports.report_data(connection, study_id, CARD))
+        folder = _page(study_row(connection, study_id)).with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (("card.json", as_json(card)), ("card.md", markdown(card))):
+        fresh = folder / f".{name}"
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(folder / name)
+    return folder / "card.md"
 
 
 @retried

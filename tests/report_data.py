@@ -209,10 +209,12 @@ def _localization(frames: dict[str, Rows], samples: Samples, run: dict) -> None:
         ceiling = around("ceiling", 0.7, 0.02) | {"ceiling_share": 0.5, "map_rows": GRID, "map_cols": GRID}
         frames["localization_scores"].append(at | _mean([row["iou"] for row in found], "ll") | against | ceiling)
         if (population, group) == ("correct_lesions", "all"):
+            ceilings = around("ceiling", 0.7, 0.02)
             for policy, factor in POLICIES.items():
                 ll = _mean([row["iou"] * factor for row in found], "ll")
                 product_of = around("accuracy_x_ll", None if ll["ll"] is None else ll["ll"] * accuracy)
-                frames["table_4_localization"].append(key | against | ll | product_of | around("accuracy", accuracy) | {
+                scores = against | ceilings | ll | product_of | around("accuracy", accuracy)
+                frames["table_4_localization"].append(key | scores | {
                     "backbone": run["backbone"], "strategy": run["strategy"], "method": "grad_cam", "n": len(found),
                     "target": "predicted", "policy": policy, "headline": policy == "validation",
                     "map_rows": GRID, "map_cols": GRID,
@@ -245,9 +247,20 @@ def _audits(frames: dict[str, Rows], samples: Samples, run: dict) -> None:
         drops |= around("difference", 0.29, 0.08)
         at = {"population": "correct_lesions", "group_name": group, "n": len(lesions)}
         frames["occlusion_test"].append(key | at | drops)
+        changes = {"lesions": len(lesions) + 2, "unfair": 2, "lesion_change": 0.04, "control_change": 0.03}
+        frames["occlusion_fairness"].append(key | {"group_name": group} | changes)
         frames["hit_rates"].append(
             key | {"population": "correct_lesions", "group_name": group, "n": len(lesions)} | scored(0.8, 0.1)
         )
+    for question, level in product(("detection", "diagnosis"), ("lesion", "breast", "patient")):
+        at = key | {"question": question, "level": level, "n": 60, "reason": None}
+        frames["operating_points"].append(at | {"measure": "auc", "at": None, "threshold": None} | scored(0.9, 0.06))
+        for step in range(21):
+            height = {"value": (1 - step / 20) ** 0.25, "low": None, "high": None}
+            frames["operating_points"].append(at | {"measure": "roc", "at": step / 20, "threshold": None} | height)
+        for (measure, value), wanted in product((("sensitivity", 0.75), ("specificity", 0.83)), (0.8, 0.9)):
+            cut = {"measure": measure, "at": wanted, "threshold": wanted - 0.3}
+            frames["operating_points"].append(at | cut | scored(value, 0.1))
     for step, layer in enumerate((None, "head", "unit1", "unit2", "stem")):
         similar = 0.15 + 0.85 * 0.45**step
         rank = around("rank_correlation", similar - 0.1, ends="rank_")
@@ -298,6 +311,20 @@ def _decisions(labels: tuple, runs: tuple, samples: Samples) -> Rows:
     return found
 
 
+def _flow(samples: int, lesions: int) -> Rows:
+    """What is listed, excluded and included, with as many test samples and test lesions."""
+    sizes = {"train": (40, 48, 44, 60), "validation": (8, 9, 8, 12), "test": (samples, samples, lesions, samples)}
+    excluded = {"overwritten": 12, "mask_missing": 3}
+    whole = [sum(column) for column in zip(*sizes.values(), strict=True)]
+    lost = sum(excluded.values())
+    rows = [("listed", None, None, whole[0] + 4, whole[1] + lost, whole[2] + lost, 0)]
+    rows += [("excluded", None, reason, min(n, 4), n, n, 0) for reason, n in excluded.items()]
+    rows += [("included", split, None, *counts) for split, counts in sizes.items()]
+    rows.append(("included", None, None, *whole))
+    names = ("stage", "split", "reason", "patients", "images", "lesions", "samples")
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
 def _constant(labels: tuple, samples: Samples) -> dict[str, Rows]:
     """Frames that do not depend on runs."""
     test = [row["true_code"] for row in samples.results if row["run_id"] == 1]
@@ -312,6 +339,14 @@ def _constant(labels: tuple, samples: Samples) -> dict[str, Rows]:
             {"ordinal": n, "code": code, "label": name, "train": 51, "validation": 9, "train_and_validation": 60,
              "test": test.count(code)}
             for n, (code, name, *_) in enumerate(labels)
+        ],
+        "flow_counts": _flow(len(test), sum(next(x[3] for x in labels if x[0] == code) for code in test)),
+        "test_uses": [{"test_digest": "9" * 64, "runs": 7, "evaluations": 8, "studies": 2}],
+        "checklist": [
+            {"claim": "7", "tripod": "5a", "section": "Data", "title": "Where the data come from",
+             "value": "demo, layout phantom", "query": "SELECT dataset AS value FROM studies"},
+            {"claim": "5", "tripod": "", "section": "Study design", "title": "Prospective or retrospective",
+             "value": None, "query": None},
         ],
         "exclusion_reasons": [
             {"reason": "overwritten", "lesions": 12, "images": 0},
@@ -359,7 +394,8 @@ PER_RUN = (
     "table_2_accuracy", "table_3_auc", "class_scores", "confusion_matrix", "roc_curve", "average_scores",
     "binary_scores", "reliability_curve", "calibration", "selected_runs", "runs", "epochs", "baseline_differences",
     "localization_scores", "table_4_localization", "threshold_free_scores", "iou_curves", "quadrants",
-    "occlusion_test", "weight_randomisation", "subgroup_scores", "hit_rates",
+    "occlusion_test", "weight_randomisation", "subgroup_scores", "hit_rates", "operating_points", "checkpoints",
+    "occlusion_fairness",
 )  # fmt: skip
 
 
@@ -375,6 +411,7 @@ def _frames(labels: tuple, runs: tuple, samples: Samples) -> dict[str, Rows]:
         _classification(frames, samples, run, [label[0] for label in labels])
         _localization(frames, samples, run)
         _audits(frames, samples, run)
+        frames["checkpoints"].append({"run_id": run_id, "epoch": 9, "sha256": "12" * 32, "bytes": 44_000_000})
     return frames
 
 
@@ -399,7 +436,7 @@ def build(
     tables = {name: pl.DataFrame(frames.get(name, []), schema=schema) for name, schema in schemas.items()}
     study = {
         "id": 1, "digest": "ab" * 32, "dataset_digest": "cd" * 32, "sample_set_digest": "ef" * 32, "name": "demo",
-        "dataset_kind": "phantom", "config": config or demo().model_dump(mode="json"),
+        "dataset_kind": "phantom", "dataset_name": "phantom", "config": config or demo().model_dump(mode="json"),
         "versions": {"lesionlens": "0.1.0", "torch": "2.14.1"}, "created_at": datetime(2026, 11, 23, 3, 50, tzinfo=UTC),
     }  # fmt: skip
     names = [*tables, "answers", "studies"]

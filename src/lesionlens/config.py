@@ -16,7 +16,10 @@ RateRule = Literal["published", "author"]
 Source = Literal["auto", "cbis_kaggle", "cbis_dicom", "manifest", "coco", "phantom"]
 Policy = Literal["fixed", "otsu", "validation", "area"]
 Explains = Literal["logit", "contrast"]
-Method = Literal["grad_cam", "grad_cam_pp", "hires_cam", "layer_cam", "eigen_cam", "score_cam", "ablation_cam"]
+Method = Literal[
+    "grad_cam", "grad_cam_pp", "hires_cam", "layer_cam", "eigen_cam", "score_cam", "ablation_cam", "saliency",
+    "smooth_grad", "integrated_gradients",
+]  # fmt: skip
 
 MARKED = r"^(auto|nonzero|zero|alpha|[0-9]{1,5}|#[0-9a-fA-F]{6})$"
 """What may name the marked part of a mask."""
@@ -152,9 +155,12 @@ class StoppingConfig(Frozen):
 class TrainingConfig(Frozen):
     """How every run of a study is trained."""
 
-    weights: Literal["imagenet", "none"] = Field(
+    weights: str = Field(
         "imagenet",
-        description="Pretrained weights, or none: random, batch normalisation calibrated on training samples",
+        pattern=r"^(imagenet|none|[a-z0-9_]+-[0-9a-f]{8})$",
+        description="Pretrained weights: imagenet; the name of an own file in the folder LESIONLENS_WEIGHTS, backbone"
+        " and first digits of its SHA-256 (vgg16-0123abcd); or none: random, batch normalisation calibrated on training"
+        " samples",
     )
     normalise: Normalise = Field("train", description="Input statistics; per_class needs the label and leaks it")
     stopping: StoppingConfig = Field(default_factory=StoppingConfig)

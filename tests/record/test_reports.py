@@ -5,11 +5,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from sqlalchemy import Connection, Engine, insert
+from sqlalchemy import Connection, Engine, insert, text
 
 from db import reports
 from db.bulk import frame
-from db.reports import SHOWN, report_data
+from db.queries.report import SHOWN
+from db.reports import report_data
 from db.tables.scores import run_score
 from lesionlens.reporting.verdict import JUDGED, answers
 from tasks.report import find_studies, render_comparison
@@ -91,6 +92,20 @@ def test_the_headline_scores_and_inputs_of_a_study(connection: Connection, fille
         ("validation", 0.5, 0.5 * (1 - 1 / 6), 0.2, 0.1),
         ("validation", 0.4, 0.4 * (1 - 2 / 6), 0.2, 0.1),
     ]
+
+
+def test_lesions_without_a_fair_control_are_counted_and_enter_no_change(connection: Connection, filled: Filled) -> None:
+    """The second run misclassifies the first of four test lesions; the last one here has no control."""
+    lost = text(
+        "UPDATE occlusion SET control_probabilities = NULL, control_change = NULL, places = 0, lesion_change = 0.9,"
+        " reason = 'no_fair_control' WHERE evaluation_id = :evaluation"
+        " AND sample_id = (SELECT max(sample_id) FROM occlusion WHERE evaluation_id = :evaluation)"
+    )
+    connection.execute(lost, {"evaluation": filled.evaluations[1]})
+    found = report_data(connection, filled.study, ("occlusion_fairness",)).frames["occlusion_fairness"]
+    (whole,) = found.filter(run_id=filled.runs[1], group_name="all").iter_rows(named=True)
+    assert (whole["lesions"], whole["unfair"]) == (3, 1)
+    assert (whole["lesion_change"], whole["control_change"]) == (pytest.approx(0.1), pytest.approx(0.1))
 
 
 def test_an_unknown_study_is_named(empty: Connection) -> None:

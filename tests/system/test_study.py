@@ -1,6 +1,7 @@
 """One command, from an empty folder to a report that agrees with the record."""
 
 import html
+import json
 import re
 from pathlib import Path
 
@@ -50,6 +51,53 @@ def test_every_lesion_is_a_sample_or_has_a_reason(finished: Home) -> None:
         " WHERE sample.id IS NULL AND exclusion.id IS NULL"
     )
     assert lost.is_empty()
+
+
+def test_every_two_runs_are_compared_by_every_score(finished: Home) -> None:
+    """Holm's correction runs within a score; an area is that of the same patches as among the operating points."""
+    pairs = dict(finished.sql("SELECT score, count(*) FROM model_comparisons GROUP BY score").rows())
+    assert {name: pairs[name] for name in ("accuracy", "auc_detection", "auc_diagnosis")} == {
+        "accuracy": "6", "auc_detection": "6", "auc_diagnosis": "6",
+    }  # fmt: skip
+    apart = finished.sql(
+        "SELECT count(*) FROM model_comparisons AS c JOIN operating_points AS p ON p.run_id = c.run_a"
+        " AND p.measure = 'auc' AND p.level = 'lesion' AND c.score = 'auc_' || p.question"
+        " WHERE abs(p.value - c.value_a) < 1e-6"
+    )
+    assert apart.item() == "12"
+
+
+def test_the_flow_of_lesions_adds_up(finished: Home) -> None:
+    """Of a phantom with findings that are of no class."""
+    parts = "SELECT stage, sum(lesions) FROM flow_counts WHERE stage <> 'included' OR split IS NOT NULL GROUP BY stage"
+    counts = dict(finished.sql(parts).rows())
+    assert int(counts["listed"]) == int(finished.sql("SELECT count(*) FROM lesion").item())
+    assert int(counts["listed"]) == int(counts["excluded"]) + int(counts["included"]) and int(counts["excluded"]) > 0
+    split = finished.sql("SELECT split, samples FROM flow_counts WHERE split IS NOT NULL ORDER BY split").rows()
+    assert split == finished.sql("SELECT split, count(*) FROM sample GROUP BY split ORDER BY split").rows()
+
+
+def test_a_card_is_written_by_one_command(finished: Home) -> None:
+    written = finished.run("flows", "card", "small")
+    assert written.returncode == 0
+    path = Path(re.search(r"Model card: (.*)", written.stdout)[1])
+    card = json.loads(path.with_suffix(".json").read_text())
+    assert path.parent in list((finished.path / "reports").iterdir())
+    held = finished.sql(
+        "SELECT accuracy, n FROM table_2_accuracy WHERE run_id = (SELECT run_id FROM answers LIMIT 1)"
+    ).row(0)
+    (accuracy,) = [score for score in card["scores"] if score["of"] == "test split"]
+    assert (accuracy["value"], accuracy["n"]) == (pytest.approx(float(held[0])), int(held[1]))
+    assert card["data"]["test_split"]["runs"] == 4
+    answered = {item["claim"]: item["value"] for item in card["checklist"] if item["claim"]}
+    tested = finished.sql("SELECT count(*), count(mask) FROM sample WHERE split = 'test'").row(0)
+    assert answered["17"] == f"{tested[1]} of {tested[0]} test samples hold an annotated lesion"
+    assert answered["27"] == "none; runs scored one by one: 4" and answered["44"] is None
+    reasons = finished.sql("SELECT reason, count(*) FROM exclusion WHERE lesion_id IS NOT NULL GROUP BY 1").rows()
+    for reason, lesions in reasons:
+        assert f"{reason.replace('_', ' ')} {lesions}" in answered["8"]
+    unknown = finished.run("flows", "card", "nobody")
+    assert unknown.returncode == 2 and "no study 'nobody'" in unknown.stderr
 
 
 def test_checkpoints_on_disk_are_those_in_the_record(finished: Home) -> None:
@@ -190,4 +238,5 @@ def test_the_page_of_every_flow_run_has_its_result(finished: Home) -> None:
     assert tables["study-1-training"].count("finished") == 4 and "validation loss there" in tables["study-1-training"]
     assert "malignant mass" in tables["study-1-samples"]
     assert "# " in tables["study-1-answer"] and "/reports/1" in tables["study-1-answer"]
+    assert "Not a medical device" in tables["study-1-card"]
     assert any("/comparisons/" in data for _, _, key, data in found if key.endswith("page"))

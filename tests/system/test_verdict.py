@@ -1,7 +1,8 @@
-"""Five studies that try to fool the answer, or to be believed, each trained and answered end to end.
+"""Six studies that try to fool the answer, or to be believed, each trained and answered end to end.
 
 Images are drawn by numpy: tissue with a soft round or a star-shaped lesion, both annotated by the same disc. What tells
-benign from malignant differs: the lesion's shape, film grain, a cross beside the lesion, or nothing.
+benign from malignant differs: the lesion's shape, film grain, a cross beside the lesion, or nothing. In one the lesions
+of `honest` are filled in as the occlusion test does it: what is left must not tell the classes apart.
 """
 
 import csv
@@ -17,6 +18,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from lesionlens.audits.filling import grown_hulls, inpainted
+from lesionlens.audits.occlusion import VARIANTS
 from lesionlens.config import (
     BackgroundConfig,
     DataConfig,
@@ -48,6 +51,7 @@ class World:
     grain: bool = False
     cross: bool = False
     lesions: bool = True
+    filled: bool = False
     dealt: bool = False
     """Whether the labels of the training and validation images are dealt anew."""
 
@@ -56,6 +60,7 @@ WORLDS = {
     world.name: world
     for world in (
         World("honest", shape=True),
+        World("filled", shape=True, filled=True),
         World("scanner", grain=True),
         World("marker", cross=True),
         World("placebo", CLASSES[1:], grain=True, lesions=False),
@@ -87,7 +92,10 @@ def image(world: World, label: str, rng: np.random.Generator) -> tuple[NDArray[n
         grey[b - 1 : b + 2, a - 5 : a + 6] = grey[b - 5 : b + 6, a - 1 : a + 2] = 235
     if world.grain and malignant:
         grey += rng.normal(0, 7, grey.shape)
-    return np.clip(grey, 0, 255).astype(np.uint8), (distance < radius).astype(np.uint8)
+    pixels, mask = np.clip(grey, 0, 255).astype(np.uint8), distance < radius
+    if world.filled:
+        pixels = inpainted(pixels[None], grown_hulls(mask[None], VARIANTS["smooth"][1]))[0]
+    return pixels, mask.astype(np.uint8)
 
 
 def draw(root: Path, world: World) -> Path:
@@ -153,7 +161,8 @@ def answered(
     return answer
 
 
-NEVER = ("no", "not shown")
+ANY = ("no", "not shown", "partly", "yes")
+NEVER = ANY[:2]
 FOUND = ("yes", "partly")
 """After four epochs the lower end above the best baseline is 0.004 to 0.016: rounding of another processor may take it
 below 0. What these two studies are about is the diagnosis."""
@@ -165,6 +174,7 @@ below 0. What these two studies are about is the diagnosis."""
         ("honest", ("yes",), ("yes",)),
         ("scanner", FOUND, ("no",)),
         ("marker", FOUND, ("no",)),
+        ("filled", ANY, NEVER),
         ("placebo", (), NEVER),
         ("shuffled", (), NEVER),
     ],

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pytorch_grad_cam import AblationCAM, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, ScoreCAM
 
 from lesionlens.attribution.cam import AscendingEigenCAM, Maps, Zeroed, cam
+from lesionlens.attribution.pixels import integrated_gradients, pixels, saliency, smooth_grad
 from lesionlens.config import Method
 
 
@@ -27,4 +28,7 @@ METHODS: dict[Method, Attribution] = {
     "eigen_cam": Attribution(cam(AscendingEigenCAM), signed=True),
     "score_cam": Attribution(cam(ScoreCAM, one_by_one=True), signed=False),
     "ablation_cam": Attribution(cam(AblationCAM, ablation_layer=Zeroed), signed=True),
+    "saliency": Attribution(pixels(saliency, unsigned=True), signed=False),
+    "smooth_grad": Attribution(pixels(smooth_grad, unsigned=True), signed=False),
+    "integrated_gradients": Attribution(pixels(integrated_gradients), signed=True),
 }

@@ -39,21 +39,37 @@ def cell_decisions(
     stored: Stored, samples: SampleArrays, views: Mapping[str, View], evaluation: EvaluationConfig, seed: int
 ) -> pl.DataFrame:
     """`decisions` of every cell, the columns of CELL first. samples: the whole set; views: as `binary_views` gives."""
-    test = samples.split("test")
-    lesion_labels = [int(label) for label in np.unique(samples.labels[samples.has_mask])]
-    positive = views["malignant"][0] if "malignant" in views else []
-    groups = np.array(test.groups)[test.labels]
-    truth = Truth(test.labels, test.patients, groups, test.has_mask, lesion_labels, positive)
-    frames = []
+    test, truth, frames = samples.split("test"), truth_of(samples, views), []
     for cell, rows in stored.evaluations.group_by(list(CELL), maintain_order=True):
-        seeds = [_seed(stored, number, test, evaluation) for number in rows["evaluation_id"]]
+        seeds = [seed_of(stored, number, test, evaluation) for number in rows["evaluation_id"]]
         found = decisions(truth, seeds, evaluation.resamples, evaluation.confidence, seed)
         keys = [pl.lit(value, dtype=kind).alias(name) for value, (name, kind) in zip(cell, CELL.items(), strict=True)]
         frames.append(found.select(*keys, pl.all()))
     return pl.concat([pl.DataFrame(schema=CELL | DECISIONS), *frames])
 
 
-def _seed(stored: Stored, evaluation_id: int, test: SampleArrays, evaluation: EvaluationConfig) -> Seed:
+def probabilities_of(stored: Stored, test: SampleArrays) -> dict[int, NDArray[np.float32]]:
+    """Probabilities of the test samples in their order, float32 [n, classes], by evaluation."""
+    ids = pl.DataFrame({"sample_id": test.ids})
+    return {
+        int(str(number)): _matrix(
+            ids.join(part, on="sample_id", maintain_order="left")["probabilities"], len(test.classes)
+        )
+        for (number,), part in stored.predictions.group_by("evaluation_id", maintain_order=True)
+    }
+
+
+def truth_of(samples: SampleArrays, views: Mapping[str, View]) -> Truth:
+    """What is known of the test split. samples: the whole set; views: as `binary_views` gives."""
+    test = samples.split("test")
+    lesion_labels = [int(label) for label in np.unique(samples.labels[samples.has_mask])]
+    positive = views["malignant"][0] if "malignant" in views else []
+    groups = np.array(test.groups)[test.labels]
+    return Truth(test.labels, test.patients, groups, test.has_mask, lesion_labels, positive)
+
+
+def seed_of(stored: Stored, evaluation_id: int, test: SampleArrays, evaluation: EvaluationConfig) -> Seed:
+    """One evaluation of the test split, in the order of its samples."""
     ids = pl.DataFrame({"sample_id": test.ids})
 
     def of(frame: pl.DataFrame) -> pl.DataFrame:

@@ -99,6 +99,7 @@ def pasted(
     move = np.round(np.argwhere(place).mean(axis=0) - np.argwhere(region).mean(axis=0))
     moved = shift(donor.astype(np.float32), move, order=0, mode="nearest")
     inside = shift(region.astype(np.uint8), move, order=0, mode="constant")
-    weight = np.clip(distance_transform_edt(inside) / FEATHER, 0, 1)
+    # where nothing lies outside there is no distance to it
+    weight = np.ones(inside.shape) if inside.all() else np.clip(distance_transform_edt(inside) / FEATHER, 0, 1)
     mixed: NDArray[np.uint8] = (weight * moved + (1 - weight) * base).round().astype(np.uint8)
     return mixed

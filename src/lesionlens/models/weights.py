@@ -28,12 +28,12 @@ def initial_model(
 ) -> Classifier:
     """The network before training, in evaluation mode on the CPU.
 
-    Weights imagenet: pretrained blocks, head from the run's seed. Weights none: everything from the seed, batch-norm
-    statistics measured on the training samples at `training_rows`.
-    Raises WeightsMissingError where the ImageNet file is not to be had.
+    Pretrained weights: blocks from the file, head from the run's seed. Weights none: everything from the seed,
+    batch-norm statistics measured on the training samples at `training_rows`.
+    Raises WeightsMissingError where the file is not to be had, ValueError where it does not fit.
     """
-    if training.weights == "imagenet":
-        return build(run.backbone, classes, run.seed, load_imagenet(run.backbone))
+    if training.weights != "none":
+        return build(run.backbone, classes, run.seed, load_weights(run.backbone, training.weights))
     model = build(run.backbone, classes, run.seed).to(memory_format=torch.channels_last)  # twice as fast on a CPU
     calibrate(model, pixels, training_rows, run.seed)
     return model
@@ -71,14 +71,14 @@ def imagenet_url(backbone: Backbone) -> str:
     return url
 
 
-def load_imagenet(backbone: Backbone) -> dict[str, Tensor]:
-    """torchvision's state dict of ImageNet weights, downloaded where it is not on this machine.
+def load_weights(backbone: Backbone, weights: str) -> dict[str, Tensor]:
+    """A state dict with torchvision's names: ImageNet's, downloaded where it is not on this machine, or an own file.
 
     The file's SHA-256 must start with the digits at the end of its name; only tensors are read.
     Raises WeightsMissingError, which names the file and where to put it.
     """
-    fetch_imagenet([backbone])
-    path = _find(imagenet_url(backbone))
+    fetch_weights([backbone], weights)
+    path = _find(_file_name(backbone, weights))
     assert path is not None  # it was just found or downloaded
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -91,17 +91,35 @@ def load_imagenet(backbone: Backbone) -> dict[str, Tensor]:
     return state
 
 
-def fetch_imagenet(backbones: Sequence[Backbone]) -> None:
-    """Download the weights of these backbones that are not on this machine into torch's hub folder.
+def fetch_weights(backbones: Sequence[Backbone], weights: str) -> None:
+    """Find the weights of these backbones, or download ImageNet's into torch's hub folder.
 
     Looked for in the folder `LESIONLENS_WEIGHTS`, then in the hub folder (`TORCH_HOME`).
-    Raises one WeightsMissingError that names every file that is not to be had, and where to put it.
+    Raises one WeightsMissingError that names every file that is not to be had, and where to put it, or the backbones
+    that an own file is not made for.
     """
+    if weights == "imagenet":
+        _download(backbones)
+        return
+    others = [name for name in backbones if name != weights.rpartition("-")[0]]
+    if others:
+        raise WeightsMissingError(
+            f"weights {weights!r} are those of one backbone, not of {', '.join(others)}: leave these out of the grid "
+            "(grid.backbones), or choose weights 'imagenet' or 'none'"
+        )
+    if _find(f"{weights}.pth") is None:
+        raise WeightsMissingError(
+            f"{weights}.pth is not on this machine: put it into the folder that LESIONLENS_WEIGHTS names (now "
+            f"{settings().weights or 'not set'}) or into {_hub()}"
+        )
+
+
+def _download(backbones: Sequence[Backbone]) -> None:
     missing, hub, reason = [], _hub(), None
     for url in map(imagenet_url, backbones):
-        if _find(url) is not None:
-            continue
         name = Path(url).name
+        if _find(name) is not None:
+            continue
         try:
             hub.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(hub / name), _expected_digest(name), progress=False)
@@ -121,11 +139,15 @@ def _hub() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def _find(url: str) -> Path | None:
-    """Where the file of that address lies on this machine."""
+def _file_name(backbone: Backbone, weights: str) -> str:
+    return Path(imagenet_url(backbone)).name if weights == "imagenet" else f"{weights}.pth"
+
+
+def _find(name: str) -> Path | None:
+    """Where the file of that name lies on this machine."""
     named = settings().weights
     folders = [_hub()] if named is None else [named, _hub()]
-    return next((path for folder in folders if (path := folder / Path(url).name).is_file()), None)
+    return next((path for folder in folders if (path := folder / name).is_file()), None)
 
 
 def _expected_digest(file_name: str) -> str:

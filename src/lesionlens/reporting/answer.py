@@ -14,10 +14,12 @@ from lesionlens.reporting.data import (
     evaluated,
     frame,
     headline,
+    level,
     models,
     rows,
     score,
     shown,
+    split_uses,
 )
 from lesionlens.reporting.findings import Evidence
 from lesionlens.reporting.formatting import METHODS, counted, number, p_value
@@ -86,7 +88,7 @@ def tiles(data: ReportData) -> list[dict[str, str]]:
     fall = rows(data, "occlusion_test", run_id=best.run_id, group_name="all")
     occluded = fall[0] if fall else {}
     return [
-        _tile("Accuracy", Score(accuracy["accuracy"], accuracy["low"], accuracy["high"]), _majority(data)),
+        _tile("Accuracy", Score(accuracy["accuracy"], accuracy["low"], accuracy["high"]), _beside_accuracy(data)),
         _tile("Overlap with the lesion (LL)", ll, beside),
         _tile(
             "Fall of probability without the lesion",
@@ -101,9 +103,10 @@ def _tile(title: str, own: Score, beside: str) -> dict[str, str]:
     return {"title": title, "value": number(own.value), "interval": ends, "beside": beside}
 
 
-def _majority(data: ReportData) -> str:
-    counts = frame(data, "table_1_patches")["test"]
-    return f"largest class {number(float(counts.max() or 0) / max(int(counts.sum()), 1))}"  # type: ignore[arg-type]
+def _beside_accuracy(data: ReportData) -> str:
+    counts, uses = frame(data, "table_1_patches")["test"], split_uses(data)
+    largest = float(counts.max() or 0) / max(int(counts.sum()), 1)  # type: ignore[arg-type]
+    return f"largest class {number(largest)}{f'; test split {uses}' if uses else ''}"
 
 
 def lead_maps(data: ReportData) -> list[dict[str, Any]]:
@@ -149,7 +152,7 @@ def _second(data: ReportData, order: Sequence[Model]) -> list[str]:
         return [f"{text}; the two CIs {'do not overlap' if apart else 'overlap, so the order is uncertain'}."]
     # Both must agree: the interval holds for this pair alone, the corrected p value for all pairs of models shown.
     excludes = paired["low"] > 0 or paired["high"] < 0
-    significant = excludes and paired["p_holm"] is not None and paired["p_holm"] < 0.05
+    significant = excludes and paired["p_holm"] is not None and paired["p_holm"] < 1 - level(data)
     return [
         f"{text}; the paired difference is {'significant' if significant else 'not significant'} "
         f"({number(paired['difference'], signed=True)}, {number(paired['low'])} to {number(paired['high'])}, "

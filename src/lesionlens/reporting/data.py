@@ -174,10 +174,14 @@ def lookup(config: object, path: str) -> Any:
     return config
 
 
+def level(data: ReportData) -> float:
+    """The confidence level of intervals; tests are held to one minus it."""
+    return float(lookup(data.study.get("config"), "evaluation.confidence") or 0.95)
+
+
 def confidence(data: ReportData) -> str:
     """The intervals' name with their confidence level: `95 % CI`."""
-    level = lookup(data.study.get("config"), "evaluation.confidence")
-    return f"{(level or 0.95) * 100:g}\u00a0% CI"
+    return f"{level(data) * 100:g}\u00a0% CI"
 
 
 def sign(low: float | None, high: float | None) -> Sign | None:
@@ -191,6 +195,14 @@ def headline(data: ReportData, model: Model) -> Row | None:
     """The model's row of Table IV at the study's own method, target and threshold policy."""
     found = rows(data, "table_4_localization", run_id=model.run_id, headline=True)
     return found[0] if found else None
+
+
+def split_uses(data: ReportData) -> str:
+    """`evaluated 7 times in this record`, of the test split; empty where it was not."""
+    found = rows(data, "test_uses")
+    if not found or not found[0]["runs"]:
+        return ""
+    return f"evaluated {counted(found[0]['runs'], 'time', 'times')} in this record"
 
 
 def score(row: Row, name: str = "") -> Score:

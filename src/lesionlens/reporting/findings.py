@@ -29,9 +29,9 @@ NULLS = ("whole_patch", "random_weights", "dealt_maps")
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why an answer is not better: a fixed code and its words. `cap`: the best verdict that it leaves possible.
+    """Why an answer is not better: a fixed code and its words, empty where another reason's words tell of it, too.
 
-    silent: with it not even a no can be shown.
+    cap: the best verdict that it leaves possible. silent: with it not even a no can be shown.
     """
 
     code: str
@@ -170,14 +170,19 @@ def maps(found: Evidence, method: str = "") -> Finding:
     verdict: Kind = "partly" if failed else "yes"
     if blind:
         verdict = "no" if any(gaps[name].sign == "below" for name in blind) else "not shown"
-    reasons = tuple(_against(name, gaps[name]) for name in failed)
+    lower = [name for name in failed if gaps[name].sign == "below"]
+    others = [name for name in failed if name not in lower]
+    reasons = (
+        *_against("below", "its maps fit the lesions less well than", lower),
+        *_against("not_above", "its maps do not fit the lesions better than", others),
+    )
     return Finding(verdict, f"over_{worst}", gaps[worst], reasons)
 
 
-def _against(name: str, gap: Score) -> Reason:
-    if gap.sign == "below":
-        return Reason(f"below_{name}", f"its maps fit the lesions less well than {NAMES[name]}")
-    return Reason(f"not_above_{name}", f"its maps do not fit the lesions better than {NAMES[name]}")
+def _against(code: str, words: str, names: list[str]) -> list[Reason]:
+    """A reason for each baseline; the first one's words name them all."""
+    listed = [f"{words} {joined([NAMES[name] for name in names])}", *[""] * len(names)]
+    return [Reason(f"{code}_{name}", text) for name, text in zip(names, listed, strict=False)]
 
 
 def detection(found: Evidence) -> Finding:

@@ -24,11 +24,15 @@ METHODS = {
     "eigen_cam": "Eigen-CAM",
     "score_cam": "Score-CAM",
     "ablation_cam": "Ablation-CAM",
+    "saliency": "saliency",
+    "smooth_grad": "SmoothGrad",
+    "integrated_gradients": "integrated gradients",
     "whole_patch": "whole patch",
     "centred_disc": "centred disc",
     "mean_mask": "mean training mask",
     "random_weights": "random weights",
     "dealt_maps": "other patients' maps",
+    "ceiling": "ceiling of the grid",
 }
 NAMES = {
     "whole_patch": "the whole patch",
@@ -73,9 +77,36 @@ SPLIT_RULES = {
     "official": "official splits of the data set",
     "sound": "official splits; patients in both go to test",
 }
+ASKED = {"detection": "lesion or not", "diagnosis": "which lesion"}
+UNITS = {"lesion": "patch", "breast": "breast", "patient": "patient"}
 STATUSES = {"pending": "not started", "running": "running", "finished": "finished", "failed": "failed"}
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 ENTITIES = {"patient": "patients", "image": "images", "lesion": "lesions", "pixels": "identical images"}
+
+BY_RULE = {
+    "no_target_class": "belongs to no target class (benign without callback)",
+    "class_of_first_row": "the breast's first finding belongs to no target class",
+    "overwritten": "a later lesion of the same image and class took its place",
+    "split_left_out": "official test split that the published study did not use",
+}
+BY_FILE = {
+    "path_refused": "a path in the table is not of the expected form",
+    "image_missing": "no image file",
+    "image_ambiguous": "several image files fit",
+    "image_refused": "the image lies outside the data folder",
+    "image_unreadable": "the image file is unreadable",
+    "image_too_large": "the image is too large",
+    "mask_missing": "no mask file",
+    "mask_ambiguous": "several mask files fit, or it is not plain what the mask marks",
+    "mask_refused": "the mask lies outside the data folder",
+    "mask_unreadable": "the mask file is unreadable",
+    "mask_too_large": "the mask is too large",
+    "mask_shape": "mask and image have different shapes, or a box leaves the image",
+    "empty_mask": "the mask is empty",
+}
+EXCLUDED = BY_RULE | BY_FILE
+"""Why a lesion gives no sample: by a rule of the study, or because of its files."""
+NOTHING = "not recorded"
 
 
 def term(code: object, terms: dict[str, str]) -> str:

@@ -15,7 +15,9 @@ from matplotlib import colormaps
 from lesionlens import __version__
 from lesionlens.records import ReportData
 from lesionlens.reporting.answer import found_answers, lead_maps, sentences, tiles, verdict
-from lesionlens.reporting.charts.curves import learning_curves, reliability, roc_curves, threshold_curves
+from lesionlens.reporting.card.content import as_json, content
+from lesionlens.reporting.card.markdown import markdown
+from lesionlens.reporting.charts.curves import learning_curves, reliability, roc_curves, roc_levels, threshold_curves
 from lesionlens.reporting.charts.evidence import (
     by_mask_fraction,
     confidence_iou,
@@ -23,6 +25,7 @@ from lesionlens.reporting.charts.evidence import (
     occlusion_chart,
     randomisation,
 )
+from lesionlens.reporting.charts.flow import flow_chart
 from lesionlens.reporting.charts.style import Chart
 from lesionlens.reporting.data import confidence, evaluated, frame, lookup, shown, sql, subtitle
 from lesionlens.reporting.gallery import contact_sheet, examples, gallery
@@ -58,7 +61,7 @@ LATEX = ("table-1", "table-2", "table-3", "table-4")
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The page, and the files beside it by relative path: tables as CSV and LaTeX, figures as SVG."""
+    """The page, and the files beside it by relative path: tables as CSV and LaTeX, figures as SVG, the model card."""
 
     page: str
     files: dict[str, str]
@@ -69,7 +72,8 @@ def render(data: ReportData) -> Rendered:
 
     The same data give the same page. KeyError names a frame or column that the data lack.
     """
-    return written("report.html", context(data))
+    rendered, card = written("report.html", context(data)), content(data)
+    return Rendered(rendered.page, rendered.files | {"card.md": markdown(card), "card.json": as_json(card)})
 
 
 def written(template: str, shown: dict[str, Any]) -> Rendered:
@@ -123,6 +127,7 @@ def context(data: ReportData) -> dict[str, Any]:
         "learning": learning_curves(data),
         "confidence_iou": confidence_iou(data, wrong_classes(data)),
         "roc": roc_curves(data),
+        "levels": roc_levels(data),
         "reliability": reliability(data),
         "occlusion_chart": occlusion_chart(data),
         "randomisation": randomisation(data),
@@ -132,6 +137,7 @@ def context(data: ReportData) -> dict[str, Any]:
         "table_3": study.table_3(data, known),
         "table_4": study.table_4(data, known),
         "binary": classification.binary(data),
+        "operating": classification.operating(data),
         "comparisons": classification.comparisons(data),
         "confusion": classification.confusion(data),
         "class_reports": classification.class_reports(data),
@@ -149,6 +155,9 @@ def context(data: ReportData) -> dict[str, Any]:
         "subgroups": evidence.subgroups(data),
         "exclusions": provenance.exclusions(data),
         "exclusion_list": provenance.exclusion_list(data),
+        "flow": flow_chart(data),
+        "checklist": provenance.checklist(data),
+        "recorded": frame(data, "checklist")["value"].drop_nulls().len(),
         "leaks": provenance.leaks(data),
         "normalisation": provenance.normalisation(data),
         "runs": provenance.runs(data),
@@ -161,6 +170,7 @@ def context(data: ReportData) -> dict[str, Any]:
         "gallery_note": SELECTED if len(evaluated(data)) > len(models) else "",
         "quadrant_words": evidence.QUADRANTS,
         "best_run": best.run_id if best else None,
+        "sql_flow": sql(data, ["flow_counts"]),
         "sql_answers": sql(data, ["answers"]),
         "sql_confusion": sql(data, ["confusion_matrix"]),
         "sql_classes": sql(data, ["class_scores", "average_scores"]),

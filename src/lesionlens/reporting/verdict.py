@@ -122,4 +122,4 @@ def _sentence(row: Row, words: list[str], ci: str) -> str:
         auc = row["measure"].startswith("auc")  # rests on the patients of both sides
         where = f"{lesions} with {patients} of the rarer class" if auc else f"{lesions} of {patients}"
         measured = f"{MEASURES[row['measure']]} is {number(row['number'])}{ends}, over {where}"
-    return f"{begin}: {'; '.join([*words, *filter(None, [measured])])}."
+    return f"{begin}: {'; '.join(filter(None, [*words, measured]))}."

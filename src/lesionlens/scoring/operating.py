@@ -14,6 +14,8 @@ from lesionlens.scoring.bootstrap import draw, proportion_interval, resampled_au
 from lesionlens.scoring.means import Key, Mean, means, score_frame
 
 SPECIFICITIES = (0.80, 0.90)
+CURVE = tuple(n / 20 for n in range(21))
+"""Specificities at which the ROC curve is kept."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,13 +35,15 @@ def operating_points(
     confidence: float,
     seed: int,
 ) -> pl.DataFrame:
-    """auc, and sensitivity and specificity at specificities of 0.80 and 0.90, of every two-class view at every level.
+    """auc, the ROC curve, and sensitivity and specificity at thresholds, of every two-class view at every level.
 
     test, validation: samples, probabilities float32 [n, classes], breasts str [n] (patient and side). views: by name
     ('lesion', 'malignant'), positive classes and all that enter. Levels: 'lesion', one sample each; 'breast' and
     'patient', the highest score of their samples, positive if one of them is. The threshold is the lowest score that
-    gives the wanted specificity on the validation split. Frame: operating_points; question 'detection' or 'diagnosis';
-    value null with a reason: 'no_samples', 'no_other_class', or 'no_validation_samples' where no threshold is known.
+    gives a specificity of 0.80 or 0.90 on the validation split. Measure 'roc': the sensitivity where the test split has
+    a specificity of CURVE; its interval is that of the auc. Frame: operating_points; question 'detection' or
+    'diagnosis'; value null with a reason: 'no_samples', 'no_other_class', or 'no_validation_samples' where no threshold
+    is known.
     """
     frames = []
     for name, view in views.items():
@@ -88,7 +92,7 @@ def _of_level(units: _Units, tuning: _Units, key: Key, resamples: int, confidenc
     low, high = proportion_interval(resampled, confidence, sides)
     schema = FRAMES["operating_points"]
     value, count = np.array([area(units.score, units.truth)]), np.array([len(units.score)])
-    frames = [score_frame(schema, [key | {"measure": "auc"}], value, low, high, count)]
+    frames = [score_frame(schema, [key | {"measure": "auc"}], value, low, high, count), _curve(units, key)]
     for wanted in SPECIFICITIES:
         level = threshold(tuning.score[~tuning.truth], wanted)
         called = np.zeros(len(units.score), dtype=np.bool_) if level is None else units.score > level
@@ -106,6 +110,37 @@ def _of_level(units: _Units, tuning: _Units, key: Key, resamples: int, confidenc
             found = found.with_columns(reason=pl.lit("no_validation_samples"))
         frames.append(found)
     return pl.concat(frames)
+
+
+def _curve(units: _Units, key: Key) -> pl.DataFrame:
+    """Rows of measure 'roc'; none where a side is empty."""
+    if units.truth.all() or not units.truth.any():
+        return pl.DataFrame(schema=FRAMES["operating_points"])
+    reached = sensitivities(units.score, units.truth, np.array(CURVE))
+    rows = [
+        dict.fromkeys(FRAMES["operating_points"]) | key
+        | {"measure": "roc", "at": at, "value": float(value), "n": len(units.score)}
+        for at, value in zip(CURVE, reached, strict=True)
+    ]  # fmt: skip
+    return pl.DataFrame(rows, schema=FRAMES["operating_points"])
+
+
+def sensitivities(
+    score: NDArray[np.float32] | NDArray[np.float64], truth: NDArray[np.bool_], specificities: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The ROC curve: the highest sensitivity at each specificity float64 [k], straight between its corners.
+
+    score [n], truth bool [n] with both sides.
+
+    >>> scores, truth = np.array([0.9, 0.8, 0.4, 0.3]), np.array([True, False, True, False])
+    >>> sensitivities(scores, truth, np.array([1.0, 0.5, 0.25, 0.0])).tolist()
+    [0.5, 1.0, 1.0, 1.0]
+    """
+    order = np.argsort(-score, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))  # ties are passed together
+    true_rate, false_rate = (np.append(0.0, np.cumsum(side[order])[last] / side.sum()) for side in (truth, ~truth))
+    found: NDArray[np.float64] = np.interp(np.round(1 - specificities, 10), false_rate, true_rate)
+    return found
 
 
 def area(score: NDArray[np.float32] | NDArray[np.float64], truth: NDArray[np.bool_]) -> float:

@@ -138,11 +138,11 @@ def test_missing_weights_stop_the_step_before_the_first_run(
     wanted = TWO.training.model_copy(update={"weights": "imagenet"})
     planned, task = plan(TWO.model_copy(update={"training": wanted})), Task(engine)
 
-    def missing(files: list[str]) -> None:
+    def missing(files: list[str], weights: str) -> None:
         raise WeightsMissingError(", ".join(files))
 
     monkeypatch.setattr(train, "train_run", task)
-    monkeypatch.setattr(grid, "fetch_imagenet", missing)
+    monkeypatch.setattr(grid, "fetch_weights", missing)
     with pytest.raises(WeightsMissingError, match="resnet18"):
         grid.complete("train", planned.study_id)
     assert task.asked == [] and grid.failed_runs(planned.study_id) == []

@@ -1,5 +1,6 @@
 """Which pages are rendered again."""
 
+import json
 import shutil
 from collections.abc import Callable
 
@@ -46,6 +47,24 @@ def test_the_page_and_the_files_beside_it_are_of_one_piece(
     assert report.render_report.fn(study_id) == path
     assert path.read_text() == "<p>newer</p>"
     assert [file.name for file in path.with_suffix("").rglob("*.*")] == ["new.csv"]
+
+
+def test_a_card_lies_beside_the_page_and_says_what_the_record_holds(
+    engine: Engine, plan: Callable[[StudyConfig], Planned]
+) -> None:
+    """Of a study that is rendered and of one that is not; written again, it is the same."""
+    study_id = plan(STUDY).study_id
+    card = report.write_card.fn(study_id)
+    assert sorted(file.name for file in card.parent.iterdir()) == ["card.json", "card.md"]
+    written = json.loads(card.with_suffix(".json").read_text())
+    assert (written["study"]["id"], written["model"], written["scores"]) == (study_id, None, [])
+    included = {part["split"]: part["samples"] for part in written["data"]["included"]}
+    assert included == {"train": 12, "validation": 3, "test": 3}
+    page = report.render_report.fn(study_id)
+    assert card.parent == page.with_suffix("")
+    before = card.read_text(), card.with_suffix(".json").read_text()
+    assert report.write_card.fn(study_id) == card
+    assert (card.read_text(), card.with_suffix(".json").read_text()) == before
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,13 @@ from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
 from torch import nn
 
 from lesionlens.attribution import closed_form
+from lesionlens.attribution.pixels import CELLS
 from lesionlens.attribution.registry import METHODS
 from lesionlens.config import Method
 from lesionlens.models.classifier import Classifier, Layer
 from tests.unit.attribution.networks import CLASSES, SIDE, calibrated, narrow, pixels, tiny
+
+PIXELS = ("saliency", "smooth_grad", "integrated_gradients")
 
 
 def test_the_registry_holds_what_the_configuration_offers() -> None:
@@ -36,7 +39,8 @@ def test_every_method_gives_unscaled_maps_and_leaves_the_model_as_it_was(method:
     model, batch = tiny(), pixels()
     before = model(batch).detach()
     maps = METHODS[method].maps(model, batch, CLASSES % 3, model[1])
-    assert maps.shape == (3, SIDE // 8, SIDE // 8) and maps.dtype == np.float32
+    side = CELLS if method in PIXELS else SIDE // 8
+    assert maps.shape == (3, side, side) and maps.dtype == np.float32
     assert np.isfinite(maps).all() and not np.array_equal(maps.max(axis=(1, 2)), np.ones(3))
     assert (maps.min() < 0) == METHODS[method].signed
     assert all(not module._forward_hooks for module in model.modules())

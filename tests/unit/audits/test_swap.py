@@ -142,3 +142,9 @@ def test_pasting_changes_the_place_alone_and_fades_over_three_pixels() -> None:
     thirds = (donor[20:31, 6:17].astype(float) - 90) / 3
     assert found[4, 20:31] == pytest.approx(90 + thirds[0], abs=0.51)
     assert found[5, 21:30] == pytest.approx(90 + 2 * thirds[1, 1:-1], abs=0.51)
+
+
+def test_a_region_as_large_as_the_picture_replaces_it() -> None:
+    whole, generator = np.ones((12, 12), dtype=np.bool_), np.random.default_rng(0)
+    base, donor = generator.integers(0, 256, (2, 12, 12), dtype=np.uint8)
+    np.testing.assert_array_equal(pasted(base, whole, donor, whole), donor)

@@ -13,7 +13,7 @@ from lesionlens.config import StudyConfig
 from lesionlens.presets import demo
 
 
-@pytest.mark.parametrize("arguments", [["demo"], ["compare", "1"]])
+@pytest.mark.parametrize("arguments", [["demo"], ["compare", "1"], ["card", "1"]])
 def test_a_record_out_of_reach_is_told_in_one_line_before_anything_starts(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

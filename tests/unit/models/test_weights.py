@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 from torchvision import models
 
@@ -14,7 +15,7 @@ from lesionlens.config import RunConfig, TrainingConfig
 from lesionlens.errors import WeightsMissingError
 from lesionlens.models import weights
 from lesionlens.models.registry import BACKBONES, build
-from lesionlens.models.weights import fetch_imagenet, imagenet_url, initial_model, load_imagenet, state_digest
+from lesionlens.models.weights import fetch_weights, imagenet_url, initial_model, load_weights, state_digest
 from lesionlens.records import SampleArrays
 from lesionlens.training.inputs import Inputs
 
@@ -72,7 +73,7 @@ def test_first_imagenet_weights_of_every_backbone() -> None:
 def test_missing_weights_say_which_file_goes_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LESIONLENS_WEIGHTS", str(tmp_path / "mine"))
     with pytest.raises(WeightsMissingError) as caught:
-        load_imagenet("vgg16")
+        load_weights("vgg16", "imagenet")
     for part in ("vgg16-397923af.pth", "https://download.pytorch.org/models/ ", str(tmp_path / "mine"), "none"):
         assert part in str(caught.value)
     assert str(hub(tmp_path)) in str(caught.value)
@@ -81,7 +82,7 @@ def test_missing_weights_say_which_file_goes_where(tmp_path: Path, monkeypatch: 
 def test_one_error_names_every_file_that_is_missing(tmp_path: Path, save: Save) -> None:
     save(hub(tmp_path), {"weight": torch.zeros(3)})
     with pytest.raises(WeightsMissingError) as caught:
-        fetch_imagenet(["vgg16", "resnet18", "vgg19"])
+        fetch_weights(["vgg16", "resnet18", "vgg19"], "imagenet")
     assert str(caught.value).startswith("ImageNet weights vgg16-397923af.pth, vgg19-dcbb9e9d.pth are not on")
 
 
@@ -114,14 +115,36 @@ def test_a_damaged_file_is_not_used(tmp_path: Path, save: Save) -> None:
     with save(hub(tmp_path), {"weight": torch.zeros(3)}).open("r+b") as file:
         file.truncate(100)
     with pytest.raises(WeightsMissingError, match=r"damaged.*Fetch it again"):
-        load_imagenet("resnet18")
+        load_weights("resnet18", "imagenet")
 
 
 def test_only_tensors_are_read(tmp_path: Path, save: Save) -> None:
     """A file that would run code on loading is refused, whatever its digest."""
     save(hub(tmp_path), {"weight": Path("x")})  # type: ignore[dict-item]
     with pytest.raises(WeightsMissingError, match="more than tensors"):
-        load_imagenet("resnet18")
+        load_weights("resnet18", "imagenet")
+
+
+def test_an_own_file_is_used_for_its_backbone_alone(
+    tmp_path: Path, save: Save, make_run: Callable[..., RunConfig], make_training: Callable[..., TrainingConfig],
+    make_patches: Callable[..., SampleArrays], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("LESIONLENS_WEIGHTS", str(tmp_path / "own"))
+    state = models.resnet18(weights=None).state_dict()
+    name = save(tmp_path / "own", state).stem
+    inputs = Inputs(make_patches(), "imagenet", torch.device("cpu"))
+    made = initial_model(make_run(seed=0), make_training(weights=name), 5, inputs, inputs.rows("train"))
+    assert torch.equal(made.stem.get_parameter("conv1.weight"), state["conv1.weight"])
+    with pytest.raises(WeightsMissingError, match=r"of one backbone, not of vgg16"):
+        fetch_weights(["resnet18", "vgg16"], name)
+    with pytest.raises(WeightsMissingError, match=r"vgg16-00000000\.pth.*own"):
+        fetch_weights(["vgg16"], "vgg16-00000000")
+
+
+@pytest.mark.parametrize("name", ["../vgg16-00000000", "vgg16", "/tmp/vgg16-00000000", "vgg16-0000000g", "None"])
+def test_no_other_name_of_a_file_is_taken(name: str) -> None:
+    with pytest.raises(ValidationError, match="weights"):
+        TrainingConfig(weights=name)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg11_bn", "efficientnet_b0"])

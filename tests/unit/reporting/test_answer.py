@@ -37,6 +37,7 @@ def test_numbers_are_those_of_the_record(data):
     assert f"{row['ll']:.2f} ({row['low']:.2f} to {row['high']:.2f})" in " ".join(sentences(data))
     first, second, third = tiles(data)
     assert (first["value"], second["value"]) == (f"{accuracy['accuracy']:.2f}", f"{row['ll']:.2f}")
+    assert first["beside"] == "largest class 0.20; test split evaluated 7 times in this record"
     assert second["beside"].endswith("at most 0.70 on its grid")
     assert second["interval"] == f"{row['low']:.2f} to {row['high']:.2f}"
     assert (third["value"], third["interval"]) == ("0.31", "0.22 to 0.40") and "0.02" in third["beside"]
@@ -45,6 +46,13 @@ def test_numbers_are_those_of_the_record(data):
 def test_a_missing_score_is_a_dash_in_its_tile(data, changed):
     without = changed(data, occlusion_test=data.frames["occlusion_test"].clear())
     assert tiles(without)[2]["value"] == "–"
+
+
+def test_how_often_a_test_split_was_evaluated_is_said_where_it_is_known(data, changed):
+    once = changed(data, test_uses={"runs": pl.lit(1)})
+    assert tiles(once)[0]["beside"].endswith("; test split evaluated 1 time in this record")
+    for known in ({"runs": pl.lit(0)}, data.frames["test_uses"].clear()):
+        assert tiles(changed(data, test_uses=known))[0]["beside"] == "largest class 0.20"
 
 
 def test_the_maps_are_the_median_the_best_and_the_worst(data):

@@ -9,6 +9,7 @@ from lesionlens.presets import demo
 from lesionlens.records import BASELINES
 from lesionlens.reporting.data import Score, sign
 from lesionlens.reporting.findings import NULLS
+from lesionlens.reporting.formatting import NAMES
 from lesionlens.reporting.verdict import ANSWERS, answers, asked, chosen
 from tests.report_data import LABELS, RUNS, build
 
@@ -111,6 +112,12 @@ def test_without_a_baseline_there_is_no_yes(honest, changed, missing):
     decisions = honest.frames["decisions"].filter(pl.col("measure") != f"over_{missing}")
     row = answer(changed(honest, decisions=decisions))
     assert (row["verdict"], row["reasons"]) == ("not shown", ["no_baseline"])
+
+
+def test_baselines_that_are_not_reached_are_all_named_and_stay_reasons_of_their_own(honest):
+    row = answer(measured(honest, {f"over_{name}": 0.05 for name in BASELINES}, 0.1))
+    assert set(row["reasons"]) == {f"not_above_{name}" for name in BASELINES}
+    assert all(row["sentence"].partition(";")[0].count(NAMES[name]) == 1 for name in BASELINES)
 
 
 @pytest.mark.parametrize("baseline", BASELINES)

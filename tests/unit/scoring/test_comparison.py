@@ -7,10 +7,12 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy.stats import binomtest, t
+from sklearn.metrics import roc_auc_score
 
 from benchmarks import coverage
 from lesionlens.config import EvaluationConfig
-from lesionlens.scoring.comparison import COMPARISONS, between_sets, compare, holm, mcnemar, t_test
+from lesionlens.records import SampleArrays
+from lesionlens.scoring.comparison import COMPARISONS, compare, compare_areas, holm, mcnemar, t_test
 
 CONFIG = EvaluationConfig(resamples=400)
 
@@ -194,71 +196,81 @@ def test_samples_of_one_patient_say_nothing_of_a_difference() -> None:
     assert frame["patient"].n_unique() == 1 and compare(frame, [1, 2], CONFIG, seed=0).height == 0
 
 
-CLASSES = ("B", "BM", "MM")
+def made(labels: np.ndarray, patients: np.ndarray) -> SampleArrays:
+    """Test samples of three classes, the first without a lesion."""
+    count = len(labels)
+    return SampleArrays(
+        digest="areas", classes=("B", "BM", "MM"), ids=np.arange(count), pixels=np.zeros((count, 2, 2), np.uint8),
+        masks=np.zeros((count, 2, 2), np.bool_), labels=labels, splits=np.full(count, "test"), patients=patients,
+        has_mask=labels > 0, groups=("background", "mass", "mass"), statistics=(),
+    )  # fmt: skip
 
 
-def drawn_set(seed: int, signal: float, patients: int = 60, codes: tuple[str, ...] = CLASSES) -> pl.DataFrame:
-    """Samples of one model, two a patient; logits of the true class raised by `signal`."""
-    generator = np.random.default_rng(seed)
-    truth = generator.integers(0, len(codes), 2 * patients)
-    logits = generator.normal(size=(2 * patients, 3))
-    logits[np.arange(2 * patients), [CLASSES.index(codes[k]) for k in truth]] += signal
-    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    lesion = [codes[k] != "B" for k in truth]
-    iou = generator.uniform(0, 0.6, 2 * patients)
-    return pl.DataFrame(
-        {
-            "patient": [f"P_{n // 2}" for n in range(2 * patients)],
-            "code": [codes[k] for k in truth],
-            "is_lesion": lesion,
-            "predicted": [CLASSES[k] for k in logits.argmax(axis=1)],
-            "probabilities": probabilities.tolist(),
-            "iou": [value if kept else None for value, kept in zip(iou.tolist(), lesion, strict=True)],
-            "hit": [bool(value > 0.3) if kept else None for value, kept in zip(iou.tolist(), lesion, strict=True)],
-        }
-    )
+VIEWS = {"lesion": ([1, 2], [0, 1, 2]), "malignant": ([2], [1, 2])}
 
 
-def test_a_model_at_chance_elsewhere_is_found_there_and_the_difference_is_above_0() -> None:
-    found = {
-        row["measure"]: row for row in between_sets(drawn_set(1, 3), drawn_set(2, 0), CLASSES, CONFIG, 0).to_dicts()
-    }
-    for measure, chance in (("accuracy", 1 / 3), ("balanced_accuracy", 1 / 3), ("auc", 0.5)):
-        assert found[measure]["external_low"] < chance < found[measure]["external_high"]
-        assert found[measure]["difference_low"] > 0.2
-    for measure in ("ll", "hit_rate"):  # maps are as good in both
-        assert found[measure]["difference_low"] < 0 < found[measure]["difference_high"]
+def predicted(generator: np.random.Generator, labels: np.ndarray, skill: float) -> np.ndarray:
+    """Probabilities of three classes, the true one larger by `skill` on average; exp of a normal, summing to 1."""
+    logits = generator.normal(size=(len(labels), 3)) + skill * np.eye(3)[labels]
+    found = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return np.asarray(found, dtype=np.float32)
 
 
-def test_sets_of_one_distribution_differ_by_0_in_95_of_100_draws() -> None:
-    held = [
-        row["difference_low"] <= 0 <= row["difference_high"]
-        for seed in range(60)
-        for row in between_sets(drawn_set(2 * seed, 1), drawn_set(2 * seed + 1, 1, 40), CLASSES, CONFIG, 0).to_dicts()
-        if row["measure"] == "accuracy"
-    ]
-    assert len(held) == 60 and 53 <= sum(held) < 60 + 1
+def dealt(generator: np.random.Generator, patients: int, each: int = 2) -> SampleArrays:
+    labels = np.repeat(generator.permutation(np.arange(patients) % 3), each)
+    return made(labels, patients=np.repeat([f"P{n:03d}" for n in range(patients)], each))
 
 
-def test_scores_of_two_sets_are_those_of_plain_computation() -> None:
-    frame, other = drawn_set(5, 1), drawn_set(6, 1, codes=("B", "MM"))
-    found = {row["measure"]: row for row in between_sets(frame, other, CLASSES, CONFIG, 0).to_dicts()}
-    right = frame["code"] == frame["predicted"]
-    assert found["accuracy"]["internal"] == right.mean() and found["accuracy"]["internal_n"] == 120
-    recalls = [right.filter(frame["code"] == code).mean() for code in ("B", "MM")]  # those of both sets
-    assert found["balanced_accuracy"]["internal"] == pytest.approx(sum(recalls) / 2)
-    lesions = frame.filter(right & pl.col("is_lesion"))
-    assert found["ll"]["internal"] == pytest.approx(lesions["iou"].mean())
-    assert found["hit_rate"]["internal"] == pytest.approx(lesions["hit"].mean())
-    assert found["ll"]["internal_n"] == lesions.height
-    assert found["ll"]["internal_patients"] == lesions["patient"].n_unique()
+def test_differences_of_areas_are_those_of_an_independent_library() -> None:
+    generator = np.random.default_rng(0)
+    test = dealt(generator, 30)
+    models = {4: predicted(generator, test.labels, 2.0), 2: predicted(generator, test.labels, 0.5)}
+    found = compare_areas(models, test, VIEWS, [2, 4], CONFIG, 0)
+    assert found.schema == pl.Schema(COMPARISONS)
+    assert found.select("evaluation_a", "evaluation_b", "score", "n").rows() == [
+        (2, 4, "auc_detection", 60), (2, 4, "auc_diagnosis", 40),
+    ]  # fmt: skip
+    lesion = test.labels > 0
+    areas = {n: roc_auc_score(lesion, found[:, 1:].sum(axis=1)) for n, found in models.items()}
+    given = {n: found[lesion, 2] / found[lesion, 1:].sum(axis=1) for n, found in models.items()}
+    malignant = {n: roc_auc_score(test.labels[lesion] == 2, score) for n, score in given.items()}
+    for row, expected in zip(found.iter_rows(named=True), (areas, malignant), strict=True):
+        assert (row["value_a"], row["value_b"]) == pytest.approx((expected[2], expected[4]))
+        assert row["difference"] == pytest.approx(expected[2] - expected[4])
+        assert row["low"] < row["difference"] < row["high"] < 0 and row["p"] == row["p_holm"] < 0.05
 
 
-def test_what_never_varies_has_an_interval_and_what_is_missing_a_reason() -> None:
-    right = drawn_set(1, 50, patients=12)
-    found = {row["measure"]: row for row in between_sets(right, drawn_set(2, 50, 12), CLASSES, CONFIG, 0).to_dicts()}
-    row = found["accuracy"]
-    assert row["difference"] == 0 and row["difference_low"] < -0.1 and row["difference_high"] > 0.1
-    bare = drawn_set(3, 50, 12, codes=("B",))
-    found = {row["measure"]: row for row in between_sets(right, bare, CLASSES, CONFIG, 0).to_dicts()}
-    assert found["ll"]["external"] is None and found["ll"]["reason"] == "no_samples" and found["ll"]["external_n"] == 0
+def test_equal_predictions_do_not_differ_and_order_gives_the_sign() -> None:
+    generator = np.random.default_rng(1)
+    test = dealt(generator, 20)
+    good, bad = (predicted(generator, test.labels, skill) for skill in (2.0, 0.0))
+    same = compare_areas({1: good, 2: good}, test, VIEWS, [], CONFIG, 0)
+    assert same["difference"].to_list() == [0.0, 0.0] and same["p"].to_list() == [1.0, 1.0]
+    one, other = (compare_areas({1: a, 2: b}, test, VIEWS, [], CONFIG, 0) for a, b in ((good, bad), (bad, good)))
+    assert one["difference"].to_list() == pytest.approx([-value for value in other["difference"]])
+    assert one["p"].to_list() == pytest.approx(other["p"].to_list())
+
+
+def test_models_that_are_equally_good_are_told_apart_as_often_as_claimed_and_unequal_ones_found() -> None:
+    """Samples of a patient agree: a model's errors are drawn by patient. At most 5 %, give or take of 200 studies."""
+
+    def rejected(skills: tuple[float, float], studies: int) -> float:
+        generator, found = np.random.default_rng(2), 0
+        for _ in range(studies):
+            one = dealt(generator, 40, each=1)
+            test = made(np.repeat(one.labels, 3), patients=np.repeat(one.patients, 3))
+            models = {
+                n: np.repeat(predicted(generator, one.labels, skill), 3, axis=0) for n, skill in enumerate(skills)
+            }
+            rows = compare_areas(models, test, {"lesion": VIEWS["lesion"]}, [0, 1], EvaluationConfig(resamples=100), 0)
+            found += rows["p"][0] < 0.05
+        return found / studies
+
+    assert rejected((1.0, 1.0), 200) <= 0.09
+    assert rejected((3.0, 0.0), 40) > 0.8
+
+
+def test_a_side_of_one_patient_is_not_compared() -> None:
+    test = made(np.array([0, 0, 1, 1, 1]), patients=np.array(["a", "b", "c", "c", "c"]))
+    models = {n: predicted(np.random.default_rng(n), test.labels, 1.0) for n in (1, 2)}
+    assert compare_areas(models, test, {"lesion": ([1], [0, 1])}, [], CONFIG, 0).is_empty()

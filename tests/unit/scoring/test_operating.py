@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_curve
 
 from lesionlens.frames import FRAMES
 from lesionlens.records import SampleArrays
-from lesionlens.scoring.operating import area, operating_points, threshold
+from lesionlens.scoring.operating import CURVE, area, operating_points, sensitivities, threshold
 
 VIEWS = {"malignant": ([1], [0, 1])}
 
@@ -116,3 +117,28 @@ def test_the_threshold_is_the_lowest_score_with_the_specificity(count: int, want
 def test_ties_count_half() -> None:
     truth = np.array([True, False, True, False])
     assert area(np.zeros(4), truth) == 0.5 and np.isnan(area(np.zeros(4), np.ones(4, dtype=np.bool_)))
+
+
+def test_the_curve_is_that_of_an_independent_library() -> None:
+    """Also where scores tie. Where the curve rises upright, the highest sensitivity counts."""
+    random = np.random.default_rng(0)
+    for decimals in (1, 3):
+        truth = random.random(90) < 0.4
+        scores = np.round(random.normal(size=90) + truth, decimals)
+        false_rate, true_rate, _ = roc_curve(truth, scores, drop_intermediate=False)
+        wanted = np.round(1 - np.array(CURVE), 10)
+        expected = [max(true_rate[false_rate == at], default=np.interp(at, false_rate, true_rate)) for at in wanted]
+        assert sensitivities(scores, truth, np.array(CURVE)) == pytest.approx(expected)
+    perfect = sensitivities(np.array([0.1, 0.2, 0.8]), np.array([False, False, True]), np.array(CURVE))
+    assert perfect.tolist() == [1.0] * len(CURVE)
+
+
+def test_the_curve_of_patients_is_of_their_highest_scores() -> None:
+    """Patients a (malignant, 0.9), b (0.6, of two samples) and c (malignant, 0.4)."""
+    test = split([0.9, 0.2, 0.6, 0.1, 0.4], [1, 0, 0, 0, 1], ["a", "a", "b", "b", "c"])
+    found = points(test, test)
+    curve = {at: row["value"] for (level, measure, at), row in found.items() if (level, measure) == ("patient", "roc")}
+    assert list(curve) == list(CURVE) and curve[1.0] == 0.5 and curve[0.0] == 1.0
+    assert {row["n"] for (level, measure, _), row in found.items() if (level, measure) == ("patient", "roc")} == {3}
+    alone = split([0.9, 0.2], [1, 1])
+    assert not [key for key in points(alone, alone) if key[1] == "roc"]

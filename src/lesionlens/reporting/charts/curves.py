@@ -12,7 +12,8 @@ from lesionlens.records import ReportData
 from lesionlens.reporting.charts import style as draw
 from lesionlens.reporting.charts.style import Chart
 from lesionlens.reporting.data import Model, Row, by_model, frame, headline, models, rows, score
-from lesionlens.reporting.formatting import METHODS, count, number, term
+from lesionlens.reporting.formatting import ASKED, METHODS, UNITS, count, number, term
+from lesionlens.reporting.verdict import chosen
 from lesionlens.scoring.calibration import calibrated_error
 
 BESIDE: dict[str, Any] = {"right": 180}
@@ -45,6 +46,31 @@ def _roc(model: Model, points: pl.DataFrame, areas: pl.DataFrame, names: dict[st
         words.append(f"{names.get(str(code), code)} {area.text}")
     draw.labels(axes, beside, 17)
     return draw.chart(f"roc-{model.run_id}", model.title, f"Area under the curve: {'; '.join(words)}.", figure)
+
+
+def roc_levels(data: ReportData) -> tuple[Chart, ...]:
+    """For the model that the answer is about, one chart per question: a line for patches, breasts and patients."""
+    best = chosen(data)
+    points = frame(data, "operating_points").drop_nulls("value").filter(run_id=best.run_id if best else -1)
+    found = ((question, points.filter(question=question)) for question in ASKED)
+    return tuple(_levels(question, of_one) for question, of_one in found if of_one.filter(measure="roc").height)
+
+
+def _levels(question: str, points: pl.DataFrame) -> Chart:
+    figure, axes = draw.canvas((0, 1), (0, 1), "1 − specificity", "sensitivity", **BESIDE)
+    draw.line(axes, (0, 1), (0, 1), "dashed")
+    beside: list[tuple[float, str, str]] = []
+    words = []
+    for n, (level, name) in enumerate(UNITS.items()):
+        of_level = points.filter(level=level)
+        curve = of_level.filter(measure="roc").sort("at", descending=True)
+        x, y = np.vstack([(0.0, 0.0), curve.select(1 - pl.col("at"), "value").to_numpy()]).T
+        draw.line(axes, x, y, "thin", draw.series(n))
+        area = draw.scored(next(of_level.filter(measure="auc").iter_rows(named=True), {}), "value")
+        beside.insert(0, (0.5, f"{name} {number(area.value)}", draw.series(n)))
+        words.append(f"{name} {area.text}, {count(area.n)}")
+    draw.labels(axes, beside, 17)
+    return draw.chart(f"levels-{question}", ASKED[question].capitalize(), f"AUC and count: {'; '.join(words)}.", figure)
 
 
 def _cut(code: str, most: int = 12) -> str:

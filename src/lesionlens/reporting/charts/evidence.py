@@ -14,7 +14,10 @@ from lesionlens.reporting.charts.style import Chart
 from lesionlens.reporting.data import Model, Row, Score, by_model, frame, headline, rows, score, shown
 from lesionlens.reporting.formatting import METHODS, count, counted, number, term
 
-MARKERS = {"whole_patch": "s", "centred_disc": "o", "mean_mask": "D", "random_weights": "x"}
+MARKERS = {
+    "whole_patch": "s", "centred_disc": "o", "mean_mask": "D", "random_weights": "x", "dealt_maps": "^", "ceiling": "|",
+}  # fmt: skip
+"""Of the baselines, and of the highest LL that the grid of the maps allows."""
 MEASURES = {
     "ssim": ("SSIM", "SSIM", "ssim_", "curve", "dashed"),
     "rank_correlation": ("rank", "rank correlation", "rank_", "dotted", "dotted"),

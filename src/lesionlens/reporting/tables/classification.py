@@ -5,9 +5,21 @@ from typing import Any
 import polars as pl
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.data import ESTIMATE, Model, confidence, evaluated, frame, shown, sql, wide, with_models
-from lesionlens.reporting.formatting import BACKBONES, DASH, STRATEGIES, count, interval, number, p_value
+from lesionlens.reporting.data import (
+    ESTIMATE,
+    Model,
+    confidence,
+    evaluated,
+    frame,
+    level,
+    shown,
+    sql,
+    wide,
+    with_models,
+)
+from lesionlens.reporting.formatting import ASKED, BACKBONES, DASH, STRATEGIES, UNITS, count, interval, number, p_value
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, decimal, estimate, model, text, whole
+from lesionlens.scoring.operating import SPECIFICITIES
 
 SIDES = {"lesion": "lesion or background?", "malignant": "malignant or benign, given that it is a lesion?"}
 SIDE_NOTES = {
@@ -19,7 +31,19 @@ SIDE_NOTES = {
 }
 BINARY = {"auc": "AUC", "accuracy": "Accuracy", "sensitivity": "Sensitivity", "specificity": "Specificity"}
 CELL = {"backbone": pl.String, "strategy": pl.String}
-COMPARED = {"ll": "LL score", "auc": "AUC", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
+POINTS = {
+    f"{measure}_{at:g}": (measure.capitalize(), f"wanted specificity {at:.2f}")
+    for at in SPECIFICITIES
+    for measure in ("sensitivity", "specificity")
+}
+COMPARED = {
+    "auc_detection": "AUC, lesion or not",
+    "auc_diagnosis": "AUC, which lesion",
+    "ll": "LL score",
+    "auc": "AUC",
+    "macro_f1": "macro F1",
+    "weighted_f1": "weighted F1",
+}
 
 
 def binary(data: ReportData) -> TableSpec:
@@ -42,13 +66,56 @@ def binary(data: ReportData) -> TableSpec:
     )  # fmt: skip
 
 
+def operating(data: ReportData) -> TableSpec:
+    """AUC, and sensitivity and specificity at thresholds from validation: a row a model, question and level."""
+    found = frame(data, "operating_points").filter(pl.col("measure") != "roc").with_columns(
+        point=pl.when(pl.col("at").is_null()).then("measure").otherwise(
+            pl.concat_str("measure", pl.lit("_"), pl.col("at").cast(pl.String))
+        )
+    )  # fmt: skip
+    index = ["run_id", "question", "level"]
+    fields = ESTIMATE | {"threshold": "_threshold"}
+    table = wide(found, index, "point", ("auc", *POINTS), fields)
+    units = found.filter(measure="auc").select(*index, "n")
+    table = table.join(units, on=index, how="left", maintain_order="left")
+    columns = (
+        model(),
+        text("Question", "question", terms=ASKED),
+        text("Each", "level", terms=UNITS),
+        whole("Count", "n"),
+        estimate("AUC", "auc", small=confidence(data)),
+        *(_point(name, *heads) for name, heads in POINTS.items()),
+    )
+    notes = (
+        "The threshold is the lowest that gives the wanted specificity on the validation split, at the same level. The "
+        "specificity that it gives on the test split stands beside the sensitivity. The score of a breast or patient "
+        "is the highest of its patches.",
+    )
+    return TableSpec(
+        "operating", "Operating points", "Sensitivity at a threshold from validation, by patch, breast and patient",
+        columns, with_models(data, table), notes, sql(data, ["operating_points", "selected_runs"]),
+    )  # fmt: skip
+
+
+def _point(name: str, head: str, small: str) -> Column:
+    """Sensitivity, or specificity reached, with its interval and the threshold that both come from."""
+
+    def write(value: float | None, low: float | None, high: float | None, cut: float | None) -> Cell:
+        above = "" if cut is None or not name.startswith("sensitivity") else f"above {number(cut, 3)}"
+        return Cell(number(value), tuple(filter(None, [interval(low, high), above])))
+
+    return Column(head, (name, f"{name}_low", f"{name}_high", f"{name}_threshold"), write, small)
+
+
 def comparisons(data: ReportData) -> TableSpec:
     """Paired differences between all models shown: difference, interval, corrected p and number of samples."""
     found = frame(data, "comparison")
     titles = {m.run_id: m.title for m in shown(data)}
     pair = {f"model_{side}": pl.col(f"run_{side}").replace_strict(titles, default=None) for side in "ab"}
     excludes = (pl.col("low") > 0) | (pl.col("high") < 0)
-    table = found.with_columns(**pair, significant=excludes & (pl.col("p_holm") < 0.05)).drop_nulls(list(pair))
+    table = found.with_columns(**pair, significant=excludes & (pl.col("p_holm") < 1 - level(data))).drop_nulls(
+        list(pair)
+    )
     columns = (
         Column("Model", ("run_a", "model_a"), lambda _, title: Cell(title), numeric=False),
         Column("Minus", ("run_b", "model_b"), lambda _, title: Cell(title), numeric=False),
@@ -60,9 +127,10 @@ def comparisons(data: ReportData) -> TableSpec:
     )  # fmt: skip
     notes = [
         "Both models of a pair are scored on the same samples. Bold: the CI excludes 0 and the corrected p is below "
-        "0.05.",
+        f"{1 - level(data):.2g}.",
         "p by patient, not by patch: exact McNemar test with the models exchanged within patients for accuracy, t test "
-        "of the differences summed by patient for LL. Holm correction over the pairs of this table, for each score "
+        "of the differences summed by patient for LL, Student's t with the bootstrap's "
+        "standard error for AUC. Holm correction over the pairs of this table, for each score "
         "separately.",
     ]
     if found.height > table.height:

@@ -7,8 +7,11 @@ import polars as pl
 from lesionlens.records import ReportData
 from lesionlens.reporting.data import frame, lookup, models, sql, wide
 from lesionlens.reporting.formatting import (
+    BY_FILE,
+    BY_RULE,
     ENTITIES,
     NORMALISATIONS,
+    NOTHING,
     POLICIES,
     SPLIT_RULES,
     SPLITS,
@@ -19,12 +22,6 @@ from lesionlens.reporting.formatting import (
 )
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, decimal, model, text, whole
 
-BY_RULE = {
-    "no_target_class": "belongs to no target class (benign without callback)",
-    "class_of_first_row": "the breast's first finding belongs to no target class",
-    "overwritten": "a later lesion of the same image and class took its place",
-    "split_left_out": "official test split that the published study did not use",
-}
 NOTES = {
     "image_turned": "note: the image is shown as its orientation says",
     "same_pixels": "note: the pixels of another image",
@@ -32,21 +29,6 @@ NOTES = {
     "mask_resized": "note: the mask was resized to its image",
     "background_short": "note: fewer background windows than wanted",
     "background_unreadable": "note: image for background windows is unreadable",
-}
-BY_FILE = {
-    "path_refused": "a path in the table is not of the expected form",
-    "image_missing": "no image file",
-    "image_ambiguous": "several image files fit",
-    "image_refused": "the image lies outside the data folder",
-    "image_unreadable": "the image file is unreadable",
-    "image_too_large": "the image is too large",
-    "mask_missing": "no mask file",
-    "mask_ambiguous": "several mask files fit, or it is not plain what the mask marks",
-    "mask_refused": "the mask lies outside the data folder",
-    "mask_unreadable": "the mask file is unreadable",
-    "mask_too_large": "the mask is too large",
-    "mask_shape": "mask and image have different shapes, or a box leaves the image",
-    "empty_mask": "the mask is empty",
 }
 LISTED = 100
 
@@ -75,6 +57,25 @@ def exclusion_list(data: ReportData) -> TableSpec:
         "exclusion-list", "One by one", f"{count(found.height)} exclusions and notes caused by files", columns,
         found.head(LISTED), (f"The first {LISTED} of {count(found.height)}.",) if found.height > LISTED else (),
         sql(data, ["exclusions"]),
+    )  # fmt: skip
+
+
+def checklist(data: ReportData) -> TableSpec:
+    """Items of CLAIM 2024 and TRIPOD+AI with what the record answers; 'not recorded' where it does not."""
+    found = frame(data, "checklist")
+    columns = (
+        text("Item", "title", "section"),
+        Column("Recorded", ("value",), lambda value: Cell(value or NOTHING), numeric=False),
+        text("CLAIM 2024", "claim"),
+        text("TRIPOD+AI", "tripod"),
+    )
+    note = (
+        "Each value is what its query below gives. What no record of a computation can hold, ethical approval for "
+        "example, the authors have to add."
+    )
+    return TableSpec(
+        "checklist", "Checklist", "What CLAIM 2024 and TRIPOD+AI ask for, and what is recorded", columns, found,
+        (note,), sql(data, ["checklist"]),
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import polars as pl
 from lesionlens.records import BASELINES, ReportData
 from lesionlens.reporting.data import ESTIMATE, confidence, frame, sql, wide, with_models
 from lesionlens.reporting.formatting import METHODS, count, interval, number, proportion
-from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, counts, estimate, model, text, whole
+from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, counts, decimal, estimate, model, text, whole
 
 FEATURES = {
     "majority": "nothing (always the most frequent class)",
@@ -93,7 +93,8 @@ def _lesions(n: int | None, *rates: float | None) -> Cell:
 
 def occlusion(data: ReportData) -> TableSpec:
     """Per model: fall of the predicted class's probability with the lesion occluded, and with a control region."""
-    found = frame(data, "occlusion_test")
+    fair = frame(data, "occlusion_fairness").drop("lesions")
+    found = frame(data, "occlusion_test").join(fair, on=["run_id", "group_name"], how="left", maintain_order="left")
     pooled = (pl.col("group_name") == "all") & (pl.len().over("run_id") > 1)
     found = found.with_columns(mark=pl.when(pooled).then(pl.lit("total")))
     difference = ("difference", "difference_low", "difference_high")
@@ -104,6 +105,14 @@ def occlusion(data: ReportData) -> TableSpec:
         estimate("Lesion occluded", "lesion_drop", signed=True, small="mean fall of probability"),
         estimate("Control occluded", "control_drop", signed=True, small="same shape beside it"),
         Column("Difference", difference, _difference, confidence(data)),
+        decimal("Grey change", "lesion_change", 3, small="lesion"),
+        decimal("Grey change", "control_change", 3, small="control"),
+        whole("No fair control", "unfair", small="lesions left out"),
+    )
+    grey = (
+        "Grey change: mean absolute change of all pixels of the patch, 0 to 1, by the filling itself. Where the one of "
+        "the lesion is far larger, a stronger change may have caused the fall. No fair control: lesions without a "
+        "place in tissue for their shape; they stand in no other column."
     )
     note = (
         "Over correctly classified lesions with room for a control region. The lesion is inpainted from its "
@@ -111,8 +120,9 @@ def occlusion(data: ReportData) -> TableSpec:
         "difference with CI > 0 shows that the decision uses the lesion. Inpainting leaves traces, hence the control."
     )
     return TableSpec(
-        "occlusion", "Occlusion test", "Does the decision need the lesion?", columns, with_models(data, found), (note,),
-        sql(data, ["occlusion_test", "selected_runs"]),
+        "occlusion", "Occlusion test", "Does the decision need the lesion?", columns, with_models(data, found),
+        (note, grey),
+        sql(data, ["occlusion_test", "occlusion_fairness", "selected_runs"]),
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import polars as pl
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.data import ESTIMATE, confidence, frame, shown, sql, wide, with_models
+from lesionlens.reporting.data import ESTIMATE, confidence, frame, shown, split_uses, sql, wide, with_models
 from lesionlens.reporting.formatting import BACKBONES, DASH, STRATEGIES, STRATEGY_NUMBERS, interval, number, term
 from lesionlens.reporting.tables.published import MODEL, Published
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, decimal, estimate, model, text, whole
@@ -68,6 +68,9 @@ def table_2(data: ReportData, known: Published) -> TableSpec:
         "Of several runs with other hyper-parameters the one with the lowest validation loss is shown; test accuracy "
         "selects none.",
     )
+    if uses := split_uses(data):
+        words = "counting every run of any study. The more often, the less a high accuracy among them says."
+        notes = (*notes, f"This test split was {uses}, {words}")
     if known.same_classes(data):
         reference = {
             "backbone": known.reference["name"],
@@ -86,7 +89,7 @@ def table_2(data: ReportData, known: Published) -> TableSpec:
         notes = (*notes, without, *known.notes(found))
     return TableSpec(
         "table-2", "Table II", "Model accuracy on test patches", tuple(columns), table, notes,
-        sql(data, ["table_2_accuracy", "selected_runs"]),
+        sql(data, ["table_2_accuracy", "selected_runs", "test_uses"]),
     )  # fmt: skip
 
 

@@ -7,7 +7,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lesionlens.reporting.charts.curves import corners, learning_curves, reliability, roc_curves, threshold_curves
+from lesionlens.reporting.charts.curves import (
+    corners,
+    learning_curves,
+    reliability,
+    roc_curves,
+    roc_levels,
+    threshold_curves,
+)
+from lesionlens.reporting.verdict import chosen
 
 from .drawn import heights, lines, marks, replaced, words
 
@@ -34,6 +42,27 @@ def test_roc_curves_are_named_by_class_and_area(data):
     places = list(heights(drawn).values())
     assert places == sorted(places)
     assert "benign mass 0.89 (0.84 to 0.93);" in drawn.summary
+
+
+def test_curves_by_level_are_of_the_model_of_the_answer(data, changed):
+    """Those of patches are straight in this record, those of patients as good as can be."""
+    best = chosen(data).run_id
+    height = (
+        pl.when(pl.col("measure") != "roc").then("value")
+        .when((pl.col("level") == "lesion") & (pl.col("run_id") == best)).then(1 - pl.col("at"))
+        .otherwise(1.0)
+    )  # fmt: skip
+    drawn = roc_levels(changed(data, operating_points={"value": height}))
+    assert [chart.title for chart in drawn] == ["Lesion or not", "Which lesion"]
+    for chart in drawn:
+        patch, breast, patient = lines(chart, 1.6)
+        assert np.allclose(patch[:, 0], patch[:, 1]) and patch[0].tolist() == [0, 0] and patch[-1].tolist() == [1, 1]
+        assert breast[1:, 1].tolist() == patient[1:, 1].tolist() == [1.0] * 21
+        assert words(chart) == ["patient 0.90", "breast 0.90", "patch 0.90"]  # from below
+        assert "patient 0.90 (0.84 to 0.96), 60" in chart.summary
+    one = data.frames["operating_points"].filter(question="diagnosis")
+    assert len(roc_levels(changed(data, operating_points=one))) == 1
+    assert roc_levels(changed(data, operating_points=one.clear())) == ()
 
 
 def test_long_names_and_many_classes_keep_inside(make_data):

@@ -38,12 +38,12 @@ def test_the_forest_shows_every_score_and_baseline(data):
     drawn = forest(data)
     rows = data.frames["table_4_localization"].filter(headline=True).to_dicts()
     places = marks(drawn)
-    assert len(places) == 4 * 5
+    assert len(places) == 4 * 7
     for n, row in enumerate(rows):
         own = next((x, y) for tip, (x, y) in places.items() if tip.endswith(f": {_spoken(row, 'll', '')}"))
         assert own[0] == row["ll"]
         assert (row["low"], row["high"], own[1]) in across(drawn, 4)
-        for name in BASELINES:
+        for name in (*BASELINES, "ceiling"):
             ends = (row[f"{name}_low"], row[f"{name}_high"], own[1] + 14)
             assert [pytest.approx(ends)] == [
                 found for found in across(drawn, 1.5) if found[:2] == ends[:2] and found[2] == ends[2]

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesionlens.reporting.charts.curves import learning_curves, reliability, roc_curves, threshold_curves
+from lesionlens.reporting.charts.curves import learning_curves, reliability, roc_curves, roc_levels, threshold_curves
 from lesionlens.reporting.charts.evidence import by_mask_fraction, forest, occlusion_chart, randomisation
+from lesionlens.reporting.charts.flow import flow_chart
 from lesionlens.reporting.charts.style import COLOURS, SERIES, canvas, chart, labels, line, mark, series, spread
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -19,8 +20,8 @@ HOSTILE = "\"'><script>alert(1)</script>&amp;{{ 7*7 }} 5 % $a_b^c$ #0072b2"
 
 
 def every(data):
-    several = (roc_curves, reliability, learning_curves, threshold_curves, randomisation, by_mask_fraction)
-    return [forest(data), occlusion_chart(data), *itertools.chain(*(draw(data) for draw in several))]
+    several = (roc_curves, roc_levels, reliability, learning_curves, threshold_curves, randomisation, by_mask_fraction)
+    return [forest(data), occlusion_chart(data), flow_chart(data), *itertools.chain(*(draw(data) for draw in several))]
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """Tables of classification: what is selected, compared and averaged."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
@@ -13,6 +15,50 @@ def test_questions_of_two_classes_are_asked_where_the_record_answers_them(data, 
     assert table.frame.select("auc", "auc_low", "specificity", "n").row(0) == (0.8, 0.75, 0.8, 60)
     own = changed(data, binary_scores=data.frames["binary_scores"].filter(side="lesion"))
     assert classification.binary(own).notes == table.notes[:1]  # own classes may know no malignancy
+
+
+def test_operating_points_are_those_of_the_record(data, changed):
+    point = {"question": "diagnosis", "level": "breast", "measure": "sensitivity", "at": 0.9}
+    here = pl.all_horizontal(pl.col(name) == value for name, value in point.items()) & (pl.col("run_id") == 2)
+    table = classification.operating(
+        changed(data, operating_points={
+            "value": pl.when(here).then(0.41).otherwise("value"), "low": pl.when(here).then(0.3).otherwise("low"),
+            "threshold": pl.when(here).then(0.123).otherwise("threshold"),
+        })
+    )  # fmt: skip
+    assert len(table) == 4 * 2 * 3
+    (row,) = [row for row, at in zip(table.rows, table.frame.iter_rows(named=True), strict=True)
+              if (at["run_id"], at["question"], at["level"]) == (2, "diagnosis", "breast")]  # fmt: skip
+    assert [cell.text for cell in row.cells[1:]] == [
+        "which lesion",
+        "breast",
+        "60",
+        "0.90",
+        "0.75",
+        "0.83",
+        "0.41",
+        "0.83",
+    ]
+    assert row.cells[7].lines == ("0.30–0.85", "above 0.123") and row.cells[8].lines == ("0.73–0.93",)
+
+
+def test_a_point_without_a_threshold_is_a_dash(data, changed):
+    unknown = {name: pl.when(pl.col("at").is_null()).then(name) for name in ("value", "low", "high", "threshold")}
+    row = next(iter(classification.operating(changed(data, operating_points=unknown)).rows))
+    assert [cell.text for cell in row.cells[4:]] == ["0.90", "–", "–", "–", "–"]
+    assert len(classification.operating(changed(data, operating_points=data.frames["operating_points"].clear()))) == 0
+
+
+def test_a_difference_is_significant_at_the_level_of_the_intervals(data, changed):
+    """A corrected p of 0.03 at 95 %, and at 99 %."""
+    pair = rare("comparison").with_columns(low=pl.lit(0.02), p_holm=pl.lit(0.03))
+    marks = []
+    for level in (0.95, 0.99):
+        given = changed(data, comparison=pair)
+        config = given.study["config"] | {"evaluation": given.study["config"]["evaluation"] | {"confidence": level}}
+        (line,) = classification.comparisons(replace(given, study=given.study | {"config": config})).rows
+        marks.append(line.cells[3].mark == "strong")
+    assert marks == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,14 @@ def test_leaks_are_marked_and_those_of_the_official_splits_noted(data, changed):
     assert "31 patients" in table.notes[0] and "29 images" in table.notes[0]
 
 
+def test_what_the_record_lacks_is_said_in_the_checklist(data):
+    table = tables.checklist(data)
+    assert [[cell.text for cell in row.cells] for row in table.rows] == [
+        ["Where the data come from", "demo, layout phantom", "7", "5a"],
+        ["Prospective or retrospective", "not recorded", "5", ""],
+    ]
+
+
 def test_statistics_of_all_classes_and_of_each(data):
     assert tables.normalisation(data).frame.select("name", "mean").rows() == [
         ("all classes", 0.41),

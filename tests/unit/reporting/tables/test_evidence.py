@@ -34,8 +34,17 @@ def test_hit_rates_stand_beside_those_of_random_weights(data, changed):
 @pytest.mark.parametrize(("low", "mark"), [(0.01, "good"), (-0.01, "open"), (None, "")])
 def test_only_a_difference_above_zero_is_marked_good(data, changed, low, mark):
     table = evidence.occlusion(changed(data, occlusion_test={"difference_low": pl.lit(low, pl.Float64)}))
-    assert {row.cells[-1].mark for row in table.rows} == {mark}
+    assert {row.cells[5].mark for row in table.rows} == {mark}
     assert [row.mark for row in table.rows][:3] == ["total", "", ""]
+
+
+def test_grey_changes_and_lesions_without_a_control_stand_beside_the_fall(data, changed):
+    fair = {"lesion_change": pl.when(group_name="mass").then(0.125).otherwise(0.04), "unfair": pl.lit(5)}
+    table = evidence.occlusion(changed(data, occlusion_fairness=fair))
+    by_group = {row.cells[1].text: [cell.text for cell in row.cells[6:]] for row in table.rows}
+    assert by_group["mass"] == ["0.125", "0.030", "5"] and by_group["all"] == ["0.040", "0.030", "5"]
+    without = evidence.occlusion(changed(data, occlusion_fairness=data.frames["occlusion_fairness"].clear()))
+    assert [cell.text for cell in next(iter(without.rows)).cells[6:]] == ["–"] * 3
 
 
 def test_shortcuts_are_measured_by_the_networks_shown(data, changed):
