@@ -5,7 +5,7 @@
 
 Intervals at 95 % should cover the truth in 95 of 100 studies, tests at 0.05 reject in 5 of 100 where nothing differs.
 Beside both stands what one gets from samples of a patient taken as independent. Run after a change of
-`scoring.bootstrap` or `scoring.comparison`.
+`scoring.bootstrap` or `scoring.comparison.models`.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from lesionlens.scoring.bootstrap import draw, interval, proportion_interval, ratios, resampled_auc
-from lesionlens.scoring.comparison import mcnemar, t_test
+from lesionlens.scoring.comparison.models import mcnemar, t_test
 
 Values = NDArray[np.float64]
 PATIENTS = 120

@@ -18,7 +18,7 @@ from lesionlens.errors import CheckpointError, EvaluationError
 from lesionlens.evaluate import EvaluationInputs, evaluate, evaluation_digest
 from lesionlens.records import Evaluation, SampleArrays
 from lesionlens.scoring.binary import binary_views
-from lesionlens.scoring.comparison import compare, compare_areas
+from lesionlens.scoring.comparison.models import compare, compare_areas
 from lesionlens.scoring.localization import common_scores
 from lesionlens.settings import home
 from lesionlens.training.checkpoints import checkpoint_folder, load_model

@@ -14,7 +14,7 @@ from lesionlens.datasets.registry import read_index
 from lesionlens.evaluate import evaluation_digest
 from lesionlens.identity import digest
 from lesionlens.samples.external import all_test, carried_over, overlap, require_known
-from lesionlens.scoring.external import between_sets
+from lesionlens.scoring.comparison.sets import between_sets
 from tasks.db_task import db_task, samples_of, study_config
 from tasks.evaluate import evaluated, lock_name
 from tasks.prepare import enter_samples

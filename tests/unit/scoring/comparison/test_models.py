@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from benchmarks import coverage
 from lesionlens.config import EvaluationConfig
 from lesionlens.records import SampleArrays
-from lesionlens.scoring.comparison import COMPARISONS, compare, compare_areas, holm, mcnemar, t_test
+from lesionlens.scoring.comparison.models import COMPARISONS, compare, compare_areas, holm, mcnemar, t_test
 
 CONFIG = EvaluationConfig(resamples=400)
 

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from lesionlens.config import EvaluationConfig
-from lesionlens.scoring.external import between_sets
+from lesionlens.scoring.comparison.sets import between_sets
 
 CONFIG = EvaluationConfig(resamples=400)
 CLASSES = ("B", "BM", "MM")

@@ -1,0 +1,1 @@
+"""Differences: between models on the same samples, between sets of samples for the same model."""
