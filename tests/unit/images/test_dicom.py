@@ -1,5 +1,7 @@
 """DICOM files and the DICOM edition, in every tree that a download makes: real files, written by pydicom."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from tests.unit.files import write_dicom
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR UI")  # readable names stand for series here
 
+CASES = Path(__file__).resolve().parents[2] / "cases"
 RAMP = np.arange(60 * 40, dtype=np.uint16).reshape(60, 40)
 
 
@@ -91,21 +94,56 @@ def test_a_deflated_file_is_refused_before_it_is_unpacked(tmp_path: Path) -> Non
     assert "deflated" in refused(tmp_path)
 
 
-@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEGLSLossless, HTJ2KLossless])
-def test_a_compression_without_decoder_names_what_to_install(tmp_path: Path, syntax: UID) -> None:
-    """The frame is no real one: what is asked is which package reads it."""
-    write_dicom(tmp_path / "a.dcm", RAMP)
-    dataset = dcmread(tmp_path / "a.dcm")
+@pytest.mark.parametrize("name", ["jpeg_lossless", "jpeg_ls"])
+def test_lossless_compressions_give_every_pixel(name: str) -> None:
+    found = read_image(CASES, f"{name}.dcm")
+    np.testing.assert_array_equal(found.pixels, np.load(CASES / "lossless.npy", allow_pickle=False))
+    assert found.pixels.dtype == np.uint16
+
+
+ALONE = """
+import sys
+sys.modules["pylibjpeg"] = None  # as if it were not installed
+from pathlib import Path
+from lesionlens.images.image import UnusableImageError
+from lesionlens.images.reading import read_image
+for name in sys.argv[2:]:
+    try:
+        read_image(Path(sys.argv[1]), name)
+    except UnusableImageError as error:
+        print(f"{error.reason}: {error.detail}")
+"""
+
+
+def test_a_compression_without_decoder_names_what_to_install(tmp_path: Path) -> None:
+    """The frames are no real ones: what is asked is which package reads them."""
+    names = []
+    for syntax in (JPEGLosslessSV1, JPEGLSLossless, HTJ2KLossless):
+        names.append(f"{syntax.keyword}.dcm")
+        encapsulated(tmp_path / names[-1], syntax)
+    found = subprocess.run([sys.executable, "-c", ALONE, tmp_path, *names], capture_output=True, text=True, check=True)
+    lines = found.stdout.splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        assert line.startswith("unreadable") and "pylibjpeg" in line and line.endswith("install lesionlens[dicom]")
+
+
+def test_a_damaged_frame_and_a_high_bit_that_no_compression_has_are_named(tmp_path: Path) -> None:
+    encapsulated(tmp_path / "a.dcm", JPEGLosslessSV1)
+    assert refused(tmp_path).startswith("unreadable") and "\n" not in refused(tmp_path)
+    encapsulated(tmp_path / "a.dcm", JPEGLosslessSV1, HighBit=15, BitsStored=12)
+    assert "high bit 15, 12 of 16 bits stored" in refused(tmp_path)
+
+
+def encapsulated(path: Path, syntax: UID, **tags: int) -> None:
+    write_dicom(path, RAMP)
+    dataset = dcmread(path)
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.PixelData = encapsulate([b"\xff\xd8\xff\xd9"])
     dataset["PixelData"].VR = "OB"
-    dataset.save_as(tmp_path / "a.dcm")
-    found = refused(tmp_path)
-    assert found.startswith("unreadable") and "\n" not in found
-    assert "pylibjpeg" in found and found.endswith("install lesionlens[dicom]")
-    dataset.HighBit, dataset.BitsStored = 15, 12
-    dataset.save_as(tmp_path / "a.dcm")
-    assert "high bit 15, 12 of 16 bits stored" in refused(tmp_path)
+    for name, value in tags.items():
+        setattr(dataset, name, value)
+    dataset.save_as(path)
 
 
 @pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
