@@ -93,7 +93,7 @@ def test_parts_of_the_data_sets_own_that_share_patients_are_told(
 ) -> None:
     """Of the real case files; nothing is cut."""
     monkeypatch.setattr(prepare, "get_run_logger", lambda: logging.getLogger("prepare"))
-    monkeypatch.setattr(prepare, "_cut", lambda *_: None)
+    monkeypatch.setattr(prepare, "_cut", lambda *_, **__: None)
     for rule, words in (("official", "split.rule official keeps it so"), ("sound", "they go wholly to test")):
         config = study(real_tables).model_copy(update={"split": SplitConfig.model_validate({"rule": rule})})
         prepare.prepare_samples(config, real_tables)
@@ -187,7 +187,7 @@ def test_memory_does_not_grow_with_the_data_set(phantom: Path, monkeypatch: pyte
     monkeypatch.setattr(prepare, "build_samples", watched)
     config = study(phantom)
     index = read_index(config.data, phantom)
-    prepare._cut(NoEngine(), Writer(), index, phantom, config)  # type: ignore[arg-type]
+    prepare._cut(NoEngine(), Writer(), index, phantom, config, (), trains=True)  # type: ignore[arg-type]
     assert 4 <= most <= 8 + 1 < written / 2  # a batch, and the sample that the loop has read before
 
 
