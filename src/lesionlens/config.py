@@ -7,7 +7,15 @@ runs changes no number and is not here: lesionlens.settings.
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 Backbone = Literal["vgg16", "vgg19", "resnet34", "resnet50", "resnet18", "vgg11_bn", "efficientnet_b0"]
 Strategy = Literal["gradual", "simultaneous"]
@@ -73,6 +81,12 @@ class DataConfig(Frozen):
         " from pathologies or names that begin with MALIGNANT and BENIGN",
     )
     phantom: PhantomConfig = Field(default_factory=PhantomConfig, description="Used when source is phantom")
+
+    @field_validator("root")
+    @classmethod
+    def _home_of_the_user(cls, root: Path | None) -> Path | None:
+        """A shell does not expand a tilde in quotes."""
+        return root and root.expanduser()
 
     @model_validator(mode="after")
     def _root_where_needed(self) -> Self:

@@ -85,3 +85,7 @@ def test_a_preset_without_data_says_how_to_name_it() -> None:
 def test_a_study_name_is_one_line(name: str) -> None:
     with pytest.raises(ValidationError, match="name"):
         StudyConfig(name=name, data=DataConfig(source="phantom"))
+
+
+def test_a_tilde_in_a_path_is_the_users_home() -> None:
+    assert DataConfig(root=Path("~/films")).root == Path.home() / "films"

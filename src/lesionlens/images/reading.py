@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from lesionlens.images.dicom import dicom_size, is_dicom, read_dicom
 from lesionlens.images.image import BROKEN, MAX_PIXELS, GreyImage, MaskFile, UnusableImageError
 
-FORMATS = ("JPEG", "PNG", "TIFF")
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
 GREY = ("1", "L", "LA", "RGB", "RGBA")
 PALETTE = ("P", "PA")
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N")
@@ -188,7 +188,9 @@ def _opened(path: Path, relative: str) -> Pillow.Image:
         raise UnusableImageError("too_large", f"{relative}: {error}") from error
     except BROKEN as error:
         kind = type(error).__name__
-        raise UnusableImageError("unreadable", f"{relative} is no whole JPEG, PNG, TIFF or DICOM ({kind})") from error
+        raise UnusableImageError(
+            "unreadable", f"{relative} is no whole JPEG, PNG, TIFF, BMP or DICOM ({kind})"
+        ) from error
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise UnusableImageError("too_large", f"{relative} has {image.width} x {image.height} pixels")

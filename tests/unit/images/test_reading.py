@@ -94,8 +94,21 @@ def test_sixteen_bit_files_keep_their_depth(tmp_path: Path, name: str) -> None:
 
 def test_a_bilevel_mask_is_black_and_white(tmp_path: Path) -> None:
     mask = np.indices((9, 7)).sum(axis=0) % 2 > 0
-    Image.fromarray(mask).save(tmp_path / "mask.png")
-    np.testing.assert_array_equal(read_image(tmp_path, "mask.png").pixels, mask * 255)
+    for name in ("mask.png", "mask.bmp"):
+        Image.fromarray(mask).save(tmp_path / name)
+        np.testing.assert_array_equal(read_image(tmp_path, name).pixels, mask * 255)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGB"])
+def test_a_bitmap_is_read_as_a_png_of_the_same_pixels(tmp_path: Path, mode: str) -> None:
+    drawn = np.random.default_rng(0).integers(0, 256, (9, 7), dtype=np.uint8)
+    for name in ("a.png", "a.bmp"):
+        Image.fromarray(drawn).convert(mode).save(tmp_path / name)
+    png, bitmap = (read_mask(tmp_path, name) for name in ("a.png", "a.bmp"))
+    np.testing.assert_array_equal(bitmap.values, png.values)
+    assert bitmap.lossless
+    if mode != "P":  # an index is no grey value: refused as an image, read as a mask
+        np.testing.assert_array_equal(read_image(tmp_path, "a.bmp").pixels, read_image(tmp_path, "a.png").pixels)
 
 
 @pytest.mark.parametrize(("bits", "top"), [(8, 255), (16, 65535)])
@@ -184,7 +197,7 @@ def test_names_that_the_system_cannot_follow_cost_their_own_sample(jpeg: Path) -
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", ["a.png", "deep.png", "a.jpg", "a.tif", "deep.tif", "lzw.tif", "a.dcm"])
+@pytest.mark.parametrize("name", ["a.png", "deep.png", "a.bmp", "a.jpg", "a.tif", "deep.tif", "lzw.tif", "a.dcm"])
 def test_whatever_is_damaged_a_file_is_read_or_refused_in_words(tmp_path: Path, name: str) -> None:
     """No damage ends a study, and every detail can be stored: text without NUL, in UTF-8."""
     grey = np.random.default_rng(0).integers(0, 256, (24, 20), dtype=np.uint8)
