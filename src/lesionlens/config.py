@@ -86,7 +86,10 @@ class DataConfig(Frozen):
     @classmethod
     def _home_of_the_user(cls, root: Path | None) -> Path | None:
         """A shell does not expand a tilde in quotes."""
-        return root and root.expanduser()
+        try:
+            return root and root.expanduser()
+        except RuntimeError as error:
+            raise ValueError(f"{root}: there is no such user's home; write the path out") from error
 
     @model_validator(mode="after")
     def _root_where_needed(self) -> Self:

@@ -89,3 +89,5 @@ def test_a_study_name_is_one_line(name: str) -> None:
 
 def test_a_tilde_in_a_path_is_the_users_home() -> None:
     assert DataConfig(root=Path("~/films")).root == Path.home() / "films"
+    with pytest.raises(ValidationError, match="write the path out"):
+        DataConfig(root=Path("~nobody_of_this_name/films"))

@@ -25,7 +25,7 @@ class Warning:
 
 def warnings(data: ReportData) -> tuple[Warning, ...]:
     """Warnings that follow from the configuration and the record; grave ones first."""
-    found = [*_configuration(data), *_leaks(data), *_few(data), *_blank(data), *_unfinished(data)]
+    found = [*_configuration(data), *_patients(data), *_leaks(data), *_few(data), *_blank(data), *_unfinished(data)]
     return tuple(sorted(found, key=lambda warning: not warning.grave))
 
 
@@ -51,6 +51,18 @@ def _configuration(data: ReportData) -> Iterator[Warning]:
             "No pretrained weights",
             "The models start from random weights; their frozen blocks stay random, with batch normalisation "
             "calibrated on training patches. This is not transfer learning and not comparable with it.",
+        )
+
+
+def _patients(data: ReportData) -> Iterator[Warning]:
+    """COCO files know no patients: without a list of them two images of one person can't be kept together."""
+    tested = frame(data, "sample_results").select("patient", "image_key").unique()
+    alone = tested.height and tested["patient"].n_unique() == tested.height
+    if lookup(data.study.get("config"), "data.source") == "coco" and alone:
+        yield Warning(
+            "Every image counts as a patient",
+            "No two test images name the same patient. If some are of one person, they may lie in several splits, and "
+            "intervals are too narrow: list the patients in patients.csv beside the COCO files.",
         )
 
 

@@ -33,12 +33,19 @@ def test_blank_maps_of_lesions_are_counted(data, changed):
         (("training", "normalise"), "per_class", "Label leakage through normalisation", True),
         (("training", "weights"), "none", "No pretrained weights", False),
         (("data", "source"), "phantom", "Synthetic mammograms", False),
+        (("data", "source"), "coco", "Every image counts as a patient", False),
     ],
 )
 def test_options_that_need_a_warning(enough, path, value, title, grave):
     config = sound()
     config[path[0]][path[1]] = value
     assert [(w.title, w.grave) for w in warnings(enough(config))] == [(title, grave)]
+
+
+def test_a_patient_with_two_images_is_no_reason_to_ask_for_patients(enough, changed):
+    config = sound()
+    config["data"]["source"] = "coco"
+    assert warnings(changed(enough(config), sample_results={"patient": pl.lit("P_1")})) == ()
 
 
 @pytest.fixture
