@@ -79,7 +79,7 @@ def flow_of(deployment: dict[str, Any]) -> Any:
 def test_every_flow_has_a_deployment_whose_parameters_it_takes() -> None:
     found = deployments()
     studies = {"study", "study-demo", "study-paper", "study-sound", "study-nightly"}
-    assert set(found) == studies | {"prepare", "train", "evaluate", "report", "compare", "card"}
+    assert set(found) == studies | {"prepare", "train", "evaluate", "evaluate-external", "report", "compare", "card"}
     for deployment in found.values():
         flow, given = flow_of(deployment), deployment.get("parameters", {})
         required = set(parameter_schema(flow).model_dump()["required"])
