@@ -104,6 +104,21 @@ def test_a_run_that_exceeds_its_time_is_recorded_as_failed_and_the_grid_goes_on(
     assert title.endswith("seed 0") and "timeout of 4.0" in reason
 
 
+def test_a_timeout_in_the_middle_of_a_query_is_a_timeout(
+    engine: Engine, plan: Callable[[StudyConfig], Planned], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver's own error hides it, as it cleans up behind the query."""
+    planned = plan(TWO)
+    hidden = OperationalError("SELECT 1", {}, psycopg.ProgrammingError("transaction status ACTIVE"))
+    hidden.__cause__ = psycopg.ProgrammingError("transaction status ACTIVE")
+    hidden.__cause__.__context__ = TimeoutError()
+    monkeypatch.setenv("LESIONLENS_RUN_TIMEOUT", "4")
+    monkeypatch.setattr(train, "train_run", Task(engine, Failed(data=hidden), Completed(data="finished")))
+    assert grid.complete("train", planned.study_id) == 2
+    ((_, reason),) = grid.failed_runs(planned.study_id)
+    assert "timeout of 4.0" in reason
+
+
 def test_an_evaluation_that_exceeds_its_time_leaves_its_run_finished(
     engine: Engine, plan: Callable[[StudyConfig], Planned], monkeypatch: pytest.MonkeyPatch
 ) -> None:
