@@ -28,12 +28,12 @@ from lesionlens.attribution.scaling import activation_maps
 from lesionlens.config import Backbone
 from lesionlens.localization import curves
 from lesionlens.localization.metrics import CHUNK, histogram_scores
-from lesionlens.models.classifier import Classifier
+from lesionlens.models.classifier import Classifier, Level
 from lesionlens.models.registry import build
 from lesionlens.processes import keep_freed_memory
 
 BATCH = 32
-GOALS = {"resnet50": 4.0, "vgg19": 3.0}
+GOALS: dict[Backbone, float] = {"resnet50": 4.0, "vgg19": 3.0}
 CACHE_GOAL, SWEEP_GOAL = 8.0, 10.0
 
 
@@ -72,11 +72,12 @@ def package_maps(work: Work) -> NDArray[np.float32]:
 
 def our_maps(work: Work, cached: bool) -> NDArray[np.float32]:
     """The same maps, in batches, from pixels or from the frozen half's stored output."""
-    source, level = (work.stem, "stem") if cached else (work.pixels, "pixels")
+    level: Level = "stem" if cached else "pixels"
+    source = work.stem if cached else work.pixels
     source = source.contiguous(memory_format=torch.channels_last)
     parts = []
     for batch in source.split(BATCH):  # type: ignore[no-untyped-call]
-        outputs = closed_form.forward(work.fast, "block", batch, level)  # type: ignore[arg-type]
+        outputs = closed_form.forward(work.fast, "block", batch, level)
         grids = closed_form.grad_cam(work.model, "block", outputs, outputs.logits.argmax(dim=1))
         parts.append(activation_maps(grids.numpy(), work.size, "relu_max")[0])
     return np.concatenate(parts)
@@ -176,7 +177,7 @@ def main() -> None:
         measure_sweep(64, 96, options.rounds)
         return
     for backbone in GOALS:
-        measure_maps(backbone, 32, 224, options.rounds)  # type: ignore[arg-type]
+        measure_maps(backbone, 32, 224, options.rounds)
     measure_sweep(860, 224, options.rounds)
 
 
