@@ -16,10 +16,10 @@ from db.engine import make_engine
 from db.postgres import server as record
 from flows import serve, server
 from flows.environment import ServerError
-from lesionlens.config import StudyConfig
+from lesionlens.config.presets import PRESETS, preset
+from lesionlens.config.study import StudyConfig
 from lesionlens.datasets.registry import resolve_source
 from lesionlens.errors import TrainingError
-from lesionlens.presets import PRESETS, preset
 from lesionlens.settings import home
 
 

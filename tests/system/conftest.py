@@ -20,18 +20,10 @@ import psycopg
 import pytest
 
 from db.postgres import server as record
-from lesionlens.config import (
-    BackgroundConfig,
-    DataConfig,
-    EvaluationConfig,
-    GridConfig,
-    HyperSet,
-    PatchConfig,
-    PhantomConfig,
-    StoppingConfig,
-    StudyConfig,
-    TrainingConfig,
-)
+from lesionlens.config.data import BackgroundConfig, DataConfig, PatchConfig, PhantomConfig
+from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.config.study import StudyConfig
+from lesionlens.config.training import GridConfig, HyperSet, StoppingConfig, TrainingConfig
 from tests.system.zygote import PATIENCE, Command, Zygote
 
 ROOT = Path(__file__).resolve().parents[2]

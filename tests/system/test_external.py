@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lesionlens.config import PhantomConfig
+from lesionlens.config.data import PhantomConfig
 from lesionlens.phantom.dataset import write_phantom
 from tests.system.conftest import Home, study
 

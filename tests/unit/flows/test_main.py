@@ -9,8 +9,8 @@ import pytest
 
 from flows import __main__ as command
 from flows import server
-from lesionlens.config import StudyConfig
-from lesionlens.presets import demo
+from lesionlens.config.presets import demo
+from lesionlens.config.study import StudyConfig
 
 
 @pytest.mark.parametrize("arguments", [["demo"], ["compare", "1"], ["card", "1"]])

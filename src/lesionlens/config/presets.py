@@ -2,19 +2,10 @@
 
 from pathlib import Path
 
-from lesionlens.config import (
-    BackgroundConfig,
-    DataConfig,
-    EvaluationConfig,
-    GridConfig,
-    HyperSet,
-    PatchConfig,
-    PhantomConfig,
-    SplitConfig,
-    StoppingConfig,
-    StudyConfig,
-    TrainingConfig,
-)
+from lesionlens.config.data import BackgroundConfig, DataConfig, PatchConfig, PhantomConfig, SplitConfig
+from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.config.study import StudyConfig
+from lesionlens.config.training import GridConfig, HyperSet, StoppingConfig, TrainingConfig
 
 PRESETS = ("demo", "paper", "sound")
 
