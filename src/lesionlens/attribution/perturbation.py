@@ -32,7 +32,7 @@ def superpixels(image: Tensor) -> Tensor:
     """About 50 superpixels of an image [1, 1, s, s], by SLIC: int64 [1, 1, s, s] from 0. Ranges of grey do not matter:
     it is brought to [0, 1]."""
     grey = image[0, 0].detach().cpu().numpy()
-    found = slic(grey, n_segments=SEGMENTS, compactness=COMPACTNESS, channel_axis=None, start_label=0)  # type: ignore[no-untyped-call]
+    found = slic(grey, n_segments=SEGMENTS, compactness=COMPACTNESS, channel_axis=None, start_label=0)
     return torch.from_numpy(found.astype(np.int64))[None, None].to(image.device)
 
 
@@ -72,7 +72,7 @@ def removal(attribute: Removal) -> Attribute:
     def attributed(score: Score, asked: Asked) -> Tensor:
         known: dict[bytes, _Remembered] = {}
         parts = []
-        for image, label in zip(asked.grey.detach().split(1), asked.classes.split(1), strict=True):
+        for image, label in zip(asked.grey.detach()[:, None], asked.classes[:, None], strict=True):
             said = known.setdefault(image.cpu().numpy().tobytes(), _Remembered(score))
             said.passes = 0
             with seeded(image), torch.no_grad():

@@ -92,7 +92,7 @@ def one_by_one(attribute: Callable[[Score, Tensor, Tensor, Tensor], Tensor]) -> 
 
     def attributed(score: Score, asked: Asked) -> Tensor:
         parts = []
-        for image, label in zip(asked.grey.split(1), asked.classes.split(1), strict=True):
+        for image, label in zip(asked.grey[:, None], asked.classes[:, None], strict=True):
             nothing = torch.zeros_like(image)
             references = nothing if asked.references is None else asked.references[int(label)]
             with seeded(image):

@@ -169,7 +169,7 @@ def by_captum(method: Method, model: nn.Module, image: Tensor, label: int) -> Te
     few = {"feature_mask": mask, "n_samples": 256, "perturbations_per_eval": 64}
     ridge = perturbation.SkLearnRidge(alpha=0.001)
     ways = {
-        "saliency": lambda: Saliency(model).attribute(image, target=label, abs=True),
+        "saliency": lambda: Saliency(model).attribute(image.requires_grad_(), target=label, abs=True),
         "smooth_grad": lambda: (
             NoiseTunnel(Saliency(model))
             .attribute(image, target=label, abs=False, nt_type="smoothgrad", nt_samples=16, stdevs=0.1 * reach)
