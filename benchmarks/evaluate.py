@@ -25,7 +25,7 @@ from benchmarks.interleaved import Seconds, interleaved, ratios, spread
 from lesionlens.attribution import closed_form
 from lesionlens.attribution.registry import METHODS
 from lesionlens.attribution.scaling import activation_maps
-from lesionlens.config import Backbone
+from lesionlens.config.training import Backbone
 from lesionlens.localization import curves
 from lesionlens.localization.metrics import CHUNK, histogram_scores
 from lesionlens.models.classifier import Classifier, Level

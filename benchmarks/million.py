@@ -39,7 +39,10 @@ from benchmarks.record import Setting, prepare
 from db import datasets, evaluations, reports, schema, studies
 from db.postgres import server
 from db.tables import metadata
-from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, StudyConfig
+from lesionlens.config.data import DataConfig
+from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.config.study import StudyConfig
+from lesionlens.config.training import GridConfig
 from lesionlens.evaluate import EvaluationInputs, evaluate
 from lesionlens.records import Checkpoint, EpochResult, Evaluation
 from lesionlens.reporting.page import render

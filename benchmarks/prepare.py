@@ -21,7 +21,8 @@ import numpy as np
 from PIL import Image as Pillow
 
 from benchmarks.interleaved import interleaved, ratios, spread
-from lesionlens.config import DataConfig, PatchConfig, PhantomConfig, StudyConfig
+from lesionlens.config.data import DataConfig, PatchConfig, PhantomConfig
+from lesionlens.config.study import StudyConfig
 from lesionlens.datasets.registry import read_index
 from lesionlens.images.reading import read_image, read_mask
 from lesionlens.phantom.dataset import write_phantom

@@ -28,7 +28,10 @@ from db.bulk import driver, frame, type_name
 from db.datasets import SAMPLES as ARRAYS
 from db.postgres import server
 from db.tables import metadata
-from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, HyperSet, StudyConfig
+from lesionlens.config.data import DataConfig
+from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.config.study import StudyConfig
+from lesionlens.config.training import GridConfig, HyperSet
 from lesionlens.frames import FRAMES
 from lesionlens.records import Box, DatasetIndex, Evaluation, Image, Label, Lesion, Sample, Split, Statistics
 from tests.record.makers import save_samples

@@ -25,15 +25,9 @@ from unittest.mock import patch
 import numpy as np
 
 from flows import server
-from lesionlens.config import (
-    DataConfig,
-    GridConfig,
-    HyperSet,
-    PhantomConfig,
-    RunConfig,
-    StudyConfig,
-    TrainingConfig,
-)
+from lesionlens.config.data import DataConfig, PhantomConfig
+from lesionlens.config.study import StudyConfig
+from lesionlens.config.training import GridConfig, HyperSet, RunConfig, TrainingConfig
 from lesionlens.identity import digest
 from lesionlens.records import Box, Checkpoint, DatasetIndex, EpochResult, Image, Label, Lesion, Sample, Statistics
 from lesionlens.settings import Home, home

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from benchmarks.train_ours import Bench, bench_of, build_cache, checkpoint_seconds, step_of
 from benchmarks.train_peer import Files, fit_phase, in_memory
-from lesionlens.config import StoppingConfig
+from lesionlens.config.training import StoppingConfig
 from lesionlens.training.epochs import train_epoch
 from lesionlens.training.strategies import HEAD, HEAD_1, HEAD_1_2, Phase
 

@@ -10,7 +10,7 @@ from benchmarks.train_measure import Measured, composed, measure, show_steps
 from benchmarks.train_ours import agreement, bench_of, fit_run
 from benchmarks.train_peer import fit_run as fit_peer
 from benchmarks.train_peer import in_memory
-from lesionlens.config import HyperSet, RunConfig, StoppingConfig, TrainingConfig
+from lesionlens.config.training import HyperSet, RunConfig, StoppingConfig, TrainingConfig
 from lesionlens.models.classifier import Classifier
 from lesionlens.training.checkpoints import load_model
 

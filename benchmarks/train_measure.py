@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from benchmarks.allocation import of_a_script
 from benchmarks.train_ours import Bench, agreement, build_cache, checkpoint_seconds, train_phase
 from benchmarks.train_peer import Files, fit_phase, in_memory
-from lesionlens.config import StoppingConfig
+from lesionlens.config.training import StoppingConfig
 from lesionlens.models.classifier import Classifier
 from lesionlens.training.strategies import HEAD, HEAD_1, HEAD_1_2
 

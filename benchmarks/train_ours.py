@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from lesionlens.config import RunConfig, StoppingConfig, TrainingConfig
+from lesionlens.config.training import RunConfig, StoppingConfig, TrainingConfig
 from lesionlens.models.classifier import Classifier
 from lesionlens.records import Checkpoint, SampleArrays, Statistics
 from lesionlens.training import feature_cache

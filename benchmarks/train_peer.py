@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from lesionlens.config import RunConfig, StoppingConfig, TrainingConfig
+from lesionlens.config.training import RunConfig, StoppingConfig, TrainingConfig
 from lesionlens.models.classifier import BLOCKS, Classifier
 from lesionlens.training.epochs import batches
 from lesionlens.training.inputs import Inputs

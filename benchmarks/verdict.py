@@ -25,7 +25,8 @@ from db.engine import make_engine
 from lesionlens.attribution.scaling import activation_maps
 from lesionlens.audits.cells import Stored, seed_of, truth_of
 from lesionlens.audits.decision import Occluded, Seed, Truth, decisions
-from lesionlens.config import EvaluationConfig, StudyConfig
+from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.config.study import StudyConfig
 from lesionlens.localization.dealt import others
 from lesionlens.localization.metrics import hits
 from lesionlens.records import ReportData

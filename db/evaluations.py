@@ -11,7 +11,7 @@ from db.tables import scores
 from db.tables.data import label, sample_set
 from db.tables.evaluation import evaluation
 from db.tables.training import run
-from lesionlens.config import EvaluationConfig
+from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.records import Evaluation
 
 ROUNDING = 1e-6  # how far beyond [0, 1] floating point may carry a proportion

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from db.bulk import enter, finite
 from db.tables.evaluation import evaluation, evaluation_failure
 from db.tables.training import checkpoint, epoch, run, study, study_run
-from lesionlens.config import RunConfig, TrainingConfig
+from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.records import Checkpoint, EpochResult
 
 

@@ -22,7 +22,7 @@ POOL = "lesionlens"
 RUNS_AT_ONCE = 8
 """Flow runs of the worker at once; each is a process of about half a gigabyte. The rest waits."""
 STOP_SECONDS = 30
-SOURCES = ("prefect.yaml", "flows/*.py", "src/lesionlens/config.py")
+SOURCES = ("prefect.yaml", "flows/*.py", "src/lesionlens/config/*.py")
 """What the deployments depend on."""
 
 

@@ -6,7 +6,7 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.logs import shorten_errors
-from lesionlens.config import StudyConfig
+from lesionlens.config.study import StudyConfig
 from tasks import artifacts, external, grid
 from tasks.evaluate import audit_shortcuts, compare_runs, is_compared, plan_evaluations
 from tasks.prepare import prepare_study

@@ -8,16 +8,10 @@ from pydantic import Field
 
 from flows import steps
 from flows.logs import shorten_errors
-from lesionlens import presets
-from lesionlens.config import (
-    Backbone,
-    EvaluationConfig,
-    GridConfig,
-    Method,
-    Strategy,
-    StudyConfig,
-    StudyName,
-)
+from lesionlens.config import presets
+from lesionlens.config.evaluation import EvaluationConfig, Method
+from lesionlens.config.study import StudyConfig, StudyName
+from lesionlens.config.training import Backbone, GridConfig, Strategy
 from tasks import grid
 from tasks.progress import confirm_cancellation
 

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from db import datasets, studies
 from db.engine import make_engine
 from db.locks import LeaseLostError
-from lesionlens.config import StudyConfig
+from lesionlens.config.study import StudyConfig
 from lesionlens.records import SampleArrays
 
 P = ParamSpec("P")

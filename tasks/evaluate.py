@@ -13,7 +13,7 @@ from db.engine import make_engine
 from db.locks import Lease, free_lease, lease
 from lesionlens.audits.cells import Stored, cell_decisions, probabilities_of
 from lesionlens.audits.shortcuts import shortcut_audit
-from lesionlens.config import StudyConfig
+from lesionlens.config.study import StudyConfig
 from lesionlens.errors import CheckpointError, EvaluationError
 from lesionlens.evaluate import EvaluationInputs, evaluate, evaluation_digest
 from lesionlens.records import Evaluation, SampleArrays

@@ -9,7 +9,7 @@ from prefect import get_run_logger
 from db import datasets, evaluations, studies
 from db.engine import make_engine
 from db.locks import lease
-from lesionlens.config import DataConfig, SplitConfig
+from lesionlens.config.data import DataConfig, SplitConfig
 from lesionlens.datasets.registry import read_index
 from lesionlens.evaluate import evaluation_digest
 from lesionlens.identity import digest

@@ -13,7 +13,8 @@ from sqlalchemy import Engine
 from db import datasets, studies
 from db.engine import make_engine
 from db.locks import lease
-from lesionlens.config import DataConfig, StudyConfig
+from lesionlens.config.data import DataConfig
+from lesionlens.config.study import StudyConfig
 from lesionlens.datasets.registry import read_index, resolve_source
 from lesionlens.evaluate import evaluation_digest
 from lesionlens.identity import digest

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, zoom
 
 from lesionlens import records
-from lesionlens.presets import demo
+from lesionlens.config.presets import demo
 from lesionlens.records import ReportData
 from lesionlens.reporting.verdict import answers
 from lesionlens.samples.normalise import pack_mask, pack_pixels

@@ -17,9 +17,9 @@ SCIENCE = (
     "lesionlens.training.checkpoints",
     "lesionlens.evaluate",
     "lesionlens.reporting.page",
-    "lesionlens.presets",
+    "lesionlens.config.presets",
 )
-RECORD = ("db.cli", "db.datasets", "db.studies", "db.evaluations", "db.reports", "db.locks")
+RECORD = ("db.clients", "db.datasets", "db.studies", "db.evaluations", "db.reports", "db.locks")
 
 
 def loaded(modules: tuple[str, ...]) -> set[str]:
@@ -38,7 +38,7 @@ def test_the_record_loads_no_training_and_no_orchestration() -> None:
 
 
 def test_the_configuration_loads_no_tensors() -> None:
-    assert not loaded(("lesionlens.config", "lesionlens.presets", "lesionlens.records")) & {"torch", "matplotlib"}
+    assert not loaded(("lesionlens.config.presets", "lesionlens.records")) & {"torch", "matplotlib"}
 
 
 def test_few_modules_know_the_classes_of_cbis_ddsm() -> None:

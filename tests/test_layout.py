@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lesionlens.config import StudyConfig
+from lesionlens.config.study import StudyConfig
 
 ROOT = Path(__file__).resolve().parents[1]
-PRODUCT = ("src/lesionlens", "db", "tasks", "flows")
+PRODUCT = ("src/lesionlens", "db", "tasks", "flows", "commands")
 
 
 def tracked(*folders: str) -> list[Path]:
@@ -22,7 +22,7 @@ def test_a_folder_holds_at_most_nine_modules() -> None:
     modules = [p for p in tracked(*PRODUCT) if p.suffix == ".py" and p.name != "__init__.py"]
     crowded = {str(folder): n for folder, n in Counter(p.parent for p in modules).items() if n > 9}
     assert not crowded
-    assert len(modules) <= 134
+    assert len(modules) <= 180
 
 
 @pytest.mark.parametrize("folder", ["templates/html", "templates/css", "templates/js"])

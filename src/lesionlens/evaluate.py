@@ -15,7 +15,9 @@ from lesionlens.audits.faithfulness import Curves, faithfulness, faithfulness_sc
 from lesionlens.audits.occlusion import VARIANTS, Occlusions, occlusion_scores, occlusion_test
 from lesionlens.audits.randomisation import drawn_lesions, layers, randomisation_test
 from lesionlens.audits.swap import Swaps, swap_test
-from lesionlens.config import EvaluationConfig, RunConfig, StudyConfig, TrainingConfig
+from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.config.study import StudyConfig
+from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.errors import EvaluationError
 from lesionlens.frames import FRAMES
 from lesionlens.identity import digest

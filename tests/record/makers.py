@@ -9,7 +9,10 @@ import polars as pl
 from sqlalchemy import Connection
 
 from db import datasets, evaluations, reports, studies
-from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, HyperSet, StudyConfig, TrainingConfig
+from lesionlens.config.data import DataConfig
+from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.config.study import StudyConfig
+from lesionlens.config.training import GridConfig, HyperSet, TrainingConfig
 from lesionlens.frames import FRAMES
 from lesionlens.identity import digest
 from lesionlens.records import (

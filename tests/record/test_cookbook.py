@@ -12,7 +12,7 @@ from sqlalchemy.exc import ProgrammingError
 from db import schema, studies
 from db.tables import metadata
 from db.tables.scores import run_score
-from lesionlens.config import EvaluationConfig
+from lesionlens.config.evaluation import EvaluationConfig
 from tests.record.makers import Filled
 
 ROOT = Path(__file__).resolve().parents[2]

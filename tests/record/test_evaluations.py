@@ -14,7 +14,7 @@ from db import datasets, evaluations
 from db.bulk import frame
 from db.reports import report_data
 from db.tables.scores import confusion_interval, study_score
-from lesionlens.config import EvaluationConfig
+from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.frames import FRAMES
 from lesionlens.records import Evaluation
 from tests.record.makers import Filled, make_evaluation

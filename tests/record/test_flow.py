@@ -5,7 +5,7 @@ from sqlalchemy import Connection
 
 from db import studies
 from db.bulk import frame
-from lesionlens.config import HyperSet, RunConfig
+from lesionlens.config.training import HyperSet, RunConfig
 from lesionlens.identity import digest
 from lesionlens.records import SPLITS, Box, DatasetIndex, Exclusion, Image, Lesion, Sample
 from lesionlens.reporting.formatting import EXCLUDED

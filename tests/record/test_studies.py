@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select, text
 from db import evaluations, studies
 from db.bulk import frame
 from db.tables import metadata
-from lesionlens.config import RunConfig, TrainingConfig
+from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.identity import digest
 from lesionlens.records import Checkpoint, EpochResult
 from tests.record.makers import IDENTITY, Filled, evaluate_run, fill, make_epoch, save_patches, save_study

@@ -20,18 +20,10 @@ import psycopg
 import pytest
 
 from db.postgres import server as record
-from lesionlens.config import (
-    BackgroundConfig,
-    DataConfig,
-    EvaluationConfig,
-    GridConfig,
-    HyperSet,
-    PatchConfig,
-    PhantomConfig,
-    StoppingConfig,
-    StudyConfig,
-    TrainingConfig,
-)
+from lesionlens.config.data import BackgroundConfig, DataConfig, PatchConfig, PhantomConfig
+from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.config.study import StudyConfig
+from lesionlens.config.training import GridConfig, HyperSet, StoppingConfig, TrainingConfig
 from tests.system.zygote import PATIENCE, Command, Zygote
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,7 +120,7 @@ class Home:
 
     def study(self, config: StudyConfig, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a study to its end."""
-        return self.run("flows", "study", "--config", str(self.write(config)), **variables)
+        return self.run("commands", "study", "--config", str(self.write(config)), **variables)
 
     def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
@@ -142,7 +134,7 @@ class Home:
 
     def start(self, config: StudyConfig, **variables: str) -> Command:
         """Start a study."""
-        return self.begin("flows", "study", "--config", str(self.write(config)), **variables)
+        return self.begin("commands", "study", "--config", str(self.write(config)), **variables)
 
     def stop_at(self, event: str, config: StudyConfig) -> int:
         """Run a study whose process is killed at an event (tests/system/kill.py); returns its exit status."""
@@ -173,7 +165,7 @@ class Home:
             yield
 
     def stop(self) -> None:
-        self.run("flows", "stop")
+        self.run("commands", "stop")
 
 
 def kill_group(process: Command) -> None:

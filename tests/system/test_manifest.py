@@ -10,17 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesionlens.config import (
-    BackgroundConfig,
-    DataConfig,
-    EvaluationConfig,
-    GridConfig,
-    HyperSet,
-    PatchConfig,
-    StoppingConfig,
-    StudyConfig,
-    TrainingConfig,
-)
+from lesionlens.config.data import BackgroundConfig, DataConfig, PatchConfig
+from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.config.study import StudyConfig
+from lesionlens.config.training import GridConfig, HyperSet, StoppingConfig, TrainingConfig
 from tests.system.conftest import Home
 from tests.unit.files import Own
 

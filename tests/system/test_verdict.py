@@ -20,17 +20,10 @@ from PIL import Image
 
 from lesionlens.audits.filling import grown_hulls, inpainted
 from lesionlens.audits.occlusion import VARIANTS
-from lesionlens.config import (
-    BackgroundConfig,
-    DataConfig,
-    EvaluationConfig,
-    GridConfig,
-    HyperSet,
-    PatchConfig,
-    StoppingConfig,
-    StudyConfig,
-    TrainingConfig,
-)
+from lesionlens.config.data import BackgroundConfig, DataConfig, PatchConfig
+from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.config.study import StudyConfig
+from lesionlens.config.training import GridConfig, HyperSet, StoppingConfig, TrainingConfig
 from tests.system.conftest import Home
 
 pytestmark = pytest.mark.slow

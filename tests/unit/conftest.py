@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from lesionlens.config import RunConfig, StoppingConfig, TrainingConfig
+from lesionlens.config.training import RunConfig, StoppingConfig, TrainingConfig
 from lesionlens.phantom.dataset import write_phantom
 from lesionlens.records import SampleArrays
 from tests.unit.arrays import bright_squares, stripes

@@ -14,7 +14,8 @@ from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
-from lesionlens.config import BackgroundConfig, DataConfig, PhantomConfig, StudyConfig
+from lesionlens.config.data import BackgroundConfig, DataConfig, PhantomConfig
+from lesionlens.config.study import StudyConfig
 from lesionlens.datasets.case_files import COLUMNS
 from lesionlens.datasets.registry import read_index
 from lesionlens.records import Exclusion, Sample

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from lesionlens.attribution.scaling import activation_maps
-from lesionlens.config import EvaluationConfig, RunConfig, TrainingConfig
+from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.errors import EvaluationError
 from lesionlens.evaluate import EvaluationInputs, evaluate
 from lesionlens.localization.metrics import score_grids

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesionlens.config import RunConfig
+from lesionlens.config.training import RunConfig
 from lesionlens.identity import bytes_digest, canonical, digest, file_name
 
 JSON = st.recursive(

@@ -23,7 +23,7 @@ from pytorch_grad_cam.ablation_layer import AblationLayer
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from lesionlens.config import Explains
+from lesionlens.config.evaluation import Explains
 
 Maps = Callable[[nn.Module, Tensor, NDArray[np.int64], nn.Module, Explains], NDArray[np.float32]]
 """(model, inputs float32 [n, 3, s, s] on the model's device, classes int64 [n], layer, what of the output is explained)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from lesionlens.config import Explains
+from lesionlens.config.evaluation import Explains
 from lesionlens.models.classifier import Classifier, Layer, Level
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lesionlens.attribution import closed_form
 from lesionlens.attribution.registry import METHODS
-from lesionlens.config import EvaluationConfig, Explains, Method
+from lesionlens.config.evaluation import EvaluationConfig, Explains, Method
 from lesionlens.errors import EvaluationError
 from lesionlens.models.classifier import Classifier, Layer
 from lesionlens.training.inputs import Inputs

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from lesionlens.attribution.cam import Maps
-from lesionlens.config import Explains
+from lesionlens.config.evaluation import Explains
 
 CELLS = 28
 STEPS = 32

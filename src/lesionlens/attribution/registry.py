@@ -6,7 +6,7 @@ from pytorch_grad_cam import AblationCAM, GradCAM, GradCAMPlusPlus, HiResCAM, La
 
 from lesionlens.attribution.cam import AscendingEigenCAM, Maps, Zeroed, cam
 from lesionlens.attribution.pixels import integrated_gradients, pixels, saliency, smooth_grad
-from lesionlens.config import Method
+from lesionlens.config.evaluation import Method
 
 
 @dataclass(frozen=True, slots=True)

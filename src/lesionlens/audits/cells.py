@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lesionlens.audits.decision import DECISIONS, Occluded, Seed, Truth, decisions
-from lesionlens.config import EvaluationConfig
+from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.frames import Schema
 from lesionlens.records import SampleArrays
 from lesionlens.scoring.binary import View

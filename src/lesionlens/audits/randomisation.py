@@ -15,7 +15,8 @@ from torchmetrics.functional.regression import spearman_corrcoef
 from lesionlens.attribution.explain import Advance, Source, grad_cam
 from lesionlens.attribution.scaling import activation_maps
 from lesionlens.audits.altered import altered_probabilities
-from lesionlens.config import EvaluationConfig, RunConfig
+from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.config.training import RunConfig
 from lesionlens.frames import FRAMES
 from lesionlens.localization.samples import scorable
 from lesionlens.models.classifier import Classifier

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lesionlens.audits.filling import grown_hulls
-from lesionlens.config import EvaluationConfig
+from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.frames import INTERVAL, Schema
 from lesionlens.localization.samples import scorable
 from lesionlens.records import SampleArrays

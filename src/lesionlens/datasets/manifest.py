@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesionlens.config import MARKED
+from lesionlens.config.data import MARKED
 from lesionlens.datasets.tables import (
     MOST_BYTES,
     check_alike,

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lesionlens.config import DataConfig, Source, StudyConfig
+from lesionlens.config.data import DataConfig, Source
+from lesionlens.config.study import StudyConfig
 from lesionlens.datasets.cbis import read_dicom_edition, read_kaggle
 from lesionlens.datasets.cbis_files import find_bases, find_case_files
 from lesionlens.datasets.coco import find_coco, read_coco

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from lesionlens.attribution.explain import Advance, Source, explain
-from lesionlens.config import RunConfig, TrainingConfig
+from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.localization.curves import CURVE, tuned
 from lesionlens.localization.maps import EvaluatedSplit, scored
 from lesionlens.localization.metrics import FIXED_THRESHOLD, iou_at, iou_curve, score_grids, score_maps

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lesionlens.attribution.explain import Advance, Explained, Source, Target, explain
-from lesionlens.config import EvaluationConfig, Method
+from lesionlens.config.evaluation import EvaluationConfig, Method
 from lesionlens.localization.curves import CURVE, tuned
 from lesionlens.localization.metrics import FIXED_THRESHOLD, MapScores, score_grids
 from lesionlens.localization.samples import Cut, ScoredMaps, scorable

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from lesionlens.config import Backbone
+from lesionlens.config.training import Backbone
 from lesionlens.models.backbones import cut_efficientnet, cut_resnet, cut_vgg, vgg_features
 from lesionlens.models.classifier import Classifier, Trunk
 

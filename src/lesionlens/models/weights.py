@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from lesionlens.config import Backbone, RunConfig, TrainingConfig
+from lesionlens.config.training import Backbone, RunConfig, TrainingConfig
 from lesionlens.errors import WeightsMissingError
 from lesionlens.identity import bytes_digest
 from lesionlens.models.classifier import Classifier

@@ -13,7 +13,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 
-from lesionlens.config import PhantomConfig
+from lesionlens.config.data import PhantomConfig
 from lesionlens.datasets.case_files import CASE_FILES
 from lesionlens.datasets.registry import PHANTOM
 from lesionlens.identity import digest

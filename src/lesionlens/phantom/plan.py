@@ -10,7 +10,7 @@ from typing import get_args
 
 import numpy as np
 
-from lesionlens.config import PhantomConfig
+from lesionlens.config.data import PhantomConfig
 from lesionlens.datasets.case_files import Kind, OfficialSplit, Pathology, Side, View, case_name
 
 UID_ROOT = "1.3.6.1.4.1.9590.100.1.2."

@@ -8,7 +8,7 @@ from itertools import count
 from math import ceil
 from pathlib import Path
 
-from lesionlens.config import StudyConfig
+from lesionlens.config.study import StudyConfig
 from lesionlens.identity import generator
 from lesionlens.processes import Processes
 from lesionlens.records import DatasetIndex, Exclusion, Image, Label, Lesion, Sample, Split

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionlens.config import AnnotationConfig, StudyConfig
+from lesionlens.config.data import AnnotationConfig
+from lesionlens.config.study import StudyConfig
 from lesionlens.identity import generator
 from lesionlens.images.annotation import (
     Annotation,

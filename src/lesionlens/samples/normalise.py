@@ -6,7 +6,7 @@ from math import isqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionlens.config import Normalise
+from lesionlens.config.training import Normalise
 from lesionlens.records import Sample, Statistics
 
 # torchvision's ImageNet statistics, averaged over the three channels: a grey patch has one.

@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from lesionlens.config import StudyConfig
+from lesionlens.config.study import StudyConfig
 from lesionlens.identity import generator
 from lesionlens.processes import Processes
 from lesionlens.records import DatasetIndex, Exclusion, Image, ImageSize, Lesion, Sample, Split

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import combinations, product
 from typing import Literal, get_args
 
-from lesionlens.config import SplitConfig
+from lesionlens.config.data import SplitConfig
 from lesionlens.errors import one_line
 from lesionlens.identity import generator
 from lesionlens.records import (

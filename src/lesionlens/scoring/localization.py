@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lesionlens.config import EvaluationConfig
+from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.frames import END, FRAMES, Schema
 from lesionlens.localization.curves import CURVE
 from lesionlens.localization.dealt import NAME, Dealt

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from upath import UPath
 
-from lesionlens.config import RunConfig, TrainingConfig
+from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.errors import CheckpointError
 from lesionlens.identity import digest
 from lesionlens.models.classifier import Classifier

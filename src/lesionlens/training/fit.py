@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from upath import UPath
 
-from lesionlens.config import RunConfig, TrainingConfig
+from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.errors import CheckpointError, DivergedError, TrainingError
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.registry import build

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lesionlens.config import Normalise
+from lesionlens.config.training import Normalise
 from lesionlens.identity import bytes_digest, digest
 from lesionlens.models.classifier import Classifier, Level
 from lesionlens.records import SampleArrays, Split

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from lesionlens.config import RateRule, RunConfig, StoppingConfig, Strategy
+from lesionlens.config.training import RateRule, RunConfig, StoppingConfig, Strategy
 from lesionlens.models.classifier import Block, Classifier, Level
 from lesionlens.models.registry import BACKBONES
 

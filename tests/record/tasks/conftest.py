@@ -10,15 +10,10 @@ from prefect.logging import disable_run_logger
 from sqlalchemy import Engine
 
 from db import studies
-from lesionlens.config import (
-    DataConfig,
-    EvaluationConfig,
-    GridConfig,
-    HyperSet,
-    StoppingConfig,
-    StudyConfig,
-    TrainingConfig,
-)
+from lesionlens.config.data import DataConfig
+from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.config.study import StudyConfig
+from lesionlens.config.training import GridConfig, HyperSet, StoppingConfig, TrainingConfig
 from lesionlens.identity import digest
 from lesionlens.records import Box, DatasetIndex, Image, Label, Lesion, Sample, Statistics
 from tasks.db_task import samples_of

@@ -14,7 +14,8 @@ from sqlalchemy import Engine, text
 from db import studies
 from db.bulk import frame
 from lesionlens import evaluate as revision
-from lesionlens.config import EvaluationConfig, Method, StudyConfig
+from lesionlens.config.evaluation import EvaluationConfig, Method
+from lesionlens.config.study import StudyConfig
 from lesionlens.localization.metrics import score_grids
 from lesionlens.models.classifier import Classifier
 from tasks import evaluate, grid

@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 from sqlalchemy import Engine, text
 
 from db.bulk import frame
-from lesionlens.config import StudyConfig
+from lesionlens.config.study import StudyConfig
 from lesionlens.identity import digest
 from lesionlens.records import DatasetIndex, Image, Label, Lesion, Statistics
 from tasks.db_task import samples_of

@@ -13,7 +13,8 @@ from sqlalchemy.exc import OperationalError
 
 from db import studies
 from db.locks import lease
-from lesionlens.config import GridConfig, HyperSet, StudyConfig
+from lesionlens.config.study import StudyConfig
+from lesionlens.config.training import GridConfig, HyperSet
 from lesionlens.errors import TrainingError, WeightsMissingError
 from lesionlens.settings import settings
 from tasks import evaluate, grid, train

@@ -14,17 +14,11 @@ from PIL import Image
 from sqlalchemy import Engine, text
 
 from db import studies
-from lesionlens.config import (
-    BackgroundConfig,
-    DataConfig,
-    PatchConfig,
-    PhantomConfig,
-    SplitConfig,
-    StudyConfig,
-)
+from lesionlens.config.data import BackgroundConfig, DataConfig, PatchConfig, PhantomConfig, SplitConfig
+from lesionlens.config.presets import paper
+from lesionlens.config.study import StudyConfig
 from lesionlens.datasets.registry import read_index
 from lesionlens.phantom.dataset import write_phantom
-from lesionlens.presets import paper
 from lesionlens.records import Sample
 from tasks import prepare
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Engine, text
 
-from lesionlens.config import StudyConfig
+from lesionlens.config.study import StudyConfig
 from lesionlens.records import ReportData
 from lesionlens.reporting.page import Rendered
 from lesionlens.settings import home

@@ -14,7 +14,8 @@ from sqlalchemy import Connection, Engine, text
 from db import studies
 from db.bulk import frame
 from db.locks import free_lease
-from lesionlens.config import Backbone, GridConfig, HyperSet, RunConfig, Strategy, StudyConfig
+from lesionlens.config.study import StudyConfig
+from lesionlens.config.training import Backbone, GridConfig, HyperSet, RunConfig, Strategy
 from lesionlens.models.classifier import Classifier
 from lesionlens.records import EpochResult
 from lesionlens.training.fit import first_model

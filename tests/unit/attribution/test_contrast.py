@@ -10,7 +10,7 @@ import torch
 from lesionlens.attribution import closed_form
 from lesionlens.attribution.cam import TARGETS
 from lesionlens.attribution.registry import METHODS
-from lesionlens.config import Explains, Method
+from lesionlens.config.evaluation import Explains, Method
 from lesionlens.models.classifier import Classifier, Layer
 from tests.unit.attribution.networks import CLASSES, narrow, pixels
 

@@ -7,7 +7,7 @@ import torch
 from lesionlens.attribution import explain as module
 from lesionlens.attribution.explain import TARGETS, Source, explain, grad_cam
 from lesionlens.attribution.registry import METHODS
-from lesionlens.config import EvaluationConfig
+from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.training.inputs import Inputs
 from tests.unit.arrays import bright_squares
 from tests.unit.attribution.networks import narrow

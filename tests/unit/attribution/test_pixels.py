@@ -8,7 +8,7 @@ from torch.nn.functional import avg_pool2d
 
 from lesionlens.attribution.pixels import CELLS
 from lesionlens.attribution.registry import METHODS
-from lesionlens.config import Method
+from lesionlens.config.evaluation import Method
 from tests.unit.attribution.test_registry import PIXELS
 
 SIDE = 2 * CELLS

@@ -13,7 +13,7 @@ from torch import nn
 from lesionlens.attribution import closed_form
 from lesionlens.attribution.pixels import CELLS
 from lesionlens.attribution.registry import METHODS
-from lesionlens.config import Method
+from lesionlens.config.evaluation import Method
 from lesionlens.models.classifier import Classifier, Layer
 from tests.unit.attribution.networks import CLASSES, SIDE, calibrated, narrow, pixels, tiny
 

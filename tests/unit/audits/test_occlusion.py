@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lesionlens.audits.altered import altered_probabilities
 from lesionlens.audits.occlusion import VARIANTS, Occlusions, Variant, occlusion_scores, occlusion_test, places_wanted
-from lesionlens.config import Normalise
+from lesionlens.config.training import Normalise
 from lesionlens.frames import FRAMES
 from lesionlens.models.registry import build
 from lesionlens.records import SampleArrays, Statistics

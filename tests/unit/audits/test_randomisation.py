@@ -12,7 +12,8 @@ from torch import nn
 from lesionlens.attribution.explain import Source, grad_cam
 from lesionlens.audits import randomisation
 from lesionlens.audits.randomisation import drawn_lesions, layers, randomisation_test
-from lesionlens.config import EvaluationConfig, RunConfig
+from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.config.training import RunConfig
 from lesionlens.frames import FRAMES
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.registry import build

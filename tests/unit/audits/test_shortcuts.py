@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from lesionlens.audits.shortcuts import SHORTCUTS, outside, shortcut_audit
-from lesionlens.config import EvaluationConfig
+from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.records import SampleArrays
 from tests.unit.audits.repeated import more_of_the_same
 

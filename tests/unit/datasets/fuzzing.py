@@ -16,7 +16,8 @@ import numpy as np
 from hypothesis import strategies as st
 from PIL import Image
 
-from lesionlens.config import BackgroundConfig, DataConfig, StudyConfig
+from lesionlens.config.data import BackgroundConfig, DataConfig
+from lesionlens.config.study import StudyConfig
 from lesionlens.datasets.registry import read_index, recognise
 from lesionlens.images.image import UnusableImageError
 from lesionlens.images.reading import read_image

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesionlens.config import BackgroundConfig, DataConfig, StudyConfig
+from lesionlens.config.data import BackgroundConfig, DataConfig
+from lesionlens.config.study import StudyConfig
 from lesionlens.datasets.coco import read_coco
 from lesionlens.datasets.registry import read_index, recognise, resolve_source
 from lesionlens.records import Box, Exclusion, Sample

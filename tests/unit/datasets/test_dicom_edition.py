@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom import dcmread
 
-from lesionlens.config import BackgroundConfig
+from lesionlens.config.data import BackgroundConfig
 from lesionlens.datasets.cbis import read_dicom_edition, read_kaggle
 from lesionlens.records import DatasetIndex, Exclusion, Sample
 from lesionlens.samples.sample_set import build_samples

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from lesionlens.config import SplitConfig
+from lesionlens.config.data import SplitConfig
 from lesionlens.datasets.manifest import read_manifest
 from lesionlens.records import Box, Exclusion, Overview, Sample
 from lesionlens.samples.sample_set import build_samples

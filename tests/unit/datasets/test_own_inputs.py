@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lesionlens.config import AnnotationConfig, DataConfig
+from lesionlens.config.data import AnnotationConfig, DataConfig
 from lesionlens.datasets.registry import read_index, recognise
 from lesionlens.records import SPLITS, Box
 from tests.unit.files import Own, ellipse

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from lesionlens.config import DataConfig, StudyConfig
+from lesionlens.config.data import DataConfig
+from lesionlens.config.presets import demo, paper, sound
+from lesionlens.config.study import StudyConfig
 from lesionlens.datasets.registry import read_index, resolve_source
-from lesionlens.presets import demo, paper, sound
 from tests.unit.files import Own
 
 

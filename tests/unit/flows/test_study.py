@@ -10,8 +10,8 @@ from prefect.exceptions import ParameterTypeError
 from prefect.utilities.callables import parameter_schema
 
 from flows import steps, study
-from lesionlens import presets
-from lesionlens.config import StudyConfig
+from lesionlens.config import presets
+from lesionlens.config.study import StudyConfig
 
 ROOT = Path(__file__).resolve().parents[3]
 FILE = ROOT / "prefect.yaml"

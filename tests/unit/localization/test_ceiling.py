@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lesionlens.config import EvaluationConfig
+from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.localization.ceiling import ceiling, cell_means
 from lesionlens.localization.maps import EvaluatedSplit, evaluated_split
 from lesionlens.localization.samples import scorable

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision import models
 
-from lesionlens import config
+from lesionlens.config.training import Backbone
 from lesionlens.models.registry import BACKBONES, build
 
 
@@ -31,4 +31,4 @@ def test_weights_of_another_network_are_refused() -> None:
 
 
 def test_every_backbone_can_be_configured() -> None:
-    assert set(get_args(config.Backbone)) == set(BACKBONES)
+    assert set(get_args(Backbone)) == set(BACKBONES)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import nn
 from torchvision import models
 
-from lesionlens.config import RunConfig, TrainingConfig
+from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.errors import WeightsMissingError
 from lesionlens.models import weights
 from lesionlens.models.registry import BACKBONES, build

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesionlens.config import PhantomConfig
+from lesionlens.config.data import PhantomConfig
 from lesionlens.phantom.dataset import draw_case, write_phantom
 from lesionlens.phantom.files import files_of
 from lesionlens.phantom.plan import Case, plan

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lesionlens.config import PhantomConfig
+from lesionlens.config.data import PhantomConfig
 from lesionlens.datasets.case_files import View
 from lesionlens.images.image import bounding_box
 from lesionlens.phantom.anatomy import draw_breast, power_law

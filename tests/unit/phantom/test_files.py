@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lesionlens.config import PhantomConfig
+from lesionlens.config.data import PhantomConfig
 from lesionlens.datasets.case_files import CASE_FILES, Kind, OfficialSplit
 from lesionlens.phantom.files import case_file, files_of, info_file, info_row
 from lesionlens.phantom.plan import plan

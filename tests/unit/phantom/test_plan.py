@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lesionlens.config import PhantomConfig
+from lesionlens.config.data import PhantomConfig
 from lesionlens.phantom.files import files_of
 from lesionlens.phantom.plan import plan, uid
 

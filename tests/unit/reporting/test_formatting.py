@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from lesionlens.config import Backbone, EvaluationConfig, Method, Normalise, Policy
+from lesionlens.config.evaluation import EvaluationConfig, Method, Policy
+from lesionlens.config.training import Backbone, Normalise
 from lesionlens.reporting import formatting
 from lesionlens.reporting.formatting import (
     counted,

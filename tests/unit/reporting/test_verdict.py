@@ -5,7 +5,7 @@ import dataclasses
 import polars as pl
 import pytest
 
-from lesionlens.presets import demo
+from lesionlens.config.presets import demo
 from lesionlens.records import BASELINES
 from lesionlens.reporting.data import Score, sign
 from lesionlens.reporting.findings import NULLS

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from lesionlens.presets import demo
+from lesionlens.config.presets import demo
 from lesionlens.reporting.warnings import LISTED, warnings
 
 

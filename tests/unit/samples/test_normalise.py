@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lesionlens.config import Normalise
+from lesionlens.config.training import Normalise
 from lesionlens.records import Box, Sample, Split, Statistics
 from lesionlens.samples.normalise import (
     GreyStatistics,

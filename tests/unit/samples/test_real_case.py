@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from lesionlens.config import SplitConfig
+from lesionlens.config.data import SplitConfig
 from lesionlens.datasets.cbis import read_kaggle as read_index
 from lesionlens.records import Box, Exclusion, ImageSize, Overview, Sample
 from lesionlens.samples.sample_set import build_samples

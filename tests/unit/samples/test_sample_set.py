@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesionlens.config import BackgroundConfig, SplitConfig, StudyConfig
+from lesionlens.config.data import BackgroundConfig, SplitConfig
+from lesionlens.config.study import StudyConfig
 from lesionlens.datasets.cbis import read_kaggle as read_index
 from lesionlens.records import Box, Exclusion, ImageSize, Overview, Sample
 from lesionlens.samples import cutting

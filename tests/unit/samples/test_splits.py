@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lesionlens.config import SplitConfig
+from lesionlens.config.data import SplitConfig
 from lesionlens.datasets.cbis import read_kaggle as read_index
 from lesionlens.records import SPLITS, Box, DatasetIndex, Exclusion, Image, Label, LeakCheck, Lesion, Sample, Split
 from lesionlens.samples.sample_set import Choice, Twins, select

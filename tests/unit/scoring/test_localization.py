@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from lesionlens.config import EvaluationConfig
+from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.localization.dealt import Dealt
 from lesionlens.localization.metrics import score_grids
 from lesionlens.localization.samples import Cut, ScoredMaps, scorable

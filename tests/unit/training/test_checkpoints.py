@@ -11,7 +11,7 @@ import pytest
 import torch
 from upath import UPath
 
-from lesionlens.config import RunConfig, TrainingConfig
+from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.errors import CheckpointError
 from lesionlens.records import Checkpoint, SampleArrays
 from lesionlens.settings import home

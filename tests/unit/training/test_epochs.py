@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lesionlens.config import RunConfig, TrainingConfig
+from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.errors import DivergedError
 from lesionlens.records import SampleArrays
 from lesionlens.training.epochs import WARM_UP, Graphed, eager, precision, train_epoch

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lesionlens.config import RunConfig, StoppingConfig, TrainingConfig
+from lesionlens.config.training import RunConfig, StoppingConfig, TrainingConfig
 from lesionlens.errors import CheckpointError, DivergedError, TrainingError
 from lesionlens.models.classifier import BLOCKS
 from lesionlens.records import Checkpoint, EpochResult, SampleArrays, Statistics

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from lesionlens.config import RunConfig, TrainingConfig
+from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.errors import CheckpointError
 from lesionlens.records import Checkpoint, EpochResult, SampleArrays
 from lesionlens.training import checkpoints, feature_cache

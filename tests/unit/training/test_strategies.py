@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from lesionlens.config import RateRule, RunConfig, StoppingConfig, Strategy
+from lesionlens.config.training import RateRule, RunConfig, StoppingConfig, Strategy
 from lesionlens.models.registry import BACKBONES, build
 from lesionlens.training.strategies import HEAD, HEAD_1, HEAD_1_2, PHASES, Phase, Stopper, parameter_groups, set_modes
 

@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import binom, t, ttest_1samp
 
-from lesionlens.config import EvaluationConfig
+from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.frames import INTERVAL, Schema
 from lesionlens.records import SampleArrays
 from lesionlens.scoring.binary import View, conditional

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lesionlens.config import EvaluationConfig
+from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.scoring.bootstrap import Clusters, draw, interval, proportion_interval, ratios, resampled_auc
 from lesionlens.scoring.classification import class_auc, mean_defined
 

@@ -10,7 +10,7 @@ from scipy.stats import binomtest, t
 from sklearn.metrics import roc_auc_score
 
 from benchmarks import coverage
-from lesionlens.config import EvaluationConfig
+from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.records import SampleArrays
 from lesionlens.scoring.comparison.models import COMPARISONS, compare, compare_areas, holm, mcnemar, t_test
 

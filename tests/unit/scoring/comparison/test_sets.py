@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lesionlens.config import EvaluationConfig
+from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.scoring.comparison.sets import between_sets
 
 CONFIG = EvaluationConfig(resamples=400)

@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from lesionlens.config import DataConfig, EvaluationConfig, GridConfig, HyperSet, StudyConfig
-from lesionlens.presets import PRESETS, demo, paper, preset, sound
+from lesionlens.config.data import DataConfig
+from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.config.presets import PRESETS, demo, paper, preset, sound
+from lesionlens.config.study import StudyConfig
+from lesionlens.config.training import GridConfig, HyperSet
 
 
 def test_unknown_field_is_refused_by_name() -> None:

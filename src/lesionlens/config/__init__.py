@@ -1,0 +1,1 @@
+"""The configuration: every choice of the protocol is a named option."""

@@ -1,0 +1,45 @@
+"""One study, whole. This is what the Prefect form shows."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
+
+from lesionlens.config.base import Frozen
+from lesionlens.config.data import AnnotationConfig, BackgroundConfig, DataConfig, PatchConfig, SplitConfig
+from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.config.training import GridConfig, TrainingConfig
+from lesionlens.config.words import unknown
+
+StudyName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class StudyConfig(Frozen):
+    """One study, whole."""
+
+    name: StudyName = Field("study", description="One line, shown in reports")
+    seed: int = Field(0, ge=0, description="Splits, background windows, jitter and bootstrap derive from it")
+    data: DataConfig
+    annotation: AnnotationConfig = Field(default_factory=AnnotationConfig)
+    patches: PatchConfig = Field(default_factory=PatchConfig)
+    background: BackgroundConfig = Field(default_factory=BackgroundConfig)
+    split: SplitConfig = Field(default_factory=SplitConfig)
+    training: TrainingConfig = Field(default_factory=TrainingConfig)
+    grid: GridConfig = Field(default_factory=GridConfig)
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+
+    @model_validator(mode="after")
+    def _paper_is_of_cbis(self) -> Self:
+        if self.data.source in ("manifest", "coco") and self.split.rule == "paper":
+            raise ValueError("split.rule paper is about CBIS-DDSM: choose sound, or official, for own images")
+        return self
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _name_unknown_options(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(given)
+        except ValidationError as error:
+            names = [".".join(map(str, e["loc"])) for e in error.errors() if e["type"] == "extra_forbidden"]
+            if not names:
+                raise
+            raise ValueError("; ".join(unknown(cls, name) for name in names)) from error
