@@ -9,7 +9,7 @@ import pytest
 from lesionlens.config.study import StudyConfig
 
 ROOT = Path(__file__).resolve().parents[1]
-PRODUCT = ("src/lesionlens", "db", "tasks", "flows")
+PRODUCT = ("src/lesionlens", "db", "tasks", "flows", "commands")
 
 
 def tracked(*folders: str) -> list[Path]:
