@@ -13,7 +13,7 @@ from lesionlens.attribution.closed_form import fast
 from lesionlens.attribution.explain import TARGETS, Explained
 from lesionlens.audits.faithfulness import Curves, faithfulness, faithfulness_scores
 from lesionlens.audits.occlusion import VARIANTS, Occlusions, occlusion_scores, occlusion_test
-from lesionlens.audits.randomisation import drawn_lesions, layers, randomisation_test
+from lesionlens.audits.randomisation import layers, randomisation_test
 from lesionlens.audits.swap import Swaps, swap_test
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.study import StudyConfig
@@ -24,8 +24,8 @@ from lesionlens.identity import digest
 from lesionlens.localization.baselines import OTHER_SEED, constant_baselines, random_weights
 from lesionlens.localization.ceiling import ceiling
 from lesionlens.localization.dealt import Dealt, dealt_frames, dealt_maps
-from lesionlens.localization.maps import EvaluatedSplit, evaluated_split, model_maps
-from lesionlens.localization.samples import ScoredMaps, localization_frame, map_frame
+from lesionlens.localization.maps import EvaluatedSplit, drawn_lesions, evaluated_split, model_maps
+from lesionlens.localization.samples import Nulls, ScoredMaps, localization_frame, map_frame
 from lesionlens.models.classifier import Classifier
 from lesionlens.records import Evaluation, SampleArrays
 from lesionlens.scoring.binary import binary_scores, binary_views, diagnosis_sides
@@ -44,7 +44,7 @@ from lesionlens.scoring.subgroups import quadrants, subgroup_scores
 from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.inputs import Inputs
 
-REVISION = 3
+REVISION = 4
 """Raised by every change of this code after which the same options give other numbers, or more of them."""
 AUDITS = 5  # passes over the test split that the audits count as: three occlusions, swap, faithfulness
 
@@ -76,7 +76,8 @@ class EvaluationInputs:
 class _Measured:
     """What models gave for the test split, before any score over samples; maps: the headline method's first.
 
-    validation: probabilities of the validation split. occlusions: one per variant. faithful: curves by method, of the
+    random: maps of networks with random weights by method. validation: probabilities of the validation split.
+    occlusions: one per variant. faithful: curves by method, of the
     samples at positions `followed` of the test split.
     """
 
@@ -84,6 +85,7 @@ class _Measured:
     validation: NDArray[np.float32]
     maps: list[ScoredMaps]
     dealt: list[Dealt]
+    random: dict[str, ScoredMaps]
     occlusions: list[Occlusions]
     swaps: Swaps
     faithful: dict[str, Curves]
@@ -100,11 +102,12 @@ def evaluate(
 ) -> Evaluation:
     """Predict, explain, score and audit the test split; tune thresholds on the validation split.
 
-    Every method of the configuration is run for the predicted and the true class. Baselines are scored on the same
-    samples: whole patch, centred disc, mean mask; the same architecture with random weights, which is explained by
-    Grad-CAM for the class that it predicts itself (as any model is), with a threshold tuned on its own maps; and the
-    model's own maps of other patients. Beside them the ceiling of the maps' grid. Then the occlusion test in three
-    variants and the swap test over every test lesion, and faithfulness and weight randomisation over some.
+    Every method of the configuration is run for the predicted and the true class, on some lesions only where it
+    needs many passes. Baselines are scored on the same samples: whole patch, centred disc, mean mask; the same
+    architecture with random weights, explained by the same method for the class that it predicts itself (as any
+    model is), with a threshold tuned on its own maps; and the model's own maps of other patients. Beside them the
+    ceiling of the maps' grid. Then the occlusion test in three variants and the swap test over every test lesion,
+    and faithfulness and weight randomisation over some.
     Intervals are bootstraps over the test split's patients, drawn from the seed, the same for every score.
     cache: folder of stored features. `progress` is called with (done, total) samples, each pass of a model over them
     counting once. Raises ValueError where the test split is empty, the training split has no lesion, or `positive`
@@ -122,7 +125,7 @@ def _measured(
 ) -> _Measured:
     run, training, evaluation = given.run, given.training, given.evaluation
     inputs = Inputs(given.samples, training.normalise, torch.device(device))
-    split = evaluated_split(inputs, evaluation)
+    split = evaluated_split(inputs, evaluation, given.seed)
     drawn = drawn_lesions(inputs, evaluation.randomisation_samples, np.random.default_rng(given.seed))
     followed = np.searchsorted(split.rows, drawn)
     tuning = len(split.validation_rows) + len(split.tuning_rows)
@@ -133,11 +136,15 @@ def _measured(
     top = ceiling(split, _shape(maps[0]))
     correct, scaling = np.equal(predictions.predicted, split.test.labels), evaluation.scaling
     dealt = dealt_maps(split.test, correct, maps, scaling, np.random.default_rng(given.seed))
-    baselines = [random_weights(run, training, split, advance), *constant_baselines(split)]
-    occlusions, swaps, faithful = _audits(model, given, split, predictions, followed, advance)
+    random = random_weights(run, training, split, evaluation.methods, advance)
+    baselines = [random[evaluation.methods[0]], *constant_baselines(split)]
+    own = {m.method: m.grids[followed] for m in maps if m.target == "predicted" and m.grids is not None}
+    occlusions, swaps, faithful = _audits(model, given, split, predictions, followed, own, advance)
     randomisations = randomisation_test(model, run, inputs, drawn, evaluation, run.seed + OTHER_SEED, advance)
     everything = [*maps, *baselines, top]
-    return _Measured(predictions, validation, everything, dealt, occlusions, swaps, faithful, followed, randomisations)
+    return _Measured(
+        predictions, validation, everything, dealt, random, occlusions, swaps, faithful, followed, randomisations
+    )
 
 
 def _shape(maps: ScoredMaps) -> tuple[int, int]:
@@ -158,9 +165,10 @@ def _audits(
     split: EvaluatedSplit,
     predictions: Explained,
     followed: NDArray[np.int64],
+    maps: dict[str, NDArray[np.float32]],
     advance: Callable[[int], None],
 ) -> tuple[list[Occlusions], Swaps, dict[str, Curves]]:
-    """Occlusion in every variant, swap test, faithfulness of every method."""
+    """Occlusion in every variant, swap test, faithfulness of every method. maps: of the samples `followed`."""
     alone = Inputs(split.test, split.inputs.mode, split.inputs.device)
     quick = fast(model.to(alone.device), "block")
     occlusions = []
@@ -170,9 +178,6 @@ def _audits(
     sides = diagnosis_sides(split.test, binary_views(given.samples, given.attributes, given.positive))
     swaps = swap_test(quick, alone, sides, np.random.default_rng(given.seed))
     advance(len(split.rows))
-    maps: dict[str, NDArray[np.float32]] = {
-        method: grids[followed] for (method, target), grids in predictions.maps.items() if target == "predicted"
-    }
     whole = predictions.probabilities[followed]
     faithful = faithfulness(quick, alone, followed, whole, maps, np.random.default_rng(given.seed))
     advance(len(split.rows))
@@ -208,12 +213,12 @@ def _frames(given: EvaluationInputs, measured: _Measured) -> Evaluation:
         "predictions": pl.DataFrame(predictions, schema=FRAMES["predictions"]),
         "validations": validation_scores(measured.validation, validation.labels),
         "maps": pl.concat([*(map_frame(test, m) for m in maps), dealt_rows]),
-        "localizations": pl.concat([*(localization_frame(test, m) for m in maps), dealt_places]),
+        "localizations": pl.concat([*(localization_frame(test, m, _nulls(measured, m)) for m in maps), dealt_places]),
         "class_scores": class_scores(probabilities, test.labels, clusters, confidence),
         "confusion_intervals": confusion_intervals(probabilities, test.labels, clusters, confidence),
         "run_scores": pl.concat([calibration_error, *_run_scores(given, measured, clusters)]),
         "baseline_differences": baseline_differences(
-            test, correct, maps, dealt, evaluation.policy, clusters, confidence
+            test, correct, maps, dealt, measured.random, evaluation.policy, clusters, confidence
         ),
         "subgroup_scores": subgroup_scores(test, given.attributes, correct, ious, clusters, confidence),
         "iou_curves": iou_curves(test, correct, maps, clusters, confidence),
@@ -225,6 +230,14 @@ def _frames(given: EvaluationInputs, measured: _Measured) -> Evaluation:
         "randomisations": measured.randomisations,
     }
     return Evaluation(frames)
+
+
+def _nulls(measured: _Measured, maps: ScoredMaps) -> Nulls:
+    """The IoU of the baselines that are the method's own; nothing for maps that are no method's."""
+    if maps.is_reference:
+        return {}
+    dealt = next(d for d in measured.dealt if (d.method, d.target) == (maps.method, maps.target))
+    return {"dealt": dealt.iou, "random": {p: cut.iou for p, cut in measured.random[maps.method].cuts.items()}}
 
 
 def _run_scores(given: EvaluationInputs, measured: _Measured, clusters: Clusters) -> list[pl.DataFrame]:

@@ -18,7 +18,6 @@ from lesionlens.audits.altered import altered_probabilities
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.training import RunConfig
 from lesionlens.frames import FRAMES
-from lesionlens.localization.samples import scorable
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.registry import build
 from lesionlens.models.weights import calibrate
@@ -28,13 +27,6 @@ from lesionlens.training.inputs import Inputs
 
 OTHERS, REMEASURED = "other samples", "re-measured"
 CALIBRATION = 16  # training samples on which batch-norm statistics are measured at every step
-
-
-def drawn_lesions(inputs: Inputs, count: int, generator: np.random.Generator) -> list[int]:
-    """Positions of `count` test samples with a mask (all, where there are fewer), drawn at random, ascending."""
-    rows = np.flatnonzero(scorable(inputs.patches) & (inputs.patches.splits == "test"))
-    chosen = generator.choice(rows, size=min(count, len(rows)), replace=False)
-    return [int(row) for row in np.sort(chosen)]
 
 
 def randomisation_test(
