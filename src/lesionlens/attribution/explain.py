@@ -14,6 +14,7 @@ from lesionlens.attribution.registry import METHODS
 from lesionlens.config.evaluation import EvaluationConfig, Explains, Method
 from lesionlens.errors import EvaluationError
 from lesionlens.models.classifier import Classifier, Layer
+from lesionlens.models.own import Network, OwnNetwork
 from lesionlens.training.inputs import Inputs
 
 Target = Literal["predicted", "true"]
@@ -45,7 +46,7 @@ class Explained:
 
 
 def explain(
-    model: Classifier,
+    model: Network,
     source: Source,
     evaluation: EvaluationConfig,
     methods: tuple[Method, ...],
@@ -61,7 +62,7 @@ def explain(
     maps: dict[tuple[Method, Target], list[NDArray[np.float32]]] = {(m, t): [] for m in methods for t in targets}
     package = not (closed_form.holds(model, evaluation.layer) and set(methods) <= {"grad_cam"})
     for at, batch in _batches(model, source, evaluation, package):
-        probabilities.append(_probabilities(batch.outputs.logits, source.inputs.patches.ids[at]))
+        probabilities.append(_probabilities(batch.logits, source.inputs.patches.ids[at]))
         predicted, labels = probabilities[-1].argmax(axis=1), source.inputs.patches.labels[at]
         wrong = np.flatnonzero(predicted != labels)
         for method in methods:
@@ -71,36 +72,45 @@ def explain(
             if "true" in targets and len(wrong):
                 maps[method, "true"][-1][wrong] = batch.maps(method, wrong, labels[wrong])
         advance(len(at))
-    joined = _joined(probabilities, (0, model.head.out_features))
+    joined = _joined(probabilities, (0, len(source.inputs.patches.classes)))
     predictions = joined.argmax(axis=1).astype(np.int64)
     return Explained(joined, predictions, {key: _joined(parts, (0, 1, 1)) for key, parts in maps.items()})
 
 
-def grad_cam(
-    model: Classifier, source: Source, classes: NDArray[np.int64], evaluation: EvaluationConfig
+def reference(model: Network, evaluation: EvaluationConfig) -> Method:
+    """The method of baselines and of the randomisation test: Grad-CAM, or where there is no map the headline's."""
+    return evaluation.methods[0] if isinstance(model, OwnNetwork) and model.block is None else "grad_cam"
+
+
+def reference_maps(
+    model: Network, source: Source, classes: NDArray[np.int64], evaluation: EvaluationConfig
 ) -> NDArray[np.float32]:
-    """Unscaled Grad-CAM maps float32 [n, h, w] of the source's samples, for any classes int64 [n]."""
+    """Unscaled maps float32 [n, h, w] of the source's samples by `reference`, for any classes int64 [n]."""
     parts: list[NDArray[np.float32]] = []
+    method = reference(model, evaluation)
     for at, batch in _batches(model, source, evaluation, package=True):
         start = sum(map(len, parts))
-        parts.append(batch.maps("grad_cam", np.arange(len(at)), classes[start : start + len(at)]))
+        parts.append(batch.maps(method, np.arange(len(at)), classes[start : start + len(at)]))
     return _joined(parts, (0, 1, 1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Batch:
-    """One batch after its forward pass. pixels [n, 3, s, s], None where only the closed form is wanted."""
+    """One batch after its forward pass. pixels [n, 3, s, s], None where only the closed form is wanted; outputs: of the
+    explained layer, None for a network that is not cut into blocks."""
 
-    model: Classifier
+    model: Network
     layer: Layer
     explains: Explains
     pixels: Tensor | None
-    outputs: closed_form.LayerOutputs
+    logits: Tensor
+    outputs: closed_form.LayerOutputs | None
 
     def maps(self, method: Method, rows: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Unscaled maps [k, h, w] of the samples at positions `rows` [k] of the batch, for classes [k]."""
-        chosen = torch.from_numpy(rows).to(self.outputs.layer.device)
+        chosen = torch.from_numpy(rows).to(self.logits.device)
         if method == "grad_cam" and closed_form.holds(self.model, self.layer):
+            assert self.outputs is not None
             labels = torch.from_numpy(classes).to(chosen.device)
             maps = closed_form.grad_cam(self.model, self.layer, self.outputs.rows(chosen), labels, self.explains)
             closed: NDArray[np.float32] = maps.cpu().numpy()
@@ -112,22 +122,30 @@ class _Batch:
 
 
 def _batches(
-    model: Classifier, source: Source, evaluation: EvaluationConfig, package: bool
+    model: Network, source: Source, evaluation: EvaluationConfig, package: bool
 ) -> Iterator[tuple[NDArray[np.int64], _Batch]]:
     """Positions int64 [n] of a batch's samples in the inputs, and the batch. package: whether pixels are needed."""
     inputs, stem, layer = source.inputs, source.stem, evaluation.layer
     model = model.to(inputs.device).eval()
-    fast = closed_form.fast(model, layer)
+    fast = closed_form.fast(model, layer) if isinstance(model, Classifier) else None
     for start in range(0, len(source.rows), BATCH):
         at = np.asarray(source.rows[start : start + BATCH], dtype=np.int64)
         pixels = inputs(at.tolist()) if package or stem is None else None
-        if stem is not None:
+        outputs: closed_form.LayerOutputs | None
+        if fast is not None and stem is not None:
             features = stem[torch.from_numpy(at)].to(inputs.device).float()
             outputs = closed_form.forward(fast, layer, _channels_last(features), "stem")
         else:
             assert pixels is not None
-            outputs = closed_form.forward(fast, layer, _channels_last(pixels))
-        yield at, _Batch(model, layer, evaluation.explains, pixels, outputs)
+            outputs = closed_form.forward(fast, layer, _channels_last(pixels)) if fast else None
+        logits = outputs.logits if outputs else _logits(model, pixels)
+        yield at, _Batch(model, layer, evaluation.explains, pixels, logits, outputs)
+
+
+@torch.no_grad()
+def _logits(model: Network, pixels: Tensor | None) -> Tensor:
+    assert pixels is not None
+    return model.logits(pixels)
 
 
 def _channels_last(images: Tensor) -> Tensor:
