@@ -24,7 +24,7 @@ from lesionlens.scoring.comparison.models import compare, compare_areas
 from lesionlens.scoring.localization import common_scores
 from lesionlens.settings import home
 from lesionlens.training.checkpoints import checkpoint_folder, load_model
-from tasks.db_task import db_task, is_transient, retried, samples_of, study_config
+from tasks.db_task import db_task, is_transient, retried, samples_of, study_config, timeout_behind
 from tasks.progress import progress
 from tasks.train import Outcome, device_slot
 
@@ -60,7 +60,7 @@ def evaluate_run(study_id: int, run_id: int, title: str, since: datetime, wait: 
             get_run_logger().error("%s is to be trained again: %s", title, error)
             return "failed"
         except (EvaluationError, OutOfMemoryError, OSError) as error:
-            if is_transient(error):
+            if is_transient(error) or timeout_behind(error):
                 raise
             record_failure(study_id, run_id, title, str(error))
             return "failed"

@@ -19,7 +19,7 @@ from lesionlens.settings import home, settings
 from lesionlens.training.checkpoints import checkpoint_folder, size
 from lesionlens.training.fit import choose_device, fit
 from lesionlens.training.strategies import PHASES
-from tasks.db_task import db_task, is_transient, samples_of
+from tasks.db_task import db_task, is_transient, samples_of, timeout_behind
 from tasks.progress import progress, run_logger, stop_if_cancelled
 
 Outcome = Literal["finished", "failed", "elsewhere"]
@@ -45,7 +45,7 @@ def train_run(run_id: int, title: str, since: datetime, wait: bool = True) -> Ou
             try:
                 _fit(engine, run_id, title, device, claim)
             except (TrainingError, OSError) as error:
-                if is_transient(error):
+                if is_transient(error) or timeout_behind(error):
                     raise
                 record_failure(run_id, title, str(error))
                 return "failed"

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from db.engine import make_engine
-from lesionlens.attribution.registry import METHODS
+from lesionlens.attribution.registry import of_layer
 from lesionlens.config.data import DataConfig, PatchConfig
 from lesionlens.config.evaluation import EvaluationConfig, Method
 from lesionlens.config.examination import InputSpec
@@ -59,7 +59,7 @@ def examine(
         inputs = Inputs(samples, mode, torch.device("cpu"))
         images = inputs(range(min(TRIED, len(samples.ids))))
         network = own_network(model, classes, samples.classes, input, images, map_block)
-        if network.block is None and any(METHODS[method].of_layer for method in methods):
+        if network.block is None and any(map(of_layer, methods)):
             raise ValueError(
                 f"the model has no map of several cells before its output (a transformer, an MLP): {REMEDY}"
             )

@@ -28,7 +28,7 @@ class OwnNetwork(nn.Module):
     def __init__(self, network: nn.Module, order: Sequence[int], spec: InputSpec, block: str | None = None) -> None:
         super().__init__()
         try:
-            self.network = deepcopy(network).eval()
+            self.network = deepcopy(network).eval().requires_grad_(False)
         except (RuntimeError, TypeError) as error:
             raise ValueError(
                 f"the model cannot be copied ({_first_line(error)}): build it anew, load its weights"
