@@ -117,8 +117,8 @@ def references(inputs: Inputs) -> Tensor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Batch:
-    """One batch after its forward pass. fast: the model's quick copy, where it is one of ours. pixels [n, 3, s, s], None where no method wants
-    them; references: as in `Maps`."""
+    """One batch after its forward pass. fast: the model's quick copy, or itself. pixels [n, 3, s, s], None where no
+    method wants them; references: as in `Maps`."""
 
     model: Network
     fast: Network
