@@ -42,7 +42,7 @@ def holds(model: Classifier, layer: Layer) -> bool:
 
 
 def fast(model: Classifier, layer: Layer) -> Classifier:
-    """A copy for `forward`, the same up to rounding, about twice as fast on a CPU.
+    """A copy without gradients of weights, the same up to rounding, about twice as fast on a CPU.
 
     Batch normalisations are folded into the convolutions before them, except in the block of the last convolution where
     that is explained. Channels are last in memory, as they should be in its inputs.
@@ -51,7 +51,7 @@ def fast(model: Classifier, layer: Layer) -> Classifier:
     made.stem, made.unit2 = fuse(made.stem), fuse(made.unit2)
     if layer == "block":
         made.unit1 = fuse(made.unit1)
-    return made.to(memory_format=torch.channels_last)
+    return made.to(memory_format=torch.channels_last).requires_grad_(False)
 
 
 @torch.no_grad()
