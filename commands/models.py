@@ -225,6 +225,4 @@ def _write(predictor: "Predictor", cut: "Sequence[tuple[Path, Box, Any]]", to: P
             f"{row[0]}  {row[5]}  "
             + "  ".join(f"{c} {float(p):.3f}" for c, p in zip(predictor.classes, row[6:], strict=True))
         )
-    print(
-        f"{len(rows)} windows: {to / 'predictions.csv'}, with maps (.npy) and pictures (.png) beside it. No medical device."
-    )
+    print(f"{len(rows)} windows: {to / 'predictions.csv'}, with maps (.npy) and pictures (.png) beside it")

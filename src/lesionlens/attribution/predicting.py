@@ -106,7 +106,7 @@ def open_image(path: Path) -> GreyImage:
 
 
 def box_of_mask(path: Path, image: GreyImage, study: StudyConfig) -> Box:
-    """The box of what a mask file marks in the image. UnusableImageError where that is not plain, ValueError for none."""
+    """The box of what a mask file marks in the image. UnusableImageError, or ValueError for none."""
     file = read_mask(path.parent, path.name)
     mask, threshold, _ = fit_mask(marked_pixels(file, study.annotation.marked, study.annotation.most), file, image)
     found = find_annotation(mask, threshold)

@@ -9,11 +9,12 @@ from lesionlens.reporting.data import frame, rows
 from lesionlens.samples.normalise import IMAGENET_MEAN, IMAGENET_STD, LEAST_STD
 
 FRAMES = ("labels", "normalisation", "runs", "table_2_accuracy", "table_4_localization")
+DATA = ("dataset_name", "dataset_kind", "dataset_digest", "sample_set_digest")
 WINDOW = {
-    "keep": "a square of {context:g} times the longer side of the lesion's box, centred at the median mask pixel, moved into "
-    "the image and padded with black where it is larger",
-    "stretch": "{context:g} times the sides of the lesion's box, centred at the median mask pixel, clipped to the image and "
-    "stretched to a square",
+    "keep": "a square of {context:g} times the longer side of the lesion's box, centred at the median mask pixel, moved "
+    "into the image and padded with black where it is larger",
+    "stretch": "{context:g} times the sides of the lesion's box, centred at the median mask pixel, clipped to the image "
+    "and stretched to a square",
 }
 
 
@@ -34,7 +35,7 @@ def about(data: ReportData, run_id: int, checkpoint: Checkpoint) -> dict[str, An
         "run": {name: run[name] for name in ("run_id", "backbone", "strategy", "batch_size", "seed")}
         | {"first_weights": config["training"]["weights"]},
         "checkpoint": {"epoch": checkpoint.epoch, "sha256": checkpoint.sha256},
-        "classes": [{"index": row["ordinal"], "code": row["code"], "name": row["name"]} for row in rows(data, "labels")],
+        "classes": [{name: row[name] for name in ("ordinal", "code", "name")} for row in rows(data, "labels")],
         "input": _input(config, statistics_of(data)),
         "window": {
             "rule": WINDOW[config["patches"]["aspect"]].format(context=config["patches"]["context"]),
@@ -42,7 +43,7 @@ def about(data: ReportData, run_id: int, checkpoint: Checkpoint) -> dict[str, An
             "jitter_in_training": config["patches"]["jitter"],
         },
         "outputs": "logits, in the order of classes; softmax gives probabilities",
-        "data": {name: study[f"{name}"] for name in ("dataset_name", "dataset_kind", "dataset_digest", "sample_set_digest")},
+        "data": {name: study[name] for name in DATA},
         "scores": _scores(data, run_id),
         "versions": study["versions"],
     }  # fmt: skip
