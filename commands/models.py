@@ -35,9 +35,8 @@ def export(run: int, /, *, to: Path, onnx: bool = True, dry_run: bool = False) -
     _refuse_full(to)
     predictor, about = _opened(run)
     if dry_run:
-        print(
-            f"weights.safetensors{', model.onnx' if onnx else ''} and model.json of run {run} would be written into {to}"
-        )
+        names = ["weights.safetensors", *(["model.onnx"] if onnx else []), "model.json"]
+        print(f"{', '.join(names)} of run {run} would be written into {to}")
         return
     import safetensors.torch
 

@@ -11,10 +11,10 @@ from lesionlens.samples.normalise import IMAGENET_MEAN, IMAGENET_STD, LEAST_STD
 FRAMES = ("labels", "normalisation", "runs", "table_2_accuracy", "table_4_localization")
 DATA = ("dataset_name", "dataset_kind", "dataset_digest", "sample_set_digest")
 WINDOW = {
-    "keep": "a square of {context:g} times the longer side of the lesion's box, centred at the median mask pixel, moved "
-    "into the image and padded with black where it is larger",
-    "stretch": "{context:g} times the sides of the lesion's box, centred at the median mask pixel, clipped to the image "
-    "and stretched to a square",
+    "keep": "a square of {context:g} times the longer side of the lesion's box, centred at the median mask pixel, "
+    "moved into the image and padded with black where it is larger",
+    "stretch": "{context:g} times the sides of the lesion's box, centred at the median mask pixel, clipped to the "
+    "image and stretched to a square",
 }
 
 
