@@ -65,8 +65,9 @@ SELECTED: LiteralString = (
 )
 
 DECIDED: dict[str, LiteralString] = {
-    "evaluations": "SELECT evaluation_id, backbone, strategy, batch_size, head_rate, unit1_rate FROM study_evaluations"
-    " WHERE study_id = %(study_id)s ORDER BY backbone, strategy, batch_size, head_rate, unit1_rate, seed",
+    "evaluations": "SELECT evaluation_id, backbone, strategy, batch_size, head_rate, unit1_rate, guidance"
+    " FROM study_evaluations"
+    " WHERE study_id = %(study_id)s ORDER BY backbone, strategy, batch_size, head_rate, unit1_rate, guidance, seed",
     "predictions": "SELECT y.evaluation_id, y.sample_id, y.probabilities FROM study_evaluations AS e"
     " JOIN prediction AS y ON y.evaluation_id = e.evaluation_id WHERE e.study_id = %(study_id)s",
     "occlusions": "SELECT o.evaluation_id, o.sample_id, o.variant, o.lesion_probabilities, o.control_probabilities,"

@@ -68,6 +68,7 @@ def save_run(
     values = {
         "sample_set_id": sample_set_id,
         **config.model_dump(mode="json"),
+        "guidance": config.guidance.title,
         "normalise": training.normalise,
         "weights": training.weights,
         "config": {"run": config.model_dump(mode="json"), "training": training.model_dump(mode="json")},

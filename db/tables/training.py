@@ -27,6 +27,7 @@ run = table(
     *number(Integer, "batch_size"),
     real("head_rate"),
     real("unit1_rate"),
+    text("guidance"),
     *number(BigInteger, "seed"),
     *texts("normalise", "weights"),
     document("config"),

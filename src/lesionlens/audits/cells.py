@@ -15,7 +15,7 @@ from lesionlens.scoring.binary import View
 
 CELL: Schema = {
     "backbone": pl.String, "strategy": pl.String, "batch_size": pl.Int32, "head_rate": pl.Float64,
-    "unit1_rate": pl.Float64,
+    "unit1_rate": pl.Float64, "guidance": pl.String,
 }  # fmt: skip
 
 
