@@ -20,7 +20,7 @@ from lesionlens.training.checkpoints import checkpoint_folder, size
 from lesionlens.training.fit import choose_device, fit
 from lesionlens.training.strategies import PHASES
 from tasks.db_task import db_task, is_transient, samples_of, timeout_behind
-from tasks.progress import progress, stop_if_cancelled
+from tasks.progress import progress, run_logger, stop_if_cancelled
 
 Outcome = Literal["finished", "failed", "elsewhere"]
 
@@ -107,7 +107,7 @@ def device_slot(engine: Engine) -> Iterator[str]:
     def wait() -> None:
         nonlocal waiting
         if not waiting:
-            get_run_logger().info("All %d slots of %s are taken: waiting", at_once, name)
+            run_logger().info("All %d slots of %s are taken: waiting", at_once, name)
             waiting = True
         stop_if_cancelled()
 
