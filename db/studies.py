@@ -1,7 +1,7 @@
 """Studies and their runs: planned, trained epoch by epoch, and which work is still missing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
 
@@ -68,6 +68,7 @@ def save_run(
     values = {
         "sample_set_id": sample_set_id,
         **config.model_dump(mode="json"),
+        "guidance": config.guidance.title,
         "normalise": training.normalise,
         "weights": training.weights,
         "config": {"run": config.model_dump(mode="json"), "training": training.model_dump(mode="json")},
@@ -76,6 +77,40 @@ def save_run(
     member = upsert(study_run).values(study_id=study_id, run_id=run_id, title=title)
     connection.execute(member.on_conflict_do_nothing())
     return run_id
+
+
+def save_examined(
+    connection: Connection,
+    digest: str,
+    name: str,
+    config: dict[str, Any],
+    evaluation_digest: str,
+    sample_set_id: int,
+    versions: dict[str, str],
+    device: str,
+) -> tuple[int, int]:
+    """Enter a model that was not trained here: a study of kind 'examined' and its one run; ids of both, the same for
+    the same digest.
+
+    config: as StudyConfig's JSON form without training and grid, and `examined`, whose name, normalisation and digest
+    of the weights are the run's.
+    """
+    values: dict[str, Any] = {
+        "name": name, "kind": "examined", "config": config, "evaluation_digest": evaluation_digest,
+        "sample_set_id": sample_set_id, "versions": versions,
+    }  # fmt: skip
+    study_id = enter(connection, study, {"digest": digest}, values)[0]
+    given = config["examined"]
+    row = {
+        "sample_set_id": sample_set_id, "backbone": given["name"], "strategy": "examined", "guidance": "none",
+        "seed": 0,
+        "normalise": given["normalise"], "weights": given["weights"], "config": {"examined": given},
+        "status": "finished", "device": device, "started_at": func.now(), "finished_at": func.now(),
+    }  # fmt: skip
+    run_id = enter(connection, run, {"digest": digest}, row)[0]
+    member = upsert(study_run).values(study_id=study_id, run_id=run_id, title=given["name"])
+    connection.execute(member.on_conflict_do_nothing())
+    return study_id, run_id
 
 
 def plan_evaluations(connection: Connection, study_id: int, digest: str) -> None:
@@ -90,9 +125,12 @@ def start_run(connection: Connection, run_id: int, device: str) -> None:
     _update_run(connection, run_id, values)
 
 
-def finish_run(connection: Connection, run_id: int) -> None:
-    """Training is complete."""
+def finish_run(connection: Connection, run_id: int, kept: Checkpoint | None = None) -> None:
+    """Training is complete. kept: the one checkpoint that stays, in place of all that are entered."""
     _update_run(connection, run_id, {"status": "finished", "finished_at": func.now(), "reason": None})
+    if kept is not None:
+        connection.execute(delete(checkpoint).where(checkpoint.c.run_id == run_id))
+        connection.execute(checkpoint.insert().values(run_id=run_id, **asdict(kept)))
 
 
 def fail_run(connection: Connection, run_id: int, reason: str) -> None:
@@ -152,6 +190,8 @@ def run_row(connection: Connection, run_id: int) -> RunRow:
     found = connection.execute(select(*columns).where(run.c.id == run_id)).one_or_none()
     if found is None:
         raise ValueError(f"the record holds no run {run_id}")
+    if "run" not in found.config:
+        raise ValueError(f"run {run_id} was examined, not trained here: give its model to `examine` again")
     config = RunConfig.model_validate(found.config["run"])
     training = TrainingConfig.model_validate(found.config["training"])
     return RunRow(run_id, found.digest, found.sample_set_id, found.status, config, training)

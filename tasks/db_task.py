@@ -125,6 +125,8 @@ def study_config(study_id: int) -> StudyConfig:
     """The study's configuration. ValueError for an unknown id, or options that this version does not have."""
     with make_engine().connect() as connection:
         entered = studies.study_config(connection, study_id)
+    if "examined" in entered:
+        raise ValueError(f"study {study_id} examines a model that was not trained here: examine it again")
     try:
         return StudyConfig.model_validate(entered)
     except ValidationError as error:

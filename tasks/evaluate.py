@@ -2,6 +2,7 @@
 
 import time
 from datetime import datetime
+from functools import partial
 
 import polars as pl
 from prefect import get_run_logger
@@ -12,10 +13,12 @@ from db import datasets, evaluations, studies
 from db.engine import make_engine
 from db.locks import Lease, free_lease, lease
 from lesionlens.audits.cells import Stored, cell_decisions, probabilities_of
+from lesionlens.audits.guided import guidance_effects
 from lesionlens.audits.shortcuts import shortcut_audit
 from lesionlens.config.study import StudyConfig
 from lesionlens.errors import CheckpointError, EvaluationError
 from lesionlens.evaluate import EvaluationInputs, evaluate, evaluation_digest
+from lesionlens.localization.baselines import random_model
 from lesionlens.records import Evaluation, SampleArrays
 from lesionlens.scoring.binary import binary_views
 from lesionlens.scoring.comparison.models import compare, compare_areas
@@ -94,9 +97,9 @@ def evaluated(
         started = time.monotonic()
         folder = checkpoint_folder(paths.checkpoints, run.digest)
         model = load_model(run.config, run.training, samples.classes, folder, checkpoint)
-        given = EvaluationInputs(
-            run.config, run.training, config.evaluation, samples, attributes, config.seed, config.data.positive
-        )
+        random = partial(random_model, run.config, run.training, samples)
+        options = config.evaluation, samples, attributes, config.seed, random, config.data.positive
+        given = EvaluationInputs(run.training.normalise, *options)
         result = evaluate(model, given, device, paths.cache, advance)
     return result, time.monotonic() - started
 
@@ -128,28 +131,40 @@ def compare_runs(study_id: int) -> int:
 
     Returns how many differences were entered.
     """
-    config, engine = study_config(study_id), make_engine()
+    return enter_comparisons(study_id, study_config(study_id))
+
+
+def enter_comparisons(study_id: int, config: StudyConfig) -> int:
+    """The work of `compare_runs`."""
+    engine = make_engine()
     with lease(engine, f"comparisons of study {study_id}"), engine.begin() as connection:
         compared, selected = evaluations.comparison_samples(connection, study_id)
         scores = common_scores(*evaluations.common_samples(connection, study_id), config.evaluation, config.seed)
         evaluations.save_study_scores(connection, study_id, scores)
         sample_set_id = studies.study_row(connection, study_id).sample_set_id
         samples = datasets.load_samples(connection, sample_set_id)
-        views = binary_views(samples, datasets.sample_attributes(connection, sample_set_id), config.data.positive)
+        attributes = datasets.sample_attributes(connection, sample_set_id)
+        views = binary_views(samples, attributes, config.data.positive)
         stored, test = Stored(**evaluations.decided(connection, study_id)), samples.split("test")
         areas = compare_areas(probabilities_of(stored, test), test, views, selected, config.evaluation, config.seed)
         frame = pl.concat([compare(compared, selected, config.evaluation, config.seed), areas])
         evaluations.save_comparisons(connection, study_id, frame)
         found = cell_decisions(stored, samples, views, config.evaluation, config.seed)
-        evaluations.save_decisions(connection, study_id, found)
+        maps = evaluations.guided_maps(connection, study_id)
+        guided = guidance_effects(stored, maps, samples, attributes, views, config.evaluation, config.seed)
+        evaluations.save_decisions(connection, study_id, pl.concat([found, guided]))
     return frame.height
 
 
 @db_task("audit shortcuts")
 def audit_shortcuts(study_id: int) -> bool:
     """How far simple features of a sample predict its class, once per sample set; False where the record holds it."""
-    config, engine = study_config(study_id), make_engine()
-    identity = evaluation_digest(config)
+    return enter_shortcuts(study_id, study_config(study_id))
+
+
+def enter_shortcuts(study_id: int, config: StudyConfig) -> bool:
+    """The work of `audit_shortcuts`."""
+    engine, identity = make_engine(), evaluation_digest(config)
     with engine.connect() as connection:
         sample_set_id = studies.study_row(connection, study_id).sample_set_id
     with lease(engine, f"shortcuts of sample set {sample_set_id}"):

@@ -1,7 +1,7 @@
 """One trained run, evaluated: predictions, maps, scores and baselines of the test split, as frames."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +17,17 @@ from lesionlens.audits.randomisation import layers, randomisation_test
 from lesionlens.audits.swap import Swaps, swap_test
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.study import StudyConfig
-from lesionlens.config.training import RunConfig, TrainingConfig
+from lesionlens.config.training import Normalise
 from lesionlens.errors import EvaluationError
 from lesionlens.frames import FRAMES
 from lesionlens.identity import digest
-from lesionlens.localization.baselines import OTHER_SEED, constant_baselines, random_weights
+from lesionlens.localization.baselines import constant_baselines, random_weights
 from lesionlens.localization.ceiling import ceiling
-from lesionlens.localization.dealt import Dealt, dealt_frames, dealt_maps
-from lesionlens.localization.maps import EvaluatedSplit, drawn_lesions, evaluated_split, model_maps
-from lesionlens.localization.samples import Nulls, ScoredMaps, localization_frame, map_frame
+from lesionlens.localization.dealt import Dealt, dealt_frames, dealt_maps, nulls
+from lesionlens.localization.maps import EvaluatedSplit, drawn_lesions, evaluated_split, model_maps, scored_methods
+from lesionlens.localization.samples import ScoredMaps, localization_frame, map_frame
 from lesionlens.models.classifier import Classifier
+from lesionlens.models.own import Network
 from lesionlens.records import Evaluation, SampleArrays
 from lesionlens.scoring.binary import binary_scores, binary_views, diagnosis_sides
 from lesionlens.scoring.bootstrap import Clusters, draw
@@ -60,15 +61,16 @@ class EvaluationInputs:
 
     samples: the sample set, all splits. attributes: one row per sample, sample_id and what subgroups, binary views and
     levels need (see `subgroup_scores`, `binary_views`; laterality); columns may be missing. seed: of all draws.
+    random: draw -> the same network with random weights; None where it has none, so that what needs it is missing.
     positive: as `data.positive`.
     """
 
-    run: RunConfig
-    training: TrainingConfig
+    normalise: Normalise
     evaluation: EvaluationConfig
     samples: SampleArrays
     attributes: pl.DataFrame
     seed: int
+    random: Callable[[int], Network] | None
     positive: tuple[str, ...] = ()
 
 
@@ -77,8 +79,7 @@ class _Measured:
     """What models gave for the test split, before any score over samples; maps: the headline method's first.
 
     random: maps of networks with random weights by method. validation: probabilities of the validation split.
-    occlusions: one per variant. faithful: curves by method, of the
-    samples at positions `followed` of the test split.
+    occlusions: one per variant. faithful: curves by method, of the samples at positions `followed` of the test split.
     """
 
     predictions: Explained
@@ -94,7 +95,7 @@ class _Measured:
 
 
 def evaluate(
-    model: Classifier,
+    model: Network,
     given: EvaluationInputs,
     device: str,
     cache: Path | None = None,
@@ -116,31 +117,54 @@ def evaluate(
     return _frames(given, _measured(model, given, device, cache, progress))
 
 
+def evaluate_outputs(found: Explained, tuning: Explained, given: EvaluationInputs) -> Evaluation:
+    """What can be computed of predictions and maps alone, of the test split (`found`) and the validation split.
+
+    Missing is what needs the model: occlusion, swap, faithfulness, weight randomisation and the baseline of random
+    weights.
+    """
+    split = evaluated_split(Inputs(given.samples, given.normalise, torch.device("cpu")), given.evaluation)
+    split = replace(split, few=frozenset([*split.rows, *split.validation_rows]))  # every map was given
+    maps = scored_methods(split, found, tuning)
+    nothing = Swaps(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, len(split.test.classes)), np.float32))
+    references = [*constant_baselines(split), ceiling(split, _shape(maps[0]))]
+    correct, scaling = np.equal(found.predicted, split.test.labels), given.evaluation.scaling
+    dealt = dealt_maps(split.test, correct, maps, scaling, np.random.default_rng(given.seed))
+    none = pl.DataFrame(schema=FRAMES["randomisations"])
+    followed = np.zeros(0, np.int64)
+    measured = _Measured(found, tuning.probabilities, [*maps, *references], dealt, {}, [], nothing, {}, followed, none)
+    return _frames(given, measured)
+
+
 def _measured(
-    model: Classifier,
+    model: Network,
     given: EvaluationInputs,
     device: str,
     cache: Path | None,
     progress: Callable[[int, int], None] | None,
 ) -> _Measured:
-    run, training, evaluation = given.run, given.training, given.evaluation
-    inputs = Inputs(given.samples, training.normalise, torch.device(device))
+    evaluation = given.evaluation
+    inputs = Inputs(given.samples, given.normalise, torch.device(device))
     split = evaluated_split(inputs, evaluation, given.seed)
     drawn = drawn_lesions(inputs, evaluation.randomisation_samples, np.random.default_rng(given.seed))
     followed = np.searchsorted(split.rows, drawn)
     tuning = len(split.validation_rows) + len(split.tuning_rows)
     total = (2 + AUDITS) * len(split.rows) + tuning + len(drawn) * (1 + len(layers(model)))
     advance = _counter(progress, total)
-    stem = FeatureCache(cache, inputs).get(model.to(device).eval(), ("stem",))["stem"] if cache else None
+    stem = None
+    if cache and isinstance(model, Classifier):
+        stem = FeatureCache(cache, inputs).get(model.to(device).eval(), ("stem",))["stem"]
     predictions, validation, maps = model_maps(model, split, evaluation.methods, TARGETS, advance, stem)
     top = ceiling(split, _shape(maps[0]))
     correct, scaling = np.equal(predictions.predicted, split.test.labels), evaluation.scaling
     dealt = dealt_maps(split.test, correct, maps, scaling, np.random.default_rng(given.seed))
-    random = random_weights(run, training, split, evaluation.methods, advance)
-    baselines = [random[evaluation.methods[0]], *constant_baselines(split)]
+    random = random_weights(given.random, split, evaluation.methods, advance) if given.random else {}
+    baselines = [*list(random.values())[:1], *constant_baselines(split)]
     own = {m.method: m.grids[followed] for m in maps if m.target == "predicted" and m.grids is not None}
     occlusions, swaps, faithful = _audits(model, given, split, predictions, followed, own, advance)
-    randomisations = randomisation_test(model, run, inputs, drawn, evaluation, run.seed + OTHER_SEED, advance)
+    randomisations = pl.DataFrame(schema=FRAMES["randomisations"])
+    if given.random is not None:
+        randomisations = randomisation_test(model, given.random(0), inputs, drawn, evaluation, given.seed, advance)
     everything = [*maps, *baselines, top]
     return _Measured(
         predictions, validation, everything, dealt, random, occlusions, swaps, faithful, followed, randomisations
@@ -160,7 +184,7 @@ def _shape(maps: ScoredMaps) -> tuple[int, int]:
 
 
 def _audits(
-    model: Classifier,
+    model: Network,
     given: EvaluationInputs,
     split: EvaluatedSplit,
     predictions: Explained,
@@ -170,7 +194,8 @@ def _audits(
 ) -> tuple[list[Occlusions], Swaps, dict[str, Curves]]:
     """Occlusion in every variant, swap test, faithfulness of every method. maps: of the samples `followed`."""
     alone = Inputs(split.test, split.inputs.mode, split.inputs.device)
-    quick = fast(model.to(alone.device), "block")
+    model = model.to(alone.device).eval()
+    quick = fast(model, "block") if isinstance(model, Classifier) else model
     occlusions = []
     for variant in VARIANTS:
         occlusions.append(occlusion_test(quick, alone, np.random.default_rng(given.seed), variant))
@@ -213,7 +238,9 @@ def _frames(given: EvaluationInputs, measured: _Measured) -> Evaluation:
         "predictions": pl.DataFrame(predictions, schema=FRAMES["predictions"]),
         "validations": validation_scores(measured.validation, validation.labels),
         "maps": pl.concat([*(map_frame(test, m) for m in maps), dealt_rows]),
-        "localizations": pl.concat([*(localization_frame(test, m, _nulls(measured, m)) for m in maps), dealt_places]),
+        "localizations": pl.concat(
+            [*(localization_frame(test, m, nulls(m, dealt, measured.random)) for m in maps), dealt_places]
+        ),
         "class_scores": class_scores(probabilities, test.labels, clusters, confidence),
         "confusion_intervals": confusion_intervals(probabilities, test.labels, clusters, confidence),
         "run_scores": pl.concat([calibration_error, *_run_scores(given, measured, clusters)]),
@@ -225,19 +252,13 @@ def _frames(given: EvaluationInputs, measured: _Measured) -> Evaluation:
         "quadrants": quadrants(test, correct, maps[0].scores.hit, clusters, confidence),
         "reliability": reliability,
         "operating_points": _operating_points(given, measured),
-        "occlusions": pl.concat([occlusions.frame(test) for occlusions in measured.occlusions]),
+        "occlusions": pl.concat(
+            [pl.DataFrame(schema=FRAMES["occlusions"]), *(each.frame(test) for each in measured.occlusions)]
+        ),
         "swaps": measured.swaps.frame(test),
         "randomisations": measured.randomisations,
     }
     return Evaluation(frames)
-
-
-def _nulls(measured: _Measured, maps: ScoredMaps) -> Nulls:
-    """The IoU of the baselines that are the method's own; nothing for maps that are no method's."""
-    if maps.is_reference:
-        return {}
-    dealt = next(d for d in measured.dealt if (d.method, d.target) == (maps.method, maps.target))
-    return {"dealt": dealt.iou, "random": {p: cut.iou for p, cut in measured.random[maps.method].cuts.items()}}
 
 
 def _run_scores(given: EvaluationInputs, measured: _Measured, clusters: Clusters) -> list[pl.DataFrame]:
@@ -256,7 +277,7 @@ def _run_scores(given: EvaluationInputs, measured: _Measured, clusters: Clusters
         localization_scores(test, correct, maps, clusters, confidence),
         dealt_scores(test, correct, measured.dealt[0], clusters, confidence),
         ceiling_shares(test, correct, maps, maps[-1], clusters, confidence),
-        occlusion_scores(test, probabilities, measured.occlusions[0], clusters, confidence),
+        *(occlusion_scores(test, probabilities, each, clusters, confidence) for each in measured.occlusions[:1]),
         faithfulness_scores(measured.faithful, few, confidence),
     ]
 

@@ -13,6 +13,7 @@ It does not hold where the last activation is no ReLU (EfficientNet) and the lay
 
 import copy
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -36,8 +37,10 @@ class LayerOutputs:
         return LayerOutputs(self.logits[chosen], self.layer[chosen], self.positive[chosen])
 
 
-def holds(model: Classifier, layer: Layer) -> bool:
+def holds(model: nn.Module, layer: Layer) -> TypeGuard[Classifier]:
     """Whether the closed form is Grad-CAM for this network and layer."""
+    if not isinstance(model, Classifier):
+        return False
     return layer == "block" or not any(isinstance(module, nn.SiLU) for module in model.unit1.modules())
 
 

@@ -14,6 +14,7 @@ from lesionlens.attribution.registry import METHODS
 from lesionlens.config.evaluation import EvaluationConfig, Method
 from lesionlens.errors import EvaluationError
 from lesionlens.models.classifier import Classifier, Layer
+from lesionlens.models.own import Network, OwnNetwork
 from lesionlens.training.inputs import Inputs
 
 Target = Literal["predicted", "true"]
@@ -46,7 +47,7 @@ class Explained:
 
 
 def explain(
-    model: Classifier,
+    model: Network,
     source: Source,
     evaluation: EvaluationConfig,
     methods: tuple[Method, ...],
@@ -77,19 +78,25 @@ def explain(
             if len(also):
                 maps[method, "true"][-1][np.searchsorted(chosen, also)] = found[len(chosen) :]
         advance(len(at))
-    joined = _joined(probabilities, (0, model.head.out_features))
+    joined = _joined(probabilities, (0, len(source.inputs.patches.classes)))
     predictions = joined.argmax(axis=1).astype(np.int64)
     return Explained(joined, predictions, {key: _joined(parts, (0, 1, 1)) for key, parts in maps.items()})
 
 
-def grad_cam(
-    model: Classifier, source: Source, classes: NDArray[np.int64], evaluation: EvaluationConfig
+def reference(model: Network, evaluation: EvaluationConfig) -> Method:
+    """The method of baselines and of the randomisation test: Grad-CAM, or where there is no map the headline's."""
+    return evaluation.methods[0] if isinstance(model, OwnNetwork) and model.block is None else "grad_cam"
+
+
+def reference_maps(
+    model: Network, source: Source, classes: NDArray[np.int64], evaluation: EvaluationConfig
 ) -> NDArray[np.float32]:
-    """Unscaled Grad-CAM maps float32 [n, h, w] of the source's samples, for any classes int64 [n]."""
+    """Unscaled maps float32 [n, h, w] of the source's samples by `reference`, for any classes int64 [n]."""
+    method = reference(model, evaluation)
     parts: list[NDArray[np.float32]] = []
-    for at, batch in _batches(model, source, evaluation, ("grad_cam",)):
+    for at, batch in _batches(model, source, evaluation, (method,)):
         start = sum(map(len, parts))
-        parts.append(batch.maps("grad_cam", np.arange(len(at)), classes[start : start + len(at)]))
+        parts.append(batch.maps(method, np.arange(len(at)), classes[start : start + len(at)]))
     return _joined(parts, (0, 1, 1))
 
 
@@ -110,11 +117,11 @@ def references(inputs: Inputs) -> Tensor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Batch:
-    """One batch after its forward pass. fast: the model's quick copy. pixels [n, 3, s, s], None where no method wants
-    them; references: as in `Maps`."""
+    """One batch after its forward pass. fast: the model's quick copy, or itself. pixels [n, 3, s, s], None where no
+    method wants them; references: as in `Maps`."""
 
-    model: Classifier
-    fast: Classifier
+    model: Network
+    fast: Network
     evaluation: EvaluationConfig
     pixels: Tensor | None
     references: Tensor | None
@@ -126,12 +133,12 @@ class _Batch:
         way = _way(self.model, self.evaluation.layer, method)
         if not len(rows):
             return np.zeros((0, 1, 1), dtype=np.float32)
-        if way == "closed":
+        if way == "closed" and isinstance(self.model, Classifier):
             labels, outputs = torch.from_numpy(classes).to(chosen.device), self.outputs.rows(chosen)
             maps = closed_form.grad_cam(self.model, self.evaluation.layer, outputs, labels, explains)
             closed: NDArray[np.float32] = maps.cpu().numpy()
             return closed
-        if way == "layer":
+        if way == "layer" and isinstance(self.fast, Classifier):
             rest = nn.Sequential(nn.Identity(), self.fast.pool, self.fast.head).eval()
             return METHODS[method].maps(rest, self.outputs.layer[chosen], classes, rest[0], explains)
         assert self.pixels is not None, "the method starts from pixels"
@@ -139,35 +146,48 @@ class _Batch:
         return METHODS[method].maps(self.fast, self.pixels[chosen], classes, block, explains, self.references)
 
 
-def _way(model: Classifier, layer: Layer, method: Method) -> Literal["closed", "layer", "pixels"]:
+def _way(model: Network, layer: Layer, method: Method) -> Literal["closed", "layer", "pixels"]:
     """From what a method's maps are made: the closed form, the stored output of the layer, or the whole network.
 
-    A convolution's output does not decide the rest where a residual sum follows it.
+    A convolution's output does not decide the rest where a residual sum follows it; what follows a layer of a network
+    of another make is not known.
     """
+    if isinstance(model, OwnNetwork):
+        return "pixels"
     if method == "grad_cam" and closed_form.holds(model, layer):
         return "closed"
     return "layer" if METHODS[method].inner and layer == "block" else "pixels"
 
 
 def _batches(
-    model: Classifier, source: Source, evaluation: EvaluationConfig, methods: tuple[Method, ...]
+    model: Network, source: Source, evaluation: EvaluationConfig, methods: tuple[Method, ...]
 ) -> Iterator[tuple[NDArray[np.int64], _Batch]]:
     """Positions int64 [n] of a batch's samples in the inputs, and the batch."""
     inputs, stem, layer = source.inputs, source.stem, evaluation.layer
     model = model.to(inputs.device).eval()
-    fast = closed_form.fast(model, layer)
+    fast = closed_form.fast(model, layer) if isinstance(model, Classifier) else model
     package = any(_way(model, layer, method) == "pixels" for method in methods)
     others = references(inputs) if "gradient_shap" in methods else None
     for start in range(0, len(source.rows), BATCH):
         at = np.asarray(source.rows[start : start + BATCH], dtype=np.int64)
         pixels = inputs(at.tolist()) if package or stem is None else None
-        if stem is not None:
+        if stem is not None and isinstance(fast, Classifier):
             features = stem[torch.from_numpy(at)].to(inputs.device).float()
             outputs = closed_form.forward(fast, layer, _channels_last(features), "stem")
         else:
             assert pixels is not None
-            outputs = closed_form.forward(fast, layer, _channels_last(pixels))
+            outputs = _forward(fast, layer, _channels_last(pixels))
         yield at, _Batch(model, fast, evaluation, pixels, others, outputs)
+
+
+@torch.no_grad()
+def _forward(model: Network, layer: Layer, pixels: Tensor) -> closed_form.LayerOutputs:
+    """One pass; of a network of another make the logits alone."""
+    if isinstance(model, Classifier):
+        return closed_form.forward(model, layer, pixels)
+    logits = model.logits(pixels)
+    nothing = logits.new_empty(len(logits), 0)
+    return closed_form.LayerOutputs(logits, nothing, nothing)
 
 
 def _channels_last(images: Tensor) -> Tensor:

@@ -32,6 +32,11 @@ class Attribution:
     many: bool = False
 
 
+def of_layer(method: Method) -> bool:
+    """Whether a method explains an inner layer: class activation maps do."""
+    return "_cam" in method
+
+
 METHODS: dict[Method, Attribution] = {
     "grad_cam": Attribution(cam(GradCAM), signed=True, inner=True),
     "grad_cam_pp": Attribution(cam(GradCAMPlusPlus), signed=False, inner=True),

@@ -1,6 +1,6 @@
 """Baseline 'dealt_maps': the model's maps of other patients' lesions, the null of maps that are alike for all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lesionlens.attribution.scaling import Scaling, activation_maps
 from lesionlens.frames import FRAMES
-from lesionlens.localization.samples import ScoredMaps, scorable, scored_samples
+from lesionlens.localization.samples import Nulls, ScoredMaps, scorable, scored_samples
 from lesionlens.records import SampleArrays
 
 OTHERS = 40
@@ -68,6 +68,15 @@ def dealt_maps(
         ious = _ious(m, rows, masks, drawn[rows.tobytes()], scaling, size)
         found.append(Dealt(m.method, m.target, m.layer, ious, _untuned(m, rows)))
     return found
+
+
+def nulls(maps: ScoredMaps, dealt: Sequence[Dealt], random: Mapping[str, ScoredMaps]) -> Nulls:
+    """The IoU of the baselines that are a method's own; nothing for maps that are no method's."""
+    if maps.is_reference:
+        return {}
+    own = next(d for d in dealt if (d.method, d.target) == (maps.method, maps.target))
+    cuts = random[maps.method].cuts if maps.method in random else {}
+    return {"dealt": own.iou, "random": {policy: cut.iou for policy, cut in cuts.items()}}
 
 
 def _untuned(maps: ScoredMaps, rows: NDArray[np.int64]) -> frozenset[str]:

@@ -14,7 +14,7 @@ from lesionlens.config.evaluation import EvaluationConfig, Method
 from lesionlens.localization.curves import CURVE, tuned
 from lesionlens.localization.metrics import FIXED_THRESHOLD, MapScores, score_grids
 from lesionlens.localization.samples import Cut, ScoredMaps, scorable
-from lesionlens.models.classifier import Classifier
+from lesionlens.models.own import Network
 from lesionlens.records import SampleArrays
 from lesionlens.training.inputs import Inputs
 
@@ -64,7 +64,7 @@ def drawn_lesions(
 
 
 def model_maps(
-    model: Classifier,
+    model: Network,
     split: EvaluatedSplit,
     methods: tuple[Method, ...],
     targets: tuple[Target, ...],
@@ -81,16 +81,19 @@ def model_maps(
     found = explain(model, Source(split.inputs, split.rows, stem), evaluation, methods, targets, advance, split.few)
     tuned_on = Source(split.inputs, split.validation_rows, stem)
     tuning = explain(model, tuned_on, evaluation, methods, ("predicted",), advance, split.few)
-    levels = {}
-    for method in methods:
-        at = explained_rows(split, method, split.validation_rows)
-        grids, lesions = tuning.maps[method, "predicted"], np.isin(at, split.tuning_rows)
-        levels[method] = level_of(split, at[lesions], grids[lesions])
+    return found, tuning.probabilities, scored_methods(split, found, tuning)
+
+
+def scored_methods(split: EvaluatedSplit, found: Explained, tuning: Explained) -> list[ScoredMaps]:
+    """Every method's maps of the test split, `found`, scored; thresholds tuned on those of the validation split."""
     maps = []
     for (method, target), grids in found.maps.items():
+        at, tuned_on = explained_rows(split, method, split.validation_rows), tuning.maps[method, "predicted"]
+        lesions = np.isin(at, split.tuning_rows)
+        level = level_of(split, at[lesions], tuned_on[lesions])
         labels = found.predicted if target == "predicted" else split.test.labels
-        maps.append(scored(split, method, method, target, labels, grids, levels[method]))
-    return found, tuning.probabilities, maps
+        maps.append(scored(split, method, method, target, labels, grids, level))
+    return maps
 
 
 def explained_rows(split: EvaluatedSplit, method: Method, rows: Sequence[int]) -> NDArray[np.int64]:

@@ -4,7 +4,9 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
+from urllib.request import Request, urlopen
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision import models
@@ -14,10 +16,13 @@ from lesionlens.errors import WeightsMissingError
 from lesionlens.identity import bytes_digest
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.registry import build
+from lesionlens.records import SampleArrays
 from lesionlens.settings import settings
 
 CALIBRATION_SAMPLES = 512
 CALIBRATION_BATCH = 32
+MEASURED = 16
+ANSWER_SECONDS = 3.0
 
 Pixels = Callable[[Sequence[int]], Tensor]
 """Sample positions -> normalised pixels float32 [n, 3, s, s]."""
@@ -39,7 +44,7 @@ def initial_model(
     return model
 
 
-def calibrate(model: Classifier, pixels: Pixels, rows: Sequence[int], seed: int) -> None:
+def calibrate(model: nn.Module, pixels: Pixels, rows: Sequence[int], seed: int) -> None:
     """Measure the running statistics of every batch normalisation on at most 512 samples, drawn by `seed`.
 
     With the statistics of a new network (mean 0, variance 1) the output of a random network in evaluation mode dies or
@@ -59,10 +64,20 @@ def calibrate(model: Classifier, pixels: Pixels, rows: Sequence[int], seed: int)
     with torch.no_grad():
         for batch in torch.split(drawn, CALIBRATION_BATCH):
             if len(batch) > 1 or len(drawn) == 1:
-                model.to_level("pooled", pixels([rows[int(i)] for i in batch]).to(device))
+                given = pixels([rows[int(i)] for i in batch]).to(device)
+                model.to_level("pooled", given) if isinstance(model, Classifier) else model(given)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
         layer.eval()
+
+
+def measured_on(samples: SampleArrays) -> list[int]:
+    """Positions of about 16 samples on which a network with random weights is calibrated: of the training split, of all
+    where there is none."""
+    rows = (
+        np.flatnonzero(samples.splits == "train") if (samples.splits == "train").any() else np.arange(len(samples.ids))
+    )
+    return [int(row) for row in rows[:: max(1, len(rows) // MEASURED)][:MEASURED]]
 
 
 def imagenet_url(backbone: Backbone) -> str:
@@ -114,6 +129,29 @@ def fetch_weights(backbones: Sequence[Backbone], weights: str) -> None:
         )
 
 
+def absent(backbones: Sequence[Backbone], weights: str) -> list[str]:
+    """What keeps these weights from being had, without a download: each a sentence; none where all are there.
+
+    Files of ImageNet's that are missing here count where their server does not answer within seconds.
+    """
+    if weights == "none":
+        return []
+    if weights != "imagenet":
+        try:
+            fetch_weights(backbones, weights)
+        except WeightsMissingError as error:
+            return [str(error)]
+        return []
+    missing = [url for url in map(imagenet_url, backbones) if _find(Path(url).name) is None]
+    if not missing:
+        return []
+    try:
+        with urlopen(Request(missing[0], method="HEAD"), timeout=ANSWER_SECONDS):
+            return []
+    except OSError as error:
+        return [_not_here(missing, error)]
+
+
 def _download(backbones: Sequence[Backbone]) -> None:
     missing, hub, reason = [], _hub(), None
     for url in map(imagenet_url, backbones):
@@ -127,12 +165,16 @@ def _download(backbones: Sequence[Backbone]) -> None:
             missing.append(url)
             reason = error
     if missing:
-        raise WeightsMissingError(
-            f"ImageNet weights {', '.join(Path(url).name for url in missing)} are not on this machine and could not be "
-            f"downloaded ({reason}). Fetch them elsewhere from {missing[0].rsplit('/', 1)[0]}/ and put them into the "
-            f"folder that LESIONLENS_WEIGHTS names (now {settings().weights or 'not set'}) or into "
-            f"{hub}; or choose weights 'none'"
-        ) from reason
+        raise WeightsMissingError(_not_here(missing, reason)) from reason
+
+
+def _not_here(missing: Sequence[str], reason: Exception | None) -> str:
+    return (
+        f"ImageNet weights {', '.join(Path(url).name for url in missing)} are not on this machine and could not be "
+        f"downloaded ({reason}). Fetch them elsewhere from {missing[0].rsplit('/', 1)[0]}/ and put them into the "
+        f"folder that LESIONLENS_WEIGHTS names (now {settings().weights or 'not set'}) or into "
+        f"{_hub()}; or choose weights 'none'"
+    )
 
 
 def _hub() -> Path:
