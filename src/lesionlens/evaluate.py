@@ -130,8 +130,7 @@ def evaluate_outputs(found: Explained, tuning: Explained, given: EvaluationInput
     references = [*constant_baselines(split), ceiling(split, _shape(maps[0]))]
     correct, scaling = np.equal(found.predicted, split.test.labels), given.evaluation.scaling
     dealt = dealt_maps(split.test, correct, maps, scaling, np.random.default_rng(given.seed))
-    none = pl.DataFrame(schema=FRAMES["randomisations"])
-    followed = np.zeros(0, np.int64)
+    none, followed = pl.DataFrame(schema=FRAMES["randomisations"]), np.zeros(0, np.int64)
     measured = _Measured(found, tuning.probabilities, [*maps, *references], dealt, {}, [], nothing, {}, followed, none)
     return _frames(given, measured)
 
@@ -166,9 +165,8 @@ def _measured(
     if given.random is not None:
         randomisations = randomisation_test(model, given.random(0), inputs, drawn, evaluation, given.seed, advance)
     everything = [*maps, *baselines, top]
-    return _Measured(
-        predictions, validation, everything, dealt, random, occlusions, swaps, faithful, followed, randomisations
-    )
+    audited = occlusions, swaps, faithful, followed, randomisations
+    return _Measured(predictions, validation, everything, dealt, random, *audited)
 
 
 def _shape(maps: ScoredMaps) -> tuple[int, int]:
