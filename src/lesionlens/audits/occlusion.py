@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lesionlens.audits.altered import altered_probabilities
-from lesionlens.audits.filling import Fill, control_regions, filled, grown_hulls
 from lesionlens.frames import FRAMES
 from lesionlens.localization.samples import scorable
 from lesionlens.records import SampleArrays
+from lesionlens.samples.filling import Fill, control_regions, filled, grown_hulls
 from lesionlens.scoring.bootstrap import Clusters
 from lesionlens.scoring.means import Mean, lesion_populations, means
 from lesionlens.training.inputs import Inputs

@@ -1,11 +1,11 @@
-"""Regions of samples filled in: which pixels, with what, and where as much tissue without a lesion can be filled."""
+"""Regions of samples filled in or pasted: which pixels, with what, and where as much tissue without a lesion lies."""
 
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, shift
 from skimage.measure import regionprops
 from skimage.morphology import convex_hull_image
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch.nn.functional import avg_pool2d, interpolate, pad
 Fill = Literal["smooth", "noise"]
 LEAST_MARGIN = 2.0  # pixels
 RIM = 3.0  # pixels beyond a region, from which 'noise' takes mean and deviation
+FEATHER = 3.0  # pixels over which a pasted region fades in
 FAIR = 0.06  # most that two distances to the centre may differ by, in sides of the sample
 
 
@@ -76,6 +77,22 @@ def _push_pull(weighted: Tensor, weight: Tensor) -> Tensor:
     pulled = interpolate(coarse, size=size, mode="bilinear")[:, :, :rows, :columns]
     trust = (4 * weight).clamp(max=1)  # one known pixel of four is as good as all of them
     return trust * own + (1 - trust) * pulled
+
+
+def pasted(
+    base: NDArray[np.uint8], place: NDArray[np.bool_], donor: NDArray[np.uint8], region: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """The donor's region, moved so that its centre of mass lies at that of `place`, fading in over 3 pixels.
+
+    base, donor uint8 [s, s]; place, region bool [s, s], neither empty -> uint8 [s, s].
+    """
+    move = np.round(np.argwhere(place).mean(axis=0) - np.argwhere(region).mean(axis=0))
+    moved = shift(donor.astype(np.float32), move, order=0, mode="nearest")
+    inside = shift(region.astype(np.uint8), move, order=0, mode="constant")
+    # where nothing lies outside there is no distance to it
+    weight = np.ones(inside.shape) if inside.all() else np.clip(distance_transform_edt(inside) / FEATHER, 0, 1)
+    mixed: NDArray[np.uint8] = (weight * moved + (1 - weight) * base).round().astype(np.uint8)
+    return mixed
 
 
 def control_regions(
