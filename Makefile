@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 # Only what stands on make's own command line: the shell's variables of these names belong to other programs.
-SHELL_HAS := $(foreach name,DATA PRESET EDITION YES RUN STUDIES STUDY RUNS FILE WRITE,$(if $(findstring environment,$(origin $(name))),$(name)))
+SHELL_HAS := $(foreach name,DATA PRESET EDITION YES,$(if $(findstring environment,$(origin $(name))),$(name)))
 $(foreach name,$(SHELL_HAS),$(eval $(name) :=))
 PRESET := $(or $(PRESET),sound)
 EDITION := $(or $(EDITION),kaggle)
+LENS := $(BIN)/lesionlens
 
-.PHONY: help demo study fetch evaluate compare card serve stop psql backup restore test check docs lock clean
+.PHONY: help demo study fetch serve stop test check docs lock clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST)
@@ -22,45 +23,22 @@ $(READY): pyproject.toml requirements.lock
 	@touch $(READY)
 
 demo: $(READY) ## the whole study on synthetic mammograms, in minutes
-	@$(BIN)/python -m flows demo
+	@$(LENS) demo
 
-study: $(READY) ## the study on CBIS-DDSM or own images (docs/data.md): make study DATA=/path PRESET=sound|paper
+study: $(READY) ## the study on CBIS-DDSM or own images (docs/data.md): make study DATA=/path PRESET=sound|small|paper
 	@test -n "$(DATA)" || { echo "Name the data folder: make study DATA=/path/to/cbis-ddsm PRESET=sound"; exit 2; }
-	@$(BIN)/python -m flows study --preset "$(PRESET)" --data "$(DATA)"
+	@$(LENS) study --preset "$(PRESET)" --data "$(DATA)"
 
 fetch: $(READY) ## obtain CBIS-DDSM: make fetch DATA=/path/to/cbis-ddsm EDITION=kaggle|idc
 	@test -n "$(DATA)" || { echo "Name the folder: make fetch DATA=/path/to/cbis-ddsm"; exit 2; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[fetch]'
-	@$(BIN)/python -m lesionlens.datasets.download $(EDITION) "$(DATA)" $(if $(YES),--yes)
-
-evaluate: $(READY) ## a finished run on another data set: make evaluate RUN=7 DATA=/other/set
-	@test -n "$(RUN)" -a -n "$(DATA)" || { echo "Name run and folder: make evaluate RUN=7 DATA=/other/set"; exit 2; }
-	@$(BIN)/python -m flows evaluate "$(RUN)" --data "$(DATA)"
-
-compare: $(READY) ## several studies on one page: make compare STUDIES="demo 2", or runs of any: RUNS="3 7"
-	@test -n "$(STUDIES)$(RUNS)" || { echo 'Name studies by number or name, or runs: make compare STUDIES="demo 2", or RUNS="3 7"'; exit 2; }
-	@$(BIN)/python -m flows compare $(STUDIES) $(if $(RUNS),--runs $(RUNS))
-
-card: $(READY) ## the model card of a study, as Markdown and JSON: make card STUDY=demo
-	@test -n "$(STUDY)" || { echo 'Name a study by number or name: make card STUDY=demo'; exit 2; }
-	@$(BIN)/python -m flows card "$(STUDY)"
+	@$(LENS) fetch $(EDITION) "$(DATA)" $(if $(YES),--yes)
 
 serve: $(READY) ## Prefect server, UI and worker on 127.0.0.1:4200
-	@$(BIN)/python -m flows serve
+	@$(LENS) serve
 
 stop: $(READY) ## stop what `make serve` and the embedded record left running
-	@$(BIN)/python -m flows stop
-
-psql: $(READY) ## a prompt on the record, reading only (WRITE=1: writing, too); takes SQL on standard input
-	@$(BIN)/python -m db.cli psql $(if $(filter 1,$(WRITE)),--write)
-
-backup: $(READY) ## the whole record into a file: make backup FILE=study.dump
-	@test -n "$(FILE)" || { echo "Name the file: make backup FILE=study.dump"; exit 2; }
-	@$(BIN)/python -m db.cli backup "$(FILE)"
-
-restore: $(READY) ## fill an empty record from such a file: make restore FILE=study.dump
-	@test -n "$(FILE)" || { echo "Name the file: make restore FILE=study.dump"; exit 2; }
-	@$(BIN)/python -m db.cli restore "$(FILE)"
+	@$(LENS) stop
 
 test: $(READY) ## all tests
 	@$(BIN)/python -m pytest
@@ -70,7 +48,7 @@ check: $(READY) ## formatting, lint, types, layers, migrations
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m db.cli check
+	@$(LENS) migrate --check
 
 docs: $(READY) ## write the file list and the entity diagram anew
 	@$(BIN)/python docs/files.py

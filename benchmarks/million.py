@@ -13,6 +13,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -44,6 +45,7 @@ from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.study import StudyConfig
 from lesionlens.config.training import GridConfig
 from lesionlens.evaluate import EvaluationInputs, evaluate
+from lesionlens.localization.baselines import random_model
 from lesionlens.records import Checkpoint, EpochResult, Evaluation
 from lesionlens.reporting.page import render
 from lesionlens.training.fit import first_model
@@ -87,7 +89,8 @@ def first_evaluation(engine: Engine, setting: Setting, run: int) -> int:
         patches = datasets.load_samples(connection, setting.sample_set)
         attributes = datasets.sample_attributes(connection, setting.sample_set)
     model = first_model(small, config.training, patches)
-    given = EvaluationInputs(small, config.training, config.evaluation, patches, attributes, 0)
+    random = partial(random_model, small, config.training, patches)
+    given = EvaluationInputs(config.training.normalise, config.evaluation, patches, attributes, 0, random)
     found = evaluate(model, given, "cpu")
     has_grid, grid = pl.col("grid").is_not_null(), np.random.default_rng(0).normal(size=GRID * GRID)
     wide = found.frames["maps"].with_columns(

@@ -78,6 +78,39 @@ def save_run(
     return run_id
 
 
+def save_examined(
+    connection: Connection,
+    digest: str,
+    name: str,
+    config: dict[str, Any],
+    evaluation_digest: str,
+    sample_set_id: int,
+    versions: dict[str, str],
+    device: str,
+) -> tuple[int, int]:
+    """Enter a model that was not trained here: a study of kind 'examined' and its one run; ids of both, the same for
+    the same digest.
+
+    config: as StudyConfig's JSON form without training and grid, and `examined`, whose name, normalisation and digest
+    of the weights are the run's.
+    """
+    values: dict[str, Any] = {
+        "name": name, "kind": "examined", "config": config, "evaluation_digest": evaluation_digest,
+        "sample_set_id": sample_set_id, "versions": versions,
+    }  # fmt: skip
+    study_id = enter(connection, study, {"digest": digest}, values)[0]
+    given = config["examined"]
+    row = {
+        "sample_set_id": sample_set_id, "backbone": given["name"], "strategy": "examined", "seed": 0,
+        "normalise": given["normalise"], "weights": given["weights"], "config": {"examined": given},
+        "status": "finished", "device": device, "started_at": func.now(), "finished_at": func.now(),
+    }  # fmt: skip
+    run_id = enter(connection, run, {"digest": digest}, row)[0]
+    member = upsert(study_run).values(study_id=study_id, run_id=run_id, title=given["name"])
+    connection.execute(member.on_conflict_do_nothing())
+    return study_id, run_id
+
+
 def plan_evaluations(connection: Connection, study_id: int, digest: str) -> None:
     """Set which evaluations belong to a study. ValueError for an unknown one."""
     if connection.execute(update(study).where(study.c.id == study_id).values(evaluation_digest=digest)).rowcount != 1:
@@ -152,6 +185,8 @@ def run_row(connection: Connection, run_id: int) -> RunRow:
     found = connection.execute(select(*columns).where(run.c.id == run_id)).one_or_none()
     if found is None:
         raise ValueError(f"the record holds no run {run_id}")
+    if "run" not in found.config:
+        raise ValueError(f"run {run_id} was examined, not trained here: give its model to `examine` again")
     config = RunConfig.model_validate(found.config["run"])
     training = TrainingConfig.model_validate(found.config["training"])
     return RunRow(run_id, found.digest, found.sample_set_id, found.status, config, training)

@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/architecture.md"
 BEGIN, END = "<!-- files: written by `make docs` -->\n", "<!-- end of files -->\n"
-FOLDERS = ("flows", "tasks", "db", "src/lesionlens", "benchmarks")
+FOLDERS = ("commands", "flows", "tasks", "db", "src/lesionlens", "benchmarks")
 
 
 def modules() -> dict[Path, list[Path]]:

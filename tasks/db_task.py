@@ -3,6 +3,7 @@
 import errno
 import logging
 import time
+from asyncio import CancelledError
 from collections.abc import Callable
 from functools import lru_cache, wraps
 from typing import ParamSpec, TypeVar
@@ -37,12 +38,22 @@ TRANSIENT_REFUSALS = ("starting up", "shutting down", "recovery", "too many clie
 def db_task(name: str, run_name: str | None = None) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Make a function a Prefect task without result cache that retries transient errors only.
 
-    `run_name` may use the function's parameters; without it every run has the task's name.
+    `run_name` may use the function's parameters; without it every run has the task's name. A timeout is raised as one
+    whatever error of the cleaning up hides it: such an error is pickled on its way from a process, and forgets it.
     """
 
     def decorate(function: Callable[P, R]) -> Task[P, R]:
+        @wraps(function)
+        def timely(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return function(*args, **kwargs)
+            except Exception as error:
+                if timeout := timeout_behind(error):
+                    raise timeout from None
+                raise
+
         return Task(
-            function,
+            timely,
             name=name,
             task_run_name=run_name or name,
             cache_policy=NO_CACHE,
@@ -77,11 +88,21 @@ def is_transient(error: BaseException) -> bool:
 
     False for what needs a person: a wrong configuration, a NaN loss, a missing file, a full disk.
     """
+    if timeout_behind(error):
+        return False
     if isinstance(error, LeaseLostError):
         return True
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or _is_transient_refusal(error)
     return isinstance(error, OSError) and error.errno in TRANSIENT_FILE_ERRORS
+
+
+def timeout_behind(error: BaseException) -> CancelledError | None:
+    """What Prefect interrupted the work with when the time of its task was over, where that led to this error."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, CancelledError):
+        found = found.__cause__ or found.__context__
+    return found
 
 
 def _is_transient_refusal(error: DBAPIError) -> bool:
@@ -104,6 +125,8 @@ def study_config(study_id: int) -> StudyConfig:
     """The study's configuration. ValueError for an unknown id, or options that this version does not have."""
     with make_engine().connect() as connection:
         entered = studies.study_config(connection, study_id)
+    if "examined" in entered:
+        raise ValueError(f"study {study_id} examines a model that was not trained here: examine it again")
     try:
         return StudyConfig.model_validate(entered)
     except ValidationError as error:

@@ -2,6 +2,7 @@
 
 import time
 from datetime import datetime
+from functools import partial
 
 import polars as pl
 from prefect import get_run_logger
@@ -16,13 +17,14 @@ from lesionlens.audits.shortcuts import shortcut_audit
 from lesionlens.config.study import StudyConfig
 from lesionlens.errors import CheckpointError, EvaluationError
 from lesionlens.evaluate import EvaluationInputs, evaluate, evaluation_digest
+from lesionlens.localization.baselines import random_model
 from lesionlens.records import Evaluation, SampleArrays
 from lesionlens.scoring.binary import binary_views
 from lesionlens.scoring.comparison.models import compare, compare_areas
 from lesionlens.scoring.localization import common_scores
 from lesionlens.settings import home
 from lesionlens.training.checkpoints import checkpoint_folder, load_model
-from tasks.db_task import db_task, is_transient, retried, samples_of, study_config
+from tasks.db_task import db_task, is_transient, retried, samples_of, study_config, timeout_behind
 from tasks.progress import progress
 from tasks.train import Outcome, device_slot
 
@@ -58,7 +60,7 @@ def evaluate_run(study_id: int, run_id: int, title: str, since: datetime, wait: 
             get_run_logger().error("%s is to be trained again: %s", title, error)
             return "failed"
         except (EvaluationError, OutOfMemoryError, OSError) as error:
-            if is_transient(error):
+            if is_transient(error) or timeout_behind(error):
                 raise
             record_failure(study_id, run_id, title, str(error))
             return "failed"
@@ -94,9 +96,9 @@ def evaluated(
         started = time.monotonic()
         folder = checkpoint_folder(paths.checkpoints, run.digest)
         model = load_model(run.config, run.training, samples.classes, folder, checkpoint)
-        given = EvaluationInputs(
-            run.config, run.training, config.evaluation, samples, attributes, config.seed, config.data.positive
-        )
+        random = partial(random_model, run.config, run.training, samples)
+        options = config.evaluation, samples, attributes, config.seed, random, config.data.positive
+        given = EvaluationInputs(run.training.normalise, *options)
         result = evaluate(model, given, device, paths.cache, advance)
     return result, time.monotonic() - started
 
@@ -128,7 +130,12 @@ def compare_runs(study_id: int) -> int:
 
     Returns how many differences were entered.
     """
-    config, engine = study_config(study_id), make_engine()
+    return enter_comparisons(study_id, study_config(study_id))
+
+
+def enter_comparisons(study_id: int, config: StudyConfig) -> int:
+    """The work of `compare_runs`."""
+    engine = make_engine()
     with lease(engine, f"comparisons of study {study_id}"), engine.begin() as connection:
         compared, selected = evaluations.comparison_samples(connection, study_id)
         scores = common_scores(*evaluations.common_samples(connection, study_id), config.evaluation, config.seed)
@@ -148,8 +155,12 @@ def compare_runs(study_id: int) -> int:
 @db_task("audit shortcuts")
 def audit_shortcuts(study_id: int) -> bool:
     """How far simple features of a sample predict its class, once per sample set; False where the record holds it."""
-    config, engine = study_config(study_id), make_engine()
-    identity = evaluation_digest(config)
+    return enter_shortcuts(study_id, study_config(study_id))
+
+
+def enter_shortcuts(study_id: int, config: StudyConfig) -> bool:
+    """The work of `audit_shortcuts`."""
+    engine, identity = make_engine(), evaluation_digest(config)
     with engine.connect() as connection:
         sample_set_id = studies.study_row(connection, study_id).sample_set_id
     with lease(engine, f"shortcuts of sample set {sample_set_id}"):

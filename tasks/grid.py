@@ -24,7 +24,7 @@ from db.locks import held
 from lesionlens.errors import TrainingError
 from lesionlens.evaluate import evaluation_digest
 from lesionlens.models.weights import fetch_weights
-from lesionlens.processes import end_with_parent
+from lesionlens.processes import end_with_parent, have_semaphores
 from lesionlens.settings import settings
 from tasks import evaluate, train
 from tasks.db_task import is_transient, retried, study_config
@@ -185,25 +185,14 @@ def _outcome(step: Step, state: State[Outcome], run_id: int, title: str) -> Outc
     if state.is_completed():
         return cast(Outcome, _result(state))
     error = _result(state)
-    late = not isinstance(error, OSError) and _is_late(error)
-    if isinstance(error, OSError) or late or state.name == "TimedOut":
-        message = f"Task run exceeded timeout of {settings().run_timeout} second(s)" if late else state.message
-        reason = f"{message}. Look at this task's log, then run the study again"
+    if isinstance(error, OSError) or state.name == "TimedOut":  # a timeout is an OSError, too
+        reason = f"{state.message}. Look at this task's log, then run the study again"
         if step.name == "train":
             train.record_failure(run_id, title, reason)
         else:
             evaluate.record_failure(step.study_id, run_id, title, reason)
         return "failed"
     raise error if isinstance(error, BaseException) else RuntimeError(f"{title}: {state.message}")
-
-
-def _is_late(error: object) -> bool:
-    """Whether a timeout is behind it: it comes anywhere, and in a query the driver's error hides it."""
-    while isinstance(error, BaseException):
-        if isinstance(error, TimeoutError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _result(state: State[Outcome]) -> object:
@@ -218,7 +207,7 @@ def _runner(count: int) -> Iterator[TaskRunner[Any] | None]:
     if scheduler := settings().dask_scheduler:
         with _dask(scheduler) as runner:
             yield runner
-    elif at_once > 1:
+    elif at_once > 1 and have_semaphores(at_once):
         with _processes(at_once) as runner:
             yield runner
     else:

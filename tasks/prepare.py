@@ -7,7 +7,6 @@ from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 
-from prefect import get_run_logger
 from sqlalchemy import Engine
 
 from db import datasets, studies
@@ -25,7 +24,7 @@ from lesionlens.samples.sample_set import build_samples
 from lesionlens.samples.splits import SplitCheck, official_overlap
 from lesionlens.settings import home
 from tasks.db_task import db_task
-from tasks.progress import progress
+from tasks.progress import progress, run_logger
 
 LIBRARIES = ("lesionlens", "torch", "torchvision", "grad-cam", "torchmetrics", "scikit-image", "polars", "prefect")
 BATCH = 128
@@ -79,7 +78,7 @@ def enter_samples(
         with engine.begin() as connection:
             known = datasets.find_sample_set(connection, identity)
             if known is not None:
-                get_run_logger().info("Samples are in the record already (sample set %s): nothing to do", known)
+                run_logger().info("Samples are in the record already (sample set %s): nothing to do", known)
                 return known
             if tested is None:
                 _warn_of_overlap(index, config)
@@ -96,7 +95,7 @@ def _warn_of_overlap(index: DatasetIndex, config: StudyConfig) -> None:
     patients, images = official_overlap(index)
     if patients:
         sound = config.split.rule == "sound"
-        get_run_logger().warning(
+        run_logger().warning(
             "The official splits share %d patients, with %d images of the same side and view; %s",
             patients,
             images,
@@ -132,7 +131,7 @@ def _cut(
     with engine.begin() as connection:
         writer.close(connection, check.leaks(), grey.rows() if trains else ())
     told = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common()) or "none"
-    get_run_logger().info("%d samples cut; lesions left out and notes: %s", check.counts.total(), told)
+    run_logger().info("%d samples cut; lesions left out and notes: %s", check.counts.total(), told)
 
 
 def plan_study(config: StudyConfig, sample_set_id: int) -> int:

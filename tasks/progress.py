@@ -131,6 +131,14 @@ def _clock(seconds: float | None) -> timedelta:
     return timedelta(seconds=round(seconds or 0))
 
 
+def run_logger() -> logging.Logger | logging.LoggerAdapter[Any]:
+    """The run's logger; outside of a run Python's own, of the name lesionlens."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return logging.getLogger("lesionlens")
+
+
 def _log(line: str) -> None:
     """Into the run's log where it takes such lines, else to standard error."""
     with suppress(MissingContextError):

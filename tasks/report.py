@@ -4,8 +4,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from prefect import get_run_logger
-
 from db import reports
 from db.engine import make_engine
 from db.locks import lease
@@ -18,6 +16,7 @@ from lesionlens.reporting.page import render
 from lesionlens.reporting.verdict import JUDGED, answers
 from lesionlens.settings import home
 from tasks.db_task import db_task, retried
+from tasks.progress import run_logger
 
 
 @db_task("render report", "report on study {study_id}")
@@ -35,7 +34,7 @@ def render_report(study_id: int) -> Path:
         page = rendered.page.encode()
         _write_files(path.with_suffix(""), rendered.files)
         if reports.newest_report(connection, study_id) == page:
-            get_run_logger().info("This very report is in the record already: nothing to do")
+            run_logger().info("This very report is in the record already: nothing to do")
         else:
             reports.save_report(connection, study_id, str(path), page)
     path.write_bytes(page)

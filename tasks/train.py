@@ -19,8 +19,8 @@ from lesionlens.settings import home, settings
 from lesionlens.training.checkpoints import checkpoint_folder, size
 from lesionlens.training.fit import choose_device, fit
 from lesionlens.training.strategies import PHASES
-from tasks.db_task import db_task, is_transient, samples_of
-from tasks.progress import progress, stop_if_cancelled
+from tasks.db_task import db_task, is_transient, samples_of, timeout_behind
+from tasks.progress import progress, run_logger, stop_if_cancelled
 
 Outcome = Literal["finished", "failed", "elsewhere"]
 
@@ -45,7 +45,7 @@ def train_run(run_id: int, title: str, since: datetime, wait: bool = True) -> Ou
             try:
                 _fit(engine, run_id, title, device, claim)
             except (TrainingError, OSError) as error:
-                if is_transient(error):
+                if is_transient(error) or timeout_behind(error):
                     raise
                 record_failure(run_id, title, str(error))
                 return "failed"
@@ -107,7 +107,7 @@ def device_slot(engine: Engine) -> Iterator[str]:
     def wait() -> None:
         nonlocal waiting
         if not waiting:
-            get_run_logger().info("All %d slots of %s are taken: waiting", at_once, name)
+            run_logger().info("All %d slots of %s are taken: waiting", at_once, name)
             waiting = True
         stop_if_cancelled()
 

@@ -35,6 +35,16 @@ def one_worker() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def no_semaphores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container without /dev/shm."""
+
+    def missing(*_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr("multiprocessing.synchronize._multiprocessing.SemLock", missing)
+
+
 @pytest.fixture(scope="session")
 def real() -> Path:
     """The folder of real CBIS-DDSM files, csv/ and images/. They are no part of this project.

@@ -19,7 +19,7 @@ SCIENCE = (
     "lesionlens.reporting.page",
     "lesionlens.config.presets",
 )
-RECORD = ("db.cli", "db.datasets", "db.studies", "db.evaluations", "db.reports", "db.locks")
+RECORD = ("db.clients", "db.datasets", "db.studies", "db.evaluations", "db.reports", "db.locks")
 
 
 def loaded(modules: tuple[str, ...]) -> set[str]:

@@ -190,7 +190,7 @@ def _check_folder(folder: Path) -> None:
     if version != MAJOR:
         raise ServerError(
             f"{folder} was made by PostgreSQL {version}, the bundled one is {MAJOR}: dump it with the version that "
-            "made it (make backup), move it away and restore"
+            "made it (lesionlens backup), move it away and restore"
         )
 
 

@@ -8,7 +8,7 @@ whole_patch, whole_patch_low, whole_patch_high, centred_disc, centred_disc_low, 
        dealt_maps, dealt_maps_low, dealt_maps_high"""
 
 STUDY: LiteralString = """\
-SELECT study_id AS id, study AS name, digest, config, versions, created_at,
+SELECT study_id AS id, study AS name, kind, digest, config, versions, created_at,
        dataset AS dataset_name, dataset_kind, dataset_digest, sample_set_digest
 FROM studies WHERE study_id = {study}"""
 

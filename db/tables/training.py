@@ -10,23 +10,25 @@ study = table(
     identity(),
     text("digest", unique=True),
     text("name"),
+    text("kind", server_default="trained"),
     document("config"),
     text("evaluation_digest"),
     reference("sample_set", index=True),
     document("versions"),
     moment("created_at"),
+    CheckConstraint("kind IN ('trained', 'examined')", name="kind"),
 )
 
 run = table(
     "run",
-    "One training: a backbone, a strategy, a hyper-parameter set, a seed",
+    "One model: a training of a backbone by a strategy, a hyper-parameter set, a seed; or one examined as it was given",
     identity(),
     text("digest", unique=True),
     reference("sample_set", index=True),
     *texts("backbone", "strategy"),
-    *number(Integer, "batch_size"),
-    real("head_rate"),
-    real("unit1_rate"),
+    *number(Integer, "batch_size", nullable=True),
+    real("head_rate", nullable=True),
+    real("unit1_rate", nullable=True),
     *number(BigInteger, "seed"),
     *texts("normalise", "weights"),
     document("config"),
@@ -36,6 +38,9 @@ run = table(
     moment("started_at", nullable=True),
     moment("finished_at", nullable=True),
     CheckConstraint("status IN ('pending', 'running', 'finished', 'failed')", name="status"),
+    CheckConstraint(
+        "num_nulls(batch_size, head_rate, unit1_rate) = CASE strategy WHEN 'examined' THEN 3 ELSE 0 END", name="trained"
+    ),
     CheckConstraint("(status = 'failed') = (reason IS NOT NULL)", name="reason"),
     CheckConstraint("(status IN ('finished', 'failed')) = (finished_at IS NOT NULL)", name="finished_at"),
     CheckConstraint(

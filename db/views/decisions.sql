@@ -6,7 +6,8 @@ SELECT
 FROM selected_cells AS cell
 JOIN decision
     ON decision.study_id = cell.study_id AND decision.backbone = cell.backbone
-    AND decision.strategy = cell.strategy AND decision.batch_size = cell.batch_size
-    AND decision.head_rate = cell.head_rate AND decision.unit1_rate = cell.unit1_rate;
+    AND decision.strategy = cell.strategy AND decision.batch_size IS NOT DISTINCT FROM cell.batch_size
+    AND decision.head_rate IS NOT DISTINCT FROM cell.head_rate
+    AND decision.unit1_rate IS NOT DISTINCT FROM cell.unit1_rate;
 COMMENT ON VIEW decisions IS
 'What the answer rests on: each measure of a cell, mean over its seeds, for all groups (NULL) and each of them';

@@ -7,8 +7,8 @@ SELECT
 FROM study
 JOIN study_run ON study_run.study_id = study.id
 JOIN run ON run.id = study_run.run_id AND run.status = 'finished'
-JOIN checkpoint ON checkpoint.run_id = run.id AND checkpoint.role = 'best'
-JOIN epoch AS best ON best.run_id = run.id AND best.epoch = checkpoint.epoch
+LEFT JOIN checkpoint ON checkpoint.run_id = run.id AND checkpoint.role = 'best'
+LEFT JOIN epoch AS best ON best.run_id = run.id AND best.epoch = checkpoint.epoch
 LEFT JOIN validation_scores AS validation ON validation.study_id = study.id AND validation.run_id = run.id;
 COMMENT ON VIEW selection_losses IS
 'Validation loss of every finished run, and the loss by which its study chooses: that one, or after temperature scaling';

@@ -1,7 +1,7 @@
 CREATE VIEW studies AS
 SELECT
     study.id AS study_id, study.name AS study,
-    study.digest, study.created_at, dataset.name AS dataset, dataset.kind AS dataset_kind,
+    study.kind, study.digest, study.created_at, dataset.name AS dataset, dataset.kind AS dataset_kind,
     dataset.digest AS dataset_digest, sample_set.id AS sample_set_id, sample_set.digest AS sample_set_digest,
     sample_set.size AS sample_size, study.config, study.versions
 FROM study

@@ -18,16 +18,17 @@ from lesionlens.audits.randomisation import drawn_lesions, layers, randomisation
 from lesionlens.audits.swap import Swaps, swap_test
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.study import StudyConfig
-from lesionlens.config.training import RunConfig, TrainingConfig
+from lesionlens.config.training import Normalise
 from lesionlens.errors import EvaluationError
 from lesionlens.frames import FRAMES
 from lesionlens.identity import digest
-from lesionlens.localization.baselines import OTHER_SEED, constant_baselines, random_weights
+from lesionlens.localization.baselines import constant_baselines, random_weights
 from lesionlens.localization.ceiling import ceiling
 from lesionlens.localization.dealt import Dealt, dealt_frames, dealt_maps
-from lesionlens.localization.maps import EvaluatedSplit, evaluated_split, model_maps
+from lesionlens.localization.maps import EvaluatedSplit, evaluated_split, model_maps, scored_methods
 from lesionlens.localization.samples import ScoredMaps, localization_frame, map_frame
 from lesionlens.models.classifier import Classifier
+from lesionlens.models.own import Network
 from lesionlens.records import Evaluation, SampleArrays
 from lesionlens.scoring.binary import binary_scores, binary_views, diagnosis_sides
 from lesionlens.scoring.bootstrap import Clusters, draw
@@ -45,7 +46,7 @@ from lesionlens.scoring.subgroups import quadrants, subgroup_scores
 from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.inputs import Inputs
 
-REVISION = 3
+REVISION = 4
 """Raised by every change of this code after which the same options give other numbers, or more of them."""
 AUDITS = 5  # passes over the test split that the audits count as: three occlusions, swap, faithfulness
 
@@ -61,15 +62,16 @@ class EvaluationInputs:
 
     samples: the sample set, all splits. attributes: one row per sample, sample_id and what subgroups, binary views and
     levels need (see `subgroup_scores`, `binary_views`; laterality); columns may be missing. seed: of all draws.
+    random: draw -> the same network with random weights; None where it has none, so that what needs it is missing.
     positive: as `data.positive`.
     """
 
-    run: RunConfig
-    training: TrainingConfig
+    normalise: Normalise
     evaluation: EvaluationConfig
     samples: SampleArrays
     attributes: pl.DataFrame
     seed: int
+    random: Callable[[int], Network] | None
     positive: tuple[str, ...] = ()
 
 
@@ -93,7 +95,7 @@ class _Measured:
 
 
 def evaluate(
-    model: Classifier,
+    model: Network,
     given: EvaluationInputs,
     device: str,
     cache: Path | None = None,
@@ -114,29 +116,53 @@ def evaluate(
     return _frames(given, _measured(model, given, device, cache, progress))
 
 
+def evaluate_outputs(found: Explained, tuning: Explained, given: EvaluationInputs) -> Evaluation:
+    """What can be computed of predictions and maps alone, of the test split (`found`) and the validation split.
+
+    Missing is what needs the model: occlusion, swap, faithfulness, weight randomisation and the baseline of random
+    weights.
+    """
+    split = evaluated_split(Inputs(given.samples, given.normalise, torch.device("cpu")), given.evaluation)
+    maps = scored_methods(split, found, tuning)
+    nothing = Swaps(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, len(split.test.classes)), np.float32))
+    references = [*constant_baselines(split), ceiling(split, _shape(maps[0]))]
+    correct, scaling = np.equal(found.predicted, split.test.labels), given.evaluation.scaling
+    dealt = dealt_maps(split.test, correct, maps, scaling, np.random.default_rng(given.seed))
+    none = pl.DataFrame(schema=FRAMES["randomisations"])
+    followed = np.zeros(0, np.int64)
+    measured = _Measured(found, tuning.probabilities, [*maps, *references], dealt, [], nothing, {}, followed, none)
+    return _frames(given, measured)
+
+
 def _measured(
-    model: Classifier,
+    model: Network,
     given: EvaluationInputs,
     device: str,
     cache: Path | None,
     progress: Callable[[int, int], None] | None,
 ) -> _Measured:
-    run, training, evaluation = given.run, given.training, given.evaluation
-    inputs = Inputs(given.samples, training.normalise, torch.device(device))
+    evaluation = given.evaluation
+    inputs = Inputs(given.samples, given.normalise, torch.device(device))
     split = evaluated_split(inputs, evaluation)
     drawn = drawn_lesions(inputs, evaluation.randomisation_samples, np.random.default_rng(given.seed))
     followed = np.searchsorted(split.rows, drawn)
     tuning = len(split.validation_rows) + len(split.tuning_rows)
     total = (2 + AUDITS) * len(split.rows) + tuning + len(drawn) * (1 + len(layers(model)))
     advance = _counter(progress, total)
-    stem = FeatureCache(cache, inputs).get(model.to(device).eval(), ("stem",))["stem"] if cache else None
+    stem = None
+    if cache and isinstance(model, Classifier):
+        stem = FeatureCache(cache, inputs).get(model.to(device).eval(), ("stem",))["stem"]
     predictions, validation, maps = model_maps(model, split, evaluation.methods, TARGETS, advance, stem)
     top = ceiling(split, _shape(maps[0]))
     correct, scaling = np.equal(predictions.predicted, split.test.labels), evaluation.scaling
     dealt = dealt_maps(split.test, correct, maps, scaling, np.random.default_rng(given.seed))
-    baselines = [random_weights(run, training, split, advance), *constant_baselines(split)]
+    baselines = constant_baselines(split)
+    if given.random is not None:
+        baselines.insert(0, random_weights(given.random, split, advance))
     occlusions, swaps, faithful = _audits(model, given, split, predictions, followed, advance)
-    randomisations = randomisation_test(model, run, inputs, drawn, evaluation, run.seed + OTHER_SEED, advance)
+    randomisations = pl.DataFrame(schema=FRAMES["randomisations"])
+    if given.random is not None:
+        randomisations = randomisation_test(model, given.random(0), inputs, drawn, evaluation, given.seed, advance)
     everything = [*maps, *baselines, top]
     return _Measured(predictions, validation, everything, dealt, occlusions, swaps, faithful, followed, randomisations)
 
@@ -154,7 +180,7 @@ def _shape(maps: ScoredMaps) -> tuple[int, int]:
 
 
 def _audits(
-    model: Classifier,
+    model: Network,
     given: EvaluationInputs,
     split: EvaluatedSplit,
     predictions: Explained,
@@ -163,7 +189,8 @@ def _audits(
 ) -> tuple[list[Occlusions], Swaps, dict[str, Curves]]:
     """Occlusion in every variant, swap test, faithfulness of every method."""
     alone = Inputs(split.test, split.inputs.mode, split.inputs.device)
-    quick = fast(model.to(alone.device), "block")
+    model = model.to(alone.device).eval()
+    quick = fast(model, "block") if isinstance(model, Classifier) else model
     occlusions = []
     regions = {margin: lesion_regions(split.test, margin) for margin in {margin for _, margin in VARIANTS.values()}}
     for variant, (_, margin) in VARIANTS.items():
@@ -223,7 +250,9 @@ def _frames(given: EvaluationInputs, measured: _Measured) -> Evaluation:
         "quadrants": quadrants(test, correct, maps[0].scores.hit, clusters, confidence),
         "reliability": reliability,
         "operating_points": _operating_points(given, measured),
-        "occlusions": pl.concat([occlusions.frame(test) for occlusions in measured.occlusions]),
+        "occlusions": pl.concat(
+            [pl.DataFrame(schema=FRAMES["occlusions"]), *(each.frame(test) for each in measured.occlusions)]
+        ),
         "swaps": measured.swaps.frame(test),
         "randomisations": measured.randomisations,
     }
@@ -246,7 +275,7 @@ def _run_scores(given: EvaluationInputs, measured: _Measured, clusters: Clusters
         localization_scores(test, correct, maps, clusters, confidence),
         dealt_scores(test, correct, measured.dealt[0], clusters, confidence),
         ceiling_shares(test, correct, maps, maps[-1], clusters, confidence),
-        occlusion_scores(test, probabilities, measured.occlusions[0], clusters, confidence),
+        *(occlusion_scores(test, probabilities, each, clusters, confidence) for each in measured.occlusions[:1]),
         faithfulness_scores(measured.faithful, few, confidence),
     ]
 

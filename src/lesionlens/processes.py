@@ -39,10 +39,8 @@ class Processes:
         if self.workers > 1:
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload(list(PRELOAD))
-            try:
+            if have_semaphores(self.workers):
                 self._pool = ProcessPoolExecutor(self.workers, context, _start_process)
-            except OSError as error:
-                logging.getLogger(__name__).warning("one process instead of %d: /dev/shm: %s", self.workers, error)
         return self
 
     def __exit__(
@@ -69,6 +67,16 @@ class Processes:
         finally:
             for future in flying:
                 future.cancel()
+
+
+def have_semaphores(workers: int) -> bool:
+    """Whether the system has what processes share work with; where /dev/shm is missing or closed, a warning says so."""
+    try:
+        multiprocessing.get_context("spawn").Lock()
+    except (OSError, ImportError) as error:  # ImportError: Python was built where there are none
+        logging.getLogger(__name__).warning("one process instead of %d: /dev/shm: %s", workers, error)
+        return False
+    return True
 
 
 def keep_freed_memory() -> bool:

@@ -9,13 +9,14 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from db import cli, engine
+from commands.__main__ import main
+from db import engine
 from db.engine import database_url as url_in_use
 from db.engine import make_engine, parse
 from db.postgres import server
 from db.schema import RecordError
 from tests.full_postgres import PASSWORD, FullPostgres
-from tests.record.test_cli import psql
+from tests.record.test_clients import psql
 
 ROOT = Path(__file__).resolve().parents[2]
 OF_ANOTHER_SERVER = (
@@ -60,7 +61,7 @@ def test_an_engine_never_shows_password_or_values(database_url: str) -> None:
 def test_the_address_is_read_in_one_place() -> None:
     readers = [
         path.relative_to(ROOT).as_posix()
-        for folder in ("src", "db", "tasks", "flows")
+        for folder in ("src", "db", "tasks", "flows", "commands")
         for path in (ROOT / folder).rglob("*.py")
         if re.search(r"settings\(\)\.database_url|environ.*DATABASE_URL", path.read_text())
     ]
@@ -118,7 +119,7 @@ def test_nothing_is_made_in_the_server_that_the_shell_names(
         others()
         assert psql(ours + ";", "-At").stdout == "t\n"
         others()
-        assert cli.main(["backup", str(tmp_path / "record.dump")]) == 0
+        assert main(["backup", str(tmp_path / "record.dump")]) == 0
         assert there.execute(TABLES).fetchone() == before == (0,)
     assert b"activation_map" in (tmp_path / "record.dump").read_bytes()
 
@@ -154,8 +155,8 @@ def test_a_database_that_cannot_hold_every_name_is_refused_with_the_remedy(
     monkeypatch.setenv("LESIONLENS_DATABASE_URL", full.url(encoding.lower()))
     with pytest.raises(RecordError, match=f"is in {encoding}.*UTF8"):
         make_engine()
-    for command in ("psql", "upgrade", "restore"):
-        assert cli.main([command] if command != "restore" else [command, __file__]) == 1
+    for command in ("sql", "migrate", "restore"):
+        assert main([command] if command != "restore" else [command, __file__]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert "CREATE DATABASE record ENCODING 'UTF8'" in line
     with psycopg.connect(full.url(encoding.lower()), client_encoding="utf8") as connection:

@@ -120,7 +120,7 @@ class Home:
 
     def study(self, config: StudyConfig, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a study to its end."""
-        return self.run("flows", "study", "--config", str(self.write(config)), **variables)
+        return self.run("commands", "study", "--config", str(self.write(config)), **variables)
 
     def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
@@ -134,7 +134,7 @@ class Home:
 
     def start(self, config: StudyConfig, **variables: str) -> Command:
         """Start a study."""
-        return self.begin("flows", "study", "--config", str(self.write(config)), **variables)
+        return self.begin("commands", "study", "--config", str(self.write(config)), **variables)
 
     def stop_at(self, event: str, config: StudyConfig) -> int:
         """Run a study whose process is killed at an event (tests/system/kill.py); returns its exit status."""
@@ -165,7 +165,7 @@ class Home:
             yield
 
     def stop(self) -> None:
-        self.run("flows", "stop")
+        self.run("commands", "stop")
 
 
 def kill_group(process: Command) -> None:

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from commands.__main__ import main
 from db import datasets, evaluations, reports, studies
 from db.postgres import server
-from flows.__main__ import main
 from lesionlens.settings import home
 from lesionlens.training import checkpoints
 

@@ -21,7 +21,7 @@ def test_another_data_set_stands_beside_the_own_one_and_is_evaluated_once(
     write_phantom(PhantomConfig(**drawn), tmp_path / "other")
     before = home.sql("SELECT * FROM sample_results ORDER BY sample_id")
     for _ in range(2):
-        done = home.run("flows", "evaluate", "1", "--data", str(tmp_path / "other"))
+        done = home.run("commands", "evaluate", "--run", "1", "--data", str(tmp_path / "other"))
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
         assert home.count("SELECT count(*) FROM evaluation") == 2
     assert "nothing to do" in done.stdout + done.stderr
@@ -37,7 +37,7 @@ def test_another_data_set_stands_beside_the_own_one_and_is_evaluated_once(
     assert int(other) >= 20 and home.count("SELECT count(DISTINCT split) FROM sample WHERE sample_set_id = 2") == 1
     pages = [page.read_text() for page in (home.path / "reports").glob("*.html")]
     assert any('id="external"' in page for page in pages)
-    again = home.run("flows", "evaluate", "1", "--data", str(home.path / "phantom" / next(
+    again = home.run("commands", "evaluate", "--run", "1", "--data", str(home.path / "phantom" / next(
         path.name for path in (home.path / "phantom").iterdir() if path.is_dir())))  # fmt: skip
     assert again.returncode == 0, again.stderr[-3000:]
     same = home.sql("SELECT internal, external, difference FROM external WHERE NOT is_external")

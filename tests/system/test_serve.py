@@ -29,7 +29,7 @@ PASSWORD = "b4ttery-st4ple"
 
 
 class Served:
-    """A home under `python -m flows serve`, and its API."""
+    """A home under `lesionlens serve`, and its API."""
 
     def __init__(self, home: Home, **variables: str) -> None:
         self.home, self.folders = home, Folders(home.path)
@@ -39,7 +39,7 @@ class Served:
 
     def start(self) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows", "serve"], cwd=ROOT, env=self.home.environment | self.variables,
+            [sys.executable, "-m", "commands", "serve"], cwd=ROOT, env=self.home.environment | self.variables,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         assert process.stdout is not None
@@ -247,7 +247,7 @@ def test_a_restart_repeats_nothing_keeps_what_people_set_and_leaves_nothing_runn
     nightly = before["study-nightly"]
     path = f"/api/deployments/{nightly['id']}/schedules/{nightly['schedules'][0]['id']}"
     served.web.patch(path, json={"active": True}).raise_for_status()
-    second = served.home.run("flows", "serve", **served.variables)
+    second = served.home.run("commands", "serve", **served.variables)
     assert second.returncode == 2 and "being served already" in second.stderr
     served.home.stop()
     until("the server has ended", lambda: not is_locked(served.folders.prefect / "server.lock"))

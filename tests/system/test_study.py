@@ -78,7 +78,7 @@ def test_the_flow_of_lesions_adds_up(finished: Home) -> None:
 
 
 def test_a_card_is_written_by_one_command(finished: Home) -> None:
-    written = finished.run("flows", "card", "small")
+    written = finished.run("commands", "card", "small")
     assert written.returncode == 0
     path = Path(re.search(r"Model card: (.*)", written.stdout)[1])
     card = json.loads(path.with_suffix(".json").read_text())
@@ -96,7 +96,7 @@ def test_a_card_is_written_by_one_command(finished: Home) -> None:
     reasons = finished.sql("SELECT reason, count(*) FROM exclusion WHERE lesion_id IS NOT NULL GROUP BY 1").rows()
     for reason, lesions in reasons:
         assert f"{reason.replace('_', ' ')} {lesions}" in answered["8"]
-    unknown = finished.run("flows", "card", "nobody")
+    unknown = finished.run("commands", "card", "nobody")
     assert unknown.returncode == 2 and "no study 'nobody'" in unknown.stderr
 
 
@@ -175,26 +175,29 @@ OTHERS = {
 def test_what_the_shell_holds_for_others_changes_nothing(finished: Home) -> None:
     """Proxies, PostgreSQL, Prefect, a web server, a terminal: the study is known, rendered and compared as before."""
     before = finished.sql("SELECT count(*) FROM report").item()
-    again, compared = finished.study(small_study(), **OTHERS), finished.run("flows", "compare", "small", **OTHERS)
+    again, compared = finished.study(small_study(), **OTHERS), finished.run("commands", "compare", "small", **OTHERS)
     for done in (again, compared):
         assert done.returncode == 0, done.stderr[-3000:]
         assert "Traceback" not in done.stdout + done.stderr
     assert "nothing to do" in again.stdout + again.stderr
     assert finished.sql("SELECT count(*) FROM report").item() == before
-    seen = finished.run("db.cli", "psql", "--csv", "--command", "SELECT count(*) FROM report", **OTHERS)
+    seen = finished.run("commands", "sql", "--csv", "--command", "SELECT count(*) FROM report", **OTHERS)
     assert seen.stdout.split() == ["count", before]
 
 
 def test_studies_and_runs_are_compared_by_one_command(finished: Home) -> None:
-    by_name, by_run = finished.run("flows", "compare", "small"), finished.run("flows", "compare", "--runs", "2", "3")
+    by_name, by_run = (
+        finished.run("commands", "compare", "small"),
+        finished.run("commands", "compare", "--runs", "2", "3"),
+    )
     for done, models in ((by_name, 4), (by_run, 2)):
         assert done.returncode == 0, done.stderr[-3000:]
         page = Path(done.stdout.rpartition("Comparison: ")[2].strip())
         assert f"1 study \u00b7 {models} models" in page.read_text()
         assert (page.with_suffix("") / "tables" / "models.csv").read_text().count("small") == models
-    nothing = finished.run("flows", "compare")
+    nothing = finished.run("commands", "compare")
     assert nothing.returncode == 2 and "name at least one study, or runs" in nothing.stderr
-    unknown = finished.run("flows", "compare", "--runs", "99")
+    unknown = finished.run("commands", "compare", "--runs", "99")
     assert unknown.returncode == 2 and "no evaluation of run 99" in unknown.stderr
 
 

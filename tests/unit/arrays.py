@@ -57,3 +57,21 @@ def bright_squares(count: int = 60, size: int = 64, seed: int = 0) -> SampleArra
         groups=GROUPS,
         statistics=(Statistics(None, 0.4, 0.15),),
     )
+
+
+def plain(pixels: np.ndarray) -> SampleArrays:
+    """Test patches uint8 [n, s, s] of class M, one patient each, without a marked pixel; normalised to [0, 1]."""
+    count = len(pixels)
+    return SampleArrays(
+        digest="plain",
+        classes=("B", "M"),
+        ids=np.arange(count, dtype=np.int64),
+        pixels=pixels,
+        masks=np.zeros(pixels.shape, dtype=np.bool_),
+        labels=np.ones(count, dtype=np.int64),
+        splits=np.full(count, "test"),
+        patients=np.array([f"P_{i:03d}" for i in range(count)]),
+        has_mask=np.ones(count, dtype=np.bool_),
+        groups=("mass", "mass"),
+        statistics=(Statistics(None, 0.0, 1.0),),
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.errors import EvaluationError
 from lesionlens.evaluate import EvaluationInputs, evaluate
+from lesionlens.localization.baselines import random_model
 from lesionlens.localization.metrics import score_grids
 from lesionlens.models.registry import build
 from lesionlens.records import Evaluation, SampleArrays, Statistics
@@ -29,8 +31,13 @@ KEY = ["name", "method", "target", "policy", "population", "group_name"]
 def run(
     patches: SampleArrays, config: EvaluationConfig = CONFIG, training: TrainingConfig = TRAINING, **options
 ) -> Evaluation:
-    given = EvaluationInputs(RUN, training, config, patches, attributes_of(patches), 0)
+    given = inputs_of(patches, config, training)
     return evaluate(build("resnet18", 5, seed=3), given, **({"device": "cpu"} | options))
+
+
+def inputs_of(patches: SampleArrays, config: EvaluationConfig, training: TrainingConfig = TRAINING) -> EvaluationInputs:
+    random = partial(random_model, RUN, training, patches)
+    return EvaluationInputs(training.normalise, config, patches, attributes_of(patches), 0, random)
 
 
 def attributes_of(patches: SampleArrays) -> pl.DataFrame:
@@ -320,7 +327,7 @@ def test_weights_that_are_not_finite_are_refused_with_the_patch_named(patches: S
     with torch.no_grad():
         model.head.weight[0, 0] = float("nan")
     with pytest.raises(EvaluationError, match=f"patch {patches.split('test').ids[0]} is not finite"):
-        evaluate(model, EvaluationInputs(RUN, TRAINING, CONFIG, patches, attributes_of(patches), 0), "cpu")
+        evaluate(model, inputs_of(patches, CONFIG), "cpu")
 
 
 def test_per_class_normalisation_reaches_the_model(patches: SampleArrays, result: Evaluation) -> None:

@@ -30,16 +30,8 @@ def test_results_come_in_the_order_of_the_jobs(workers: int) -> None:
         assert list(processes.map(math.sqrt, [])) == []
 
 
-def test_without_semaphores_all_is_done_in_this_process(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """As in a container without /dev/shm."""
-
-    def missing(*_: object, **__: object) -> None:
-        raise FileNotFoundError(2, "No such file or directory")
-
-    monkeypatch.setattr("_multiprocessing.SemLock", missing)
-    monkeypatch.setattr("multiprocessing.synchronize._multiprocessing.SemLock", missing)
+@pytest.mark.usefixtures("no_semaphores")
+def test_without_semaphores_all_is_done_in_this_process(caplog: pytest.LogCaptureFixture) -> None:
     with Processes(2) as processes:
         assert list(processes.map(math.sqrt, range(4))) == [math.sqrt(n) for n in range(4)]
     assert "/dev/shm" in caplog.text

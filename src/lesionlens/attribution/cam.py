@@ -12,8 +12,8 @@ The package's forward pass, hooks and channel weighting run unchanged. Replaced 
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -25,9 +25,25 @@ from torch import Tensor, nn
 
 from lesionlens.config.evaluation import Explains
 
-Maps = Callable[[nn.Module, Tensor, NDArray[np.int64], nn.Module, Explains], NDArray[np.float32]]
-"""(model, inputs float32 [n, 3, s, s] on the model's device, classes int64 [n], layer, what of the output is explained)
--> maps float32 [n, h, w]."""
+
+class Maps(Protocol):
+    """Unscaled maps of samples by one method."""
+
+    def __call__(
+        self,
+        model: nn.Module,
+        inputs: Tensor,
+        classes: NDArray[np.int64],
+        layer: nn.Module,
+        explains: Explains = "logit",
+        references: Tensor | None = None,
+        /,
+    ) -> NDArray[np.float32]:
+        """float32 [n, h, w], of inputs float32 [n, c, s, s] on the model's device and classes int64 [n].
+
+        explains: what of the output. references float32 [classes, k, 1, s, s]: samples of other classes than each, for
+        methods that compare with such; None: the training mean.
+        """
 
 
 class Contrast(ClassifierOutputTarget):  # type: ignore[misc]
@@ -91,7 +107,12 @@ def cam(method: type[Any], one_by_one: bool = False, ablation_layer: type[Ablati
     raw = type(f"Raw{method.__name__}", (_Raw, method), {})
 
     def maps(
-        model: nn.Module, inputs: Tensor, classes: NDArray[np.int64], layer: nn.Module, explains: Explains = "logit"
+        model: nn.Module,
+        inputs: Tensor,
+        classes: NDArray[np.int64],
+        layer: nn.Module,
+        explains: Explains = "logit",
+        _references: Tensor | None = None,
     ) -> NDArray[np.float32]:
         # A network that is frozen whole has no gradient unless its input asks for one.
         inputs = inputs.detach().clone().requires_grad_()

@@ -1,15 +1,18 @@
 """Attributions of the input's pixels by `captum`, pooled to cells: what the class's score owes to each place.
 
-A sample's three channels are one grey value copied, so its attribution is the signed sum over channels. Maps of single
-pixels are speckle, and IoU or hit would measure speckle: means over 28 x 28 cells are kept, as fine as the maps of the
-finest last block at 448 pixels.
+A sample's three channels are one grey value copied, and it is that value which is explained: captum sees a network of
+one channel. Maps of single pixels are speckle, and IoU or hit would measure speckle: means over 28 x 28 cells are kept,
+as fine as the maps of the finest last block at 448 pixels.
 """
 
-from collections.abc import Callable
+import contextlib
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from captum.attr import IntegratedGradients, NoiseTunnel, Saliency
+from captum.attr import GradientShap, IntegratedGradients, NoiseTunnel, Saliency
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
@@ -20,57 +23,122 @@ from lesionlens.config.evaluation import Explains
 CELLS = 28
 STEPS = 32
 """Points on the straight way from the baseline, at which integrated gradients are read."""
-DRAWS, NOISE = 16, 0.1
-"""Of SmoothGrad: noisy copies, and their standard deviation in ranges of the sample's values (Smilkov et al. 2017)."""
-Attribute = Callable[[Callable[[Tensor], Tensor], Tensor, Tensor], Tensor]
-"""(inputs -> scores [n, classes], inputs [n, 3, s, s], classes int64 [n]) -> attributions [n, 3, s, s]."""
+DRAWS = 16
+SMOOTH, SHAP = 0.1, 0.05
+"""Standard deviation of the noise of SmoothGrad and GradientSHAP, in ranges of the sample's values."""
+Score = Callable[[Tensor], Tensor]
+"""Grey values [n, 1, s, s] -> scores [n, classes]."""
 
 
-def saliency(score: Callable[[Tensor], Tensor], inputs: Tensor, classes: Tensor) -> Tensor:
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """grey [n, 1, s, s], classes int64 [n] on its device; references [classes, k, 1, s, s]: normalised training samples
+    of other classes than each, None for the training mean alone, which is 0."""
+
+    grey: Tensor
+    classes: Tensor
+    references: Tensor | None = None
+
+
+Attribute = Callable[[Score, Asked], Tensor]
+"""Attributions [n, 1, s, s] of what is asked."""
+
+
+def saliency(score: Score, asked: Asked) -> Tensor:
     """The gradient (Simonyan et al. 2013), signed."""
-    found: Tensor = Saliency(score).attribute(inputs, target=classes, abs=False)
+    found: Tensor = Saliency(score).attribute(asked.grey, target=asked.classes, abs=False)
     return found
 
 
-def smooth_grad(score: Callable[[Tensor], Tensor], inputs: Tensor, classes: Tensor) -> Tensor:
-    """The mean gradient of noisy copies. A sample's noise is the same in every batch: each is explained alone."""
-    tunnel, parts = NoiseTunnel(Saliency(score)), []
-    for image, label in zip(inputs, classes, strict=True):
-        with torch.random.fork_rng(devices=[inputs.device] if inputs.is_cuda else []):
-            torch.manual_seed(0)
-            spread = float((image.max() - image.min()).detach()) * NOISE
-            noisy = {"nt_type": "smoothgrad", "nt_samples": DRAWS, "stdevs": spread}
-            parts.append(tunnel.attribute(image[None], target=label[None], abs=False, **noisy))
-    return torch.cat(parts)
-
-
-def integrated_gradients(score: Callable[[Tensor], Tensor], inputs: Tensor, classes: Tensor) -> Tensor:
-    """Gradients integrated from the training mean, which is 0 in normalised inputs (Sundararajan et al. 2017).
+def integrated_gradients(score: Score, asked: Asked) -> Tensor:
+    """Gradients integrated from the training mean (Sundararajan et al. 2017).
 
     They sum to the score of the input minus that of the baseline.
     """
-    method, size = IntegratedGradients(score), len(inputs)
-    found: Tensor = method.attribute(inputs, 0.0, target=classes, n_steps=STEPS, internal_batch_size=size)
+    method, size = IntegratedGradients(score), len(asked.grey)
+    found: Tensor = method.attribute(asked.grey, 0.0, target=asked.classes, n_steps=STEPS, internal_batch_size=size)
     return found
 
 
-def pixels(attribute: Attribute, unsigned: bool = False) -> Maps:
-    """Maps float32 [n, 28, 28] by a method of this module; the layer is ignored, the model's gradients are cleared.
+def smooth_grad(score: Score, image: Tensor, label: Tensor, _references: Tensor) -> Tensor:
+    """The mean gradient of noisy copies (Smilkov et al. 2017), of one image."""
+    noisy = {"nt_type": "smoothgrad", "nt_samples": DRAWS, "stdevs": spread(image) * SMOOTH}
+    found: Tensor = NoiseTunnel(Saliency(score)).attribute(image, target=label, abs=False, **noisy)
+    return found
 
-    unsigned: the sign of the attribution says brighter or darker, not for or against the class; its magnitude is kept.
+
+def gradient_shap(score: Score, image: Tensor, label: Tensor, references: Tensor) -> Tensor:
+    """Gradient times difference, at random points between noisy copies and training samples of other classes (Lundberg
+    and Lee 2017), of one image.
+
+    In expectation they sum to the score of the input minus the mean score of the references.
+    """
+    noise = spread(image) * SHAP
+    found: Tensor = GradientShap(score).attribute(image, references, n_samples=DRAWS, stdevs=noise, target=label)
+    return found
+
+
+def spread(image: Tensor) -> float:
+    """The range of an image's values."""
+    return float((image.max() - image.min()).detach())
+
+
+def one_by_one(attribute: Callable[[Score, Tensor, Tensor, Tensor], Tensor]) -> Attribute:
+    """A method that draws: every image alone, by generators seeded from its grey values, so that neither the batch nor
+    the order of samples changes a map.
+
+    attribute: (score, image [1, 1, s, s], its class [1], references [k, 1, s, s]) -> attributions [1, 1, s, s].
+    """
+
+    def attributed(score: Score, asked: Asked) -> Tensor:
+        parts = []
+        for image, label in zip(asked.grey[:, None], asked.classes[:, None], strict=True):
+            nothing = torch.zeros_like(image)
+            references = nothing if asked.references is None else asked.references[int(label)]
+            with seeded(image):
+                parts.append(attribute(score, image, label, references))
+        return torch.cat(parts)
+
+    return attributed
+
+
+@contextlib.contextmanager
+def seeded(image: Tensor) -> Iterator[None]:
+    """torch's and numpy's global generators, from which captum draws, seeded by an image and restored at the end."""
+    seed, before = zlib.crc32(image.detach().cpu().numpy().tobytes()), np.random.get_state()
+    with torch.random.fork_rng(devices=[image.device] if image.is_cuda else []):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(before)
+
+
+def pixels(attribute: Attribute, unsigned: bool = False) -> Maps:
+    """Maps float32 [n, 28, 28] by a method of this module; the layer is ignored, the model is left as it was.
+
+    inputs: channels that are copies of one grey value. unsigned: the sign of the attribution says brighter or darker,
+    not for or against the class; its magnitude is kept.
     """
 
     def maps(
-        model: nn.Module, inputs: Tensor, classes: NDArray[np.int64], _layer: nn.Module, explains: Explains = "logit"
+        model: nn.Module,
+        inputs: Tensor,
+        classes: NDArray[np.int64],
+        _layer: nn.Module,
+        explains: Explains = "logit",
+        references: Tensor | None = None,
     ) -> NDArray[np.float32]:
-        def score(images: Tensor) -> Tensor:
+        def score(grey: Tensor) -> Tensor:
+            images = grey.expand(-1, inputs.shape[1], -1, -1).contiguous(memory_format=torch.channels_last)
             logits: Tensor = model(images)
             return logits - logits.mean(dim=1, keepdim=True) if explains == "contrast" else logits
 
-        images = inputs.detach().clone().requires_grad_()
-        found = attribute(score, images, torch.from_numpy(classes).to(inputs.device)).detach().sum(dim=1)
-        model.zero_grad(set_to_none=True)
-        pooled: NDArray[np.float32] = adaptive_avg_pool2d(found.abs() if unsigned else found, CELLS).cpu().numpy()
-        return pooled
+        grey = inputs[:, :1].detach().clone().requires_grad_()
+        found = attribute(score, Asked(grey, torch.from_numpy(classes).to(inputs.device), references)).detach()
+        pooled = adaptive_avg_pool2d(found.abs() if unsigned else found, CELLS)[:, 0]
+        cells: NDArray[np.float32] = pooled.float().cpu().numpy()
+        return cells
 
     return maps

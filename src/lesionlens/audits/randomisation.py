@@ -12,22 +12,19 @@ from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.functional.regression import spearman_corrcoef
 
-from lesionlens.attribution.explain import Advance, Source, grad_cam
+from lesionlens.attribution.explain import Advance, Source, reference_maps
 from lesionlens.attribution.scaling import activation_maps
 from lesionlens.audits.altered import altered_probabilities
 from lesionlens.config.evaluation import EvaluationConfig
-from lesionlens.config.training import RunConfig
 from lesionlens.frames import FRAMES
 from lesionlens.localization.samples import scorable
-from lesionlens.models.classifier import Classifier
-from lesionlens.models.registry import build
-from lesionlens.models.weights import calibrate
+from lesionlens.models.own import Network, OwnNetwork
+from lesionlens.models.weights import calibrate, measured_on
 from lesionlens.scoring.bootstrap import draw
 from lesionlens.scoring.means import Mean, means
 from lesionlens.training.inputs import Inputs
 
 OTHERS, REMEASURED = "other samples", "re-measured"
-CALIBRATION = 16  # training samples on which batch-norm statistics are measured at every step
 
 
 def drawn_lesions(inputs: Inputs, count: int, generator: np.random.Generator) -> list[int]:
@@ -38,19 +35,21 @@ def drawn_lesions(inputs: Inputs, count: int, generator: np.random.Generator) ->
 
 
 def randomisation_test(
-    model: Classifier,
-    run: RunConfig,
+    model: Network,
+    random: Network,
     inputs: Inputs,
     rows: Sequence[int],
     evaluation: EvaluationConfig,
     seed: int,
     advance: Advance,
 ) -> pl.DataFrame:
-    """Similarity of Grad-CAM maps to the intact model's while layers become random, cascading (Adebayo et al. 2018).
+    """Similarity of maps by `reference` to the intact model's while layers become random, cascading (Adebayo et al.
+    2018).
 
-    rows: positions of the samples. The class explained stays the one the intact model predicts. Batch-norm statistics
-    are measured anew on training samples after every step: otherwise activations die, and any map would look different
-    for that reason alone. Step 1, 're-measured', does that to the intact weights: what it changes by itself.
+    random: the same network with the weights that the layers become. rows: positions of the samples. The class
+    explained stays the one the intact model predicts. Batch-norm statistics are measured anew on training samples after
+    every step: otherwise activations die, and any map would look different for that reason alone. Step 1,
+    're-measured', does that to the intact weights: what it changes by itself.
     Result: step (0: intact), layer (randomised last), ssim of the activation maps and
     rank_correlation (Spearman) of the unscaled ones, -1 to 1, means over the n samples whose both maps are not blank,
     with intervals clustered by patient. Step -1, 'other samples', is the baseline: the intact model's map of one sample
@@ -60,29 +59,36 @@ def randomisation_test(
     if not rows:
         return pl.DataFrame(schema=FRAMES["randomisations"])
     # twice as fast on a CPU with channels last
-    model, source = deepcopy(model).to(inputs.device).to(memory_format=torch.channels_last), Source(inputs, rows)
+    model, random, source = (
+        deepcopy(model).to(inputs.device).to(memory_format=torch.channels_last),
+        random.to(inputs.device),
+        Source(inputs, rows),
+    )
     at = np.array(rows, dtype=np.int64)
     intact_pixels = inputs.patches.pixels[at]
     classes = altered_probabilities(model.eval(), inputs, at, lambda part: intact_pixels[part]).argmax(axis=1)
-    intact = grad_cam(model, source, classes, evaluation)
+    intact = reference_maps(model, source, classes, evaluation)
     grids = {OTHERS: np.roll(intact, 1, axis=0), "intact": intact}
-    random = build(run.backbone, len(inputs.patches.classes), seed).to(inputs.device)
-    training = inputs.rows("train")[:: max(1, len(inputs.rows("train")) // CALIBRATION)][:CALIBRATION]
+    measured = measured_on(inputs.patches)
     for names in [[], *layers(model)]:
         for name in names:
             model.get_submodule(name).load_state_dict(random.get_submodule(name).state_dict())
-        calibrate(model, inputs, training, seed)
-        grids[names[-1] if names else REMEASURED] = grad_cam(model, source, classes, evaluation)
+        calibrate(model, inputs, measured, seed)
+        layer = names[-1].removeprefix("network.") if names else REMEASURED
+        grids[layer] = reference_maps(model, source, classes, evaluation)
         advance(len(rows))
     return _frame(grids, source, evaluation, seed)
 
 
-def layers(model: Classifier) -> list[list[str]]:
-    """The steps from the output inwards: the head, then every child of unit1, unit2, stem that has a convolution.
+def layers(model: Network) -> list[list[str]]:
+    """The steps from the output inwards: the head, then every child of unit1, unit2, stem that has a convolution; of a
+    network of another make its own `steps`.
 
     A batch normalisation beside its convolution goes with it. A step is names of modules, the convolution's (or
     residual block's) last.
     """
+    if isinstance(model, OwnNetwork):
+        return model.steps()
     steps = [["head"]]
     for block in ("unit1", "unit2", "stem"):
         pending: list[str] = []

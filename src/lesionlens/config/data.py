@@ -117,7 +117,9 @@ class BackgroundConfig(Frozen):
 class SplitConfig(Frozen):
     """Training, validation and test."""
 
-    rule: Literal["paper", "official", "sound"] = Field("sound", description="Who goes to test")
+    rule: Literal["paper", "official", "sound", "given"] = Field(
+        "sound", description="Who goes to test; given: as official, and no validation split is drawn"
+    )
     group: Literal["patch", "patient"] = Field(
         "patient", description="What stays together between train and validation"
     )

@@ -1,8 +1,8 @@
 """Maps, scores and audits."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from lesionlens.config.base import Frozen
 
@@ -10,14 +10,26 @@ Policy = Literal["fixed", "otsu", "validation", "area"]
 Explains = Literal["logit", "contrast"]
 Method = Literal[
     "grad_cam", "grad_cam_pp", "hires_cam", "layer_cam", "eigen_cam", "score_cam", "ablation_cam", "saliency",
-    "smooth_grad", "integrated_gradients",
+    "smooth_grad", "integrated_gradients", "gradient_shap", "kernel_shap", "lime", "occlusion",
 ]  # fmt: skip
+
+
+def _named(given: object) -> object:
+    return get_args(Method) if given == "all" else given
+
+
+Methods = Annotated[
+    tuple[Method, ...],
+    Field(min_length=1),
+    BeforeValidator(_named, json_schema_input_type=Literal["all"] | tuple[Method, ...]),
+]
+"""Attribution methods, the headline's first; `all` stands for each of them."""
 
 
 class EvaluationConfig(Frozen):
     """Maps and scores."""
 
-    methods: tuple[Method, ...] = Field(("grad_cam",), min_length=1, description="How activation maps are made")
+    methods: Methods = Field(("grad_cam",), description="How activation maps are made, or all; the headline's first")
     layer: Literal["block", "conv"] = Field(
         "block", description="Output of the last block, or the literal last convolution (the study)"
     )
@@ -37,6 +49,11 @@ class EvaluationConfig(Frozen):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of the intervals")
     randomisation_samples: int = Field(
         32, ge=0, description="Test lesions whose maps are followed while weights become random layer by layer; 0: none"
+    )
+    perturbation_samples: int = Field(
+        32,
+        ge=1,
+        description="Test lesions explained by methods that need many passes for a map, and as many validation lesions",
     )
 
     @model_validator(mode="after")

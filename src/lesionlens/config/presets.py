@@ -1,13 +1,18 @@
 """Named studies: `demo` (phantom, minutes on two cores), `paper` (the study, literally), `sound` (the default)."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from lesionlens.config.data import BackgroundConfig, DataConfig, PatchConfig, PhantomConfig, SplitConfig
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.study import StudyConfig
 from lesionlens.config.training import GridConfig, HyperSet, StoppingConfig, TrainingConfig
+from lesionlens.config.words import plain_words
 
-PRESETS = ("demo", "paper", "sound")
+PRESETS = ("demo", "paper", "small", "sound")
 
 
 def demo() -> StudyConfig:
@@ -53,6 +58,18 @@ def sound(root: Path) -> StudyConfig:
     )
 
 
+def small(root: Path) -> StudyConfig:
+    """`sound` for a few hundred lesions: light backbones, one set, three seeds, patches as small as `size_for` says."""
+    return sound(root).model_copy(
+        update={
+            "name": "small",
+            "background": BackgroundConfig(size="matched", train=150, test=60),
+            "training": TrainingConfig(stopping=StoppingConfig(start="loaded", max_epochs=40)),
+            "grid": GridConfig(backbones=("resnet18", "efficientnet_b0"), sets=(HyperSet(),), seeds=(0, 1, 2)),
+        }
+    )
+
+
 def preset(name: str, root: Path | None = None) -> StudyConfig:
     """The preset of that name. ValueError for an unknown name or a missing data folder."""
     if name == "demo":
@@ -60,5 +77,32 @@ def preset(name: str, root: Path | None = None) -> StudyConfig:
     if name not in PRESETS:
         raise ValueError(f"no preset {name!r}: choose one of {', '.join(PRESETS)}")
     if root is None:
-        raise ValueError(f"preset {name!r} needs a data folder, for example: make study DATA=/path/to/cbis-ddsm")
-    return paper(root) if name == "paper" else sound(root)
+        raise ValueError(
+            f"preset {name!r} needs a data folder, for example: lesionlens study --data /path/to/cbis-ddsm"
+        )
+    return {"paper": paper, "small": small, "sound": sound}[name](root)
+
+
+def layered(name: str, *layers: Mapping[str, Any]) -> StudyConfig:
+    """A preset with options laid over it, later ones over earlier ones; parts are merged, lists replaced.
+
+    ValueError, in plain words, where an option is unknown or takes no such value.
+    """
+    values = preset(name, Path()).model_dump(mode="json")
+    if values["data"]["source"] != "phantom":
+        values["data"]["root"] = None
+    for layer in layers:
+        values = _merged(values, layer)
+    try:
+        return StudyConfig.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(plain_words(error, StudyConfig)) from None
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    both = {
+        name: _merged(below[name], value)
+        for name, value in above.items()
+        if isinstance(value, Mapping) and isinstance(below.get(name), Mapping)
+    }
+    return {**below, **above, **both}

@@ -8,6 +8,7 @@ from lesionlens.config.base import Frozen
 from lesionlens.config.data import AnnotationConfig, BackgroundConfig, DataConfig, PatchConfig, SplitConfig
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.training import GridConfig, TrainingConfig
+from lesionlens.config.words import unknown
 
 StudyName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
@@ -34,14 +35,11 @@ class StudyConfig(Frozen):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _name_options_of_another_version(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _name_unknown_options(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         try:
             return handler(given)
         except ValidationError as error:
-            unknown = [".".join(map(str, e["loc"])) for e in error.errors() if e["type"] == "extra_forbidden"]
-            if not unknown:
+            names = [".".join(map(str, e["loc"])) for e in error.errors() if e["type"] == "extra_forbidden"]
+            if not names:
                 raise
-            raise ValueError(
-                f"this version has no option {', '.join(unknown)}: the configuration was made for another one. "
-                "Leave the option out; deployments with today's options are registered by `make serve`"
-            ) from error
+            raise ValueError("; ".join(unknown(cls, name) for name in names)) from error

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
 from lesionlens.datasets.tables import (
     MOST_BYTES,
@@ -43,13 +43,13 @@ WORDS: dict[str, Split] = {
 
 
 class CocoImage(BaseModel):
-    """An entry of `images`. `patient` is no field of COCO's own; some tools keep such."""
+    """An entry of `images`. `patient` is no field of COCO's own; some tools keep such, as `patient_id`, too."""
 
     id: int | str
     file_name: str = Field(min_length=1)
     width: int | None = Field(None, gt=0)
     height: int | None = Field(None, gt=0)
-    patient: str | int | None = None
+    patient: str | int | None = Field(None, validation_alias=AliasChoices("patient", "patient_id", "PatientID"))
 
 
 class CocoAnnotation(BaseModel):
@@ -145,6 +145,10 @@ def _check(root: Path, entries: list[Entry]) -> None:
                     f"{root}: {name} {text[:40]!a}… is longer than {MOST_BYTES[name]} bytes, or holds NUL; name it anew"
                 )
     check_alike("category", ((label, entry.key) for entry in entries for label, _ in entry.found))
+    check_alike("patient", ((entry.patient, entry.key) for entry in entries if entry.patient != entry.key))
+    lacking = next((entry.key for entry in entries if not entry.found), None)
+    if lacking and any(label == WITHOUT for entry in entries for label, _ in entry.found):
+        raise ValueError(f"{root}: category {WITHOUT!r} has annotations, and {lacking} none; rename the category")
     check_official_splits(root, {entry.split or "" for entry in entries})
     if len({entry.split is None for entry in entries}) > 1:
         raise ValueError(f"{root}: some COCO files name a split and others do not; name train, val or test in each")
@@ -160,6 +164,8 @@ def _entries(root: Path, path: Path, patients: dict[str, str], files: dict[str, 
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"{path}: {where or 'the file'}: {first['msg']}; export it again as COCO JSON") from error
     names = {category.id: category.name.strip() or str(category.id) for category in coco.categories}
+    if len(names) < len(coco.categories):
+        raise ValueError(f"{path}: two categories have the same id; export it again")
     annotations: dict[int | str, list[tuple[str, CocoAnnotation]]] = defaultdict(list)
     images = {image.id: image for image in coco.images}
     if len(images) < len(coco.images):

@@ -1,10 +1,9 @@
-"""Help to obtain CBIS-DDSM: python -m lesionlens.datasets.download kaggle|idc FOLDER [--yes]
+"""Help to obtain CBIS-DDSM: from Kaggle or from the Imaging Data Commons.
 
 Shows size and licence first and asks. A stopped download goes on where it stopped. Checksums of all files are kept
 beside them; fetching again compares with them.
 """
 
-import argparse
 import contextlib
 import hashlib
 import importlib
@@ -108,7 +107,7 @@ def fetch(name: str, folder: Path) -> str:
         recognise(folder)
     except ValueError:
         return f"{count} files are there. Still missing: the four case files; {by_hand}"
-    return f"{count} files are there, their checksums in {folder / CHECKSUMS}. Next: make study DATA={folder}"
+    return f"{count} files are there, their checksums in {folder / CHECKSUMS}. Next: lesionlens check {folder}"
 
 
 def keep_checksums(folder: Path) -> int:
@@ -134,7 +133,7 @@ def keep_checksums(folder: Path) -> int:
     return len(found)
 
 
-def _agree(name: str, folder: Path, yes: bool) -> None:
+def agree(name: str, folder: Path, yes: bool) -> None:
     """Show what would be downloaded. FetchError unless a person, or `yes`, agrees."""
     edition = EDITIONS[name]
     print(f"{edition.title}\n  size     about {edition.gigabytes:g} GB\n  licence  {LICENCE}\n  into     {folder}")
@@ -144,24 +143,3 @@ def _agree(name: str, folder: Path, yes: bool) -> None:
         raise FetchError("this needs a yes: run it in a terminal, or with --yes (make fetch YES=1)")
     if input("Download? [y/N] ").strip().lower() not in ("y", "yes"):
         raise FetchError("nothing was downloaded")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status 0 when the data are there, else 1."""
-    parser = argparse.ArgumentParser(prog="python -m lesionlens.datasets.download", description="Obtain CBIS-DDSM")
-    parser.add_argument("edition", choices=sorted(EDITIONS))
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    options = parser.parse_args(arguments)
-    folder = options.folder.resolve()
-    try:
-        _agree(options.edition, folder, options.yes)
-        print(fetch(options.edition, folder))
-    except FetchError as error:
-        print(f"lesionlens: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -105,8 +105,6 @@ def _problem(root: Path, row: Row, lesion: Lesion | None, sizes: dict[str, int])
     """Why a row's files can't be used (reason, detail), None where they are there; enters their `sizes` in bytes."""
     if lesion is not None and not row.annotated:
         return "mask_missing", f"{row.place}: neither mask nor box, while other rows of class {row.label} have one"
-    if row.box is not None and max(row.box[2:]) <= 1:
-        return "mask_ambiguous", f"{row.place}: a box of {row.box[2]:g} x {row.box[3]:g} pixels; give pixels"
     files = {"image": row.image, "mask": row.mask} if lesion is not None and row.mask else {"image": row.image}
     for role, name in files.items():
         try:
@@ -141,7 +139,9 @@ def _box(place: str, fields: dict[str, str]) -> tuple[float, float, float, float
         return None
     try:
         x, y, width, height = map(float, given)
-        if not (abs(x) + abs(y) < float("inf") and 0 < width < float("inf") and 0 < height < float("inf")):
+        if "_" in "".join(given) or not (
+            abs(x) + abs(y) < float("inf") and 0 < width < float("inf") and 0 < height < float("inf")
+        ):
             raise ValueError
     except ValueError:
         words = ", ".join(f"{name} {value!r}" for name, value in zip(BOX, given, strict=True))

@@ -5,6 +5,7 @@ What `manifest` and `coco` share is here, too: files as people name them, classe
 
 import csv
 import io
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -44,13 +45,14 @@ def read_table(
     _, header = next(records, ("", []))
     names = _columns(path, [name.strip() for name in header], required, optional)
     for place, values in records:
+        if not any(value.strip() for value in values):
+            continue
         if len(values) != len(names):
             raise ValueError(f"{place}: {len(values)} fields, but {len(names)} columns; restore this row")
         fields = {name: value.strip() for name, value in zip(names, values, strict=True)}
         if any("\0" in value for value in fields.values()):
             raise ValueError(f"{place}: holds a NUL character; restore this row")
-        if any(fields.values()):
-            yield place, fields
+        yield place, fields
 
 
 def _csv(path: Path, required: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
@@ -86,7 +88,11 @@ def _text(path: Path) -> str:
     data = path.read_bytes()
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
-        return data.decode(encoding)
+        text = data.decode(encoding)
+        wide = text.partition("\n")[0].find("\0")  # UTF-16 without its mark, UTF-32
+        if wide >= 0:
+            raise UnicodeDecodeError(encoding, data, wide, wide + 1, "NUL")
+        return text
     except UnicodeDecodeError as error:
         where = data[: error.start].count(b"\n") + 1
         raise ValueError(
@@ -173,7 +179,8 @@ def check_official_splits(path: Path, named: set[str]) -> None:
 
 
 def check_alike(what: str, named: Iterable[tuple[str, str]]) -> None:
-    """ValueError where names differ in nothing that a reader sees, or in case alone; with (name, place) of each."""
+    """ValueError where names differ in nothing that a reader sees, in case alone, or as numbers written otherwise; with
+    (name, place) of each."""
     first: dict[str, tuple[str, str]] = {}
     for name, place in named:
         before, there = first.setdefault(_seen(name), (name, place))
@@ -186,4 +193,6 @@ def check_alike(what: str, named: Iterable[tuple[str, str]]) -> None:
 def _seen(name: str) -> str:
     """A name without case, accents' composition, blanks' widths and characters that do not show."""
     shown = (c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) not in ("Cc", "Cf", "Cn", "Co"))
-    return " ".join("".join(shown).casefold().split())
+    seen = " ".join("".join(shown).casefold().split())
+    number = re.fullmatch(r"0*(\d+)(\.0*)?", seen)  # 7, 007, and 7.0, which programs make of a column with gaps
+    return number[1] if number else seen

@@ -46,6 +46,8 @@ def marked_pixels(file: MaskFile, marked: str = "auto", most: float = 1.0) -> tu
     corners = all(pixels[row, column] > threshold for row in (0, -1) for column in (0, -1))
     if marked == "auto" and corners:
         raise _ambiguous(file, "marks all corners of the image", "Where the lesion is black, that is zero")
+    if marked == "auto" and _is_contour(pixels, threshold):
+        raise _ambiguous(file, "marks a contour and leaves out what it encloses", "Fill it; as it is, that is nonzero")
     _check_proportion(file.name, pixels, threshold, most)
     return found
 
@@ -87,7 +89,7 @@ def draw_outline(outline: Outline, image: GreyImage, most: float = 1.0) -> NDArr
 
     An outline made for another size of the image is scaled where the aspect ratio is the same within 1 %.
     UnusableImageError 'shape' where it is not, or where the outline leaves the image by more than 1 % of its sides,
-    'ambiguous' where it holds more than the proportion `most` of the image.
+    'ambiguous' where it holds more than the proportion `most` of the image, or is no larger than a pixel.
     """
     height, width = image.shape
     columns, rows = outline.size or (width, height)
@@ -99,7 +101,11 @@ def draw_outline(outline: Outline, image: GreyImage, most: float = 1.0) -> NDArr
     scale = np.array([width / columns, height / rows])
     room = np.maximum(ASPECT_TOLERANCE * np.array([width, height]), 1)
     for points in outline.polygons:
-        corners = np.array(points, dtype=np.float64) * scale
+        corners = np.array(points, dtype=np.float64)
+        across, down = np.ptp(corners, axis=0)
+        if 0 < max(across, down) <= 1:
+            raise UnusableImageError("ambiguous", f"an outline of {across:g} x {down:g} pixels; give pixels")
+        corners *= scale
         if (corners < -room).any() or (corners > np.array([width, height]) + room).any():
             (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
             what = f"{x0:g}, {y0:g} to {x1:g}, {y1:g}"
@@ -175,6 +181,19 @@ def _one_hue(colour: NDArray[np.uint8], brightness: NDArray[np.uint8], lossless:
     return all(
         bool((np.abs(colour[..., n].astype(np.int32) * most - light * top[n]) <= allowed).all()) for n in range(3)
     )
+
+
+def _is_contour(pixels: Pixels | NDArray[np.bool_], threshold: int) -> bool:
+    """Whether marked pixels enclose more than twice their own number of unmarked ones."""
+    box = bounding_box(pixels, threshold)
+    if box is None:
+        return False
+    free = pixels[box.y0 : box.y1, box.x0 : box.x1] <= threshold
+    marked = free.size - np.count_nonzero(free)
+    if free.size <= 3 * marked:
+        return False
+    labels, _ = ndimage.label(np.pad(free, 1, constant_values=True))
+    return bool(np.count_nonzero((labels > 0) & (labels != labels[0, 0])) > 2 * marked)
 
 
 def _named(file: MaskFile, marked: str) -> NDArray[np.bool_]:

@@ -1,24 +1,26 @@
 """Baseline maps: three that are independent of the image, and those of an untrained network."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lesionlens.attribution.explain import Advance, Source, explain
+from lesionlens.attribution.explain import Advance, Source, explain, reference
 from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.localization.curves import CURVE, tuned
 from lesionlens.localization.maps import EvaluatedSplit, scored
 from lesionlens.localization.metrics import FIXED_THRESHOLD, iou_at, iou_curve, score_grids, score_maps
 from lesionlens.localization.samples import Cut, ScoredMaps, scorable
 from lesionlens.models.classifier import Classifier
-from lesionlens.models.weights import initial_model
+from lesionlens.models.own import Network, OwnNetwork
+from lesionlens.models.weights import calibrate, initial_model, measured_on
 from lesionlens.records import Baseline, SampleArrays
 from lesionlens.training.inputs import Inputs
 
 # Added to a run's seed for its random counterpart, so that no weight equals one of a run trained from its seed.
 OTHER_SEED = 1_000_003
 DRAWS = 10  # networks with random weights
-MEASURED = 16  # training samples on which the batch-norm statistics of each are measured
 
 
 def baseline_maps(train_masks: NDArray[np.bool_], size: int) -> dict[Baseline, tuple[NDArray[np.float32], float]]:
@@ -71,8 +73,12 @@ def mean_map(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 
 def constant_baselines(split: EvaluatedSplit) -> list[ScoredMaps]:
-    """The baselines that are the same for every sample, scored like maps; their region is the policy 'mask'."""
+    """The baselines that are the same for every sample, scored like maps; their region is the policy 'mask'.
+
+    Made from the training lesions; where there are none from the test lesions themselves, which are harder to beat.
+    """
     train, test = split.inputs.patches.split("train"), split.test
+    train = train if scorable(train).any() else test
     baselines = []
     for name, (constant, level) in baseline_maps(train.masks[scorable(train)], test.masks.shape[1]).items():
         maps = np.broadcast_to(constant, test.masks.shape)
@@ -85,20 +91,21 @@ def constant_baselines(split: EvaluatedSplit) -> list[ScoredMaps]:
     return baselines
 
 
-def random_weights(run: RunConfig, training: TrainingConfig, split: EvaluatedSplit, advance: Advance) -> ScoredMaps:
-    """Grad-CAM of ten networks of the same architecture with random weights, for the class that each predicts itself.
+def random_weights(random: Callable[[int], Network], split: EvaluatedSplit, advance: Advance) -> ScoredMaps:
+    """Maps by `reference` of ten networks of the same architecture with random weights, for the class that each itself
+    predicts.
 
-    Samples are dealt to the networks in turn, so a mean over lesions is one over draws of weights, too; the threshold
-    is tuned on the maps of all.
+    random: the network of a draw, from 0. Samples are dealt to the networks in turn, so a mean over lesions is one over
+    draws of weights, too; the threshold is tuned on the maps of all.
     """
     inputs, wanted = split.inputs, [*split.rows, *split.tuning_rows]
     grids: dict[int, NDArray[np.float32]] = {}
     predicted: dict[int, int] = {}
     for draw in range(DRAWS):
-        model = random_model(run, training, inputs.patches, draw)
-        own = wanted[draw::DRAWS]
-        found = explain(model, Source(inputs, own), split.evaluation, ("grad_cam",), ("predicted",), advance)
-        grids.update(zip(own, found.maps["grad_cam", "predicted"], strict=True))
+        model, own = random(draw), wanted[draw::DRAWS]
+        method = reference(model, split.evaluation)
+        found = explain(model, Source(inputs, own), split.evaluation, (method,), ("predicted",), advance)
+        grids.update(zip(own, found.maps[method, "predicted"], strict=True))
         predicted.update(zip(own, found.predicted.tolist(), strict=True))
     test, tuning = (np.array([grids[row] for row in rows]) for rows in (split.rows, split.tuning_rows))
     level = None
@@ -117,6 +124,11 @@ def random_model(run: RunConfig, training: TrainingConfig, samples: SampleArrays
     inputs = Inputs(samples, training.normalise, torch.device("cpu"))
     other = run.model_copy(update={"seed": run.seed + OTHER_SEED + draw})
     from_none = training.model_copy(update={"weights": "none"})
-    rows = inputs.rows("train")
-    few = rows[:: max(1, len(rows) // MEASURED)][:MEASURED]
-    return initial_model(other, from_none, len(samples.classes), inputs, few)
+    return initial_model(other, from_none, len(samples.classes), inputs, measured_on(samples))
+
+
+def random_own(model: OwnNetwork, inputs: Inputs, seed: int, draw: int = 0) -> OwnNetwork:
+    """The same for a network of another make; on the CPU, too."""
+    made = model.randomised(seed + OTHER_SEED + draw)
+    calibrate(made, Inputs(inputs.patches, inputs.mode, torch.device("cpu")), measured_on(inputs.patches), seed)
+    return made

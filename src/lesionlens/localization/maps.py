@@ -12,7 +12,7 @@ from lesionlens.config.evaluation import EvaluationConfig, Method
 from lesionlens.localization.curves import CURVE, tuned
 from lesionlens.localization.metrics import FIXED_THRESHOLD, MapScores, score_grids
 from lesionlens.localization.samples import Cut, ScoredMaps, scorable
-from lesionlens.models.classifier import Classifier
+from lesionlens.models.own import Network
 from lesionlens.records import SampleArrays
 from lesionlens.training.inputs import Inputs
 
@@ -44,7 +44,7 @@ def evaluated_split(inputs: Inputs, evaluation: EvaluationConfig) -> EvaluatedSp
 
 
 def model_maps(
-    model: Classifier,
+    model: Network,
     split: EvaluatedSplit,
     methods: tuple[Method, ...],
     targets: tuple[Target, ...],
@@ -61,16 +61,21 @@ def model_maps(
     found = explain(model, Source(split.inputs, split.rows, stem), evaluation, methods, targets, advance)
     tuned_on = Source(split.inputs, split.validation_rows, stem)
     tuning = explain(model, tuned_on, evaluation, methods, ("predicted",), advance)
+    return found, tuning.probabilities, scored_methods(split, found, tuning)
+
+
+def scored_methods(split: EvaluatedSplit, found: Explained, tuning: Explained) -> list[ScoredMaps]:
+    """Every method's maps of the test split, `found`, scored; thresholds tuned on those of the validation split."""
     masks, lesions = split.inputs.patches.masks[split.tuning_rows], np.isin(split.validation_rows, split.tuning_rows)
     levels = {
-        method: tuned(score_grids(grids[lesions], masks, evaluation.scaling, FIXED_THRESHOLD).curve)
+        method: tuned(score_grids(grids[lesions], masks, split.evaluation.scaling, FIXED_THRESHOLD).curve)
         for (method, _target), grids in tuning.maps.items()
     }
     maps = []
     for (method, target), grids in found.maps.items():
         labels = found.predicted if target == "predicted" else split.test.labels
         maps.append(scored(split, method, target, labels, grids, levels[method]))
-    return found, tuning.probabilities, maps
+    return maps
 
 
 def scored(

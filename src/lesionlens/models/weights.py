@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision import models
@@ -14,10 +15,12 @@ from lesionlens.errors import WeightsMissingError
 from lesionlens.identity import bytes_digest
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.registry import build
+from lesionlens.records import SampleArrays
 from lesionlens.settings import settings
 
 CALIBRATION_SAMPLES = 512
 CALIBRATION_BATCH = 32
+MEASURED = 16
 
 Pixels = Callable[[Sequence[int]], Tensor]
 """Sample positions -> normalised pixels float32 [n, 3, s, s]."""
@@ -39,7 +42,7 @@ def initial_model(
     return model
 
 
-def calibrate(model: Classifier, pixels: Pixels, rows: Sequence[int], seed: int) -> None:
+def calibrate(model: nn.Module, pixels: Pixels, rows: Sequence[int], seed: int) -> None:
     """Measure the running statistics of every batch normalisation on at most 512 samples, drawn by `seed`.
 
     With the statistics of a new network (mean 0, variance 1) the output of a random network in evaluation mode dies or
@@ -59,10 +62,20 @@ def calibrate(model: Classifier, pixels: Pixels, rows: Sequence[int], seed: int)
     with torch.no_grad():
         for batch in torch.split(drawn, CALIBRATION_BATCH):
             if len(batch) > 1 or len(drawn) == 1:
-                model.to_level("pooled", pixels([rows[int(i)] for i in batch]).to(device))
+                given = pixels([rows[int(i)] for i in batch]).to(device)
+                model.to_level("pooled", given) if isinstance(model, Classifier) else model(given)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
         layer.eval()
+
+
+def measured_on(samples: SampleArrays) -> list[int]:
+    """Positions of about 16 samples on which a network with random weights is calibrated: of the training split, of all
+    where there is none."""
+    rows = (
+        np.flatnonzero(samples.splits == "train") if (samples.splits == "train").any() else np.arange(len(samples.ids))
+    )
+    return [int(row) for row in rows[:: max(1, len(rows) // MEASURED)][:MEASURED]]
 
 
 def imagenet_url(backbone: Backbone) -> str:

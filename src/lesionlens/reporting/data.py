@@ -24,8 +24,8 @@ class Model:
     run_id: int
     backbone: str
     strategy: str
-    batch_size: int
-    unit1_rate: float
+    batch_size: int | None
+    unit1_rate: float | None
     seed: int
     status: str
     series: int
@@ -140,12 +140,8 @@ def models(data: ReportData) -> tuple[Model, ...]:
 
 
 def _hyper_parameters(run: Row, names: list[str]) -> list[str]:
-    words = {
-        "batch_size": f"batch {run['batch_size']}",
-        "unit1_rate": f"rate {run['unit1_rate']:g}",
-        "seed": f"seed {run['seed']}",
-    }
-    return [words[name] for name in names]
+    words = {"batch_size": "batch {}", "unit1_rate": "rate {:g}", "seed": "seed {}"}
+    return [words[name].format(run[name]) for name in names if run[name] is not None]
 
 
 def evaluated(data: ReportData) -> tuple[Model, ...]:

@@ -14,7 +14,7 @@ BACKBONES = {
     "resnet50": "ResNet50",
     "efficientnet_b0": "EfficientNet-B0",
 }
-STRATEGIES = {"gradual": "gradual unfreezing", "simultaneous": "simultaneous training"}
+STRATEGIES = {"gradual": "gradual unfreezing", "simultaneous": "simultaneous training", "examined": "as given"}
 STRATEGY_NUMBERS = {"gradual": "Strategy 1", "simultaneous": "Strategy 2"}
 METHODS = {
     "grad_cam": "Grad-CAM",
@@ -27,6 +27,10 @@ METHODS = {
     "saliency": "saliency",
     "smooth_grad": "SmoothGrad",
     "integrated_gradients": "integrated gradients",
+    "gradient_shap": "GradientSHAP",
+    "kernel_shap": "KernelSHAP",
+    "lime": "LIME",
+    "occlusion": "occlusion maps",
     "whole_patch": "whole patch",
     "centred_disc": "centred disc",
     "mean_mask": "mean training mask",
@@ -75,6 +79,7 @@ SOURCES = {
 SPLIT_RULES = {
     "paper": "as published: training patches moved to test",
     "official": "official splits of the data set",
+    "given": "the data set's own splits",
     "sound": "official splits; patients in both go to test",
 }
 ASKED = {"detection": "lesion or not", "diagnosis": "which lesion"}

@@ -54,7 +54,7 @@ SECTIONS = (
 
 SELECTED = (
     "The models are the runs that validation loss selected. The query below lists the results of all runs; "
-    "make compare shows the maps of any runs, by number."
+    "lesionlens compare shows the maps of any runs, by number."
 )
 LATEX = ("table-1", "table-2", "table-3", "table-4")
 

@@ -51,7 +51,8 @@ def build_samples(
     index, `study.patches`, `study.background`, `study.split` and `study.seed` alone, not on the number of processes.
     Every lesion of the index has either samples or one exclusion. Memory is bounded by a few full images per process.
     `report` receives (images done, images expected). carried: (width, height) of the windows of another set's training
-    lesions, from which sizes of background windows are drawn, too.
+    lesions, from which sizes of background windows are drawn, too. Where all is test
+    and nothing carried, the test lesions' windows.
     """
     choices, left_out = select(index, study.patches.per)
     plans = background_plans(index, study)
@@ -62,13 +63,16 @@ def build_samples(
     yield from dropped
     total = len(jobs) + sum(plan.expected(splits) for plan in plans)
     report(0, total)
-    sizes = list(carried)
+    sizes, tested = list(carried), []
     twins = Twins(index)
     with Processes(settings().workers) as processes:
         background = chain.from_iterable(background_samples(p, splits, root, sizes, processes) for p in plans)
         for done, items in enumerate(chain(processes.map(cut_lesions, jobs), background), 1):
             if done <= len(jobs):
                 sizes += [_size(item) for item in items if isinstance(item, Sample) and item.split != "test"]
+                tested += [_size(item) for item in items if isinstance(item, Sample)]
+            if done == len(jobs) and not sizes and set(splits.values()) == {"test"}:
+                sizes += tested
             report(min(done, total), total)
             twins.add(items)
             yield from items

@@ -46,8 +46,9 @@ def assign_splits(
 ) -> dict[str, Split | None]:
     """The split of every member by key; None for what the rule `paper` leaves out.
 
-    official: the data set's own splits. sound: patients in `crossing` (see `crossing_patients`) go wholly to test;
-    where the data set has no splits, `split.test` of the patients do, drawn so that every class comes close to it.
+    official: the data set's own splits. given: these, and no validation split is drawn. sound: patients in `crossing`
+    (see `crossing_patients`) go wholly to test; where the data set has no splits, `split.test` of the patients do,
+    drawn so that every class comes close to it.
     paper: as the published study did with CBIS-DDSM: members of each class of MOVED_GROUP move from training to test,
     and the group's official test split is left out. From training,
     `split.validation` of each class becomes validation: single members, or whole patients; a validation split of the
@@ -69,7 +70,7 @@ def assign_splits(
         splits |= {m.key: "test" for m in members if m.patient in crossing}
     elif split.rule == "paper":
         _move_to_test(members, splits, seed)
-    if "validation" not in splits.values():
+    if split.rule != "given" and "validation" not in splits.values():
         training = sorted((m for m in members if splits[m.key] == "train"), key=lambda m: m.key)
         if split.group == "patient":
             chosen = _patients(training, split.validation, seed, "validation patients")

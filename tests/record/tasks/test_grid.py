@@ -68,6 +68,17 @@ def test_a_run_that_another_process_works_on_is_left_to_it_and_waited_for_at_the
     assert grid.complete("train", planned.study_id) == 0
 
 
+@pytest.mark.usefixtures("no_semaphores")
+def test_without_semaphores_runs_come_one_after_another(
+    engine: Engine, plan: Callable[[StudyConfig], Planned], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned, task = plan(TWO), Task(engine, Completed(data="finished"), Completed(data="finished"))
+    monkeypatch.setenv("LESIONLENS_RUNS_PER_DEVICE", "2")
+    monkeypatch.setattr(train, "train_run", task)
+    assert grid.complete("train", planned.study_id) == 2
+    assert [run for run, _ in task.asked] == list(planned.runs)
+
+
 def test_a_run_is_free_if_nobody_works_on_it_and_it_is_not_done(
     engine: Engine, plan: Callable[[StudyConfig], Planned]
 ) -> None:
@@ -103,21 +114,6 @@ def test_a_run_that_exceeds_its_time_is_recorded_as_failed_and_the_grid_goes_on(
     assert grid.complete("train", planned.study_id) == 2
     ((title, reason),) = grid.failed_runs(planned.study_id)
     assert title.endswith("seed 0") and "timeout of 4.0" in reason
-
-
-def test_a_timeout_in_the_middle_of_a_query_is_a_timeout(
-    engine: Engine, plan: Callable[[StudyConfig], Planned], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The driver's own error hides it, as it cleans up behind the query."""
-    planned = plan(TWO)
-    hidden = OperationalError("SELECT 1", {}, psycopg.ProgrammingError("transaction status ACTIVE"))
-    hidden.__cause__ = psycopg.ProgrammingError("transaction status ACTIVE")
-    hidden.__cause__.__context__ = TimeoutError()
-    monkeypatch.setenv("LESIONLENS_RUN_TIMEOUT", "4")
-    monkeypatch.setattr(train, "train_run", Task(engine, Failed(data=hidden), Completed(data="finished")))
-    assert grid.complete("train", planned.study_id) == 2
-    ((_, reason),) = grid.failed_runs(planned.study_id)
-    assert "timeout of 4.0" in reason
 
 
 def test_an_evaluation_that_exceeds_its_time_leaves_its_run_finished(

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lesionlens.attribution import explain as module
-from lesionlens.attribution.explain import TARGETS, Source, explain, grad_cam
+from lesionlens.attribution.explain import TARGETS, Source, explain, reference_maps
 from lesionlens.attribution.registry import METHODS
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.training.inputs import Inputs
@@ -55,7 +55,7 @@ def test_stored_features_give_the_same_maps(inputs: Inputs) -> None:
 def test_grad_cam_explains_any_classes(inputs: Inputs) -> None:
     model, classes = narrow(), np.arange(7) % 5
     reference = METHODS["grad_cam"].maps(model, inputs(ROWS), classes, model.map_block("block"))
-    found = grad_cam(model, Source(inputs, ROWS), classes, BLOCK)
+    found = reference_maps(model, Source(inputs, ROWS), classes, BLOCK)
     np.testing.assert_allclose(found, reference, atol=1e-5 * np.abs(reference).max())
 
 

@@ -17,7 +17,9 @@ from lesionlens.config.evaluation import Method
 from lesionlens.models.classifier import Classifier, Layer
 from tests.unit.attribution.networks import CLASSES, SIDE, calibrated, narrow, pixels, tiny
 
-PIXELS = ("saliency", "smooth_grad", "integrated_gradients")
+PIXELS: tuple[Method, ...] = (
+    "saliency", "smooth_grad", "integrated_gradients", "gradient_shap", "kernel_shap", "lime", "occlusion",
+)  # fmt: skip
 
 
 def test_the_registry_holds_what_the_configuration_offers() -> None:

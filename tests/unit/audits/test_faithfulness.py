@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from lesionlens.audits.altered import altered_probabilities
 from lesionlens.audits.faithfulness import STEPS, faithfulness, faithfulness_scores, ranks
 from lesionlens.frames import FRAMES
-from lesionlens.records import SampleArrays, Statistics
 from lesionlens.scoring.bootstrap import draw
 from lesionlens.training.inputs import Inputs
+from tests.unit.arrays import plain
 
 SIZE, COUNT = 32, 40
 WINDOW = (slice(8, 16), slice(8, 16))
@@ -36,20 +36,7 @@ def inputs() -> Inputs:
     generator = np.random.default_rng(0)
     pixels = generator.integers(40, 90, (COUNT, SIZE, SIZE)).astype(np.uint8)
     pixels[(slice(None), *WINDOW)] += 150
-    samples = SampleArrays(
-        digest="window",
-        classes=("B", "M"),
-        ids=np.arange(COUNT, dtype=np.int64),
-        pixels=pixels,
-        masks=np.zeros(pixels.shape, dtype=np.bool_),
-        labels=np.ones(COUNT, dtype=np.int64),
-        splits=np.full(COUNT, "test"),
-        patients=np.array([f"P_{i:03d}" for i in range(COUNT)]),
-        has_mask=np.ones(COUNT, dtype=np.bool_),
-        groups=("mass", "mass"),
-        statistics=(Statistics(None, 0.0, 1.0),),
-    )
-    return Inputs(samples, "train", torch.device("cpu"))
+    return Inputs(plain(pixels), "train", torch.device("cpu"))
 
 
 def drawn(seed: int) -> dict[str, np.ndarray]:

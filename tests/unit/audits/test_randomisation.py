@@ -9,11 +9,10 @@ import torch
 from scipy.stats import spearmanr
 from torch import nn
 
-from lesionlens.attribution.explain import Source, grad_cam
+from lesionlens.attribution.explain import Source, reference_maps
 from lesionlens.audits import randomisation
 from lesionlens.audits.randomisation import drawn_lesions, layers, randomisation_test
 from lesionlens.config.evaluation import EvaluationConfig
-from lesionlens.config.training import RunConfig
 from lesionlens.frames import FRAMES
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.registry import build
@@ -22,7 +21,6 @@ from lesionlens.training.inputs import Inputs
 from tests.unit.audits.repeated import more_of_the_same
 
 CONFIG = EvaluationConfig(resamples=200)
-RUN = RunConfig(backbone="resnet18", strategy="gradual")
 
 
 def inputs_of(patches: SampleArrays) -> Inputs:
@@ -58,7 +56,7 @@ def test_maps_fall_to_the_baseline_as_weights_become_random(tiny_patches: Callab
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     rows = drawn_lesions(inputs, 8, np.random.default_rng(0))
     done: list[int] = []
-    frame = randomisation_test(model, RUN, inputs, rows, CONFIG, seed=5, advance=done.append)
+    frame = randomisation_test(model, build("resnet18", 5, 5), inputs, rows, CONFIG, seed=5, advance=done.append)
     assert done == [8] * (1 + len(layers(model)))
     assert frame.schema == FRAMES["randomisations"]
     assert frame["layer"].to_list()[:4] == ["other samples", "intact", "re-measured", "head"]
@@ -84,11 +82,13 @@ def head_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_baseline_is_the_mean_over_neighbours_of_other_patients(tiny_patches: Callable[..., SampleArrays]) -> None:
     model, inputs = bright_everywhere(), inputs_of(spots(tiny_patches(size=96)))
     rows = drawn_lesions(inputs, 12, np.random.default_rng(0))
-    grids = grad_cam(model, Source(inputs, rows), np.full(12, 4), CONFIG).reshape(12, -1)
+    grids = reference_maps(model, Source(inputs, rows), np.full(12, 4), CONFIG).reshape(12, -1)
     names = inputs.patches.patients[rows]
     pairs = [(n, n - 1) for n in range(12) if names[n] != names[n - 1]]
     expected = np.mean([spearmanr(grids[a], grids[b]).statistic for a, b in pairs])
-    baseline = randomisation_test(model, RUN, inputs, rows, CONFIG, 5, lambda _count: None).row(0, named=True)
+    baseline = randomisation_test(model, build("resnet18", 5, 5), inputs, rows, CONFIG, 5, lambda _count: None).row(
+        0, named=True
+    )
     assert 4 < baseline["n"] == len(pairs) < 12 and baseline["rank_correlation"] == pytest.approx(expected, abs=1e-4)
 
 
@@ -100,7 +100,9 @@ def test_more_patches_of_the_same_patients_make_no_similarity_surer(tiny_patches
     again = [*few, *range(len(patches.ids), len(many.ids))]
     model = build("resnet18", 5, seed=1)
     once, thrice = (
-        randomisation_test(model, RUN, inputs_of(of), rows, CONFIG, 5, lambda _count: None).filter(layer="head")
+        randomisation_test(model, build("resnet18", 5, 5), inputs_of(of), rows, CONFIG, 5, lambda _count: None).filter(
+            layer="head"
+        )
         for of, rows in ((patches, few), (many, again))
     )
     assert (once["n"][0], thrice["n"][0]) == (6, 18)
@@ -119,7 +121,9 @@ def test_the_baseline_compares_other_patients_alone(tiny_patches: Callable[..., 
     rows = drawn_lesions(inputs, 8, np.random.default_rng(0))
     assert (patches.ids[rows] < 300).sum() == 7
     for chosen, pairs in ((rows, 2), (rows[:1], 0), (rows[:3], 0)):
-        frame = randomisation_test(build("resnet18", 5, 1), RUN, inputs, chosen, CONFIG, 5, lambda _count: None)
+        frame = randomisation_test(
+            build("resnet18", 5, 1), build("resnet18", 5, 5), inputs, chosen, CONFIG, 5, lambda _count: None
+        )
         assert frame["layer"][0] == "other samples" and frame["n"][0] == pairs and frame["n"][1] == len(chosen)
         assert (frame["ssim"][0] is None) == (pairs == 0)
 
@@ -140,4 +144,6 @@ def test_the_lesions_followed_are_test_samples_with_a_mask(tiny_patches: Callabl
     assert len(rows) == 5 and rows == sorted(rows) and patches.has_mask[rows].all()
     assert set(patches.splits[rows]) == {"test"}
     assert len(drawn_lesions(inputs, 500, np.random.default_rng(0))) == 16
-    assert randomisation_test(build("resnet18", 5, 0), RUN, inputs, [], CONFIG, 0, print).height == 0
+    assert (
+        randomisation_test(build("resnet18", 5, 0), build("resnet18", 5, 5), inputs, [], CONFIG, 0, print).height == 0
+    )

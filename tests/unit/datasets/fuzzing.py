@@ -139,35 +139,47 @@ def pictures(root: Path) -> None:
     (root / "loop.png").symlink_to(root / "loop.png")
 
 
-def cell(column: str) -> st.SearchStrategy[str]:
-    """Mostly what belongs into a column, so that most tables come further than their first row."""
-    plain = column.strip().lower()
-    good = {
-        "image": ["i0.png", "i1.png", "i2.png", "i3.png"],
-        "mask": ["m0.png", "m1.png", "", ""],
-        "label": ["cyst", "nodule"],
-        "patient": ["p1", "p2", "p3", "p4"],
-        "split": ["train", "test", ""],
-        "mask_value": ["", "nonzero"],
-    }.get(plain, ["3", ""] if plain in ("x", "y") else ["6", ""])
-    often = st.sampled_from(good)
-    return st.one_of(*[often] * 60, NAMES if plain in ("image", "mask") else WORDS, ANY)
-
-
 @st.composite
 def tables(draw: st.DrawFn) -> bytes:
-    """A manifest of some columns and rows, some cells of which are of another world."""
-    most = ["image", "mask", "label", "patient"] if draw(st.integers(0, 9)) else []
-    names = [*most, *draw(st.lists(st.sampled_from(COLUMNS), max_size=4))]
-    rows = draw(st.lists(st.tuples(*map(cell, names)), min_size=1, max_size=8))
+    """A manifest that is right, written in one of many ways, to some of which something was done."""
+    names = ["image", "mask", "label", "patient"]
+    rows = [[f"i{n}.png", f"m{n % 3}.png", ("cyst", "nodule")[n % 2], f"p{n}"] for n in range(4)]
+    if draw(st.booleans()):  # boxes
+        names[1:2] = ["x", "y", "width", "height"]
+        for row in rows:
+            row[1:2] = draw(st.sampled_from([["3", "3", "6", "6"], ["2.5", "0", "9", "4"], ["3", " 3", "6.0", "+6"]]))
+    for _ in range(draw(st.sampled_from([0, 0, 0, 0, 1, 1, 2, 4]))):
+        spoil_table(draw, names, rows)
     between = draw(st.sampled_from([",", ",", ";", "\t", ", ", "|"]))
     quoted = draw(st.booleans())
-    cells = [[f'"{v.replace(chr(34), chr(34) * 2)}"' if quoted else v for v in row] for row in [tuple(names), *rows]]
-    text = draw(st.sampled_from(["", "", "sep=,\n", "\ufeff"])) + "\n".join(between.join(row) for row in cells)
-    data = text.encode(draw(st.sampled_from(["utf-8", "utf-8", "utf-8", "utf-16", "latin-1", "cp1252"])), "replace")
+    cells = [[f'"{v.replace(chr(34), chr(34) * 2)}"' if quoted else v for v in row] for row in [names, *rows]]
+    start = draw(st.sampled_from(["", "", "\ufeff", f"sep={between[0]}\n"]))
+    text = start + draw(st.sampled_from(["\n", "\r\n", "\r", "\n\n"])).join(between.join(row) for row in cells)
+    data = text.encode(draw(st.sampled_from(["utf-8"] * 5 + ["utf-16", "latin-1", "utf-16-le"])), "replace")
     if not draw(st.integers(0, 9)):
         data = data[: draw(st.integers(0, len(data)))] + draw(st.binary(max_size=6))
     return data
+
+
+def spoil_table(draw: st.DrawFn, names: list[str], rows: list[list[str]]) -> None:
+    """One cell of another world, a column more, less or named otherwise, a row twice or short of a field."""
+    row, column = draw(st.sampled_from(rows)), draw(st.integers(0, len(names) - 1))
+    kind = draw(st.sampled_from(["cell", "cell", "cell", "add", "add", "drop", "rename", "twice", "short"]))
+    if kind == "cell" and column < len(row):
+        row[column] = draw(st.one_of(NAMES if names[column] in ("image", "mask") else WORDS, ANY))
+    elif kind == "add":
+        names.append(draw(st.sampled_from(COLUMNS)))
+        for each in rows:
+            each.append(draw(st.sampled_from(["", "", "nonzero", "1", "train", "test"])))
+    elif kind == "drop" and len(names) > 1:
+        for each in (names, *rows):
+            del each[column : column + 1]
+    elif kind == "rename":
+        names[column] = draw(st.sampled_from([names[column].upper(), f" {names[column]} ", *COLUMNS]))
+    elif kind == "twice":
+        rows.append([*row])
+    elif kind == "short":
+        del row[-1:]
 
 
 @st.composite
@@ -182,6 +194,29 @@ def named_files(draw: st.DrawFn) -> bytes:
     return ("image,mask,label,patient\n" + "\n".join(",".join(f'"{v}"' for v in row) for row in rows)).encode()
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 2**40) | st.floats() | ANY,
+    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.just("counts"), inner, max_size=1),
+    max_leaves=8,
+)  # fmt: skip
+NUMBERS = st.floats(-1, 21) | st.integers(0, 20)
+PLAUSIBLE: dict[str, tuple[str, st.SearchStrategy[Any]]] = {
+    "bbox": ("annotations", st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS) | st.just(["3", 3, 6, 6]) | st.none()),
+    "segmentation": (
+        "annotations",
+        st.lists(st.lists(NUMBERS, min_size=6, max_size=10), max_size=2) | st.just({"counts": [1, 2], "size": SIZE}),
+    ),
+    "iscrowd": ("annotations", st.integers(0, 1)),
+    "category_id": ("annotations", st.integers(1, 2)),
+    "width": ("images", st.sampled_from([SIZE[0], 2 * SIZE[0], SIZE[1], None, 0])),
+    "patient": ("images", st.sampled_from(["p1", "p2", "P1", 1, "1", "01", "", None])),
+    "patient_id": ("images", st.sampled_from(["p1", 7, None])),
+    "file_name": ("images", NAMES),
+    "name": ("categories", WORDS),
+    "supercategory": ("categories", WORDS),
+}
+
+
 @st.composite
 def coco_files(draw: st.DrawFn) -> bytes:
     """A COCO file, some values of which are something else."""
@@ -193,16 +228,15 @@ def coco_files(draw: st.DrawFn) -> bytes:
             for n in range(4)
         ],
     }
-    json_values = st.recursive(
-        st.none() | st.booleans() | st.integers(-3, 2**40) | st.floats() | ANY,
-        lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.just("counts"), inner, max_size=1),
-        max_leaves=8,
-    )  # fmt: skip
-    for _ in range(draw(st.integers(0, 3))):
+    for _ in range(draw(st.sampled_from([0, 1, 1, 2, 3]))):
         part = draw(st.sampled_from(sorted(coco)))
         entry = draw(st.sampled_from(coco[part]))
-        key = draw(st.sampled_from(sorted(entry)))
-        entry[key] = draw(st.one_of(json_values, NAMES, st.lists(st.lists(st.floats(-5, 40), max_size=8), max_size=3)))
+        likely = draw(st.sampled_from(sorted(PLAUSIBLE)))
+        if draw(st.integers(0, 3)):
+            for each in coco[PLAUSIBLE[likely][0]] if draw(st.booleans()) else [coco[PLAUSIBLE[likely][0]][-1]]:
+                each[likely] = draw(PLAUSIBLE[likely][1])
+        else:
+            entry[draw(st.sampled_from(sorted(entry)))] = draw(st.one_of(JSON, NAMES))
     data = json.dumps(coco).encode()
     return data if draw(st.integers(0, 9)) else data[: draw(st.integers(0, len(data)))]
 

@@ -98,9 +98,14 @@ def test_classes_windows_and_names_of_an_export(tmp_path: Path, caplog: pytest.L
         read_coco(tmp_path)
 
 
-def test_patients_may_stand_in_the_images(tmp_path: Path) -> None:
-    export(tmp_path, patient=7)
+@pytest.mark.parametrize("field", ["patient", "patient_id", "PatientID"])
+def test_patients_may_stand_in_the_images(tmp_path: Path, field: str) -> None:
+    coco = export(tmp_path, **{field: 7})
     assert {image.patient for image in read_coco(tmp_path).images} == {"7"}
+    coco["images"][0][field] = "07"
+    write(tmp_path, coco)
+    with pytest.raises(ValueError, match="patient '7' looks like '07'"):
+        read_coco(tmp_path)
 
 
 def test_polygons_mark_what_they_enclose_and_rle_is_refused_by_name(tmp_path: Path) -> None:
@@ -112,11 +117,13 @@ def test_polygons_mark_what_they_enclose_and_rle_is_refused_by_name(tmp_path: Pa
     coco["annotations"][4] |= {"bbox": [20, 10, 20]}
     coco["annotations"][5] |= {"bbox": [20, 10, -4, 20]}
     coco["annotations"][6] |= {"bbox": [70, 10, 40, 20]}
+    coco["annotations"][9] |= {"bbox": [0.25, 0.2, 0.25, 0.3]}  # proportions
+    coco["annotations"][10] |= {"segmentation": [[0.25, 0.2, 0.5, 0.2, 0.5, 0.5]]}
     coco["images"][7] |= {"width": 60, "height": 80}
     coco["images"][8] |= {"width": 160, "height": 120}
     write(tmp_path, coco)
     samples, reasons = cut(tmp_path)
-    assert reasons == {"mask_unreadable": 4, "mask_missing": 1, "mask_shape": 2}
+    assert reasons == {"mask_unreadable": 4, "mask_missing": 1, "mask_shape": 2, "mask_ambiguous": 2}
     boxes = {s.image_key: s.lesion_box for s in samples}
     assert boxes["0.png"] == Box(20, 10, 74, 54) and boxes["8.png"] == Box(10, 5, 20, 15)
     rle = next(e for e in read_coco(tmp_path).exclusions if e.image_key == "1.png")
@@ -173,6 +180,9 @@ def test_files_that_cannot_be_trusted_stop_everything(tmp_path: Path) -> None:
     assert "of category 9" in complaint(annotations=[annotation | {"category_id": 9}])
     assert "no COCO file has an annotation" in complaint(annotations=[])
     assert "looks like" in complaint(categories=[*CATEGORIES[:2], {"id": 2, "name": "CYST"}])
+    assert "two categories have the same id" in complaint(categories=[*CATEGORIES, {"id": 1, "name": "mass"}])
+    named = [*CATEGORIES[:2], {"id": 2, "name": "no lesion"}]
+    assert "'no lesion' has annotations" in complaint(categories=named)
     assert "images.0.file_name" in complaint(images=[{"id": 1}])
     assert "export it again" in complaint(images={})
     (tmp_path / "instances_default.json").write_text("[" * 100_000)

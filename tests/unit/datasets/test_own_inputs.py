@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 from lesionlens.config.data import AnnotationConfig, DataConfig
 from lesionlens.datasets.registry import read_index, recognise
@@ -81,6 +82,7 @@ ASKED = {
     "palette of classes": (lambda: palette((0, 0, 0), (128, 0, 0), (0, 128, 0), indices=numbered()), "nonzero"),
     "class colours": (lambda: palette(BLACK, (255, 0, 0), (0, 255, 0), indices=numbered()).convert("RGB"), "nonzero"),
     "red on white": (lambda: coloured((255, 0, 0), (255, 255, 255)), "#FF0000"),
+    "a contour": (lambda: Image.fromarray(LESION & ~ndimage.binary_erosion(LESION)), "nonzero"),
     "a class among two": (lambda: Image.fromarray(numbered(elsewhere=3)), "2"),
 }  # fmt: skip
 
@@ -138,7 +140,7 @@ def test_boxes_are_annotations(own: Own) -> None:
     own.rows[2] |= {"x": "0", "y": "0", "width": "200", "height": "300"}
     own.rows[3]["image"] = "images/none.png"
     assert found(own)[1] == {"mask_ambiguous": 2, "mask_shape": 1, "image_missing": 1}
-    for bad in ({"x": ""}, {"width": "-3"}, {"y": "nan"}, {"height": "12 px"}, {"width": "inf"}):
+    for bad in ({"x": ""}, {"width": "-3"}, {"y": "nan"}, {"height": "12 px"}, {"width": "inf"}, {"x": "1_0"}):
         own.rows[4] |= {"x": "1", "y": "2", "width": "3", "height": "4"} | bad
         with pytest.raises(ValueError, match=r"line 6: .* is no box in pixels"):
             own.cut()
@@ -190,7 +192,7 @@ def test_a_lesion_whose_mask_was_forgotten_costs_itself_alone(own: Own) -> None:
     [
         ("label", ("cyst", "Cyst")), ("label", ("cyst", "cyst\u200b")), ("label", ("cyst", "cy\nst")),
         ("label", ("cyst", "cyst\u00ad")), ("label", ("zyste ä", "zyste a\u0308")), ("patient", ("P1", "p1")),
-        ("patient", ("p 1", "p\u00a01")),
+        ("patient", ("p 1", "p\u00a01")), ("patient", ("7", "07")), ("patient", ("7", "7.0")),
     ],
 )  # fmt: skip
 def test_names_that_look_alike_are_asked_about(own: Own, column: str, given: tuple[str, str]) -> None:

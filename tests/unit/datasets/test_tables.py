@@ -43,6 +43,7 @@ def complaint(path: Path, data: bytes, optional: tuple[str, ...] = ()) -> str:
         b'image, mask, label, patient\na.png, m/a.png, cyst, p 1\nb.png, , "a, b", p2\n',
         b'"image", "mask", "label", "patient"\n"a.png", "m/a.png", "cyst", "p 1"\n"b.png", "", "a, b", "p2"\n',
         b'Image,MASK ,"Label",Patient\na.png,m/a.png,cyst,p 1\n,,,\nb.png,,"a, b",p2\n\n,,,\n',
+        PLAIN.replace(b"b.png", b"  \n,\nb.png"),
         b'"image","mask","label","patient"\n"a.png","m/a.png\n","cyst","p 1"\n"b.png","","a, b","p2"\n',
     ],
 )
@@ -71,6 +72,8 @@ def test_what_is_wrong_is_named_with_what_was_found(tmp_path: Path) -> None:
     assert "line 3: 5 fields" in complaint(path, b"sep=,\nimage,mask,label,patient\na,b,c,d,e\n")
     assert "line 2: " in complaint(path, b'image,mask,label,patient\n"a,b,c,d\n')
     assert "NUL" in complaint(path, b"image,mask,label,patient\na,b,c,d\0\n")
+    for encoding in ("utf-16-le", "utf-16-be", "utf-32"):  # without their mark, but for the last
+        assert "is not UTF-8" in complaint(path, PLAIN.decode().encode(encoding))
     assert "near line 2" in complaint(path, b"image,mask,label,patient\na,b,\xe9,d\n")
     more = PLAIN.replace(b"patient\n", b"patient,splitt\n")
     assert "column 'splitt' is not read; rename it to 'split'" in complaint(path, more, ("split",))

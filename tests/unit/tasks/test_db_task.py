@@ -5,6 +5,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from prefect.task_engine import TaskRunTimeoutError
+from prefect.utilities.timeout import timeout
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -50,6 +52,33 @@ def test_trouble_that_passes(error: Exception) -> None:
 )
 def test_trouble_that_only_a_person_can_mend(error: Exception) -> None:
     assert not is_transient(error)
+
+
+def test_a_timeout_in_the_middle_of_a_query_leaves_its_process_as_a_timeout(database_url: str) -> None:
+    """The driver's error hides it as it cleans up, and a pickled error has lost what it hid."""
+    engine = create_engine(database_url)
+
+    def copy() -> None:
+        with engine.begin() as connection:
+            query = "COPY (SELECT pg_sleep(0.5)) TO STDOUT"
+            with connection.connection.cursor().copy(query):  # type: ignore[attr-defined]  # psycopg's
+                pass
+
+    with pytest.raises(OperationalError) as hidden, timeout(0.1, TaskRunTimeoutError):
+        copy()
+    assert not is_transient(hidden.value)
+    with pytest.raises(TaskRunTimeoutError), timeout(0.1, TaskRunTimeoutError):
+        db_task("copy")(copy).fn()
+    engine.dispose()
+
+
+def test_a_timeout_of_the_driver_is_none_of_the_task() -> None:
+    @db_task("fail")
+    def fail() -> None:
+        raise refused("connection timeout expired") from TimeoutError()
+
+    with pytest.raises(OperationalError):
+        fail.fn()
 
 
 def test_a_closed_connection_passes_and_a_wrong_statement_does_not(database_url: str) -> None:

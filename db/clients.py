@@ -1,16 +1,15 @@
-"""The record at the command line: python -m db.cli psql | backup | restore | upgrade | check | revision.
+"""PostgreSQL's client programs on the record: a prompt, backup, restore; and its upgrade by hand.
 
 psql, pg_dump and pg_restore of the embedded record are the bundled ones; a named server is reached with the system's,
 which speak TLS.
 """
 
-import argparse
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -60,21 +59,26 @@ def environment(url: URL, base: Mapping[str, str]) -> dict[str, str]:
     return dict(base) | values
 
 
-def psql(arguments: list[str]) -> None:
-    """Become psql on the record, reading only unless `--write` comes first; SQL on standard input ends at an error.
+def psql(options: Sequence[str] = (), write: bool = False) -> None:
+    """Become psql on the record, reading only unless `write`; SQL on standard input ends at an error.
 
-    Reading only guards against slips; who has the rights to write can say so in SQL.
+    Reading only guards against slips; who has the rights to write can say so in SQL. A prompt shows wide rows as
+    lists, floats with six digits, and reads the user's psqlrc.
     """
     with suppress(InsufficientPrivilege):  # a reader sees the record as its owner left it
         make_engine().dispose()  # started and upgraded
-    options = [] if sys.stdin.isatty() else ["--set", "ON_ERROR_STOP=1"]
     program, variables = _client("psql")
-    if arguments[:1] == ["--write"]:
-        arguments = arguments[1:]
+    given = [variables.get("PGOPTIONS", "")]
+    if not write:
+        given.append("-c default_transaction_read_only=on")
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        first = ["--pset=expanded=auto", "--pset=null=-"]
+        given.append("-c extra_float_digits=-9")
     else:
-        variables["PGOPTIONS"] = f"{variables.get('PGOPTIONS', '')} -c default_transaction_read_only=on"
+        first = ["--no-psqlrc", "--set", "ON_ERROR_STOP=1"]
+    variables["PGOPTIONS"] = " ".join(given).strip()
     sys.stdout.flush()
-    os.execve(program, [program, "--no-psqlrc", *options, *arguments], variables)
+    os.execve(program, [program, *first, *options], variables)
 
 
 def backup(file: Path) -> None:
@@ -193,42 +197,3 @@ def check(message: str | None = None) -> None:
         finally:
             engine.dispose()
             server.stop(record)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command; status 1 and one line on standard error where the record is at fault."""
-    given = sys.argv[1:] if arguments is None else arguments
-    parser = argparse.ArgumentParser(prog="python -m db.cli", description="The record")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("psql", help="a prompt on the record: [--write] and psql's own options", add_help=False)
-    for name, about in (("backup", "write the record to a file"), ("restore", "fill an empty record from a file")):
-        commands.add_parser(name, help=about).add_argument("file", type=Path)
-    commands.add_parser("upgrade", help="bring the record to this code's schema")
-    commands.add_parser("check", help="do migrations make what db/tables describes?")
-    commands.add_parser("revision", help="write a migration of what db/tables has more").add_argument("message")
-    try:
-        if given[:1] == ["psql"]:
-            psql(given[1:])
-        _run(parser.parse_args(given))
-    except (*FAULTS, ValueError, OSError) as error:
-        print(f"lesionlens: {error_message(error)}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _run(options: argparse.Namespace) -> None:
-    if options.command == "backup":
-        backup(options.file)
-        size = options.file.stat().st_size / 1e6
-        print(f"{options.file}: {size:.1f} MB. Weights are files: copy the checkpoints, too.")
-    elif options.command == "restore":
-        restore(options.file)
-        print(f"{options.file} is restored.")
-    elif options.command == "upgrade":
-        upgrade()
-    else:
-        check(getattr(options, "message", None))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

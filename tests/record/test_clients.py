@@ -15,7 +15,8 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from db import cli
+from commands.__main__ import main
+from db import clients
 from db.engine import database_url, make_engine, parse
 from db.postgres import server
 from tests.full_postgres import PASSWORD, FullPostgres
@@ -34,7 +35,7 @@ def psql(query: str, *options: str) -> subprocess.CompletedProcess[str]:
             given.seek(0)
             for number, file in enumerate((given, out, errors)):
                 os.dup2(file.fileno(), number)
-            os._exit(cli.main(["psql", *options]))
+            os._exit(main(["sql", *options]))
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         for file in (out, errors):
             file.seek(0)
@@ -59,7 +60,7 @@ def test_the_prompt_reads_only_unless_it_is_to_write(filled_url: str) -> None:
 def test_a_password_travels_in_the_environment_and_tls_options_with_it() -> None:
     options = "sslmode=verify-full&sslrootcert=/ca.pem&ssl_min_protocol_version=TLSv1.3&sslcrldir=/crl"
     url = make_url(f"postgresql+psycopg://ann:s%40fe@db.example:5433/record?{options}")
-    found = cli.environment(url, {"PATH": "/bin"})
+    found = clients.environment(url, {"PATH": "/bin"})
     assert found == {
         "PATH": "/bin", "PGHOST": "db.example", "PGPORT": "5433", "PGUSER": "ann", "PGPASSWORD": "s@fe",
         "PGDATABASE": "record", "PGSSLMODE": "verify-full", "PGSSLROOTCERT": "/ca.pem",
@@ -68,16 +69,16 @@ def test_a_password_travels_in_the_environment_and_tls_options_with_it() -> None
 
 
 def test_several_hosts_are_those_that_the_engine_connects_to() -> None:
-    found = cli.environment(make_url("postgresql+psycopg://u@/d?host=a:1&host=b:2"), {})
+    found = clients.environment(make_url("postgresql+psycopg://u@/d?host=a:1&host=b:2"), {})
     assert found == {"PGHOST": "a,b", "PGPORT": "1,2", "PGUSER": "u", "PGDATABASE": "d"}
 
 
 def test_an_unknown_option_is_named() -> None:
     with pytest.raises(ValueError, match="fancy"):
-        cli.environment(make_url("postgresql+psycopg://h/d?fancy=1"), {})
+        clients.environment(make_url("postgresql+psycopg://h/d?fancy=1"), {})
 
 
-@pytest.mark.parametrize("command", [["psql"], ["backup", "none.dump"], ["upgrade"]], ids=str)
+@pytest.mark.parametrize("command", [["sql"], ["backup", "none.dump"], ["migrate"]], ids=str)
 @pytest.mark.parametrize(
     ("url", "said"),
     [
@@ -91,7 +92,7 @@ def test_a_command_that_cannot_reach_the_record_says_so_in_one_line(
     command: list[str], url: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LESIONLENS_DATABASE_URL", url)
-    assert cli.main(command) == 1
+    assert main(command) == 2
     found = capsys.readouterr()
     (line,) = found.err.splitlines()
     assert found.out == "" and line.startswith("lesionlens: ") and said in line and "secret" not in line
@@ -101,7 +102,7 @@ def test_a_machine_without_client_programs_is_told_what_to_install(
     database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert cli.main(["backup", str(tmp_path / "record.dump")]) == 1
+    assert main(["backup", str(tmp_path / "record.dump")]) == 2
     assert "no pg_dump on this machine" in capsys.readouterr().err
 
 
@@ -135,7 +136,7 @@ def backed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             fill(connection)
         engine.dispose()
         before = sums(database_url())
-        assert cli.main(["backup", str(file)]) == 0
+        assert main(["backup", str(file)]) == 0
         assert not file.with_name("record.dump.part").exists()
         monkeypatch.setenv("LESIONLENS_HOME", str(homes[1]))
         yield before, file
@@ -149,11 +150,11 @@ def test_a_backup_fills_a_new_home_whole_or_not_at_all(backed_up: Any, capsys: p
     before, file = backed_up
     half = file.with_name("half.dump")
     half.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    assert cli.main(["restore", str(half)]) == 1
+    assert main(["restore", str(half)]) == 2
     assert "lesionlens: pg_restore failed" in capsys.readouterr().err
-    assert cli.main(["restore", str(file)]) == 0  # still empty
+    assert main(["restore", str(file)]) == 0  # still empty
     assert sums(database_url(), role="lesionlens_reader") == before
-    assert cli.main(["restore", str(file)]) == 1
+    assert main(["restore", str(file)]) == 2
     assert "not empty" in capsys.readouterr().err
 
 
@@ -174,31 +175,31 @@ def test_a_named_server_is_backed_up_and_restored_without_showing_its_password(
         connection.execute("CREATE DATABASE copied")
         connection.execute("CREATE DATABASE moved")
     monkeypatch.setenv("LESIONLENS_DATABASE_URL", full.url("record"))
-    assert cli.main(["backup", str(file)]) == 0
+    assert main(["backup", str(file)]) == 0
     for source, database, expected in ((file, "copied", before), (backed_up[1], "moved", backed_up[0])):
         monkeypatch.setenv("LESIONLENS_DATABASE_URL", full.url(database))
-        assert cli.main(["restore", str(source)]) == 0
+        assert main(["restore", str(source)]) == 0
         assert sums(full.url(database), role="lesionlens_reader") == expected
     assert {"pg_dump", "pg_restore", "psql"} <= {Path(command[0]).name for command in shown}
     assert not [command for command in shown if PASSWORD in " ".join(map(str, command))]
 
 
 def test_a_missing_backup_is_named(database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["restore", str(tmp_path / "none.dump")]) == 1
+    assert main(["restore", str(tmp_path / "none.dump")]) == 2
     assert "none.dump" in capsys.readouterr().err
 
 
 def test_a_backup_that_cannot_be_written_leaves_nothing(
     full: FullPostgres, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["backup", str(tmp_path / "missing" / "record.dump")]) == 1
+    assert main(["backup", str(tmp_path / "missing" / "record.dump")]) == 2
     assert "pg_dump failed" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_prompt_shows_no_password_to_other_users(full: FullPostgres) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "db.cli", "psql"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "commands", "sql"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as prompt:
         assert prompt.stdin is not None and prompt.stdout is not None
         prompt.stdin.write("SELECT 1;\n")
@@ -234,10 +235,10 @@ def test_engine_prompt_and_backup_speak_tls_where_the_url_says_so(
         assert connection.scalar(text(encrypted)) is True
     done = psql(encrypted + ";", "--csv")
     assert done.stdout == "ssl\nt\n", done.stderr
-    assert cli.main(["backup", str(tmp_path / "record.dump")]) == 0
+    assert main(["backup", str(tmp_path / "record.dump")]) == 0
     authority.write_text("")  # now nobody vouches for the server
     make_engine().dispose()
-    assert cli.main(["backup", str(tmp_path / "record.dump")]) == 1
+    assert main(["backup", str(tmp_path / "record.dump")]) == 2
 
 
 def test_a_person_with_the_readers_rights_uses_the_prompt(full: FullPostgres, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,12 +267,12 @@ def test_a_reader_made_later_is_given_the_views(
             connection.execute("ALTER ROLE lesionlens_reader RENAME TO another_reader")
         url = make_url(full.url("plain")).set(username="plain", password="plain")
         monkeypatch.setenv("LESIONLENS_DATABASE_URL", url.render_as_string(hide_password=False))
-        assert cli.main(["upgrade"]) == 0
+        assert main(["migrate"]) == 0
         assert "ask an administrator" in capsys.readouterr().err
         with psycopg.connect(url.render_as_string(hide_password=False)) as owner:
             owner.execute("CREATE VIEW of_somebody_else AS SELECT 1 AS n")
         connection.execute("CREATE ROLE lesionlens_reader")
-        assert cli.main(["upgrade"]) == 0
+        assert main(["migrate"]) == 0
         assert capsys.readouterr().err == ""
     with psycopg.connect(full.url("plain")) as connection:
         connection.execute("SET ROLE lesionlens_reader")
@@ -282,5 +283,5 @@ def test_a_reader_made_later_is_given_the_views(
 
 def test_a_throw_away_server_checks_the_migrations(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path))
-    assert cli.main(["check"]) == 0
+    assert main(["migrate", "--check"]) == 0
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,1 @@
+"""The command `lesionlens`: a command is a function here and a line in `__main__.COMMANDS`."""

@@ -1,0 +1,169 @@
+"""The whole study and its steps: demo, study, prepare, train, evaluate, report."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from commands.configuration import SOUND, Wanted
+from commands.services import run_flow, say
+
+if TYPE_CHECKING:
+    from lesionlens.config.study import StudyConfig
+
+
+def demo(*, dry_run: bool = False) -> None:
+    """The whole study on synthetic mammograms, in minutes.
+
+    Args:
+        dry_run: Say what would be done, and do nothing.
+    """
+    _study(Wanted(preset="demo").study(), dry_run)
+
+
+def study(*, wanted: Wanted = SOUND, dry_run: bool = False) -> None:
+    """The whole study on a data set: prepare, train, evaluate, report.
+
+    What the record holds is not done again; a study that was stopped goes on where it stood.
+
+    For example:
+
+        lesionlens study --data /films
+        lesionlens study --data /films --set training.weights=none --set grid.backbones=resnet18
+        lesionlens study --preset small --data /films --name "my films" --dry-run
+
+    Args:
+        dry_run: Say what would be done, how long it takes and what is missing, and do nothing.
+    """
+    _study(wanted.study(), dry_run)
+
+
+def _study(config: "StudyConfig", dry_run: bool) -> None:
+    from lesionlens.datasets.registry import resolve_source
+
+    config = resolve_source(config)
+    if dry_run:
+        from commands.data import rehearse
+
+        rehearse(config)
+        return
+    page = run_flow("flows.study", "study", config)
+    print(
+        f"\nReport: {page}\nQuery:  lesionlens sql   (for example: TABLE table_2_accuracy; TABLE table_4_localization;)"
+    )
+
+
+def prepare(*, wanted: Wanted = SOUND, dry_run: bool = False) -> None:
+    """Cut, split and check the samples of a study, and plan its runs.
+
+    Prints the study's number, which the later steps ask for.
+
+    For example:
+
+        lesionlens prepare --data /films --name films
+
+    Args:
+        dry_run: Say what would be done, and do nothing.
+    """
+    from lesionlens.datasets.registry import resolve_source
+
+    config = resolve_source(wanted.study())
+    if dry_run:
+        from commands.data import rehearse
+
+        rehearse(config)
+        return
+    number = run_flow("flows.steps", "prepare", config)
+    print(f"\nStudy {number} ({config.name}) is prepared. Next: lesionlens train {number}")
+
+
+def train(study: str, /, *, dry_run: bool = False) -> None:
+    """Train the runs of a prepared study that are not trained yet.
+
+    Args:
+        study: The study's number or name (lesionlens list).
+        dry_run: Name the runs, and do nothing.
+    """
+    number = _number(study)
+    if dry_run:
+        _name_runs("train", number)
+        return
+    failed = run_flow("flows.steps", "train", number)
+    print(
+        f"\nStudy {number} is trained{f', {failed} runs failed' if failed else ''}. Next: lesionlens evaluate {number}"
+    )
+
+
+def evaluate(
+    study: str | None = None, /, *, run: int | None = None, data: Path | None = None, dry_run: bool = False
+) -> None:
+    """Evaluate the trained runs of a study, or one run on other data.
+
+    For example:
+
+        lesionlens evaluate demo
+        lesionlens evaluate --run 7 --data /other/set
+
+    Args:
+        study: The study's number or name (lesionlens list).
+        run: A finished run to evaluate on other data; thresholds, statistics and classes stay its study's.
+        data: Folder of the other data set; all of it is test.
+        dry_run: Name the runs, and do nothing.
+    """
+    if (run is None) != (data is None) or (study is None) == (run is None):
+        raise ValueError("name a study, or a run and other data: lesionlens evaluate STUDY, or --run RUN --data FOLDER")
+    if run is not None and data is not None:
+        if dry_run:
+            _refuse_unknown_data(data)
+            print(f"Run {run} would be evaluated on all of {data}, unless the record holds that already.")
+            return
+        page = run_flow("flows.steps", "evaluate_external", run, data.resolve())
+        print(f"\nReport: {page}\nQuery:  lesionlens sql   (for example: TABLE external;)")
+        return
+    number = _number(str(study))
+    if dry_run:
+        _name_runs("evaluate", number)
+        return
+    missing = run_flow("flows.steps", "evaluate", number)
+    print(f"\nStudy {number}: {missing} evaluations were missing. Next: lesionlens report {number}")
+
+
+def report(study: str, /, *, dry_run: bool = False) -> None:
+    """Render the page of a study, with tables and figures beside it.
+
+    Args:
+        study: The study's number or name (lesionlens list).
+        dry_run: Say what would be written, and write nothing.
+    """
+    number = _number(study)
+    if dry_run:
+        from lesionlens.settings import home
+
+        print(f"The page of study {number} would be written into {home().reports}.")
+        return
+    print(f"\nReport: {run_flow('flows.steps', 'report', number)}")
+
+
+def _number(study: str) -> int:
+    """A study's number, by number or name. ValueError where the record holds no such study."""
+    from db.engine import make_engine
+    from db.studies import find_study
+
+    with make_engine().connect() as connection:
+        return find_study(connection, study)
+
+
+def _name_runs(step: str, study_id: int) -> None:
+    from db import studies
+    from db.engine import make_engine
+
+    with make_engine().connect() as connection:
+        asked = studies.runs_to_train if step == "train" else studies.runs_to_evaluate
+        runs = asked(connection, study_id)
+    print(f"{len(runs)} runs of study {study_id} to {step}{':' if runs else ''}")
+    for number, title in runs:
+        print(f"  {number}  {title}")
+
+
+def _refuse_unknown_data(folder: Path) -> None:
+    from lesionlens.datasets.registry import recognise
+
+    say(f"{folder} holds a data set: {recognise(folder)}")
