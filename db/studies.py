@@ -68,6 +68,7 @@ def save_run(
     values = {
         "sample_set_id": sample_set_id,
         **config.model_dump(mode="json"),
+        "guidance": config.guidance.title,
         "normalise": training.normalise,
         "weights": training.weights,
         "config": {"run": config.model_dump(mode="json"), "training": training.model_dump(mode="json")},
@@ -101,7 +102,8 @@ def save_examined(
     study_id = enter(connection, study, {"digest": digest}, values)[0]
     given = config["examined"]
     row = {
-        "sample_set_id": sample_set_id, "backbone": given["name"], "strategy": "examined", "seed": 0,
+        "sample_set_id": sample_set_id, "backbone": given["name"], "strategy": "examined", "guidance": "none",
+        "seed": 0,
         "normalise": given["normalise"], "weights": given["weights"], "config": {"examined": given},
         "status": "finished", "device": device, "started_at": func.now(), "finished_at": func.now(),
     }  # fmt: skip

@@ -293,6 +293,7 @@ def _decisions(labels: tuple, runs: tuple, samples: Samples) -> Rows:
     found: Rows = []
     for group in (None, *dict.fromkeys(label[2] for label in labels if label[3])) if runs else ():
         at = {"backbone": runs[0][0], "strategy": runs[0][1], "batch_size": 16, "head_rate": 1e-3, "unit1_rate": 3e-4,
+            "guidance": "none",
               "seeds": 1, "group_name": group}  # fmt: skip
         lesions = samples.lesions(1, "correct_lesions", group or "all")
         counted = at | {"lesions": len(lesions), "patients": len(lesions)}
@@ -374,11 +375,17 @@ def _constant(labels: tuple, samples: Samples) -> dict[str, Rows]:
 
 
 RARE: dict[str, Rows] = {
+    "guidance": [
+        {"backbone": "vgg11_bn", "strategy": "gradual", "batch_size": 16, "head_rate": 1e-3, "unit1_rate": 3e-4,
+         "guidance": "none", "seeds": 3, "question": "guidance", "variant": "all", "measure": "iou", "value": 0.4,
+         "low": 0.3, "high": 0.5, "lesions": 60, "patients": 40},
+    ],
     "comparison": [
         {"run_a": 1, "run_b": 2, "score": "accuracy", "p_holm": 0.5, "n": 60} | scored(0.1, 0.2, "difference")
     ],
     "seed_spread": [
         {"backbone": "vgg11_bn", "strategy": "gradual", "batch_size": 16, "head_rate": 1e-3, "unit1_rate": 3e-4,
+            "guidance": "none",
          "name": name, "method": method, "policy": policy, "seeds": 3, "mean": 0.7, "lowest": 0.6, "highest": 0.75}
         for name, method, policy in (("accuracy", None, None), ("ll", "grad_cam", "validation"))
     ],
@@ -407,6 +414,7 @@ def _frames(labels: tuple, runs: tuple, samples: Samples) -> dict[str, Rows]:
     frames["decisions"] = _decisions(labels, runs, samples)
     for run_id, (backbone, strategy) in enumerate(runs, start=1):
         run = {"run_id": run_id, "backbone": backbone, "strategy": strategy, "batch_size": 16, "unit1_rate": 3e-4,
+            "guidance": "none",
                "seed": 0}  # fmt: skip
         _training(frames, run)
         _classification(frames, samples, run, [label[0] for label in labels])

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from lesionlens.attribution.closed_form import fast
 from lesionlens.attribution.explain import TARGETS, Explained
 from lesionlens.audits.faithfulness import Curves, faithfulness, faithfulness_scores
-from lesionlens.audits.filling import lesion_regions
-from lesionlens.audits.occlusion import VARIANTS, Occlusions, occlusion_scores, occlusion_test
+from lesionlens.audits.occlusion import VARIANTS, Occlusions, lesion_regions, occlusion_scores, occlusion_test
 from lesionlens.audits.randomisation import drawn_lesions, layers, randomisation_test
 from lesionlens.audits.swap import Swaps, swap_test
 from lesionlens.config.evaluation import EvaluationConfig

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lesionlens.audits.altered import altered_probabilities
-from lesionlens.audits.filling import Fill, control_regions, filled
 from lesionlens.frames import FRAMES
+from lesionlens.localization.samples import scorable
 from lesionlens.records import SampleArrays
+from lesionlens.samples.filling import Fill, control_regions, filled, grown_hulls
 from lesionlens.scoring.bootstrap import Clusters
 from lesionlens.scoring.means import Mean, lesion_populations, means
 from lesionlens.training.inputs import Inputs
@@ -34,6 +35,13 @@ def places_wanted(lesions: int) -> int:
     [16, 5, 1]
     """
     return max(1, min(PLACES, PICTURES // max(lesions, 1)))
+
+
+def lesion_regions(samples: SampleArrays, margin: float) -> NDArray[np.bool_]:
+    """`grown_hulls` of the samples' annotations, bool [n, s, s]; empty where there is nothing to score."""
+    rows, regions = np.flatnonzero(scorable(samples)), np.zeros_like(samples.masks)
+    regions[rows] = grown_hulls(samples.masks[rows], margin)
+    return regions
 
 
 @dataclass(frozen=True, slots=True, eq=False)

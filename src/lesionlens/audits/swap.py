@@ -5,16 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, shift
 from torch import nn
 
 from lesionlens.audits.altered import altered_probabilities
-from lesionlens.audits.filling import inpainted
 from lesionlens.frames import FRAMES
 from lesionlens.records import SampleArrays
+from lesionlens.samples.filling import inpainted, pasted
 from lesionlens.training.inputs import Inputs
 
-FEATHER = 3.0  # pixels over which the pasted region fades in
 CANDIDATES = 8  # drawn donors, of which the one with the most similar size is taken
 MANY = 100
 """Lesions of both sides beyond which each is given one donor instead of two."""
@@ -98,19 +96,3 @@ def swap_pairs(
             surroundings += [row] * len(taken)
             donors += taken
     return np.array(surroundings, dtype=np.int64), np.array(donors, dtype=np.int64)
-
-
-def pasted(
-    base: NDArray[np.uint8], place: NDArray[np.bool_], donor: NDArray[np.uint8], region: NDArray[np.bool_]
-) -> NDArray[np.uint8]:
-    """The donor's region, moved so that its centre of mass lies at that of `place`, fading in over 3 pixels.
-
-    base, donor uint8 [s, s]; place, region bool [s, s], neither empty -> uint8 [s, s].
-    """
-    move = np.round(np.argwhere(place).mean(axis=0) - np.argwhere(region).mean(axis=0))
-    moved = shift(donor.astype(np.float32), move, order=0, mode="nearest")
-    inside = shift(region.astype(np.uint8), move, order=0, mode="constant")
-    # where nothing lies outside there is no distance to it
-    weight = np.ones(inside.shape) if inside.all() else np.clip(distance_transform_edt(inside) / FEATHER, 0, 1)
-    mixed: NDArray[np.uint8] = (weight * moved + (1 - weight) * base).round().astype(np.uint8)
-    return mixed

@@ -10,8 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from lesionlens.audits.altered import altered_probabilities
-from lesionlens.audits.filling import lesion_regions
-from lesionlens.audits.occlusion import VARIANTS, Occlusions, Variant, occlusion_scores, occlusion_test, places_wanted
+from lesionlens.audits.occlusion import (
+    VARIANTS,
+    Occlusions,
+    Variant,
+    lesion_regions,
+    occlusion_scores,
+    occlusion_test,
+    places_wanted,
+)
 from lesionlens.config.training import Normalise
 from lesionlens.frames import FRAMES
 from lesionlens.models.registry import build

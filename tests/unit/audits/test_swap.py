@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from lesionlens.audits.filling import lesion_regions
+from lesionlens.audits.occlusion import lesion_regions
 from lesionlens.audits.swap import Swaps, pasted, swap_pairs, swap_test
 from lesionlens.frames import FRAMES
 from lesionlens.records import SampleArrays, Statistics

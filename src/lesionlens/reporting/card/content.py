@@ -21,7 +21,7 @@ USE = "To study whether the decisions of an image classifier rest on the lesion.
 SOFTWARE = "lesionlens: Apache-2.0"
 CBIS = ("cbis_kaggle", "cbis_dicom")
 ENDS = ("value", "low", "high", "n")
-CELL = ("backbone", "strategy", "batch_size", "head_rate", "unit1_rate", "seeds")
+CELL = ("backbone", "strategy", "batch_size", "head_rate", "unit1_rate", "guidance", "seeds")
 POPULATIONS = ("all", "correct_lesions")
 
 

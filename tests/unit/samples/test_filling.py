@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from lesionlens.audits.filling import FAIR, control_regions, filled, grown_hulls, inpainted
+from lesionlens.samples.filling import FAIR, control_regions, filled, grown_hulls, inpainted
 
 FLAT = np.full((48, 48), 100, dtype=np.uint8)
 

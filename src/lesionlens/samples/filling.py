@@ -1,22 +1,20 @@
-"""Regions of samples filled in: which pixels, with what, and where as much tissue without a lesion can be filled."""
+"""Regions of samples filled in or pasted: which pixels, with what, and where as much tissue without a lesion lies."""
 
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter, shift
 from skimage.measure import regionprops
 from skimage.morphology import convex_hull_image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
-from lesionlens.localization.samples import scorable
-from lesionlens.records import SampleArrays
-
 Fill = Literal["smooth", "texture"]
 LEAST_MARGIN = 2.0  # pixels
 GRAIN = 3.0  # pixels: what a Gaussian of this deviation takes away is texture
+FEATHER = 3.0  # pixels over which a pasted region fades in
 FAIR = 0.06  # most that two distances to the centre may differ by, in sides of the sample
 
 
@@ -31,13 +29,6 @@ def grown_hulls(masks: NDArray[np.bool_], margin: float) -> NDArray[np.bool_]:
         hull = convex_hull_image(mask)  # type: ignore[no-untyped-call]
         [measured] = regionprops(hull.astype(np.uint8))  # type: ignore[no-untyped-call]
         region[:] = distance_transform_edt(~hull) <= max(LEAST_MARGIN, margin * measured.feret_diameter_max)
-    return regions
-
-
-def lesion_regions(samples: SampleArrays, margin: float) -> NDArray[np.bool_]:
-    """`grown_hulls` of the samples' annotations, bool [n, s, s]; empty where there is nothing to score."""
-    rows, regions = np.flatnonzero(scorable(samples)), np.zeros_like(samples.masks)
-    regions[rows] = grown_hulls(samples.masks[rows], margin)
     return regions
 
 
@@ -90,6 +81,22 @@ def _push_pull(weighted: Tensor, weight: Tensor) -> Tensor:
     pulled = interpolate(coarse, size=size, mode="bilinear")[:, :, :rows, :columns]
     trust = (4 * weight).clamp(max=1)  # one known pixel of four is as good as all of them
     return trust * own + (1 - trust) * pulled
+
+
+def pasted(
+    base: NDArray[np.uint8], place: NDArray[np.bool_], donor: NDArray[np.uint8], region: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """The donor's region, moved so that its centre of mass lies at that of `place`, fading in over 3 pixels.
+
+    base, donor uint8 [s, s]; place, region bool [s, s], neither empty -> uint8 [s, s].
+    """
+    move = np.round(np.argwhere(place).mean(axis=0) - np.argwhere(region).mean(axis=0))
+    moved = shift(donor.astype(np.float32), move, order=0, mode="nearest")
+    inside = shift(region.astype(np.uint8), move, order=0, mode="constant")
+    # where nothing lies outside there is no distance to it
+    weight = np.ones(inside.shape) if inside.all() else np.clip(distance_transform_edt(inside) / FEATHER, 0, 1)
+    mixed: NDArray[np.uint8] = (weight * moved + (1 - weight) * base).round().astype(np.uint8)
+    return mixed
 
 
 def control_regions(
