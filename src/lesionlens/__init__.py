@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 ABOVE = {
     "examine": "tasks.examination.network",
     "InputSpec": "lesionlens.config.examination",
+    "load_run": "commands.models",
 }
 """What `import lesionlens` offers, and where it lies: loaded when asked for, as it may need torch and the record."""
 

@@ -154,6 +154,8 @@ class _Fit:
         except CheckpointError as error:
             log.warning("%s: %s; training starts again", self.run.title, error)
             return None, None
+        if not at_best.optimizer:  # kept slim when the run was finished: without moments it cannot go on
+            return None, None
         try:
             return self._read(known.get("last", best)), best
         except CheckpointError as error:

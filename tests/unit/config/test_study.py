@@ -75,12 +75,12 @@ def test_presets_take_the_protocols_side() -> None:
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="demo, paper, sound"):
+    with pytest.raises(ValueError, match="demo, paper, small, sound"):
         preset("fast")
 
 
 def test_a_preset_without_data_says_how_to_name_it() -> None:
-    with pytest.raises(ValueError, match="make study DATA="):
+    with pytest.raises(ValueError, match="lesionlens study --data"):
         preset("sound")
 
 
