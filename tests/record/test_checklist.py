@@ -40,6 +40,7 @@ EXPECTED = {
     "t14, 12d, 23b": "view: CC 0.50 (n 6)",
     "31": "maps: grad cam",
     "32": "runs evaluated on this test split in this record: 2, of studies: 1",
+    "33": "evaluations on other data in this record: 0",
     "35": "train: 3 patients, 3 images, 2 lesions, 3 samples; validation: 3 patients, 3 images, 2 lesions, 3 samples; "
     "test: 6 patients, 6 images, 4 lesions, 6 samples; all splits: 12 patients, 12 images, 8 lesions, 12 samples",
     "36": "train: B 1, BM 1, MM 1; validation: B 1, BM 1, MM 1; test: B 2, BM 2, MM 2",
