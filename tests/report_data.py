@@ -280,8 +280,9 @@ def _audits(frames: dict[str, Rows], samples: Samples, run: dict) -> None:
 MEASURED = {
     ("class", "all"): {"accuracy": 0.8, "majority": 0.2, "accuracy_over_majority": 0.6},
     ("detection", "smooth"): {"auc_intact": 0.95, "fall_lesion": 0.31, "fall_control": 0.02, "fall": 0.29},
+    ("detection", "texture"): {"fall_lesion": 0.3},
     ("diagnosis", "smooth"): {"auc_intact": 0.9, "auc_lesion": 0.52, "auc_control": 0.89, "auc_fall": 0.38},
-    ("diagnosis", "noise"): {"auc_intact": 0.9, "auc_lesion": 0.51, "auc_fall": 0.39},
+    ("diagnosis", "texture"): {"auc_intact": 0.9, "auc_lesion": 0.51, "auc_fall": 0.39},
     ("diagnosis", "swap"): {"swap_lesion_auc": 0.8, "swap_surroundings_auc": 0.51, "swap_difference": 0.29},
 }
 """Measures of a model that looks at the lesion, by question and variant."""

@@ -1,6 +1,6 @@
 """A door to the embedded record for other programs: a TCP port of this machine, a password, reading only.
 
-The server itself listens on a Unix socket that only its owner reaches. The door accepts connections on 127.0.0.1, writes
+The server listens on a Unix socket that only its owner reaches. The door accepts connections on 127.0.0.1 and writes
 a start message of its own for each, as the role `lesionlens_guest` and no other, and passes bytes on; the server then
 asks that role for its password (SCRAM-SHA-256), whoever connects. The role sees the views, can change nothing, and is
 gone when the door closes.

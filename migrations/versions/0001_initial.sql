@@ -428,7 +428,7 @@ CREATE TABLE occlusion (
     lesion_probabilities real[] NOT NULL, control_probabilities real[], places smallint NOT NULL,
     lesion_change double precision NOT NULL, control_change double precision, reason text,
     CONSTRAINT pk_occlusion PRIMARY KEY (evaluation_id, sample_id, variant),
-    CONSTRAINT ck_occlusion_variant CHECK (variant IN ('smooth', 'noise', 'wide')),
+    CONSTRAINT ck_occlusion_variant CHECK (variant IN ('smooth', 'texture', 'wide')),
     CONSTRAINT ck_occlusion_lesion_range
         CHECK (0 <= ALL (lesion_probabilities) AND 1 >= ALL (lesion_probabilities)
         AND array_position(lesion_probabilities, NULL) IS NULL),

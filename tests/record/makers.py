@@ -211,7 +211,7 @@ def _audits(ids: list[int], lesion: list[bool], iou: float) -> dict[str, list[di
         "occlusions": [
             {"sample_id": number, "variant": variant, "lesion_probabilities": [0.3] * 3, "places": 4,
              "control_probabilities": [0.7] * 3, "lesion_change": 0.1, "control_change": 0.1}
-            for number, there in zip(ids, lesion, strict=True) if there for variant in ("smooth", "noise", "wide")
+            for number, there in zip(ids, lesion, strict=True) if there for variant in ("smooth", "texture", "wide")
         ],
         "swaps": [
             {"sample_id": a, "donor_id": b, "probabilities": [0.2, 0.5, 0.3]}

@@ -89,7 +89,7 @@ def seed_of(stored: Stored, evaluation_id: int, test: SampleArrays, evaluation: 
     swaps = stored.swaps.filter(evaluation_id=evaluation_id)
     return Seed(
         _matrix(of(predictions)["probabilities"], classes),
-        {variant: occlusions.get(variant, nothing) for variant in ("smooth", "noise", "wide")},
+        {variant: occlusions.get(variant, nothing) for variant in ("smooth", "texture", "wide")},
         np.searchsorted(test.ids, swaps["sample_id"].to_numpy()),
         np.searchsorted(test.ids, swaps["donor_id"].to_numpy()),
         _matrix(swaps["probabilities"], classes),

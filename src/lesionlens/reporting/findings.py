@@ -224,6 +224,8 @@ def detection(found: Evidence) -> Finding:
     """The maps, and whether the probability of a lesion falls with the lesion filled in."""
     of_maps, fall = maps(found), found.score("detection", "fall")
     used = _used(fall, "probability of a lesion")
+    if not used and _used(found.score("detection", "fall_lesion", "texture"), ""):
+        used = (Reason("other_filling", "filled with the texture around it, the lesion is still called one", "partly"),)
     if of_maps.verdict == "yes" and used:
         return Finding("partly", "fall", fall, used)
     reasons = (*of_maps.reasons, *used) if of_maps.verdict == "partly" else of_maps.reasons
@@ -269,11 +271,10 @@ def diagnosis(found: Evidence) -> Finding:
     deciding = next((measured for measured, reasons in around.items() if reasons), None)
     reasons = (*against, *(reason for each in around.values() for reason in each))
     if deciding is None:
-        noise = _told(
-            "other_filling", "with the lesion filled with noise", found.score("diagnosis", "auc_lesion", "noise")
-        )
-        verdict: Kind = "not shown" if against else "partly" if noise else "yes"
-        return Finding(verdict, "auc_fall", fall, (*reasons, *noise))
+        textured = found.score("diagnosis", "auc_lesion", "texture")
+        still = _told("other_filling", "with the lesion filled with the texture around it", textured)
+        verdict: Kind = "not shown" if against else "partly" if still else "yes"
+        return Finding(verdict, "auc_fall", fall, (*reasons, *still))
     return Finding("no" if against else "partly", *deciding, reasons)
 
 

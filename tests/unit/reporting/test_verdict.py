@@ -74,8 +74,8 @@ CONSTRUCTED = {
     "coarse": ("not shown", BOTH[:1], lambda data, changed: changed(
         data, table_4_localization={"map_rows": pl.lit(1), "map_cols": pl.lit(1)})),
     "ceiling": ("not shown", BOTH[:1], lambda data, _: measured(data, {"ceiling_over_centred_disc": 0.01})),
-    "other_filling": ("partly", BOTH[1:], lambda data, _: measured(
-        data, {"auc_lesion": 0.8}, variant="noise")),
+    "other_filling": ("partly", BOTH, lambda data, _: measured(
+        measured(data, {"auc_lesion": 0.8}, variant="texture"), {"fall_lesion": 0.01}, variant="texture")),
 }  # fmt: skip
 
 
