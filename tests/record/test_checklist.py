@@ -28,8 +28,7 @@ EXPECTED = {
     "t12b": "training grey values: mean 0.400, standard deviation 0.200",
     "23": "torch 2",
     "24": "weights: none; seeds: 0",
-    "25": "stops after 7 epochs without progress, at most 100 a phase; augmentation: none; "
-    "runs finished: 2 of 2",
+    "25": "stops after 7 epochs without progress, at most 100 a phase; augmentation: none; runs finished: 2 of 2",
     "26": "lowest validation scaled loss, mean over seeds: 0.600",
     "27": "none; runs scored one by one: 2",
     "28": "acc x ll, accuracy, auc, auc hard, calibration error, lesion auc, ll, occlusion control drop, "
