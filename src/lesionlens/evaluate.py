@@ -45,7 +45,7 @@ from lesionlens.scoring.subgroups import quadrants, subgroup_scores
 from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.inputs import Inputs
 
-REVISION = 4
+REVISION = 5
 """Raised by every change of this code after which the same options give other numbers, or more of them."""
 AUDITS = 5  # passes over the test split that the audits count as: three occlusions, swap, faithfulness
 
