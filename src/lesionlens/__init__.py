@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 
 ABOVE = {
     "examine": "tasks.examination.network",
+    "examine_files": "tasks.examination.files",
     "InputSpec": "lesionlens.config.examination",
 }
 """What `import lesionlens` offers, and where it lies: loaded when asked for, as it may need torch and the record."""

@@ -74,7 +74,7 @@ def scored_methods(split: EvaluatedSplit, found: Explained, tuning: Explained) -
     maps = []
     for (method, target), grids in found.maps.items():
         labels = found.predicted if target == "predicted" else split.test.labels
-        maps.append(scored(split, method, target, labels, grids, levels[method]))
+        maps.append(scored(split, method, target, labels, grids, levels.get(method)))
     return maps
 
 
