@@ -19,10 +19,10 @@ from lesionlens.models.classifier import Classifier
 from lesionlens.records import Checkpoint, SampleArrays, Statistics
 from lesionlens.training import feature_cache
 from lesionlens.training.checkpoints import Position, Saved, optimizer_tensors, write_checkpoint
-from lesionlens.training.epochs import Graphed, Step, batches, eager, precision, validate
+from lesionlens.training.epochs import Graphed, Scored, Step, batches, eager, precision, validate
 from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.fit import first_model, fit
-from lesionlens.training.inputs import Inputs, Source, cached
+from lesionlens.training.inputs import Inputs, cached
 from lesionlens.training.strategies import Phase, Stopper, parameter_groups, set_modes
 
 CLASSES = ("B", "BC", "BM", "MC", "MM")
@@ -105,7 +105,7 @@ def train_phase(bench: Bench, phase: Phase, clock: Callable[[], float], epochs: 
     """Epochs of one phase from the first weights, by the pieces of which `fit` is made; the cache is there."""
     device = torch.device(bench.device)
     network = copy.deepcopy(bench.first).to(device).to(memory_format=torch.channels_last)
-    step, logits, labels = step_of(bench, phase, network)
+    step, scored, labels = step_of(bench, phase, network)
     train, validation = bench.rows
     marks = []
     for epoch in range(1, epochs + 1):
@@ -115,11 +115,11 @@ def train_phase(bench: Bench, phase: Phase, clock: Callable[[], float], epochs: 
             step(batch.to(device))
     marks.append(clock())
     network.eval()
-    loss, _ = validate(logits, labels, validation, bench.run.batch_size)
+    loss, _ = validate(scored, labels, validation, bench.run.batch_size)
     return Trained([b - a for a, b in pairwise(marks)], clock() - marks[-1], loss, network)
 
 
-def step_of(bench: Bench, phase: Phase, network: Classifier) -> tuple[Step, Source, Tensor]:
+def step_of(bench: Bench, phase: Phase, network: Classifier) -> tuple[Step, Scored, Tensor]:
     """The step, the logits by patch positions, and all labels."""
     device = torch.device(bench.device)
     cache = FeatureCache(bench.folder / "cache", bench.inputs)
@@ -128,13 +128,13 @@ def step_of(bench: Bench, phase: Phase, network: Classifier) -> tuple[Step, Sour
     groups = parameter_groups(network, phase, bench.run, bench.training.rates)
     optimizer = torch.optim.Adam(groups, fused=True, capturable=device.type == "cuda")
 
-    def logits(rows: Tensor) -> Tensor:
+    def scored(rows: Tensor) -> tuple[Tensor, None]:
         with precision(device):
-            return network.from_level(phase.level, source(rows)).float()
+            return network.from_level(phase.level, source(rows)).float(), None
 
     set_modes(network, phase)
-    plain = eager(logits, optimizer, labels)
-    return (Graphed(plain, bench.run.batch_size, device) if device.type == "cuda" else plain), logits, labels
+    plain = eager(scored, optimizer, labels)
+    return (Graphed(plain, bench.run.batch_size, device) if device.type == "cuda" else plain), scored, labels
 
 
 def checkpoint_seconds(bench: Bench, phase: Phase, clock: Callable[[], float]) -> float:

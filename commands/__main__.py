@@ -12,13 +12,14 @@ from typing import Any
 from cyclopts import App, CycloptsError, Group, Parameter
 from rich.console import Console
 
-from commands import configuration, data, record, services, studies, study
+from commands import configuration, data, models, record, services, studies, study
 from lesionlens import __version__
 
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
-    "Studies": (study.demo, study.study, configuration.config),
+    "Studies": (data.check, study.demo, study.study, studies.list_, studies.delete, configuration.config),
     "Steps of a study": (study.prepare, study.train, study.evaluate, study.report),
     "Reports": (studies.compare, studies.card),
+    "Models": (models.export, models.predict),
     "The record": (record.sql, record.backup, record.restore, record.migrate),
     "Services": (services.serve, services.stop, data.fetch),
 }

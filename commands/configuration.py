@@ -43,6 +43,11 @@ class Wanted:
             found["data"]["root"] = None
         return found
 
+    def leaves_size_open(self) -> bool:
+        """Whether the size of patches is to follow from the lesions: preset small, and no other size is named."""
+        named = [layer.get("patches", {}) for layer in self._layers()]
+        return self.preset == "small" and not any("size" in part for part in named)
+
     def _layers(self) -> tuple[dict[str, Any], dict[str, Any]]:
         if self.data is not None and self.preset == "demo":
             raise ValueError("--preset demo draws its own data: leave --data out, or choose another preset")

@@ -1,13 +1,9 @@
 """The whole study and its steps: demo, study, prepare, train, evaluate, report."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from commands.configuration import SOUND, Wanted
 from commands.services import run_flow, say
-
-if TYPE_CHECKING:
-    from lesionlens.config.study import StudyConfig
 
 
 def demo(*, dry_run: bool = False) -> None:
@@ -16,7 +12,7 @@ def demo(*, dry_run: bool = False) -> None:
     Args:
         dry_run: Say what would be done, and do nothing.
     """
-    _study(Wanted(preset="demo").study(), dry_run)
+    _study(Wanted(preset="demo"), dry_run)
 
 
 def study(*, wanted: Wanted = SOUND, dry_run: bool = False) -> None:
@@ -33,19 +29,16 @@ def study(*, wanted: Wanted = SOUND, dry_run: bool = False) -> None:
     Args:
         dry_run: Say what would be done, how long it takes and what is missing, and do nothing.
     """
-    _study(wanted.study(), dry_run)
+    _study(wanted, dry_run)
 
 
-def _study(config: "StudyConfig", dry_run: bool) -> None:
-    from lesionlens.datasets.registry import resolve_source
+def _study(wanted: Wanted, dry_run: bool) -> None:
+    from commands import data
 
-    config = resolve_source(config)
     if dry_run:
-        from commands.data import rehearse
-
-        rehearse(config)
+        data.rehearse(wanted.study(), wanted.leaves_size_open())
         return
-    page = run_flow("flows.study", "study", config)
+    page = run_flow("flows.study", "study", data.settled(wanted))
     print(
         f"\nReport: {page}\nQuery:  lesionlens sql   (for example: TABLE table_2_accuracy; TABLE table_4_localization;)"
     )
@@ -63,14 +56,12 @@ def prepare(*, wanted: Wanted = SOUND, dry_run: bool = False) -> None:
     Args:
         dry_run: Say what would be done, and do nothing.
     """
-    from lesionlens.datasets.registry import resolve_source
+    from commands import data
 
-    config = resolve_source(wanted.study())
     if dry_run:
-        from commands.data import rehearse
-
-        rehearse(config)
+        data.rehearse(wanted.study(), wanted.leaves_size_open())
         return
+    config = data.settled(wanted)
     number = run_flow("flows.steps", "prepare", config)
     print(f"\nStudy {number} ({config.name}) is prepared. Next: lesionlens train {number}")
 

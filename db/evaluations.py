@@ -65,8 +65,9 @@ SELECTED: LiteralString = (
 )
 
 DECIDED: dict[str, LiteralString] = {
-    "evaluations": "SELECT evaluation_id, backbone, strategy, batch_size, head_rate, unit1_rate FROM study_evaluations"
-    " WHERE study_id = %(study_id)s ORDER BY backbone, strategy, batch_size, head_rate, unit1_rate, seed",
+    "evaluations": "SELECT evaluation_id, backbone, strategy, batch_size, head_rate, unit1_rate, guidance, seed"
+    " FROM study_evaluations"
+    " WHERE study_id = %(study_id)s ORDER BY backbone, strategy, batch_size, head_rate, unit1_rate, guidance, seed",
     "predictions": "SELECT y.evaluation_id, y.sample_id, y.probabilities FROM study_evaluations AS e"
     " JOIN prediction AS y ON y.evaluation_id = e.evaluation_id WHERE e.study_id = %(study_id)s",
     "occlusions": "SELECT o.evaluation_id, o.sample_id, o.variant, o.lesion_probabilities, o.control_probabilities,"
@@ -80,6 +81,13 @@ DECIDED: dict[str, LiteralString] = {
     " WHERE e.study_id = %(study_id)s AND (x.policy = 'mask'"
     " OR x.policy = v.config ->> 'policy' AND x.target = 'predicted')",
 }
+
+GUIDED: LiteralString = (
+    "SELECT x.evaluation_id, x.sample_id, x.rows, x.grid FROM study_evaluations AS e"
+    " JOIN evaluation AS v ON v.id = e.evaluation_id JOIN activation_map AS x ON x.evaluation_id = e.evaluation_id"
+    " AND x.method = v.config #>> '{methods,0}' AND x.target = 'predicted' WHERE e.study_id = %(study_id)s"
+    " AND EXISTS (SELECT FROM study_evaluations AS g WHERE g.study_id = e.study_id AND g.guidance <> 'none')"
+)
 
 # images of one sample set whose pixels are in another, and whether a model of that one was trained or tuned on them
 SHARED: LiteralString = (
@@ -223,6 +231,11 @@ def decided(connection: Connection, study_id: int) -> dict[str, pl.DataFrame]:
     """What the decisions of a study's cells are made of: frames evaluations, predictions, occlusions, swaps and
     localizations (of the headline policy, predicted class, baselines and ceiling), each with evaluation_id."""
     return {name: frame(connection, query, study_id=study_id) for name, query in DECIDED.items()}
+
+
+def guided_maps(connection: Connection, study_id: int) -> pl.DataFrame:
+    """Headline maps of a study with guided runs, of all its runs: evaluation_id, sample_id, rows, grid. Else empty."""
+    return frame(connection, GUIDED, study_id=study_id)
 
 
 def find_evaluation(connection: Connection, run_id: int, digest: str) -> int | None:

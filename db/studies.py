@@ -1,7 +1,7 @@
 """Studies and their runs: planned, trained epoch by epoch, and which work is still missing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
 
@@ -68,6 +68,7 @@ def save_run(
     values = {
         "sample_set_id": sample_set_id,
         **config.model_dump(mode="json"),
+        "guidance": config.guidance.title,
         "normalise": training.normalise,
         "weights": training.weights,
         "config": {"run": config.model_dump(mode="json"), "training": training.model_dump(mode="json")},
@@ -101,7 +102,8 @@ def save_examined(
     study_id = enter(connection, study, {"digest": digest}, values)[0]
     given = config["examined"]
     row = {
-        "sample_set_id": sample_set_id, "backbone": given["name"], "strategy": "examined", "seed": 0,
+        "sample_set_id": sample_set_id, "backbone": given["name"], "strategy": "examined", "guidance": "none",
+        "seed": 0,
         "normalise": given["normalise"], "weights": given["weights"], "config": {"examined": given},
         "status": "finished", "device": device, "started_at": func.now(), "finished_at": func.now(),
     }  # fmt: skip
@@ -123,9 +125,12 @@ def start_run(connection: Connection, run_id: int, device: str) -> None:
     _update_run(connection, run_id, values)
 
 
-def finish_run(connection: Connection, run_id: int) -> None:
-    """Training is complete."""
+def finish_run(connection: Connection, run_id: int, kept: Checkpoint | None = None) -> None:
+    """Training is complete. kept: the one checkpoint that stays, in place of all that are entered."""
     _update_run(connection, run_id, {"status": "finished", "finished_at": func.now(), "reason": None})
+    if kept is not None:
+        connection.execute(delete(checkpoint).where(checkpoint.c.run_id == run_id))
+        connection.execute(checkpoint.insert().values(run_id=run_id, **asdict(kept)))
 
 
 def fail_run(connection: Connection, run_id: int, reason: str) -> None:

@@ -13,6 +13,7 @@ from db import datasets, evaluations, studies
 from db.engine import make_engine
 from db.locks import Lease, free_lease, lease
 from lesionlens.audits.cells import Stored, cell_decisions, probabilities_of
+from lesionlens.audits.guided import guidance_effects
 from lesionlens.audits.shortcuts import shortcut_audit
 from lesionlens.config.study import StudyConfig
 from lesionlens.errors import CheckpointError, EvaluationError
@@ -142,13 +143,16 @@ def enter_comparisons(study_id: int, config: StudyConfig) -> int:
         evaluations.save_study_scores(connection, study_id, scores)
         sample_set_id = studies.study_row(connection, study_id).sample_set_id
         samples = datasets.load_samples(connection, sample_set_id)
-        views = binary_views(samples, datasets.sample_attributes(connection, sample_set_id), config.data.positive)
+        attributes = datasets.sample_attributes(connection, sample_set_id)
+        views = binary_views(samples, attributes, config.data.positive)
         stored, test = Stored(**evaluations.decided(connection, study_id)), samples.split("test")
         areas = compare_areas(probabilities_of(stored, test), test, views, selected, config.evaluation, config.seed)
         frame = pl.concat([compare(compared, selected, config.evaluation, config.seed), areas])
         evaluations.save_comparisons(connection, study_id, frame)
         found = cell_decisions(stored, samples, views, config.evaluation, config.seed)
-        evaluations.save_decisions(connection, study_id, found)
+        maps = evaluations.guided_maps(connection, study_id)
+        guided = guidance_effects(stored, maps, samples, attributes, views, config.evaluation, config.seed)
+        evaluations.save_decisions(connection, study_id, pl.concat([found, guided]))
     return frame.height
 
 

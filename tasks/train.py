@@ -9,14 +9,16 @@ from typing import Literal
 import torch
 from prefect import get_run_logger
 from sqlalchemy import Engine
+from upath import UPath
 
 from db import studies
 from db.engine import make_engine
 from db.locks import Lease, free_lease, lease, slot
 from lesionlens.errors import TrainingError
 from lesionlens.processes import keep_freed_memory
+from lesionlens.records import Checkpoint
 from lesionlens.settings import home, settings
-from lesionlens.training.checkpoints import checkpoint_folder, size
+from lesionlens.training.checkpoints import checkpoint_folder, keep_only, size, slim
 from lesionlens.training.fit import choose_device, fit
 from lesionlens.training.strategies import PHASES
 from tasks.db_task import db_task, is_transient, samples_of, timeout_behind
@@ -69,14 +71,24 @@ def _fit(engine: Engine, run_id: int, title: str, device: str, claim: Lease) -> 
             advance(result.epoch, most)
             stop_if_cancelled()
     claim.check()
-    with engine.begin() as connection:
-        studies.finish_run(connection, run_id)
-        best = studies.checkpoints(connection, run_id)[0]
+    best = _finish(engine, run_id, folder)
     own, all_runs, cache = (size(place) / 1e9 for place in (folder, paths.checkpoints, paths.cache))
     get_run_logger().info(
         "%s: best epoch %d; on disk: its checkpoints %.2f GB, those of all runs %.2f GB, feature cache %.2f GB",
         title, best.epoch, own, all_runs, cache,
     )  # fmt: skip
+
+
+def _finish(engine: Engine, run_id: int, folder: UPath) -> Checkpoint:
+    """Enter that the run is finished; unless all are to be kept, its best weights alone stay on disk."""
+    with engine.connect() as connection:
+        best = studies.checkpoints(connection, run_id)[0]
+    kept = None if settings().keep == "all" else slim(folder, best)
+    with engine.begin() as connection:
+        studies.finish_run(connection, run_id, kept)
+    if kept is not None:
+        keep_only(folder, [kept.path])
+    return kept or best
 
 
 def record_failure(run_id: int, title: str, reason: str) -> None:

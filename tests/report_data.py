@@ -280,8 +280,9 @@ def _audits(frames: dict[str, Rows], samples: Samples, run: dict) -> None:
 MEASURED = {
     ("class", "all"): {"accuracy": 0.8, "majority": 0.2, "accuracy_over_majority": 0.6},
     ("detection", "smooth"): {"auc_intact": 0.95, "fall_lesion": 0.31, "fall_control": 0.02, "fall": 0.29},
+    ("detection", "texture"): {"fall_lesion": 0.3},
     ("diagnosis", "smooth"): {"auc_intact": 0.9, "auc_lesion": 0.52, "auc_control": 0.89, "auc_fall": 0.38},
-    ("diagnosis", "noise"): {"auc_intact": 0.9, "auc_lesion": 0.51, "auc_fall": 0.39},
+    ("diagnosis", "texture"): {"auc_intact": 0.9, "auc_lesion": 0.51, "auc_fall": 0.39},
     ("diagnosis", "swap"): {"swap_lesion_auc": 0.8, "swap_surroundings_auc": 0.51, "swap_difference": 0.29},
 }
 """Measures of a model that looks at the lesion, by question and variant."""
@@ -292,6 +293,7 @@ def _decisions(labels: tuple, runs: tuple, samples: Samples) -> Rows:
     found: Rows = []
     for group in (None, *dict.fromkeys(label[2] for label in labels if label[3])) if runs else ():
         at = {"backbone": runs[0][0], "strategy": runs[0][1], "batch_size": 16, "head_rate": 1e-3, "unit1_rate": 3e-4,
+            "guidance": "none",
               "seeds": 1, "group_name": group}  # fmt: skip
         lesions = samples.lesions(1, "correct_lesions", group or "all")
         counted = at | {"lesions": len(lesions), "patients": len(lesions)}
@@ -373,11 +375,17 @@ def _constant(labels: tuple, samples: Samples) -> dict[str, Rows]:
 
 
 RARE: dict[str, Rows] = {
+    "guidance": [
+        {"backbone": "vgg11_bn", "strategy": "gradual", "batch_size": 16, "head_rate": 1e-3, "unit1_rate": 3e-4,
+         "guidance": "none", "seeds": 3, "question": "guidance", "variant": "all", "measure": "iou", "value": 0.4,
+         "low": 0.3, "high": 0.5, "lesions": 60, "patients": 40},
+    ],
     "comparison": [
         {"run_a": 1, "run_b": 2, "score": "accuracy", "p_holm": 0.5, "n": 60} | scored(0.1, 0.2, "difference")
     ],
     "seed_spread": [
         {"backbone": "vgg11_bn", "strategy": "gradual", "batch_size": 16, "head_rate": 1e-3, "unit1_rate": 3e-4,
+            "guidance": "none",
          "name": name, "method": method, "policy": policy, "seeds": 3, "mean": 0.7, "lowest": 0.6, "highest": 0.75}
         for name, method, policy in (("accuracy", None, None), ("ll", "grad_cam", "validation"))
     ],
@@ -406,6 +414,7 @@ def _frames(labels: tuple, runs: tuple, samples: Samples) -> dict[str, Rows]:
     frames["decisions"] = _decisions(labels, runs, samples)
     for run_id, (backbone, strategy) in enumerate(runs, start=1):
         run = {"run_id": run_id, "backbone": backbone, "strategy": strategy, "batch_size": 16, "unit1_rate": 3e-4,
+            "guidance": "none",
                "seed": 0}  # fmt: skip
         _training(frames, run)
         _classification(frames, samples, run, [label[0] for label in labels])

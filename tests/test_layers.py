@@ -1,5 +1,6 @@
 """What import-linter cannot see: what an import really loads."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -39,6 +40,13 @@ def test_the_record_loads_no_training_and_no_orchestration() -> None:
 
 def test_the_configuration_loads_no_tensors() -> None:
     assert not loaded(("lesionlens.config.presets", "lesionlens.records")) & {"torch", "matplotlib"}
+
+
+@pytest.mark.parametrize("folder", ["commands", "flows", "tasks", "db"])
+def test_a_package_does_nothing_when_it_is_imported(folder: str) -> None:
+    for path in (ROOT / folder).rglob("__init__.py"):
+        _docstring, *rest = ast.parse(path.read_text()).body
+        assert not [node for node in rest if isinstance(node, ast.Expr | ast.If | ast.For | ast.With)], path
 
 
 def test_few_modules_know_the_classes_of_cbis_ddsm() -> None:

@@ -20,7 +20,7 @@ SELECT code, name, group_name, ordinal, is_lesion FROM classes WHERE study_id = 
 SELECT ordinal, code, label, train, validation, train_and_validation, test
 FROM table_1_patches WHERE study_id = {study} ORDER BY ordinal""",
     "table_2_accuracy": """\
-SELECT run_id, backbone, strategy, batch_size, unit1_rate, seed, accuracy, low, high, n,
+SELECT run_id, backbone, strategy, batch_size, unit1_rate, guidance, seed, accuracy, low, high, n,
        best_epoch, epochs, validation_loss
 FROM table_2_accuracy WHERE study_id = {study} ORDER BY run_id""",
     "table_3_auc": """\
@@ -51,9 +51,18 @@ WHERE study_id = {study} AND score = 'hit_rate' AND population = 'correct_lesion
   AND method = config #>> '{{evaluation,methods,0}}'
 ORDER BY run_id, group_name""",
     "decisions": """\
-SELECT backbone, strategy, batch_size, head_rate, unit1_rate, seeds, question, group_name, variant, measure,
-       value, low, high, lesions, patients
+SELECT backbone, strategy, batch_size, head_rate, unit1_rate, guidance, seeds, question, group_name, variant,
+       measure, value, low, high, lesions, patients
 FROM decisions WHERE study_id = {study} AND selected ORDER BY question, group_name NULLS FIRST, variant, measure""",
+    "guidance": """\
+SELECT backbone, strategy, batch_size, head_rate, unit1_rate, guidance, seeds, question, variant, measure,
+       value, low, high, lesions, patients
+FROM decisions
+WHERE study_id = {study} AND group_name IS NULL
+  AND (question = 'guidance' OR question <> 'class' AND variant IN ('smooth', 'swap')
+       AND measure IN ('auc_intact', 'auc_lesion', 'auc_fall', 'fall', 'swap_lesion_auc', 'swap_surroundings_auc'))
+  AND EXISTS (SELECT FROM runs WHERE runs.study_id = {study} AND runs.guidance <> 'none')
+ORDER BY backbone, strategy, batch_size, head_rate, unit1_rate, guidance, question, variant, measure""",
     "threshold_free_scores": """\
 SELECT run_id, method, target, population, score, value, low, high, n
 FROM run_scores
@@ -84,16 +93,17 @@ ORDER BY run_id, question, array_position(ARRAY['lesion', 'breast', 'patient'], 
 SELECT run_a, run_b, score, difference, low, high, p_holm, n
 FROM model_comparisons WHERE study_id = {study} ORDER BY score, run_a, run_b""",
     "seed_spread": """\
-SELECT backbone, strategy, batch_size, head_rate, unit1_rate, name, method, policy, seeds, mean, lowest, highest
+SELECT backbone, strategy, batch_size, head_rate, unit1_rate, guidance, name, method, policy, seeds,
+       mean, lowest, highest
 FROM seed_spread
 WHERE study_id = {study} AND seeds > 1 AND group_name = 'all'
   AND (name = 'accuracy' AND population = 'all'
        OR name = 'll' AND population = 'correct_lesions' AND target = 'predicted')
-ORDER BY backbone, strategy, batch_size, head_rate, unit1_rate, name, method, policy""",
+ORDER BY backbone, strategy, batch_size, head_rate, unit1_rate, guidance, name, method, policy""",
     "selected_runs": """\
 SELECT run_id, validation_loss FROM selected_runs WHERE study_id = {study} ORDER BY run_id""",
     "runs": """\
-SELECT run_id, evaluation_id, backbone, strategy, batch_size, unit1_rate, seed, status, best_epoch,
+SELECT run_id, evaluation_id, backbone, strategy, batch_size, unit1_rate, guidance, seed, status, best_epoch,
        coalesce(reason, evaluation_reason) AS reason, device, epochs,
        extract(epoch FROM finished_at - started_at)::double precision AS seconds, evaluation_seconds, digest
 FROM runs WHERE study_id = {study} ORDER BY run_id""",

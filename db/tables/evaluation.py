@@ -129,7 +129,7 @@ occlusion = table(
     *proportion("lesion_change", nullable=False),
     *proportion("control_change"),
     text("reason", nullable=True),
-    CheckConstraint("variant IN ('smooth', 'noise', 'wide')", name="variant"),
+    CheckConstraint("variant IN ('smooth', 'texture', 'wide')", name="variant"),
     CheckConstraint(proportions("lesion_probabilities"), name="lesion_range"),
     CheckConstraint(proportions("control_probabilities"), name="control_range"),
     CheckConstraint("places >= 0", name="places"),

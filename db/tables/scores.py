@@ -199,6 +199,7 @@ decision = table(
     Column("batch_size", SmallInteger, nullable=True),
     real("head_rate", nullable=True),
     real("unit1_rate", nullable=True),
+    text("guidance"),
     *count("seeds"),
     text("question"),
     text("group_name", nullable=True),
@@ -209,8 +210,8 @@ decision = table(
     *count("patients"),
     text("reason", nullable=True),
     UniqueConstraint(
-        "study_id", "backbone", "strategy", "batch_size", "head_rate", "unit1_rate", "question", "group_name",
-        "variant", "measure", name="uq_decision_identity", postgresql_nulls_not_distinct=True,
+        "study_id", "backbone", "strategy", "batch_size", "head_rate", "unit1_rate", "guidance", "question",
+        "group_name", "variant", "measure", name="uq_decision_identity", postgresql_nulls_not_distinct=True,
     ),
     CheckConstraint("value IS NOT NULL OR reason IS NOT NULL", name="null_has_reason"),
 )  # fmt: skip

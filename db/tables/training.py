@@ -29,6 +29,7 @@ run = table(
     *number(Integer, "batch_size", nullable=True),
     real("head_rate", nullable=True),
     real("unit1_rate", nullable=True),
+    text("guidance"),
     *number(BigInteger, "seed"),
     *texts("normalise", "weights"),
     document("config"),

@@ -1,8 +1,9 @@
 CREATE VIEW selection_losses AS
 SELECT
     study.id AS study_id, study.name AS study, run.id AS run_id, run.backbone, run.strategy, run.batch_size,
-    run.head_rate, run.unit1_rate, run.seed, best.validation_loss, validation.scaled_loss,
-    CASE WHEN study.config #>> '{evaluation,selection}' = 'loss' THEN best.validation_loss
+    run.head_rate, run.unit1_rate, run.guidance, run.seed, best.validation_loss, validation.scaled_loss,
+    CASE WHEN study.config #>> '{evaluation,selection}' = 'loss' THEN
+        CASE WHEN run.guidance = 'none' THEN best.validation_loss ELSE coalesce(validation.loss, best.validation_loss) END
         ELSE coalesce(validation.scaled_loss, best.validation_loss) END AS selection_loss
 FROM study
 JOIN study_run ON study_run.study_id = study.id

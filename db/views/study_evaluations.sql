@@ -1,7 +1,8 @@
 CREATE VIEW study_evaluations AS
 SELECT
     study.id AS study_id, study.name AS study, run.id AS run_id, evaluation.id AS evaluation_id, study_run.title,
-    run.backbone, run.strategy, run.batch_size, run.head_rate, run.unit1_rate, run.seed, run.normalise, run.weights
+    run.backbone, run.strategy, run.batch_size, run.head_rate, run.unit1_rate, run.guidance, run.seed,
+    run.normalise, run.weights
 FROM study
 JOIN study_run ON study_run.study_id = study.id
 JOIN run ON run.id = study_run.run_id

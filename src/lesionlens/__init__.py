@@ -9,6 +9,7 @@ ABOVE = {
     "examine": "tasks.examination.network",
     "examine_files": "tasks.examination.files",
     "InputSpec": "lesionlens.config.examination",
+    "load_run": "commands.models",
 }
 """What `import lesionlens` offers, and where it lies: loaded when asked for, as it may need torch and the record."""
 

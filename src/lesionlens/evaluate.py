@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lesionlens.attribution.closed_form import fast
 from lesionlens.attribution.explain import TARGETS, Explained
 from lesionlens.audits.faithfulness import Curves, faithfulness, faithfulness_scores
-from lesionlens.audits.occlusion import VARIANTS, Occlusions, occlusion_scores, occlusion_test
+from lesionlens.audits.occlusion import VARIANTS, Occlusions, lesion_regions, occlusion_scores, occlusion_test
 from lesionlens.audits.randomisation import drawn_lesions, layers, randomisation_test
 from lesionlens.audits.swap import Swaps, swap_test
 from lesionlens.config.evaluation import EvaluationConfig
@@ -191,11 +191,13 @@ def _audits(
     model = model.to(alone.device).eval()
     quick = fast(model, "block") if isinstance(model, Classifier) else model
     occlusions = []
-    for variant in VARIANTS:
-        occlusions.append(occlusion_test(quick, alone, np.random.default_rng(given.seed), variant))
+    regions = {margin: lesion_regions(split.test, margin) for margin in {margin for _, margin in VARIANTS.values()}}
+    for variant, (_, margin) in VARIANTS.items():
+        occlusions.append(occlusion_test(quick, alone, regions[margin], np.random.default_rng(given.seed), variant))
         advance(len(split.rows))
     sides = diagnosis_sides(split.test, binary_views(given.samples, given.attributes, given.positive))
-    swaps = swap_test(quick, alone, sides, np.random.default_rng(given.seed))
+    own = regions[VARIANTS["smooth"][1]]
+    swaps = swap_test(quick, alone, own, sides, np.random.default_rng(given.seed))
     advance(len(split.rows))
     maps: dict[str, NDArray[np.float32]] = {
         method: grids[followed] for (method, target), grids in predictions.maps.items() if target == "predicted"

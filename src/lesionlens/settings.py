@@ -35,6 +35,10 @@ class Settings(BaseSettings):
     runs_per_device: int = Field(
         1, ge=1, le=64, description="Runs trained or evaluated at once on one device, over all studies"
     )
+    keep: Literal["best", "all"] = Field(
+        "best",
+        description="Checkpoints of finished runs: best weights alone, or also the last ones, both with Adam's moments",
+    )
     run_timeout: float = Field(
         86_400, gt=0, description="Seconds after which a run is given up as hanging; not on Dask"
     )

@@ -211,7 +211,7 @@ def _audits(ids: list[int], lesion: list[bool], iou: float) -> dict[str, list[di
         "occlusions": [
             {"sample_id": number, "variant": variant, "lesion_probabilities": [0.3] * 3, "places": 4,
              "control_probabilities": [0.7] * 3, "lesion_change": 0.1, "control_change": 0.1}
-            for number, there in zip(ids, lesion, strict=True) if there for variant in ("smooth", "noise", "wide")
+            for number, there in zip(ids, lesion, strict=True) if there for variant in ("smooth", "texture", "wide")
         ],
         "swaps": [
             {"sample_id": a, "donor_id": b, "probabilities": [0.2, 0.5, 0.3]}
@@ -291,6 +291,7 @@ def fill(connection: Connection, patients: int = 12) -> Filled:
                  for name in ("majority", "size")]  # fmt: skip
     evaluations.save_shortcuts(connection, sample_set_id, IDENTITY, pl.DataFrame(shortcuts))
     cell = {"backbone": "resnet18", "strategy": "gradual", "batch_size": 16, "head_rate": 1e-4, "unit1_rate": 3e-5,
+            "guidance": "none",
             "seeds": 1, "question": "localization", "variant": "grad_cam", "measure": "ll",
             "group_name": None, "value": 0.4, "low": 0.3, "high": 0.5, "lesions": 4, "patients": 4}  # fmt: skip
     evaluations.save_decisions(connection, study_id, pl.DataFrame([cell]))

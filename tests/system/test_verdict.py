@@ -18,12 +18,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lesionlens.audits.filling import grown_hulls, inpainted
 from lesionlens.audits.occlusion import VARIANTS
 from lesionlens.config.data import BackgroundConfig, DataConfig, PatchConfig
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.study import StudyConfig
 from lesionlens.config.training import GridConfig, HyperSet, StoppingConfig, TrainingConfig
+from lesionlens.samples.filling import grown_hulls, inpainted
 from tests.system.conftest import Home
 
 pytestmark = pytest.mark.slow

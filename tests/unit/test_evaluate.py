@@ -233,7 +233,7 @@ def test_curves_are_the_means_of_the_stored_ones(patches: SampleArrays, result: 
 def test_the_audits_are_part_of_an_evaluation(patches: SampleArrays, result: Evaluation) -> None:
     test = patches.split("test")
     lesions = test.has_mask & test.masks.any(axis=(1, 2))
-    smooth, *alone = (result.frames["occlusions"].filter(variant=name) for name in ("smooth", "noise", "wide"))
+    smooth, *alone = (result.frames["occlusions"].filter(variant=name) for name in ("smooth", "texture", "wide"))
     assert sum(map(len, (smooth, *alone))) == len(result.frames["occlusions"])
     for variant in (smooth, *alone):
         assert variant["sample_id"].to_list() == test.ids[lesions].tolist()

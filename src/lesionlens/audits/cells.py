@@ -15,7 +15,7 @@ from lesionlens.scoring.binary import View
 
 CELL: Schema = {
     "backbone": pl.String, "strategy": pl.String, "batch_size": pl.Int32, "head_rate": pl.Float64,
-    "unit1_rate": pl.Float64,
+    "unit1_rate": pl.Float64, "guidance": pl.String,
 }  # fmt: skip
 
 
@@ -23,9 +23,9 @@ CELL: Schema = {
 class Stored:
     """A study's evaluations as frames, each with evaluation_id.
 
-    evaluations: the columns of CELL; predictions: sample_id, probabilities; occlusions: sample_id and the columns of
-    the frame of that name; swaps: sample_id, donor_id, probabilities; localizations: sample_id, method, iou (null where
-    there is none) of the headline policy, predicted class, baselines and ceiling.
+    evaluations: the columns of CELL, seed; predictions: sample_id, probabilities; occlusions: sample_id and the columns
+    of the frame of that name; swaps: sample_id, donor_id, probabilities; localizations: sample_id, method, iou (null
+    where there is none) of the headline policy, predicted class, baselines and ceiling.
     """
 
     evaluations: pl.DataFrame
@@ -89,7 +89,7 @@ def seed_of(stored: Stored, evaluation_id: int, test: SampleArrays, evaluation: 
     swaps = stored.swaps.filter(evaluation_id=evaluation_id)
     return Seed(
         _matrix(of(predictions)["probabilities"], classes),
-        {variant: occlusions.get(variant, nothing) for variant in ("smooth", "noise", "wide")},
+        {variant: occlusions.get(variant, nothing) for variant in ("smooth", "texture", "wide")},
         np.searchsorted(test.ids, swaps["sample_id"].to_numpy()),
         np.searchsorted(test.ids, swaps["donor_id"].to_numpy()),
         _matrix(swaps["probabilities"], classes),

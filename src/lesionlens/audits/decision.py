@@ -84,7 +84,7 @@ Measures = Iterator[tuple[str, str, Score]]
 """Variant, measure, score."""
 
 
-class _Of:
+class Of:
     """Scores of one seed within one group. inside bool [n]: the samples of the group."""
 
     def __init__(self, split: Truth, seed: Seed, clusters: Clusters, inside: Flags) -> None:
@@ -145,7 +145,7 @@ def mean_of(scores: Sequence[Score]) -> Score:
     return Score(float(value), resampled, known[0].n, min(s.patients for s in known))
 
 
-def diagnosis(of: _Of) -> Measures:
+def diagnosis(of: Of) -> Measures:
     """Which lesion is it? The lesion classes' probabilities renormalised, intact, lesion and control filled in."""
     labels, whole = of.split.labels, of.seed.probabilities
     for variant, occluded in of.seed.occlusions.items():
@@ -173,7 +173,7 @@ def diagnosis(of: _Of) -> Measures:
     yield from _swapped(of)
 
 
-def _swapped(of: _Of) -> Measures:
+def _swapped(of: Of) -> Measures:
     """AUC of swapped pictures by the label of the lesion and of the surroundings. A pair is of two patients, and counts
     as often as both were drawn (pigeonhole bootstrap, Owen 2007), which is wide rather than narrow."""
     seed, labels = of.seed, of.split.labels
@@ -185,7 +185,7 @@ def _swapped(of: _Of) -> Measures:
     pairs = of.clusters.pairs(member[place], member[given])
     found = {}
     for name, rows in (("lesion", given), ("surroundings", place)):
-        apart = _Of(of.split, seed, pairs, of.inside)
+        apart = Of(of.split, seed, pairs, of.inside)
         score = apart.auc(seed.swapped[used], np.ones(len(rows), dtype=np.bool_), labels[rows])
         patients = len(np.unique(of.split.patients[rows]))
         found[name] = Score(score.value, score.resampled, score.n, patients)
@@ -193,7 +193,7 @@ def _swapped(of: _Of) -> Measures:
     yield "swap", "swap_difference", found["lesion"].minus(found["surroundings"])
 
 
-def detection(of: _Of) -> Measures:
+def detection(of: Of) -> Measures:
     """Is there a lesion? The probability of all lesion classes, intact, lesion and control filled in."""
     lesion_labels, whole = of.split.lesion_labels, of.seed.probabilities
 
@@ -215,14 +215,14 @@ def detection(of: _Of) -> Measures:
             yield variant, "grey_control", of.mean(occluded.control_change, of.lesions)
 
 
-def controls(of: _Of) -> Measures:
+def controls(of: Of) -> Measures:
     """How many lesions have no fair control, and how many places the others have, as a proportion of 16."""
     places = of.seed.occlusions["smooth"].places
     yield "smooth", "unfair", of.mean(np.where(np.isnan(places), np.nan, places == 0), of.lesions)
     yield "smooth", "places", of.mean(places / PLACES, of.lesions)
 
 
-def classification(of: _Of) -> Measures:
+def classification(of: Of) -> Measures:
     """Accuracy over all classes, beside that of always naming the most frequent class."""
     labels = of.split.labels
     right = (of.seed.probabilities.argmax(axis=1) == labels).astype(np.float64)
@@ -232,7 +232,7 @@ def classification(of: _Of) -> Measures:
     yield "all", "accuracy_over_majority", accuracy.minus(majority)
 
 
-def localization(of: _Of) -> Measures:
+def localization(of: Of) -> Measures:
     """LL of every method over correctly classified and over all lesions, and its difference to every baseline."""
     correct = of.seed.probabilities.argmax(axis=1) == of.split.labels
     baselines = [name for name in of.seed.iou if name not in (*of.seed.methods, CEILING)]
@@ -263,7 +263,7 @@ def decisions(split: Truth, seeds: Sequence[Seed], resamples: int, confidence: f
     generator = np.random.default_rng(seed)
     clusters = draw(split.patients, resamples, generator)
     weights = generator.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), size=resamples) / len(seeds)
-    asked: dict[str, list[Callable[[_Of], Measures]]] = {"class": [classification], "localization": [localization]}
+    asked: dict[str, list[Callable[[Of], Measures]]] = {"class": [classification], "localization": [localization]}
     if not np.isin(split.labels, split.lesion_labels).all():
         asked["detection"] = [detection, controls]
     if len(split.lesion_labels) > 1:
@@ -273,12 +273,12 @@ def decisions(split: Truth, seeds: Sequence[Seed], resamples: int, confidence: f
         inside = np.ones(len(split.labels), dtype=np.bool_) if group is None else split.groups == group
         for question, functions in asked.items():
             if question == "class" or (inside & split.is_lesion).any():
-                found = [[m for f in functions for m in f(_Of(split, one, clusters, inside))] for one in seeds]
-                rows += _rows({"question": question, "group_name": group}, found, weights, confidence)
+                found = [[m for f in functions for m in f(Of(split, one, clusters, inside))] for one in seeds]
+                rows += rows_of({"question": question, "group_name": group}, found, weights, confidence)
     return pl.DataFrame(rows, schema=DECISIONS, orient="row")
 
 
-def _rows(
+def rows_of(
     key: dict[str, str | None], found: list[list[tuple[str, str, Score]]], weights: Floats, confidence: float
 ) -> list[dict[str, object]]:
     """Rows of one question and group from the same measures of every seed. weights [resamples, seeds]: of each."""

@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from lesionlens.audits.altered import altered_probabilities
-from lesionlens.audits.filling import inpainted
 from lesionlens.frames import FRAMES
+from lesionlens.samples.filling import inpainted
 from lesionlens.scoring.bootstrap import Clusters
 from lesionlens.scoring.means import Mean, means
 from lesionlens.training.inputs import Inputs

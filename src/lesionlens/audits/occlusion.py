@@ -9,32 +9,39 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lesionlens.audits.altered import altered_probabilities
-from lesionlens.audits.filling import Fill, control_regions, filled, grown_hulls
 from lesionlens.frames import FRAMES
 from lesionlens.localization.samples import scorable
 from lesionlens.records import SampleArrays
+from lesionlens.samples.filling import Fill, control_regions, filled, grown_hulls
 from lesionlens.scoring.bootstrap import Clusters
 from lesionlens.scoring.means import Mean, lesion_populations, means
 from lesionlens.training.inputs import Inputs
 
-Variant = Literal["smooth", "noise", "wide"]
+Variant = Literal["smooth", "texture", "wide"]
 VARIANTS: dict[Variant, tuple[Fill, float]] = {
     "smooth": ("smooth", 0.1),
-    "noise": ("noise", 0.1),
+    "texture": ("texture", 0.1),
     "wide": ("smooth", 0.3),
 }
 """Fill, and margin in diameters of the annotation's hull. The first one has control places; spicules reach beyond
 annotations, so the last takes a wider margin."""
-PLACES, FEWEST, PICTURES = 16, 2, 200
+PLACES, PICTURES = 16, 200
 
 
 def places_wanted(lesions: int) -> int:
-    """Control places per lesion: 16, fewer among many lesions, where the mean over lesions is sharp with 2.
+    """Control places per lesion: 16, fewer among many lesions, where the mean over lesions is sharp with one.
 
     >>> [places_wanted(lesions) for lesions in (1, 40, 1000)]
-    [16, 5, 2]
+    [16, 5, 1]
     """
-    return max(FEWEST, min(PLACES, PICTURES // max(lesions, 1)))
+    return max(1, min(PLACES, PICTURES // max(lesions, 1)))
+
+
+def lesion_regions(samples: SampleArrays, margin: float) -> NDArray[np.bool_]:
+    """`grown_hulls` of the samples' annotations, bool [n, s, s]; empty where there is nothing to score."""
+    rows, regions = np.flatnonzero(scorable(samples)), np.zeros_like(samples.masks)
+    regions[rows] = grown_hulls(samples.masks[rows], margin)
+    return regions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,16 +82,21 @@ class Occlusions:
 
 
 def occlusion_test(
-    model: nn.Module, inputs: Inputs, generator: np.random.Generator, variant: Variant = "smooth"
+    model: nn.Module,
+    inputs: Inputs,
+    regions: NDArray[np.bool_],
+    generator: np.random.Generator,
+    variant: Variant = "smooth",
 ) -> Occlusions:
-    """Fill in every lesion of the inputs' samples: its annotation's convex hull, grown. All classes are kept.
+    """Fill in every lesion of the inputs' samples. All classes are kept.
 
+    regions bool [n, s, s]: `lesion_regions` at the variant's margin; samples where it is empty take no part.
     Under 'smooth' also up to `places_wanted` fair control places of the same sample (`control_regions`), drawn by the
     generator. Whatever the normalisation, only the filled pixels change. model: in evaluation mode on the inputs'
     device.
     """
-    samples, (fill, margin) = inputs.patches, VARIANTS[variant]
-    rows = np.flatnonzero(scorable(samples))
+    samples, (fill, _) = inputs.patches, VARIANTS[variant]
+    rows = np.flatnonzero(regions.any(axis=(1, 2)))
     count, classes = len(samples.ids), len(samples.classes)
     found = Occlusions(
         variant,
@@ -94,7 +106,7 @@ def occlusion_test(
         np.full(count, np.nan),
         np.full(count, np.nan),
     )
-    regions = grown_hulls(samples.masks[rows], margin)
+    regions = regions[rows]
     found.lesion[rows], found.lesion_change[rows] = _occluded(model, inputs, rows, regions, fill, generator)
     if variant != "smooth" or not len(rows):
         return found

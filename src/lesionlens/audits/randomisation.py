@@ -131,7 +131,7 @@ def _similarity(
     both = ~(blank | other_blank)
     ssim, ranks = np.full(len(both), np.nan), np.full(len(both), np.nan)
     if both.any():
-        pair = torch.from_numpy(maps[both])[:, None].double(), torch.from_numpy(others[both])[:, None].double()
+        pair = torch.from_numpy(maps[both])[:, None], torch.from_numpy(others[both])[:, None]
         ssim[both] = cast(Tensor, structural_similarity_index_measure(*pair, data_range=1.0, reduction="none")).numpy()
     for row in np.flatnonzero(both):
         correlation = spearman_corrcoef(torch.from_numpy(first[row].ravel()), torch.from_numpy(second[row].ravel()))

@@ -11,11 +11,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from lesionlens.audits.filling import grown_hulls
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.frames import INTERVAL, Schema
 from lesionlens.localization.samples import scorable
 from lesionlens.records import SampleArrays
+from lesionlens.samples.filling import grown_hulls
 from lesionlens.scoring.binary import View
 from lesionlens.scoring.bootstrap import Clusters, draw, proportion_interval, ratios, resampled_auc
 

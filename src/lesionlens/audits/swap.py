@@ -5,19 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, shift
 from torch import nn
 
 from lesionlens.audits.altered import altered_probabilities
-from lesionlens.audits.filling import grown_hulls, inpainted
-from lesionlens.audits.occlusion import VARIANTS
 from lesionlens.frames import FRAMES
-from lesionlens.localization.samples import scorable
 from lesionlens.records import SampleArrays
+from lesionlens.samples.filling import inpainted, pasted
 from lesionlens.training.inputs import Inputs
 
-FEATHER = 3.0  # pixels over which the pasted region fades in
 CANDIDATES = 8  # drawn donors, of which the one with the most similar size is taken
+MANY = 100
+"""Lesions of both sides beyond which each is given one donor instead of two."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,18 +37,24 @@ class Swaps:
         return pl.DataFrame(columns, schema=FRAMES["swaps"])
 
 
-def swap_test(model: nn.Module, inputs: Inputs, sides: NDArray[np.int64], generator: np.random.Generator) -> Swaps:
+def swap_test(
+    model: nn.Module,
+    inputs: Inputs,
+    regions: NDArray[np.bool_],
+    sides: NDArray[np.int64],
+    generator: np.random.Generator,
+) -> Swaps:
     """Every lesion's surroundings with two other patients' lesions: one of the same side, one of another.
 
-    sides int64 [n]: of each of the inputs' samples, for example 1 malignant, 0 benign; -1 takes no part. So the side
-    of the lesion tells nothing of that of the surroundings, and AUCs by the one and by the other say what decides. The
-    surroundings' own lesion is filled in first; the pasted region, its annotation's grown hull, comes to lie where
-    that was. model: in evaluation mode on the inputs' device.
+    Among many lesions (more than 100) with one of them, the same side and another in turn within each side.
+
+    regions bool [n, s, s]: `lesion_regions` of the inputs' samples. sides int64 [n]: of each sample, for example 1
+    malignant, 0 benign; -1 takes no part. So the side of the lesion tells nothing of that of the surroundings, and AUCs
+    by the one and by the other say what decides. The surroundings' own lesion is filled in first; the pasted region
+    comes to lie where that was. model: in evaluation mode on the inputs' device.
     """
     samples = inputs.patches
-    rows = np.flatnonzero(scorable(samples) & (sides >= 0))
-    regions = np.zeros_like(samples.masks)
-    regions[rows] = grown_hulls(samples.masks[rows], VARIANTS["smooth"][1])
+    rows = np.flatnonzero(regions.any(axis=(1, 2)) & (sides >= 0))
     surroundings, donors = swap_pairs(samples.patients, sides, regions, rows, generator)
 
     def change(part: slice) -> NDArray[np.uint8]:
@@ -69,13 +73,15 @@ def swap_pairs(
     rows: NDArray[np.int64],
     generator: np.random.Generator,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions of surroundings and of donors, int64 [k]: each of `rows` with a donor of its side and one of another.
+    """Positions of surroundings and of donors, int64 [k]: each of `rows` with a donor of its side and one of another;
+    with one of the two, in turn within its side, where there are more than 100 rows.
 
     Donors are of other patients; of eight drawn the one whose region is most similar in size. A sample that lacks
     one of the two donors takes no part, so both sides of lesions stay equally frequent in both sides of surroundings.
     """
     sizes = np.log(np.maximum(regions[rows].sum(axis=(1, 2)), 1))
     surroundings, donors = [], []
+    turns = dict.fromkeys(np.unique(sides[rows]).tolist(), 0)
     for row, size in zip(rows, sizes, strict=True):
         others = patients[rows] != patients[row]
         found = []
@@ -84,22 +90,9 @@ def swap_pairs(
             if len(candidates):
                 found.append(rows[candidates[np.argmin(np.abs(sizes[candidates] - size))]])
         if len(found) == 2:
-            surroundings += [row, row]
-            donors += found
+            side = int(sides[row])
+            taken = found if len(rows) <= MANY else [found[turns[side] % 2]]
+            turns[side] += 1
+            surroundings += [row] * len(taken)
+            donors += taken
     return np.array(surroundings, dtype=np.int64), np.array(donors, dtype=np.int64)
-
-
-def pasted(
-    base: NDArray[np.uint8], place: NDArray[np.bool_], donor: NDArray[np.uint8], region: NDArray[np.bool_]
-) -> NDArray[np.uint8]:
-    """The donor's region, moved so that its centre of mass lies at that of `place`, fading in over 3 pixels.
-
-    base, donor uint8 [s, s]; place, region bool [s, s], neither empty -> uint8 [s, s].
-    """
-    move = np.round(np.argwhere(place).mean(axis=0) - np.argwhere(region).mean(axis=0))
-    moved = shift(donor.astype(np.float32), move, order=0, mode="nearest")
-    inside = shift(region.astype(np.uint8), move, order=0, mode="constant")
-    # where nothing lies outside there is no distance to it
-    weight = np.ones(inside.shape) if inside.all() else np.clip(distance_transform_edt(inside) / FEATHER, 0, 1)
-    mixed: NDArray[np.uint8] = (weight * moved + (1 - weight) * base).round().astype(np.uint8)
-    return mixed

@@ -33,6 +33,15 @@ class StudyConfig(Frozen):
             raise ValueError("split.rule paper is about CBIS-DDSM: choose sound, or official, for own images")
         return self
 
+    @model_validator(mode="after")
+    def _annotations_lie_as_samples_do(self) -> Self:
+        if self.training.augment == "flips" and any(each.weight for each in self.grid.guidance):
+            raise ValueError(
+                "training.augment flips turns samples, but not the annotations that grid.guidance shows: "
+                "choose none or surroundings, or guidance of weight 0"
+            )
+        return self
+
     @model_validator(mode="wrap")
     @classmethod
     def _name_unknown_options(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:

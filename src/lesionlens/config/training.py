@@ -11,6 +11,7 @@ Backbone = Literal["vgg16", "vgg19", "resnet34", "resnet50", "resnet18", "vgg11_
 Strategy = Literal["gradual", "simultaneous"]
 Normalise = Literal["per_class", "train", "imagenet", "per_patch"]
 RateRule = Literal["published", "author"]
+Augment = Literal["none", "flips", "surroundings"]
 
 
 class StoppingConfig(Frozen):
@@ -42,8 +43,10 @@ class TrainingConfig(Frozen):
         description="How learning rates fall towards the input. published: VGG divides that of unit1 by 1, 2, 3..."
         " from convolution to convolution, ResNet by 10 in unit2; author: VGG divides half of the head's instead",
     )
-    augment: bool = Field(
-        False, description="Random flips and quarter turns, not part of the study; no features are cached then"
+    augment: Augment = Field(
+        "none",
+        description="none (the study); flips: random flips and quarter turns, no features are cached then;"
+        " surroundings: half of the time lesions lie in another training patient's tissue, labelled by the lesion",
     )
 
     @field_validator("weights")
@@ -64,16 +67,45 @@ class HyperSet(Frozen):
     unit1_rate: float = Field(3e-5, gt=0, le=1, description="Learning rate of block unit1, the last convolutions")
 
 
+class GuidanceConfig(Frozen):
+    """Training that is shown where the lesion lies."""
+
+    weight: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="Weight of the proportion of evidence off the annotation in the loss; 0: unguided",
+    )
+    fraction: float = Field(
+        1.0, gt=0, le=1, description="Proportion of annotated samples whose annotation is shown, drawn by the seed"
+    )
+    dilation: float = Field(
+        0.0, ge=0, le=0.25, description="How far an annotation is grown before it is shown, in sides of the sample"
+    )
+
+    @property
+    def title(self) -> str:
+        """`none`, or `weight 3, fraction 0.1, dilation 0.05`, of which what is not the default is named."""
+        if not self.weight:
+            return "none"
+        rest = [f"fraction {self.fraction:g}"] if self.fraction < 1 else []
+        rest += [f"dilation {self.dilation:g}"] if self.dilation else []
+        return ", ".join([f"weight {self.weight:g}", *rest])
+
+
 class RunConfig(HyperSet):
     """One training run: a cell of the grid, one set, one seed."""
 
     backbone: Backbone
     strategy: Strategy
+    guidance: GuidanceConfig = Field(default_factory=GuidanceConfig)
     seed: int = Field(0, ge=0)
 
     @property
     def title(self) -> str:
-        return f"{self.backbone} {self.strategy} batch {self.batch_size} rate {self.unit1_rate:g} seed {self.seed}"
+        guided = f" guidance {self.guidance.title}" if self.guidance.weight else ""
+        size = f"batch {self.batch_size} rate {self.unit1_rate:g}"
+        return f"{self.backbone} {self.strategy} {size}{guided} seed {self.seed}"
 
 
 PAPER_SETS = tuple(HyperSet(batch_size=b, unit1_rate=r) for b in (8, 16, 32) for r in (3e-5, 3e-4))
@@ -91,27 +123,36 @@ class GridConfig(Frozen):
         description="gradual: the head, then unit1, then unit2 join in; simultaneous: all three from the start",
     )
     sets: tuple[HyperSet, ...] = Field(PAPER_SETS, min_length=1, description="Hyper-parameter sets, numbered from 1")
+    guidance: tuple[GuidanceConfig, ...] = Field(
+        (GuidanceConfig(),),
+        min_length=1,
+        description="Guidance by annotations: each repeats the grid, weight 0 without any",
+    )
     seeds: tuple[int, ...] = Field(
         (0,), min_length=1, description="Each repeats the grid with its own weights and order of samples"
     )
 
     def runs(self) -> tuple[RunConfig, ...]:
-        """The grid, expanded; order: backbone, strategy, set, seed."""
+        """The grid, expanded; order: backbone, strategy, set, seed, guidance."""
         return tuple(
-            RunConfig(backbone=b, strategy=s, seed=seed, **hyper.model_dump())
+            RunConfig(backbone=b, strategy=s, guidance=guidance, seed=seed, **hyper.model_dump())
             for b in self.backbones
             for s in self.strategies
             for hyper in self.sets
             for seed in self.seeds
+            for guidance in self.guidance
         )
 
     def title(self, run: RunConfig) -> str:
-        """A run in this grid, for people: backbone, strategy, number of its set from 1, seed."""
+        """A run in this grid, for people: backbone, strategy, number of its set from 1, guidance, seed."""
         hyper = HyperSet(**run.model_dump(include=set(HyperSet.model_fields)))
-        return f"{run.backbone} {run.strategy} #{self.sets.index(hyper) + 1} seed {run.seed}"
+        guided = f" guidance {run.guidance.title}" if run.guidance.weight else ""
+        return f"{run.backbone} {run.strategy} #{self.sets.index(hyper) + 1}{guided} seed {run.seed}"
 
     @model_validator(mode="after")
     def _no_run_twice(self) -> Self:
         if len(set(self.runs())) != len(self.runs()):
-            raise ValueError("grid: the same run appears twice; remove the repeated backbone, strategy, set or seed")
+            raise ValueError(
+                "grid: the same run appears twice; remove the repeated backbone, strategy, set, guidance or seed"
+            )
         return self

@@ -18,8 +18,9 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
 GREY = ("1", "L", "LA", "RGB", "RGBA")
 PALETTE = ("P", "PA")
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N")
-BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES, PLANAR = 258, 262, 277, 284  # TIFF tags
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES, PLANAR, SAMPLE_FORMAT = 258, 262, 277, 284, 339  # TIFF tags
 Decoded = TypeVar("Decoded", GreyImage, MaskFile)
+SIGNED = 2  # of SAMPLE_FORMAT
 WHITE_IS_ZERO = 0  # of PHOTOMETRIC; Pillow inverts such pixels at 8 bits, and not at more
 
 
@@ -151,8 +152,11 @@ def _upright(image: Pillow.Image, turn: int) -> Pillow.Image:
 
 
 def _check_layout(image: Pillow.Image) -> None:
-    """ValueError for several values a pixel that Pillow reads wrongly: grey ones, and planes of 16 bits, in a TIFF."""
+    """ValueError for what Pillow reads wrongly in a TIFF: several values a pixel that are grey or planes of 16 bits,
+    and signed values."""
     tags = dict(getattr(image, "tag_v2", {}))
+    if SIGNED in np.atleast_1d(tags.get(SAMPLE_FORMAT, ())):
+        raise ValueError("signed values: save it with values from 0")
     deep = max(tags.get(BITS_PER_SAMPLE, (8,))) > 8
     if tags.get(SAMPLES, 1) > 1 and (image.mode in DEEP or (tags.get(PLANAR) == 2 and deep)):
         raise ValueError("several values a pixel in planes of their own: save it as grey, or RGB pixel by pixel")

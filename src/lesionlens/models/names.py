@@ -156,8 +156,8 @@ def _keras_layer(layer: str, convs: tuple[int, ...]) -> str | None:
         return f"features.{2 * (sum(convs[: block - 1]) + conv - 1) + block - 1}" if convs else None
     if found := re.fullmatch(r"conv(\d)_block(\d+)_(\d)_(conv|bn)", layer):
         stage, block, number, kind = int(found[1]) - 1, int(found[2]) - 1, found[3], found[4]
-        part = f"downsample.{int(kind == 'bn')}" if number == "0" else f"{kind}{number}"
-        return f"layer{stage}.{block}.{part}"
+        name = f"downsample.{int(kind == 'bn')}" if number == "0" else f"{kind}{number}"
+        return f"layer{stage}.{block}.{name}"
     if found := re.fullmatch(r"block(\d)([a-z])_(\w+)", layer):
         stage, block, part = int(found[1]), ord(found[2]) - ord("a"), KERAS_PARTS.get(found[3])
         if part is not None and stage == 1:  # the first stage does not expand

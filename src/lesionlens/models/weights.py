@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
+from urllib.request import Request, urlopen
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 CALIBRATION_SAMPLES = 512
 CALIBRATION_BATCH = 32
 MEASURED = 16
+ANSWER_SECONDS = 3.0
 
 Pixels = Callable[[Sequence[int]], Tensor]
 """Sample positions -> normalised pixels float32 [n, 3, s, s]."""
@@ -182,6 +184,29 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         raise WeightsMissingError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
 
 
+def absent(backbones: Sequence[Backbone], weights: str) -> list[str]:
+    """What keeps these weights from being had, without a download: each a sentence; none where all are there.
+
+    Files of ImageNet's that are missing here count where their server does not answer within seconds.
+    """
+    if weights == "none":
+        return []
+    if weights != "imagenet":
+        try:
+            fetch_weights(backbones, weights)
+        except WeightsMissingError as error:
+            return [str(error)]
+        return []
+    missing = [url for url in map(imagenet_url, backbones) if _find(Path(url).name) is None]
+    if not missing:
+        return []
+    try:
+        with urlopen(Request(missing[0], method="HEAD"), timeout=ANSWER_SECONDS):
+            return []
+    except OSError as error:
+        return [_not_here(missing, error)]
+
+
 def _download(backbones: Sequence[Backbone]) -> None:
     missing, hub, reason = [], _hub(), None
     for url in map(imagenet_url, backbones):
@@ -195,12 +220,16 @@ def _download(backbones: Sequence[Backbone]) -> None:
             missing.append(url)
             reason = error
     if missing:
-        raise WeightsMissingError(
-            f"ImageNet weights {', '.join(Path(url).name for url in missing)} are not on this machine and could not be "
-            f"downloaded ({reason}). Fetch them elsewhere from {missing[0].rsplit('/', 1)[0]}/ and put them into the "
-            f"folder that LESIONLENS_WEIGHTS names (now {settings().weights or 'not set'}) or into "
-            f"{hub}; or choose weights 'none'"
-        ) from reason
+        raise WeightsMissingError(_not_here(missing, reason)) from reason
+
+
+def _not_here(missing: Sequence[str], reason: Exception | None) -> str:
+    return (
+        f"ImageNet weights {', '.join(Path(url).name for url in missing)} are not on this machine and could not be "
+        f"downloaded ({reason}). Fetch them elsewhere from {missing[0].rsplit('/', 1)[0]}/ and put them into the "
+        f"folder that LESIONLENS_WEIGHTS names (now {settings().weights or 'not set'}) or into "
+        f"{_hub()}; or choose weights 'none'"
+    )
 
 
 def _hub() -> Path:

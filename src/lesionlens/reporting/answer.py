@@ -68,8 +68,8 @@ def sentences(data: ReportData) -> tuple[str, ...]:
 
 
 def ranked(data: ReportData) -> list[Model]:
-    """The models shown, highest accuracy first."""
-    return sorted(shown(data), key=lambda model: -(_accuracy(data, model)["accuracy"] or 0))
+    """The models shown, highest accuracy first; those trained on annotations apart, behind the others."""
+    return sorted(shown(data), key=lambda model: (model.guided, -(_accuracy(data, model)["accuracy"] or 0)))
 
 
 def tiles(data: ReportData) -> list[dict[str, str]]:
@@ -89,7 +89,7 @@ def tiles(data: ReportData) -> list[dict[str, str]]:
     occluded = fall[0] if fall else {}
     return [
         _tile("Accuracy", Score(accuracy["accuracy"], accuracy["low"], accuracy["high"]), _beside_accuracy(data)),
-        _tile("Overlap with the lesion (LL)", ll, beside),
+        _tile(f"Overlap with the lesion (LL){', trained for' if best.guided else ''}", ll, beside),
         _tile(
             "Fall of probability without the lesion",
             Score(occluded.get("lesion_drop"), occluded.get("lesion_drop_low"), occluded.get("lesion_drop_high")),
@@ -183,10 +183,13 @@ def _localization(data: ReportData, best: Model) -> list[str]:
         untuned = row["reason"] == "no_validation_lesions"
         why = "the validation split has no lesion to tune the threshold on" if untuned else "no lesion is correct"
         return [f"There is no localisation score: {why}."]
-    return [
+    found = [
         f"Over the {counted(own.n, 'lesion', 'lesions')} that it classifies correctly, its thresholded map overlaps "
         f"the annotation with a mean IoU of {own.text}; 1 is a perfect match."
     ]
+    if best.guided:
+        found.append("It was trained on annotations: that overlap was trained for, and shows nothing by itself.")
+    return found
 
 
 def _common_lesions(data: ReportData, best: Model, order: Sequence[Model]) -> list[str]:
@@ -195,7 +198,8 @@ def _common_lesions(data: ReportData, best: Model, order: Sequence[Model]) -> li
     scores = {row["run_id"]: score(row) for row in found if row["ll"] is not None}
     if len(order) < 2 or any(model.run_id not in scores for model in order):
         return []
-    own, top = scores[best.run_id], max(order, key=lambda model: scores[model.run_id].value or 0)
+    alike = [model for model in order if model.guided == best.guided]  # a map that was trained for is no rival
+    own, top = scores[best.run_id], max(alike, key=lambda model: scores[model.run_id].value or 0)
     where = f"Over the {counted(own.n, 'lesion', 'lesions')} that every run of the study classifies correctly"
     if top == best:
         return [f"{where}, its mean IoU is the highest: {own.text}."]

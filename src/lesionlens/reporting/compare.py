@@ -113,14 +113,14 @@ def _sql(parts: Sequence[Part], *names: str) -> str:
 
 
 def _verdict(parts: Sequence[Part]) -> str:
-    rated: list[tuple[Row, Model, str]] = [
+    rated: list[tuple[Row, Model, str]] = [  # a map that was trained for is no rival
         (row, model, name)
         for data, name, models in parts
         for model in models
-        if (row := headline(data, model)) is not None and row["ll"] is not None
+        if (row := headline(data, model)) is not None and row["ll"] is not None and not model.guided
     ]
     if not rated:
-        return "None of these models has a localisation score."
+        return "None of these models has a localisation score that was not trained for."
     (row, best, name), *others = sorted(rated, key=lambda entry: -entry[0]["ll"])
     first = f"{best.title} in {name} has the highest LL: a mean IoU of {score(row).text}."
     if not others:

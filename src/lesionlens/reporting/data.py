@@ -19,6 +19,7 @@ class Model:
     """One run of the study. `series` is its place in the colour order, from 0: selected runs first.
 
     `full` names batch size, learning rate and seed where they differ within the study; `title` only where it must.
+    guidance: 'none', or how it was trained on annotations, which every title of such a model says.
     """
 
     run_id: int
@@ -26,6 +27,7 @@ class Model:
     strategy: str
     batch_size: int | None
     unit1_rate: float | None
+    guidance: str
     seed: int
     status: str
     series: int
@@ -33,6 +35,11 @@ class Model:
     full: str
     short: str
     selected: bool
+
+    @property
+    def guided(self) -> bool:
+        """Whether it was trained on annotations."""
+        return self.guidance != "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,27 +113,31 @@ ESTIMATE = {"value": "", "low": "_low", "high": "_high"}
 
 
 def models(data: ReportData) -> tuple[Model, ...]:
-    """Every run of the study, in the record's order; titles are unique.
+    """Every run of the study, in the record's order, guided ones last; titles are unique.
 
-    A selected run that is the only one of its backbone and strategy is called by these alone. Otherwise batch size,
-    learning rate and seed are named where they differ within the study.
+    A selected run that is the only one of its backbone, strategy and guidance is called by these alone. Otherwise batch
+    size, learning rate and seed are named where they differ within the study.
     """
     runs = frame(data, "runs").unique(subset="run_id", keep="first", maintain_order=True).to_dicts()
     chosen = set(frame(data, "selected_runs")["run_id"]) if "selected_runs" in data.frames else set()
     chosen = chosen or {run["run_id"] for run in runs}
     differing = [name for name in ("batch_size", "unit1_rate", "seed") if len({run[name] for run in runs}) > 1]
-    selected = Counter((run["backbone"], run["strategy"]) for run in runs if run["run_id"] in chosen)
-    order = sorted((run["run_id"] not in chosen, place) for place, run in enumerate(runs))
-    series = {place: number for number, (_, place) in enumerate(order)}
+    selected = Counter((run["backbone"], run["strategy"], run["guidance"]) for run in runs if run["run_id"] in chosen)
+    order = sorted((run["run_id"] not in chosen, run["guidance"] != "none", place) for place, run in enumerate(runs))
+    series = {place: number for number, (*_, place) in enumerate(order)}
     found = []
     for place, run in enumerate(runs):
-        alone = run["run_id"] in chosen and selected[run["backbone"], run["strategy"]] == 1
+        alone = run["run_id"] in chosen and selected[run["backbone"], run["strategy"], run["guidance"]] == 1
         backbone, strategy = term(run["backbone"], BACKBONES), term(run["strategy"], STRATEGIES)
-        every = _hyper_parameters(run, differing)
-        needed = [] if alone else every
+        guided = [] if run["guidance"] == "none" else [f"trained on annotations ({run['guidance']})"]
+        every = [*guided, *_hyper_parameters(run, differing)]
+        needed = guided if alone else every
         found.append(
             Model(
-                **{name: run[name] for name in ("run_id", "backbone", "strategy", "batch_size", "unit1_rate")},
+                **{
+                    name: run[name]
+                    for name in ("run_id", "backbone", "strategy", "batch_size", "unit1_rate", "guidance")
+                },
                 seed=run["seed"],
                 status=run["status"],
                 series=series[place],
@@ -136,7 +147,7 @@ def models(data: ReportData) -> tuple[Model, ...]:
                 selected=run["run_id"] in chosen,
             )
         )
-    return tuple(found)
+    return tuple(sorted(found, key=lambda model: model.guided))
 
 
 def _hyper_parameters(run: Row, names: list[str]) -> list[str]:
@@ -151,7 +162,7 @@ def evaluated(data: ReportData) -> tuple[Model, ...]:
 
 
 def shown(data: ReportData) -> tuple[Model, ...]:
-    """The evaluated models that validation loss selected, one for each backbone and strategy."""
+    """The evaluated models that validation loss selected, one for each backbone, strategy and guidance."""
     return tuple(model for model in evaluated(data) if model.selected)
 
 

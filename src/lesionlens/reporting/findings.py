@@ -11,7 +11,7 @@ import polars as pl
 
 from lesionlens.records import BASELINES, ReportData
 from lesionlens.reporting.data import Row, Score, frame, lookup, rows
-from lesionlens.reporting.formatting import ENTITIES, NAMES, counted, joined, number, proportion
+from lesionlens.reporting.formatting import ENTITIES, METHODS, NAMES, counted, joined, number, proportion, term
 
 Question = Literal["detection", "diagnosis"]
 Kind = Literal["no", "not shown", "partly", "yes"]
@@ -59,9 +59,20 @@ class Evidence:
     group: str | None
 
     @property
+    def guided(self) -> bool:
+        """Whether the model was trained on annotations."""
+        return bool(set(frame(self.data, "decisions")["guidance"]) - {"none"})
+
+    @property
+    def methods(self) -> list[str]:
+        """The attribution methods that count: of a guided model those whose maps were not trained for."""
+        asked = list(lookup(self.data.study.get("config"), "evaluation.methods") or ["grad_cam"])
+        return [name for name in asked if not is_cam(name)] if self.guided else asked
+
+    @property
     def method(self) -> str:
-        """The attribution method of the headline score."""
-        return str((lookup(self.data.study.get("config"), "evaluation.methods") or ["grad_cam"])[0])
+        """The attribution method that the answer rests on: the first that counts."""
+        return str([*self.methods, "grad_cam"][0])
 
     def score(self, question: str, measure: str, variant: str = "smooth") -> Score:
         """A measure of the frame `decisions`; without a value where the record has none."""
@@ -78,9 +89,15 @@ class Evidence:
         return {name: gap for name, gap in found.items() if gap.sign is not None}
 
 
+def is_cam(method: str) -> bool:
+    """Whether a method reads the maps of the last block, which guidance trains."""
+    return "cam" in method.split("_")
+
+
 def gates(found: Evidence, question: Question) -> Iterator[Reason]:
     """What stands before a yes, gravest first."""
     yield from _trust(found.data)
+    yield from _guided(found, question)
     yield from _chance(found)
     yield from _shortcut(found, question)
     yield from _size(found, question)
@@ -98,6 +115,19 @@ def _trust(data: ReportData) -> Iterator[Reason]:
         yield Reason("leak", f"the test split shares {parts} with others", "not shown")
     if lookup(data.study.get("config"), "training.normalise") == "per_class":
         yield Reason("label_leak", "the normalisation of every patch used its label", "not shown")
+
+
+def _guided(found: Evidence, question: Question) -> Iterator[Reason]:
+    """Maps that were trained for prove nothing: what was not guided must speak."""
+    if not found.guided:
+        return
+    words = "it was trained on annotations, so the fit of its own maps proves nothing: "
+    if found.methods:
+        rest = f"this rests on filled-in and swapped lesions and on {term(found.method, METHODS)}, which was not guided"
+        yield Reason("guided", words + rest)
+    else:
+        cap: Kind = "not shown" if question == "detection" else "partly"
+        yield Reason("guided_maps", f"{words}no method that was not guided explained it", cap)
 
 
 def _chance(found: Evidence) -> Iterator[Reason]:
@@ -135,7 +165,9 @@ def _size(found: Evidence, question: Question) -> Iterator[Reason]:
 
 def _map_gates(found: Evidence) -> Iterator[Reason]:
     """Every baseline present; a map of more than one cell, that could score above the baselines; hits above chance."""
-    missing = [NAMES[name] for name in BASELINES if name not in found.gaps()]
+    # only the headline method's maps are dealt
+    needed = [name for name in BASELINES if not (found.guided and name == "dealt_maps")]
+    missing = [NAMES[name] for name in needed if name not in found.gaps()]
     if missing:
         yield Reason("no_baseline", f"LL was not compared with {joined(missing)}", "not shown")
     headlines = rows(found.data, "table_4_localization", run_id=found.run_id, headline=True)
@@ -150,6 +182,9 @@ def _map_gates(found: Evidence) -> Iterator[Reason]:
     located = frame(found.data, "sample_results").filter(pl.col("hit").is_not_null(), correct=True, run_id=found.run_id)
     by_chance = located["mask_fraction"].mean()
     hits = rows(found.data, "hit_rates", run_id=found.run_id, group_name=found.group or "all")
+    if found.guided:
+        asked = {"method": found.method, "target": "predicted", "population": "correct_lesions", "score": "hit_rate"}
+        hits = rows(found.data, "threshold_free_scores", run_id=found.run_id, **asked)
     ends = hits[0] if hits else {"value": None, "low": None}
     if ends["low"] is None or not isinstance(by_chance, float) or ends["low"] <= by_chance:
         words = (
@@ -189,6 +224,8 @@ def detection(found: Evidence) -> Finding:
     """The maps, and whether the probability of a lesion falls with the lesion filled in."""
     of_maps, fall = maps(found), found.score("detection", "fall")
     used = _used(fall, "probability of a lesion")
+    if not used and _used(found.score("detection", "fall_lesion", "texture"), ""):
+        used = (Reason("other_filling", "filled with the texture around it, the lesion is still called one", "partly"),)
     if of_maps.verdict == "yes" and used:
         return Finding("partly", "fall", fall, used)
     reasons = (*of_maps.reasons, *used) if of_maps.verdict == "partly" else of_maps.reasons
@@ -234,11 +271,10 @@ def diagnosis(found: Evidence) -> Finding:
     deciding = next((measured for measured, reasons in around.items() if reasons), None)
     reasons = (*against, *(reason for each in around.values() for reason in each))
     if deciding is None:
-        noise = _told(
-            "other_filling", "with the lesion filled with noise", found.score("diagnosis", "auc_lesion", "noise")
-        )
-        verdict: Kind = "not shown" if against else "partly" if noise else "yes"
-        return Finding(verdict, "auc_fall", fall, (*reasons, *noise))
+        textured = found.score("diagnosis", "auc_lesion", "texture")
+        still = _told("other_filling", "with the lesion filled with the texture around it", textured)
+        verdict: Kind = "not shown" if against else "partly" if still else "yes"
+        return Finding(verdict, "auc_fall", fall, (*reasons, *still))
     return Finding("no" if against else "partly", *deciding, reasons)
 
 

@@ -26,12 +26,14 @@ from lesionlens.reporting.charts.evidence import (
     randomisation,
 )
 from lesionlens.reporting.charts.flow import flow_chart
+from lesionlens.reporting.charts.guided import guidance_curves
 from lesionlens.reporting.charts.style import Chart
 from lesionlens.reporting.data import confidence, evaluated, frame, lookup, shown, sql, subtitle
 from lesionlens.reporting.gallery import contact_sheet, examples, gallery
 from lesionlens.reporting.tables import classification, evidence, localization, study
 from lesionlens.reporting.tables import data as provenance
 from lesionlens.reporting.tables.external import external
+from lesionlens.reporting.tables.guided import guidance, guidance_by_size
 from lesionlens.reporting.tables.published import published
 from lesionlens.reporting.tables.spec import TableSpec
 from lesionlens.reporting.verdict import chosen
@@ -149,6 +151,9 @@ def context(data: ReportData) -> dict[str, Any]:
         "variants": localization.variants(data),
         "methods": localization.methods(data),
         "other_scores": localization.other_scores(data),
+        "guidance": guidance(data),
+        "guidance_by_size": guidance_by_size(data),
+        "guidance_curves": guidance_curves(data),
         "quadrants": evidence.quadrants(data),
         "occlusion": evidence.occlusion(data),
         "shortcuts": evidence.shortcuts(data),

@@ -11,12 +11,12 @@ import polars as pl
 from lesionlens.frames import Schema
 from lesionlens.records import ReportData
 from lesionlens.reporting.data import Model, Row, confidence, frame, shown
-from lesionlens.reporting.findings import RANK, Evidence, Finding, Question, detection, diagnosis, gates, maps
+from lesionlens.reporting.findings import RANK, Evidence, Finding, Question, detection, diagnosis, gates, is_cam, maps
 from lesionlens.reporting.formatting import MEASURES, counted, number
 
 JUDGED = (
     "labels", "runs", "selected_runs", "table_2_accuracy", "table_4_localization", "split_check", "shortcut_audit",
-    "sample_results", "hit_rates", "decisions",
+    "sample_results", "hit_rates", "decisions", "threshold_free_scores",
 )  # fmt: skip
 """Frames that `answers` needs."""
 GROUNDS = {
@@ -63,13 +63,14 @@ def chosen(data: ReportData) -> Model | None:
     Of its seeds the one with the lowest loss stands for it in the gallery.
     """
     losses = dict(frame(data, "selected_runs").select("run_id", "validation_loss").rows())
-    cells = frame(data, "decisions").select("backbone", "strategy").unique().rows()
-    found = [model for model in shown(data) if not cells or (model.backbone, model.strategy) in cells]
+    cells = frame(data, "decisions").select("backbone", "strategy", "guidance").unique().rows()
+    found = [m for m in shown(data) if not cells or (m.backbone, m.strategy, m.guidance) in cells]
     return min(found, key=lambda model: losses.get(model.run_id, float("inf")), default=None)
 
 
 def by_method(data: ReportData) -> dict[str, Finding]:
-    """What the maps of every attribution method alone say of all lesions; the headline's first."""
+    """What the maps of every attribution method alone say of all lesions; the headline's first. Of a guided model only
+    methods whose maps were not trained for."""
     model = chosen(data)
     known = (
         frame(data, "decisions").filter(question="localization", measure="ll")["variant"].unique(maintain_order=True)
@@ -77,7 +78,8 @@ def by_method(data: ReportData) -> dict[str, Finding]:
     if model is None or known.is_empty():
         return {}
     found = Evidence(data, model.run_id, None)
-    return {method: maps(found, method) for method in dict.fromkeys([found.method, *known])}
+    asked = [method for method in dict.fromkeys([found.method, *known]) if not (found.guided and is_cam(method))]
+    return {method: maps(found, method) for method in asked}
 
 
 def _judged(data: ReportData, model: Model, question: Question, group: str | None) -> Row:

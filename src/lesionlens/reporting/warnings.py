@@ -25,7 +25,15 @@ class Warning:
 
 def warnings(data: ReportData) -> tuple[Warning, ...]:
     """Warnings that follow from the configuration and the record; grave ones first."""
-    found = [*_configuration(data), *_patients(data), *_leaks(data), *_few(data), *_blank(data), *_unfinished(data)]
+    found = [
+        *_configuration(data),
+        *_guided(data),
+        *_patients(data),
+        *_leaks(data),
+        *_few(data),
+        *_blank(data),
+        *_unfinished(data),
+    ]
     return tuple(sorted(found, key=lambda warning: not warning.grave))
 
 
@@ -66,6 +74,15 @@ def _examined(config: object) -> Iterator[Warning]:
             "faithfulness and the baseline of random weights, so no answer is a yes."
         )
         yield Warning("Examined without the model", text)
+
+
+def _guided(data: ReportData) -> Iterator[Warning]:
+    if any(model.guided for model in shown(data)):
+        yield Warning(
+            "Trained on annotations",
+            "Maps of guided models were trained to lie on annotations. Their localisation scores are ranked apart, and "
+            "say nothing without the occlusion and the swap test beside them.",
+        )
 
 
 def _patients(data: ReportData) -> Iterator[Warning]:

@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lesionlens.identity import digest
-from lesionlens.training.inputs import Source
+
+Scored = Callable[[Tensor], tuple[Tensor, Tensor | None]]
+"""Sample positions int64 [n] on the device -> logits float32 [n, classes], and what is added to each sample's loss."""
 
 Step = Callable[[Tensor], Tensor]
 """Sample positions int64 [n] on the device -> mean loss of the batch before the step; valid until the next step."""
@@ -27,12 +29,15 @@ def precision(device: torch.device) -> AbstractContextManager[None]:
     return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
 
 
-def eager(logits: Source, optimizer: torch.optim.Optimizer, labels: Tensor) -> Step:
+def eager(scored: Scored, optimizer: torch.optim.Optimizer, labels: Tensor) -> Step:
     """A training step without a CUDA graph. labels int64 [samples] of the whole set, on the device."""
 
     def step(rows: Tensor) -> Tensor:
         optimizer.zero_grad(set_to_none=True)
-        loss = cross_entropy(logits(rows), labels[rows])
+        logits, added = scored(rows)
+        loss = cross_entropy(logits, labels[rows])
+        if added is not None:
+            loss = loss + added.mean()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return loss.detach()
@@ -150,12 +155,14 @@ def train_epoch(step: Step, device: torch.device, rows: Sequence[int], size: int
 
 
 @torch.no_grad()
-def validate(logits: Source, labels: Tensor, rows: Sequence[int], size: int) -> tuple[float, float]:
+def validate(scored: Scored, labels: Tensor, rows: Sequence[int], size: int) -> tuple[float, float]:
     """Mean loss and accuracy over the rows. labels int64 [samples] of the whole set, on the device."""
     loss = torch.zeros((), dtype=torch.float64, device=labels.device)
     correct = torch.zeros((), dtype=torch.int64, device=labels.device)
     for batch in torch.split(torch.tensor(rows, device=labels.device), size):
-        output, truth = logits(batch), labels[batch]
+        (output, added), truth = scored(batch), labels[batch]
         loss += cross_entropy(output, truth, reduction="sum").double()
+        if added is not None:
+            loss += added.sum().double()
         correct += (output.argmax(1) == truth).sum()
     return float(loss) / len(rows), float(correct) / len(rows)

@@ -19,10 +19,22 @@ from lesionlens.models.weights import initial_model
 from lesionlens.records import Checkpoint, EpochResult, SampleArrays
 from lesionlens.training import checkpoints as files
 from lesionlens.training.checkpoints import Position, Saved
-from lesionlens.training.epochs import Epoch, Graphed, Step, eager, precision, reproducible, train_epoch, validate
+from lesionlens.training.epochs import (
+    Epoch,
+    Graphed,
+    Scored,
+    Step,
+    eager,
+    precision,
+    reproducible,
+    train_epoch,
+    validate,
+)
 from lesionlens.training.feature_cache import FeatureCache
+from lesionlens.training.guidance import guide
 from lesionlens.training.inputs import Inputs, Source, cached, computed
 from lesionlens.training.strategies import PHASES, Phase, Stopper, parameter_groups, set_modes
+from lesionlens.training.surroundings import drawn_rows, with_surroundings
 
 log = logging.getLogger(__name__)
 
@@ -90,15 +102,21 @@ class _Fit:
         self.run, self.training, self.folder, self.device = run, training, folder, device
         self.identity = (files.configuration_of(run, training, patches.classes), patches.digest)
         self.patches = patches
-        self.inputs = Inputs(patches, training.normalise, device)
-        self.labels = torch.from_numpy(patches.labels).to(device)
-        self.train_rows, self.validation_rows = self.inputs.rows("train"), self.inputs.rows("validation")
+        own = Inputs(patches, training.normalise, device)
+        self.train_rows, self.validation_rows = own.rows("train"), own.rows("validation")
         for split, rows in (("train", self.train_rows), ("validation", self.validation_rows)):
             if not rows:
                 raise ValueError(f"sample set {patches.digest[:12]} has no {split} samples: nothing to train with")
-        if training.augment:
+        seen, self.pictures = patches, None
+        if training.augment == "surroundings":
+            seen, self.pictures = with_surroundings(patches, run.seed)
+        self.inputs = Inputs(seen, training.normalise, device)
+        self.labels = torch.from_numpy(seen.labels).to(device)
+        self.guide = guide(seen, run.guidance, run.seed, device)
+        if training.augment == "flips":
             log.warning("%s: samples are flipped and turned, so every layer runs in every step", run.title)
-        self.features = None if cache is None or training.augment else FeatureCache(cache, self.inputs)
+        uncached = cache is None or training.augment == "flips"
+        self.features = None if cache is None or uncached else FeatureCache(cache, self.inputs)
 
     def epochs(self, resume: tuple[Checkpoint, ...]) -> Iterator[EpochResult]:
         saved, best = self._newest(resume)
@@ -121,6 +139,8 @@ class _Fit:
                 return
             model.load_state_dict(files.read_checkpoint(self.folder, best).model)
             following = position.stopper.following(self.training.stopping)
+            if self._guides(phases[position.phase]) and not self._guides(phases[position.phase - 1]):
+                following = Stopper()  # the loss of the phase before was another one
             position, moments = Position(position.phase + 1, position.epoch, following), {}
 
     def _newest(self, resume: tuple[Checkpoint, ...]) -> tuple[Saved | None, Checkpoint | None]:
@@ -133,6 +153,8 @@ class _Fit:
             at_best = self._read(best)
         except CheckpointError as error:
             log.warning("%s: %s; training starts again", self.run.title, error)
+            return None, None
+        if not at_best.optimizer:  # kept slim when the run was finished: without moments it cannot go on
             return None, None
         try:
             return self._read(known.get("last", best)), best
@@ -188,22 +210,33 @@ class _Fit:
         """What the trained blocks take for a sample, in training and in validation."""
         if self.features is None:
             plain = computed(model, phase.level, self.inputs)
-            return computed(model, phase.level, self.inputs, self.training.augment), plain
+            return computed(model, phase.level, self.inputs, self.training.augment == "flips"), plain
         with reproducible(self.device, self.run.seed, 0):
             # A run's first phase asks for what its later ones take, too: one pass over the samples for all.
             levels = [each.level for each in PHASES[self.run.strategy]] if position.phase == 1 else [phase.level]
             found = cached(self.features.get(model, levels)[phase.level], self.device)
         return found, found
 
-    def _logits(self, model: Classifier, phase: Phase, source: Source) -> Source:
-        def logits(rows: Tensor) -> Tensor:
-            with precision(self.device):
-                return model.from_level(phase.level, source(rows)).float()
+    def _guides(self, phase: Phase) -> bool:
+        """Whether guidance has something to train in this phase."""
+        return self.guide is not None and "unit1" in phase.blocks
 
-        return logits
+    def _scored(self, model: Classifier, phase: Phase, source: Source) -> Scored:
+        def scored(rows: Tensor) -> tuple[Tensor, Tensor | None]:
+            if self.guide is None or not self._guides(phase):
+                with precision(self.device):
+                    return model.from_level(phase.level, source(rows)).float(), None
+            with precision(self.device):
+                features = source(rows)
+                for module in (*model.between(phase.level, "unit2"), model.unit1):
+                    features = module(features)
+                logits = model.head(model.pool(features)).float()
+            return logits, self.guide.term(model.head.weight, features, self.labels[rows], rows)
+
+        return scored
 
     def _step(self, model: Classifier, phase: Phase, optimizer: torch.optim.Optimizer, source: Source) -> Step:
-        step = eager(self._logits(model, phase, source), optimizer, self.labels)
+        step = eager(self._scored(model, phase, source), optimizer, self.labels)
         constant = self.features is not None and self.device.type == "cuda"
         return Graphed(step, self.run.batch_size, self.device) if constant else step
 
@@ -211,10 +244,10 @@ class _Fit:
         size, seed = self.run.batch_size, self.run.seed
         with reproducible(self.device, seed, epoch):
             set_modes(model, phase)
-            train_loss = train_epoch(step, self.device, self.train_rows, size, seed, epoch)
+            train_loss = train_epoch(step, self.device, self._shown_rows(epoch), size, seed, epoch)
             model.eval()
-            logits = self._logits(model, phase, validation)
-            validation_loss, accuracy = validate(logits, self.labels, self.validation_rows, size)
+            scored = self._scored(model, phase, validation)
+            validation_loss, accuracy = validate(scored, self.labels, self.validation_rows, size)
         for name, loss in (("training", train_loss), ("validation", validation_loss)):
             if not math.isfinite(loss):
                 raise DivergedError(
@@ -222,6 +255,12 @@ class _Fit:
                     f"Choose lower rates than head {self.run.head_rate:g}, unit1 {self.run.unit1_rate:g}"
                 )
         return Epoch(train_loss, validation_loss, accuracy)
+
+    def _shown_rows(self, epoch: int) -> list[int]:
+        """What the epoch shows for every training sample."""
+        if self.pictures is None:
+            return self.train_rows
+        return drawn_rows(self.train_rows, self.pictures, len(self.patches.ids), self.run.seed, epoch)
 
     def _write(self, model: Classifier, optimizer: torch.optim.Optimizer, position: Position) -> Checkpoint:
         saved = Saved(*self.identity, position, model.state_dict(), files.optimizer_tensors(optimizer))

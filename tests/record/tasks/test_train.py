@@ -18,8 +18,10 @@ from lesionlens.config.study import StudyConfig
 from lesionlens.config.training import Backbone, GridConfig, HyperSet, RunConfig, Strategy
 from lesionlens.models.classifier import Classifier
 from lesionlens.records import EpochResult
+from lesionlens.training.checkpoints import checkpoint_folder, load_model, read_checkpoint
 from lesionlens.training.fit import first_model
 from tasks.train import Outcome, lock_name, train_run
+from tests.record.makers import LABELS
 from tests.record.tasks.conftest import STUDY, Planned
 
 Plan = Callable[[StudyConfig], Planned]
@@ -110,6 +112,24 @@ def test_the_end_of_a_run_says_what_it_takes_on_disk(
     size = sum(path.stat().st_size for path in (tmp_path / "checkpoints").rglob("*.safetensors"))
     assert f"on disk: its checkpoints {size / 1e9:.2f} GB, those of all runs {size / 1e9:.2f} GB" in caplog.text
     assert "feature cache" in caplog.text
+
+
+@pytest.mark.parametrize("keep", ["best", "all"])
+def test_a_finished_run_keeps_its_best_weights_alone_unless_all_are_asked_for(
+    engine: Engine, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: str
+) -> None:
+    monkeypatch.setenv("LESIONLENS_KEEP", keep)
+    planned = plan(study("resnet18", strategy="gradual"))
+    assert train(*planned.runs) == ["finished"]
+    with engine.connect() as connection:
+        known = studies.checkpoints(connection, planned.runs[0])
+        run = studies.run_row(connection, planned.runs[0])
+    folder = checkpoint_folder(tmp_path / "checkpoints", run.digest)
+    assert {path.name for path in folder.iterdir()} == {found.path for found in known}
+    assert [found.role for found in known] == (["best"] if keep == "best" else ["best", "last"])
+    assert bool(read_checkpoint(folder, known[0]).optimizer) == (keep == "all")
+    model = load_model(run.config, run.training, [label.code for label in LABELS], folder, known[0])
+    assert sum(tensor.nbytes for tensor in model.state_dict().values()) < known[0].bytes
 
 
 def test_a_resumed_run_trains_and_counts_from_where_it_stood(

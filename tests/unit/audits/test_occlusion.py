@@ -10,7 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from lesionlens.audits.altered import altered_probabilities
-from lesionlens.audits.occlusion import VARIANTS, Occlusions, Variant, occlusion_scores, occlusion_test, places_wanted
+from lesionlens.audits.occlusion import (
+    VARIANTS,
+    Occlusions,
+    Variant,
+    lesion_regions,
+    occlusion_scores,
+    occlusion_test,
+    places_wanted,
+)
 from lesionlens.config.training import Normalise
 from lesionlens.frames import FRAMES
 from lesionlens.models.registry import build
@@ -60,7 +68,9 @@ def occluded(
     inputs = Inputs(patches, mode, torch.device("cpu"))
     everywhere = np.arange(len(patches.ids))
     whole = altered_probabilities(model, inputs, everywhere, lambda part: patches.pixels[part])
-    found = occlusion_test(model, inputs, np.random.default_rng(0), variant)
+    found = occlusion_test(
+        model, inputs, lesion_regions(patches, VARIANTS[variant][1]), np.random.default_rng(0), variant
+    )
     clusters = draw(patches.patients, 200, np.random.default_rng(0))
     scores = occlusion_scores(patches, whole, found, clusters, 0.95).filter(population="lesions", group_name="all")
     return found, {row["name"].removeprefix("occlusion_"): row for row in scores.iter_rows(named=True)}
@@ -82,6 +92,36 @@ def test_a_model_that_looks_at_the_lesion_needs_it(tiny_patches: Callable[..., S
 def test_a_model_that_looks_at_a_marker_does_not(tiny_patches: Callable[..., SampleArrays]) -> None:
     _, scores = occluded(Looker((slice(0, 3), slice(0, 3))), off_centre(tiny_patches()))
     assert abs(scores["lesion_drop"]["value"]) < 0.01 and abs(scores["difference"]["value"]) < 0.01
+
+
+class RoughnessReader(nn.Module):
+    """Says class 4 the surer, the rougher the middle is, whatever lies there; sees nothing else."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        middle = pixels[:, 0, 20:, 20:]
+        rough = (middle[:, :, 1:] - middle[:, :, :-1]).abs().mean(dim=(1, 2))
+        return torch.stack([torch.zeros_like(rough)] * 4 + [3 * rough], dim=1)
+
+
+def test_a_model_that_reads_roughness_falls_where_it_is_filled_smoothly_and_not_with_texture(
+    tiny_patches: Callable[..., SampleArrays],
+) -> None:
+    patches = tiny_patches()
+    masks = np.zeros_like(patches.masks)
+    masks[patches.has_mask, 22:36, 22:36] = True
+    rough = np.random.default_rng(0).normal(120, 30, patches.pixels.shape).clip(0, 255).astype(np.uint8)
+    patches = replace(patches, pixels=rough, masks=masks)
+    whole = altered_probabilities(
+        RoughnessReader(),
+        Inputs(patches, "train", torch.device("cpu")),
+        np.arange(len(rough)),
+        lambda part: rough[part],
+    )
+    falls = {}
+    for variant in ("smooth", "texture"):
+        found, _ = occluded(RoughnessReader(), patches, variant=variant)
+        falls[variant] = float(np.nanmean(whole[:, 4] - found.lesion[:, 4]))
+    assert falls["smooth"] > 0.05 > 0.02 > falls["texture"]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
+from lesionlens.audits.occlusion import lesion_regions
 from lesionlens.audits.swap import Swaps, pasted, swap_pairs, swap_test
 from lesionlens.frames import FRAMES
 from lesionlens.records import SampleArrays, Statistics
@@ -72,7 +73,7 @@ class FilmReader(nn.Module):
 def swapped(model: nn.Module, samples: SampleArrays) -> tuple[Swaps, float, float]:
     """The test, and its AUC by the label of the lesion and of the surroundings."""
     inputs = Inputs(samples, "train", torch.device("cpu"))
-    found = swap_test(model, inputs, samples.labels, np.random.default_rng(0))
+    found = swap_test(model, inputs, lesion_regions(samples, 0.1), samples.labels, np.random.default_rng(0))
     malignant = samples.labels == 1
     score = found.probabilities[:, 1]
     return found, area(score, malignant[found.donors]), area(score, malignant[found.surroundings])
@@ -110,6 +111,21 @@ def test_pictures_are_of_two_patients_and_sides_are_balanced() -> None:
         assert (given == 0).sum() == (given == 1).sum() > 0
     frame = found.frame(rare)
     assert frame.schema == FRAMES["swaps"] and frame["donor_id"].to_list() == (found.donors + 100).tolist()
+
+
+def test_many_lesions_take_one_donor_each_and_sides_stay_balanced() -> None:
+    samples = cases(120)
+    rare = replace(samples, labels=np.where(np.arange(120) < 32, 1, 0))
+    found, _, _ = swapped(CornerReader(), rare)
+    assert found.surroundings.tolist() == list(range(120))
+    assert (rare.patients[found.surroundings] != rare.patients[found.donors]).all()
+    for side, count in ((0, 88), (1, 32)):
+        given = rare.labels[found.donors[rare.labels[found.surroundings] == side]]
+        assert (given == 0).sum() == (given == 1).sum() == count / 2
+    _, lesion, surroundings = swapped(LesionReader(), samples)
+    assert lesion > 0.95 and surroundings == pytest.approx(0.5, abs=0.15)
+    _, lesion, surroundings = swapped(CornerReader(), samples)
+    assert surroundings > 0.95 and lesion == pytest.approx(0.5, abs=0.15)
 
 
 def test_a_lesion_without_a_partner_on_either_side_takes_no_part() -> None:

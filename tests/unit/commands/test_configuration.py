@@ -87,7 +87,7 @@ def test_a_value_is_read_as_the_option_takes_it() -> None:
     assert option("grid.backbones=resnet18,resnet34") == ("grid.backbones", ["resnet18", "resnet34"])
     assert option("grid.seeds=7") == ("grid.seeds", [7])
     assert option('grid.sets=[{"batch_size": 8}]') == ("grid.sets", [{"batch_size": 8}])
-    assert option("training.augment=true") == ("training.augment", True)
+    assert option("training.augment=flips") == ("training.augment", "flips")
 
 
 def test_a_phantom_needs_no_folder(tmp_path: Path) -> None:

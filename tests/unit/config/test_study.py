@@ -10,6 +10,7 @@ from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.presets import PRESETS, demo, paper, preset, sound
 from lesionlens.config.study import StudyConfig
 from lesionlens.config.training import GridConfig, HyperSet
+from lesionlens.identity import digest
 
 
 def test_unknown_field_is_refused_by_name() -> None:
@@ -75,12 +76,12 @@ def test_presets_take_the_protocols_side() -> None:
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="demo, paper, sound"):
+    with pytest.raises(ValueError, match="demo, paper, small, sound"):
         preset("fast")
 
 
 def test_a_preset_without_data_says_how_to_name_it() -> None:
-    with pytest.raises(ValueError, match="make study DATA="):
+    with pytest.raises(ValueError, match="lesionlens study --data"):
         preset("sound")
 
 
@@ -94,3 +95,18 @@ def test_a_tilde_in_a_path_is_the_users_home() -> None:
     assert DataConfig(root=Path("~/films")).root == Path.home() / "films"
     with pytest.raises(ValidationError, match="write the path out"):
         DataConfig(root=Path("~nobody_of_this_name/films"))
+
+
+def test_guidance_is_part_of_a_run_and_its_name_and_is_refused_beside_flips() -> None:
+    guided = {"weight": 3, "fraction": 0.1}
+    grid = {"backbones": ["vgg16"], "strategies": ["gradual"], "guidance": [{}, guided], "seeds": [0, 1]}
+    config = StudyConfig.model_validate({"data": {"source": "phantom"}, "grid": grid})
+    runs = config.grid.runs()
+    assert [(r.seed, r.guidance.weight) for r in runs[:4]] == [(0, 0), (0, 3), (1, 0), (1, 3)]
+    assert len({digest(run) for run in runs}) == len(runs) == 24
+    assert config.grid.title(runs[1]) == "vgg16 gradual #1 guidance weight 3, fraction 0.1 seed 0"
+    twice = {**grid, "guidance": [{"weight": 3}, {"weight": 3}]}
+    with pytest.raises(ValidationError, match="guidance or seed"):
+        StudyConfig.model_validate({"data": {"source": "phantom"}, "grid": twice})
+    with pytest.raises(ValidationError, match="turns samples"):
+        StudyConfig.model_validate({"data": {"source": "phantom"}, "grid": grid, "training": {"augment": "flips"}})

@@ -187,6 +187,16 @@ def test_planes_of_a_tiff_are_read_or_refused(tmp_path: Path) -> None:
         assert refused(tmp_path, "deep.tif") == "unreadable"
 
 
+def test_values_below_zero_are_refused(tmp_path: Path) -> None:
+    """Pillow takes signed values of 8 bits for unsigned ones, so that black would be grey and -1 white."""
+    Image.fromarray(marked_corner()).save(tmp_path / "a.tif", tiffinfo={339: 1})
+    assert read_image(tmp_path, "a.tif").pixels.max() == 200
+    for signed in (2, (2, 2, 2)):
+        picture = Image.fromarray(marked_corner())
+        (picture if signed == 2 else picture.convert("RGB")).save(tmp_path / "a.tif", tiffinfo={339: signed})
+        assert refused(tmp_path, "a.tif") == "unreadable"
+
+
 def test_names_that_the_system_cannot_follow_cost_their_own_sample(jpeg: Path) -> None:
     (jpeg.parent / "circle.jpg").symlink_to(jpeg.parent / "circle.jpg")
     assert refused(jpeg.parent, "circle.jpg") == "unreadable"

@@ -74,8 +74,8 @@ CONSTRUCTED = {
     "coarse": ("not shown", BOTH[:1], lambda data, changed: changed(
         data, table_4_localization={"map_rows": pl.lit(1), "map_cols": pl.lit(1)})),
     "ceiling": ("not shown", BOTH[:1], lambda data, _: measured(data, {"ceiling_over_centred_disc": 0.01})),
-    "other_filling": ("partly", BOTH[1:], lambda data, _: measured(
-        data, {"auc_lesion": 0.8}, variant="noise")),
+    "other_filling": ("partly", BOTH, lambda data, _: measured(
+        measured(data, {"auc_lesion": 0.8}, variant="texture"), {"fall_lesion": 0.01}, variant="texture")),
 }  # fmt: skip
 
 
@@ -211,3 +211,48 @@ def test_a_group_of_one_class_is_not_judged_apart(make_data):
     labels = (("ok", "ok", "ok", False), ("a", "a", "a", True), ("b", "b", "b", True))
     found = answers(make_data(labels=labels, runs=RUNS[:1], per_class=4, size=24))
     assert found["question"].to_list() == ["detection", "diagnosis"] and found["group_name"].null_count() == 2
+
+
+def guided(data, methods=("grad_cam", "saliency"), **fits):
+    """The same record of a guided model, with a method that was not guided, whose maps fit by `fits`."""
+    frames = dict(data.frames)
+    for name in ("decisions", "runs", "table_2_accuracy"):
+        frames[name] = frames[name].with_columns(guidance=pl.lit("weight 3"))
+    own = frames["decisions"].filter(question="localization").with_columns(variant=pl.lit("saliency"))
+    other = measured(dataclasses.replace(data, frames={"decisions": own}), fits, half=0.01).frames["decisions"]
+    frames["decisions"] = pl.concat([frames["decisions"], other.filter(pl.col("measure") != "over_dealt_maps")])
+    hits = frames["threshold_free_scores"].filter(method="grad_cam").with_columns(method=pl.lit("saliency"))
+    frames["threshold_free_scores"] = pl.concat([frames["threshold_free_scores"], hits])
+    config = demo().model_dump(mode="json")
+    config["evaluation"]["methods"] = list(methods)
+    return dataclasses.replace(data, frames=frames, study=data.study | {"config": config})
+
+
+def test_a_guided_model_is_judged_by_what_was_not_guided(honest):
+    found = answer(guided(honest))
+    assert (found["verdict"], found["reasons"]) == ("yes", ["guided"]) and "saliency" in found["sentence"]
+    assert "proves nothing" in found["sentence"] and "dealt" not in found["measure"]
+    blind = answer(guided(honest, over_random_weights=-0.1))  # its own Grad-CAM still fits above every baseline
+    assert blind["verdict"] == "no" and {"guided", "below_random_weights"} <= set(blind["reasons"])
+
+
+def test_a_guided_model_without_another_method_gets_no_yes_for_its_maps(honest):
+    found = answer(guided(honest, methods=("grad_cam", "hires_cam")))
+    assert found["verdict"] == "not shown" and found["reasons"][0] == "guided_maps"
+    assert answer(guided(honest, methods=("grad_cam",)), "diagnosis")["verdict"] == "partly"
+
+
+@pytest.mark.parametrize(
+    ("moved", "question", "verdict", "reason"),
+    [
+        ({"fall": 0.002}, "detection", "partly", "hardly_used"),
+        ({"swap_lesion_auc": 0.5}, "diagnosis", "not shown", "swap_not_lesion"),
+        ({"swap_lesion_auc": 0.5, "swap_surroundings_auc": 0.7}, "diagnosis", "no", "surroundings"),
+        ({"auc_fall": 0.0}, "diagnosis", "not shown", "not_used"),
+    ],
+)
+def test_maps_that_move_while_the_decision_does_not_follow_get_no_yes(honest, moved, question, verdict, reason):
+    """Every map lies on the lesion, the guided ones and those of the method that was not."""
+    on_it = {f"over_{name}": 0.5 for name in BASELINES}
+    found = answer(guided(measured(measured(honest, on_it), moved, 0.001)), question)
+    assert found["verdict"] == verdict and reason in found["reasons"]

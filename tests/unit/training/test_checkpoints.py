@@ -23,6 +23,7 @@ from lesionlens.training.checkpoints import (
     load_model,
     read_checkpoint,
     size,
+    slim,
     write_checkpoint,
 )
 from lesionlens.training.fit import fit
@@ -88,6 +89,17 @@ def test_what_is_written_is_read_and_the_others_go(place: Place) -> None:
     keep_only(place, [second.path])
     with pytest.raises(CheckpointError, match="cannot be read"):
         read_checkpoint(place, first)
+
+
+def test_a_slim_checkpoint_has_the_same_weights_and_no_moments(place: Place) -> None:
+    whole = replace(written(place, saved(3, width=1000)), role="best")
+    kept = slim(place, whole)
+    assert (kept.role, kept.phase, kept.epoch) == ("best", 2, 3) and kept.bytes < whole.bytes
+    before, after = read_checkpoint(place, whole), read_checkpoint(place, kept)
+    assert after.optimizer == {} and before.optimizer
+    assert (after.configuration, after.patches, after.position) == ("run", "samples", before.position)
+    assert torch.equal(after.model["head.weight"], before.model["head.weight"])
+    assert slim(place, kept) == kept
 
 
 @pytest.mark.parametrize("damage", ["bit", "cut"])

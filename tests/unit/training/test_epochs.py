@@ -106,7 +106,7 @@ def test_the_loss_is_read_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(Tensor, name, lambda self, *a, before=before: reads.append(self) or before(self, *a))
     layer, features = nn.Linear(4, 3), torch.randn(20, 4)
     optimizer = torch.optim.Adam(layer.parameters(), fused=True)
-    step = eager(lambda rows: layer(features[rows]), optimizer, torch.arange(20) % 3)
+    step = eager(lambda rows: (layer(features[rows]), None), optimizer, torch.arange(20) % 3)
     loss = train_epoch(step, CPU, range(20), 4, seed=0, epoch=1)
     assert len(reads) == 1 and loss > 0
 
@@ -143,7 +143,7 @@ def test_no_step_waits_for_the_gpu() -> None:
     device = torch.device("cuda")
     layer, features = nn.Linear(64, 5, device=device), torch.randn(200, 64, device=device)
     optimizer = torch.optim.Adam(layer.parameters(), fused=True, capturable=True)
-    step = eager(lambda rows: layer(features[rows]), optimizer, torch.arange(200, device=device) % 5)
+    step = eager(lambda rows: (layer(features[rows]), None), optimizer, torch.arange(200, device=device) % 5)
     graphed, rows = Graphed(step, 16, device), torch.arange(16, device=device)
     torch.cuda.set_sync_debug_mode("error")
     try:

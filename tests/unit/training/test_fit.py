@@ -102,7 +102,7 @@ def test_an_epoch_is_the_plain_loop(
 def test_augmentation_stores_no_features_says_so_and_resumes(
     tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining, caplog: pytest.LogCaptureFixture
 ) -> None:
-    patches, run, training = make_patches(), make_run("resnet18", "simultaneous"), make_training(3, augment=True)
+    patches, run, training = make_patches(), make_run("resnet18", "simultaneous"), make_training(3, augment="flips")
     whole = figures(list(fit(run, training, patches, tmp_path / "a", tmp_path / "cache", "cpu")))
     assert not (tmp_path / "cache").exists()
     assert "samples are flipped and turned, so every layer runs in every step" in caplog.text

@@ -114,6 +114,17 @@ def test_without_a_whole_best_checkpoint_it_starts_again(
     assert "starts again" in caplog.text
 
 
+def test_a_finished_run_kept_slim_is_trained_again_to_the_same_bits(
+    stream: Stream, whole: Epochs, tmp_path: Path
+) -> None:
+    """As where its evaluation refuses the file: without moments it could only go on otherwise."""
+    for result in stream(tmp_path):
+        best = result.checkpoints[0]
+    slim = checkpoints.slim(tmp_path, best)
+    assert slim.bytes < best.bytes
+    assert untimed(stream(tmp_path, (slim,))) == whole
+
+
 def test_what_the_record_refers_to_is_there_at_every_moment(stream: Stream, tmp_path: Path) -> None:
     """Old files go only after the consumer asked for more, and at most three are there."""
     known: tuple[Checkpoint, ...] = ()

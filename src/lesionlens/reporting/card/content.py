@@ -21,7 +21,7 @@ USE = "To study whether the decisions of an image classifier rest on the lesion.
 SOFTWARE = "lesionlens: Apache-2.0"
 CBIS = ("cbis_kaggle", "cbis_dicom")
 ENDS = ("value", "low", "high", "n")
-CELL = ("backbone", "strategy", "batch_size", "head_rate", "unit1_rate", "seeds")
+CELL = ("backbone", "strategy", "batch_size", "head_rate", "unit1_rate", "guidance", "seeds")
 POPULATIONS = ("all", "correct_lesions")
 
 
@@ -49,7 +49,7 @@ def content(data: ReportData) -> dict[str, Any]:
         "scores": _scores(data, model),
         "subgroups": _subgroups(data, model),
         "limits": [{"title": found.title, "text": found.text, "grave": found.grave} for found in warnings(data)],
-        "licences": _licences(data),
+        "licences": licences(data),
         "checklist": rows(data, "checklist"),
         "versions": study["versions"],
     }
@@ -143,7 +143,8 @@ def _subgroups(data: ReportData, model: Model | None) -> list[Row]:
     return found.select("subgroup", "level", *ENDS, score="name").to_dicts()
 
 
-def _licences(data: ReportData) -> list[str]:
+def licences(data: ReportData) -> list[str]:
+    """Software, data, and first weights, each with its licence as far as it is known."""
     own = (
         f"CBIS-DDSM: {LICENCE}" if data.study["dataset_kind"] in CBIS else f"{data.study['dataset_name']}: not recorded"
     )

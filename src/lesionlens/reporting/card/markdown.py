@@ -58,6 +58,7 @@ def _model(card: dict[str, Any]) -> str:
             ("Training", term(found["strategy"], STRATEGIES)),
             ("Batch size", found["batch_size"]),
             ("Learning rates", f"{found['head_rate']} (head), {found['unit1_rate']} (unit1)"),
+            ("Guidance by annotations", found["guidance"]),
             ("Seeds", found["seeds"]),
             ("Pretrained weights", found["pretrained_weights"]),
             ("Input statistics", term(found["normalisation"], NORMALISATIONS)),

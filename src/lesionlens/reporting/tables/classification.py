@@ -30,7 +30,8 @@ SIDE_NOTES = {
     "of the two. Sensitivity is that of malignant lesions, specificity that of benign ones.",
 }
 BINARY = {"auc": "AUC", "accuracy": "Accuracy", "sensitivity": "Sensitivity", "specificity": "Specificity"}
-CELL = {"backbone": pl.String, "strategy": pl.String}
+CELL = {"backbone": pl.String, "strategy": pl.String, "guidance": pl.String}
+_GUIDED = pl.when(pl.col("guidance") != "none").then(pl.concat_str(pl.lit("trained on annotations, "), "guidance"))
 POINTS = {
     f"{measure}_{at:g}": (measure.capitalize(), f"wanted specificity {at:.2f}")
     for at in SPECIFICITIES
@@ -205,12 +206,13 @@ def seeds(data: ReportData) -> TableSpec:
     headline = frame(data, "table_4_localization").filter("headline").select("method", "policy").unique()
     found = frame(data, "seed_spread")
     found = pl.concat([found.filter(name="accuracy"), found.filter(name="ll").join(headline, on=["method", "policy"])])
-    index = ["backbone", "strategy", "batch_size", "head_rate", "unit1_rate"]
+    index = ["backbone", "strategy", "batch_size", "head_rate", "unit1_rate", "guidance"]
     table = wide(found, index, "name", scores, {"mean": "", "lowest": "_low", "highest": "_high"})
     table = table.join(found.group_by(index).agg(pl.col("seeds").max()), on=index, maintain_order="left")
+    table = table.with_columns(guided=_GUIDED)
     columns = (
         text("Base model", "backbone", terms=BACKBONES),
-        text("Training strategy", "strategy", terms=STRATEGIES),
+        text("Training strategy", "strategy", "guided", terms=STRATEGIES),
         whole("Batch size", "batch_size"),
         Column("Learning rate", ("unit1_rate",), _rate, "unit1"),
         whole("Seeds", "seeds"),
@@ -226,15 +228,17 @@ def selection(data: ReportData) -> TableSpec:
     chosen = [m.run_id for m in found if m.selected]
     table = frame(data, "table_2_accuracy").with_columns(selected=pl.col("run_id").is_in(chosen))
     table = table.filter(not all(m.selected for m in found))
-    cells = pl.DataFrame([(m.backbone, m.strategy) for m in found], CELL, orient="row")
+    cells = pl.DataFrame([(m.backbone, m.strategy, m.guidance) for m in found], CELL, orient="row")
     cells = cells.unique(maintain_order=True).with_row_index("place")
     table = table.join(cells, on=list(CELL)).sort("place", "validation_loss", nulls_last=True)
     series = {m.run_id: m.series for m in found if m.selected}
-    table = table.with_columns(series=pl.col("run_id").replace_strict(series, default=None, return_dtype=pl.Int64))
+    table = table.with_columns(
+        guided=_GUIDED, series=pl.col("run_id").replace_strict(series, default=None, return_dtype=pl.Int64)
+    )
     marked: dict[str, Any] = {"mark": "strong", "where": "selected"}
     columns = (
         text("Base model", "backbone", terms=BACKBONES),
-        text("Training strategy", "strategy", terms=STRATEGIES),
+        text("Training strategy", "strategy", "guided", terms=STRATEGIES),
         whole("Batch size", "batch_size"),
         Column("Learning rate", ("unit1_rate",), _rate, "unit1"),
         whole("Seed", "seed"),
@@ -243,9 +247,9 @@ def selection(data: ReportData) -> TableSpec:
         Column("Selected", ("selected",), lambda yes: Cell("selected" if yes else ""), numeric=False, **marked),
     )
     note = (
-        "Of the runs of a backbone and strategy the one with the lowest validation loss is selected, without regard to "
-        "test accuracy. The highest test accuracy among several runs is biased upwards: on other patches the model "
-        "will score lower."
+        "Of the runs of a backbone, strategy and guidance the one with the lowest validation loss is selected, without "
+        "regard to test accuracy. The highest test accuracy among several runs is biased upwards: on other patches the "
+        "model will score lower."
     )
     return TableSpec(
         "selection", "Selection", "Runs of each model by validation loss", columns, table, (note,),

@@ -166,7 +166,10 @@ def methods(data: ReportData) -> TableSpec:
     own = frame(data, "decisions").filter(pl.col("group_name").is_null(), question="localization", measure="ll")
     table = own.select("value", "low", "high", method="variant")
     said = {method: finding.verdict for method, finding in found.items()}
-    table = table.with_columns(said=pl.col("method").replace_strict(said, default=None, return_dtype=pl.String))
+    trained = {method: "trained for" for method in table["method"] if found and method not in said}
+    table = table.with_columns(
+        said=pl.col("method").replace_strict(said | trained, default=None, return_dtype=pl.String)
+    )
     scores = frame(data, "threshold_free_scores").filter(target="predicted", run_id=best.run_id if best else -1)
     wanted = THRESHOLD_FREE | FAITHFULNESS
     over = (

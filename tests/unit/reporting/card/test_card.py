@@ -58,7 +58,7 @@ def test_the_markdown_shows_the_same(data, card):
     assert line(text, "excluded: no mask file")[3] == "3"
     for answer in card["answers"]:
         assert plain(answer["sentence"]) in text
-    assert "* options.augment: no\n" in text and "* grid.backbones: vgg11\\_bn; resnet18\n" in text
+    assert "* options.augment: none\n" in text and "* grid.backbones: vgg11\\_bn; resnet18\n" in text
     assert "* grid.sets: batch\\_size 16, head\\_rate 0.001, unit1\\_rate 0.0003\n" in text
     assert card["notice"] in text and "Not a medical device" in card["notice"]
     assert line(text, "5", "–")[3] == "not recorded" and line(text, "7", "5a")[3] == "demo, layout phantom"

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from lesionlens.audits.filling import FAIR, control_regions, filled, grown_hulls, inpainted
+from lesionlens.samples.filling import FAIR, control_regions, filled, grown_hulls, inpainted
 
 FLAT = np.full((48, 48), 100, dtype=np.uint8)
 
@@ -60,15 +60,34 @@ def test_two_outlines_of_one_hull_are_filled_alike() -> None:
     np.testing.assert_array_equal(*grown_hulls(np.stack([smooth, jagged]), 0.1))
 
 
-def test_noise_has_the_rims_mean_and_deviation() -> None:
+def along(picture: np.ndarray, region: np.ndarray) -> float:
+    """Correlation of a pixel with the next one of its row, inside the region."""
+    both = region[:, :-1] & region[:, 1:]
+    return float(np.corrcoef(picture[:, :-1][both], picture[:, 1:][both])[0, 1])
+
+
+@pytest.mark.parametrize("width", [0.0, 1.0])
+def test_texture_continues_the_tissue_around_with_its_deviation_and_correlation(width: float) -> None:
     generator = np.random.default_rng(0)
-    pixels = generator.normal(100, 12, (1, 64, 64)).round().clip(0, 255).astype(np.uint8)
-    region = disc(64, 30, 34, 14)[None]
+    noise = gaussian_filter(generator.normal(size=(64, 64)), width)
+    ramp = np.linspace(60, 140, 64)
+    pixels = (ramp + 12 * noise / noise.std()).round().clip(0, 255).astype(np.uint8)[None]
+    tissue, region = pixels[0].copy(), disc(64, 30, 34, 14)[None]
     pixels[region] = 250
-    found = filled(pixels, region, "noise", generator)
+    found = filled(pixels, region, "texture", generator)
     np.testing.assert_array_equal(found[~region], pixels[~region])
-    assert found[region].mean() == pytest.approx(100, abs=3) and found[region].std() == pytest.approx(12, abs=3)
-    assert filled(pixels, region, "smooth", generator)[region].std() < 6
+    inside, smooth = region[0], filled(pixels, region, "smooth", generator)[0]
+    rest, textured, flat = (picture - gaussian_filter(picture.astype(float), 5) for picture in (tissue, *found, smooth))
+    assert textured[inside].std() == pytest.approx(rest[inside].std(), rel=0.25)
+    assert along(textured, inside) == pytest.approx(along(rest, inside), abs=0.1)
+    assert found[0][inside].mean() == pytest.approx(smooth[inside].mean(), abs=3)
+    assert flat[inside].std() < 0.6 * textured[inside].std()
+
+
+def test_texture_of_a_whole_sample_or_of_flat_tissue_is_none() -> None:
+    whole, generator = np.ones((1, 16, 16), dtype=np.bool_), np.random.default_rng(0)
+    assert set(filled(FLAT[None, :16, :16], whole, "texture", generator).ravel()) == {128}
+    np.testing.assert_array_equal(filled(FLAT[None], disc(48, 20, 20, 6)[None], "texture", generator), FLAT[None])
 
 
 def test_controls_have_the_regions_shape_keep_off_it_and_lie_as_far_from_the_centre() -> None:

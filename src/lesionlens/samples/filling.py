@@ -1,19 +1,20 @@
-"""Regions of samples filled in: which pixels, with what, and where as much tissue without a lesion can be filled."""
+"""Regions of samples filled in or pasted: which pixels, with what, and where as much tissue without a lesion lies."""
 
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, gaussian_filter, shift
 from skimage.measure import regionprops
 from skimage.morphology import convex_hull_image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
-Fill = Literal["smooth", "noise"]
+Fill = Literal["smooth", "texture"]
 LEAST_MARGIN = 2.0  # pixels
-RIM = 3.0  # pixels beyond a region, from which 'noise' takes mean and deviation
+GRAIN = 3.0  # pixels: what a Gaussian of this deviation takes away is texture
+FEATHER = 3.0  # pixels over which a pasted region fades in
 FAIR = 0.06  # most that two distances to the centre may differ by, in sides of the sample
 
 
@@ -36,19 +37,23 @@ def filled(
 ) -> NDArray[np.uint8]:
     """Samples uint8 [n, s, s] with their regions bool [n, s, s] filled in; all other pixels stay as they are.
 
-    smooth: `inpainted`. noise: the mean of the rim, the pixels up to 3 beyond the region, plus normal noise of the
-    rim's standard deviation, drawn by the generator.
+    smooth: `inpainted`. texture: that plus noise drawn by the generator, of the spectrum of the tissue's own texture
+    and its deviation in a band around the region that is as wide as the region. White noise would not do: networks
+    that were never shown any take a disc of it in healthy tissue for a lesion.
     """
     smooth = inpainted(pixels, regions)
     if fill == "smooth":
         return smooth
-    noisy = smooth.copy()
-    for picture, region in zip(noisy, regions, strict=True):
-        rim = picture[~region & (distance_transform_edt(~region) <= RIM)]
-        if len(rim):
-            drawn = generator.normal(rim.mean(), rim.std(), int(region.sum()))
-            picture[region] = drawn.round().clip(0, 255).astype(np.uint8)
-    return noisy
+    for picture, region in zip(smooth, regions, strict=True):
+        grain = picture - gaussian_filter(picture.astype(np.float64), GRAIN)
+        band = ~region & (distance_transform_edt(~region) <= np.sqrt(region.sum() / np.pi))
+        noise = np.fft.fft2(generator.normal(size=region.shape))
+        spectrum = np.abs(np.fft.fft2(np.where(region, 0, grain)))
+        drawn = np.fft.ifft2(spectrum * noise / np.abs(noise)).real
+        deviation = grain[band].std() if band.any() else 0.0
+        textured = picture[region] + drawn[region] * deviation / max(drawn.std(), 1e-6)
+        picture[region] = textured.round().clip(0, 255).astype(np.uint8)
+    return smooth
 
 
 def inpainted(pixels: NDArray[np.uint8], regions: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -76,6 +81,22 @@ def _push_pull(weighted: Tensor, weight: Tensor) -> Tensor:
     pulled = interpolate(coarse, size=size, mode="bilinear")[:, :, :rows, :columns]
     trust = (4 * weight).clamp(max=1)  # one known pixel of four is as good as all of them
     return trust * own + (1 - trust) * pulled
+
+
+def pasted(
+    base: NDArray[np.uint8], place: NDArray[np.bool_], donor: NDArray[np.uint8], region: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """The donor's region, moved so that its centre of mass lies at that of `place`, fading in over 3 pixels.
+
+    base, donor uint8 [s, s]; place, region bool [s, s], neither empty -> uint8 [s, s].
+    """
+    move = np.round(np.argwhere(place).mean(axis=0) - np.argwhere(region).mean(axis=0))
+    moved = shift(donor.astype(np.float32), move, order=0, mode="nearest")
+    inside = shift(region.astype(np.uint8), move, order=0, mode="constant")
+    # where nothing lies outside there is no distance to it
+    weight = np.ones(inside.shape) if inside.all() else np.clip(distance_transform_edt(inside) / FEATHER, 0, 1)
+    mixed: NDArray[np.uint8] = (weight * moved + (1 - weight) * base).round().astype(np.uint8)
+    return mixed
 
 
 def control_regions(

@@ -1,0 +1,99 @@
+"""How long a grid takes on this machine and how many bytes it leaves, from rates measured in a second or two."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from lesionlens.config.study import StudyConfig
+from lesionlens.config.training import Backbone
+from lesionlens.models.classifier import Classifier, Level
+from lesionlens.models.registry import build
+from lesionlens.training.strategies import PHASES, set_modes
+
+BATCH = 2
+LEAST_SECONDS = 0.2
+PASSES = 60.0
+"""Passes through a network that the evaluation of a test sample is worth: maps, occlusions, deletions, swaps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Of one backbone: seconds per sample to reach a level, to train from a level, for a whole pass; bytes."""
+
+    stem: float
+    steps: dict[Level, float]
+    whole: float
+    parameter_bytes: int
+    feature_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Seconds from the fewest epochs that stopping allows to the most, and bytes: what stays, what is cached."""
+
+    shortest: float
+    longest: float
+    checkpoint_bytes: int
+    cache_bytes: int
+
+
+def measure(backbone: Backbone, classes: int, size: int, device: str) -> Rates:
+    """Rates of a backbone on this device, with random samples of size x size pixels in batches of 2."""
+    place = torch.device(device)
+    model = build(backbone, classes, 0).to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    pixels = torch.rand(BATCH, 3, size, size, device=place)
+    labels = torch.zeros(BATCH, dtype=torch.long, device=place)
+    with torch.no_grad():
+        values: dict[Level, Tensor] = {"stem": model.to_level("stem", pixels), "unit2": model.to_level("unit2", pixels)}
+        stem = _seconds(lambda: model.to_level("stem", pixels), place)
+        whole = _seconds(lambda: model.logits(pixels), place)
+    steps: dict[Level, float] = {"pooled": 0.0}
+    for phase in PHASES["gradual"]:
+        if phase.level in values:
+            set_modes(model, phase)
+            steps[phase.level] = _seconds(lambda: _step(model, phase.level, values[phase.level], labels), place)  # noqa: B023
+    stored = sum(tensor.nbytes for tensor in model.state_dict().values())
+    return Rates(stem, steps, whole, stored, values["stem"].nbytes // BATCH)
+
+
+def _step(model: nn.Module, level: Level, values: Tensor, labels: Tensor) -> None:
+    assert isinstance(model, Classifier)
+    cross_entropy(model.from_level(level, values), labels).backward()
+    model.zero_grad(set_to_none=True)
+
+
+def _seconds(work: Callable[[], object], place: torch.device) -> float:
+    """Seconds per sample of a batch, after one batch to warm up."""
+    work()
+    started, rounds = time.perf_counter(), 0
+    while rounds == 0 or time.perf_counter() - started < LEAST_SECONDS:
+        work()
+        if place.type == "cuda":
+            torch.cuda.synchronize()
+        rounds += 1
+    return (time.perf_counter() - started) / rounds / BATCH
+
+
+def estimate(study: StudyConfig, rates: dict[Backbone, Rates], train: int, validation: int, test: int) -> Estimate:
+    """Time and bytes of a study's whole grid, with these numbers of samples.
+
+    Every phase lasts from `patience` + 1 epochs to `max_epochs`; frozen blocks run once per backbone.
+    """
+    stopping, samples = study.training.stopping, train + validation + test
+    bounds = [min(stopping.patience + 1, stopping.max_epochs), stopping.max_epochs]
+    seconds = [sum(samples * rate.stem for rate in rates.values())] * 2
+    stored = 0
+    for run in study.grid.runs():
+        rate = rates[run.backbone]
+        epoch = sum(
+            train * rate.steps[phase.level] + validation * rate.steps[phase.level] / 3 for phase in PHASES[run.strategy]
+        )
+        fixed = test * rate.whole * PASSES
+        seconds = [total + epochs * epoch + fixed for total, epochs in zip(seconds, bounds, strict=True)]
+        stored += rate.parameter_bytes
+    cached = 0 if study.training.augment else sum(samples * rate.feature_bytes for rate in rates.values())
+    return Estimate(seconds[0], seconds[1], stored, cached)

@@ -1,0 +1,87 @@
+"""What is listed of the record, and what goes with a study: nothing that another study has."""
+
+import polars as pl
+import pytest
+from sqlalchemy import Connection, text
+
+from commands.__main__ import main
+from db import studies
+from db.queries import catalogue
+from lesionlens.identity import digest
+from tests.record.makers import CONFIG, Filled
+
+TABLES = ("study", "run", "evaluation", "prediction", "epoch", "checkpoint", "sample_set", "sample", "dataset", "image")
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    found = {name: connection.execute(text(f"SELECT count(*) FROM {name}")).scalar_one() for name in TABLES}  # noqa: S608
+    return {name: int(n) for name, n in found.items()}
+
+
+def second_study(connection: Connection, filled: Filled, runs: tuple[int, ...]) -> int:
+    """Another study over the same samples that has some of the runs."""
+    kept = CONFIG.model_dump(mode="json")
+    number = studies.save_study(connection, digest("second"), "second", kept, digest("e"), filled.sample_set, {})
+    for run in runs:
+        connection.execute(text("INSERT INTO study_run VALUES (:study, :run, 'x')"), {"study": number, "run": run})
+    return number
+
+
+def test_a_study_is_listed_with_progress_size_and_answer(connection: Connection, filled: Filled) -> None:
+    (row,) = catalogue.studies(connection).to_dicts()
+    assert (row["study_id"], row["runs"], row["evaluated"], row["failed"]) == (filled.study, 2, 2, 0)
+    stored = "SELECT sum(bytes) FROM (SELECT DISTINCT run_id, path, bytes FROM checkpoint) AS x"
+    assert row["weight_bytes"] == connection.scalar(text(stored))
+    assert row["verdict"].startswith("detection ")
+    runs = catalogue.runs(connection, filled.study)
+    assert runs["run_id"].to_list() == list(filled.runs) and runs["accuracy"].null_count() == 0
+    assert runs["weight_bytes"].sum() == row["weight_bytes"]
+
+
+def test_a_study_goes_with_all_that_is_its_own(connection: Connection, filled: Filled) -> None:
+    gone = catalogue.freed(connection, filled.study)
+    assert [number for number, _, _ in gone.runs] == list(filled.runs) and gone.shared_runs == 0
+    assert gone.weight_bytes == catalogue.studies(connection)["weight_bytes"].sum()
+    assert gone.samples == counts(connection)["sample"] > 0
+    catalogue.remove(connection, gone)
+    assert counts(connection) == dict.fromkeys(TABLES, 0)
+
+
+def test_what_another_study_has_stays(connection: Connection, filled: Filled) -> None:
+    first, shared = filled.runs
+    other = second_study(connection, filled, (shared,))
+    gone = catalogue.freed(connection, filled.study)
+    assert [number for number, _, _ in gone.runs] == [first] and gone.shared_runs == 1
+    assert (gone.sample_set, gone.dataset, gone.samples) == (None, None, 0)
+    before = counts(connection)
+    kept = connection.execute(
+        text("SELECT * FROM prediction WHERE evaluation_id = :e"), {"e": filled.evaluations[1]}
+    ).all()
+    catalogue.remove(connection, gone)
+    after = counts(connection)
+    assert after == before | {
+        "study": 1, "run": 1, "evaluation": 1, "prediction": len(kept), "epoch": 2,
+        "checkpoint": before["checkpoint"] // 2,
+    }  # fmt: skip
+    assert catalogue.studies(connection)["study_id"].to_list() == [other]
+
+
+def test_the_commands_list_and_delete(filled_url: str, filled: Filled, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    assert "tiny" in capsys.readouterr().out
+    assert main(["delete", "tiny", "--dry-run"]) == 0
+    assert "2 go" in capsys.readouterr().out
+    assert main(["delete", "tiny"]) == 2  # nobody is asked here
+    assert "--yes" in capsys.readouterr().err
+    assert main(["list", "tiny"]) == 0
+    assert "finished" in capsys.readouterr().out
+    assert main(["delete", "tiny", "--yes"]) == 0
+    capsys.readouterr()
+    assert main(["list"]) == 0
+    assert "no study yet" in capsys.readouterr().out
+
+
+def test_an_unknown_study_is_named(connection: Connection) -> None:
+    with pytest.raises(ValueError, match="no study 99"):
+        catalogue.freed(connection, 99)
+    assert isinstance(catalogue.studies(connection), pl.DataFrame)

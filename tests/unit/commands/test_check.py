@@ -1,0 +1,59 @@
+"""`lesionlens check` and `--dry-run`: what a study would do, and what would stop it."""
+
+from pathlib import Path
+
+import pytest
+
+from commands.__main__ import main
+from commands.configuration import Wanted
+from commands.data import settled
+from flows import server
+from tests.unit.files import Own
+
+LIGHT = ("--set", "training.weights=none", "--set", "grid.backbones=resnet18", "--set", "patches.size=64")
+
+
+@pytest.fixture(autouse=True)
+def a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_process: None) -> None:
+    monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(server, "running_server", None)  # whoever starts one fails
+
+
+@pytest.fixture
+def films(own: Own) -> Path:
+    for number in range(40):
+        own.add("ab"[number % 2], f"p{number}")
+    return own.finish()
+
+
+def test_check_says_what_a_study_would_do(films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(films), *LIGHT, "--pictures", str(tmp_path / "ten.png")]) == 0
+    said = capsys.readouterr().out
+    assert "40 images of 40 patients, 40 lesions" in said
+    assert "12 runs (1 backbones x 2 strategies x 6 sets x 1 seeds), patches of 64 pixels" in said
+    assert "GB are free" in said and (tmp_path / "ten.png").stat().st_size > 1000
+
+
+def test_check_refuses_what_a_study_would_refuse(
+    films: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LESIONLENS_WEIGHTS", str(tmp_path))
+    own = ("--set", "training.weights=resnet18-01234567")
+    assert main(["check", str(films), *LIGHT[2:], *own]) == 2
+    assert "resnet18-01234567.pth is not on this machine" in capsys.readouterr().err
+    (films / "images").rename(films / "elsewhere")
+    assert main(["check", str(films), *LIGHT]) == 2
+    assert "image_missing" in capsys.readouterr().err
+
+
+def test_the_size_of_a_small_study_follows_from_the_lesions_unless_it_is_named(films: Path) -> None:
+    assert settled(Wanted(preset="small", data=films)).patches.size in range(64, 225, 32)
+    assert settled(Wanted(preset="small", data=films, set=("patches.size=72",))).patches.size == 72
+    assert settled(Wanted(data=films)).patches.size == 224
+
+
+def test_a_dry_run_of_a_study_starts_nothing(films: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", "--data", str(films), *LIGHT, "--dry-run"]) == 0
+    assert "12 runs" in capsys.readouterr().out
+    assert main(["demo", "--dry-run"]) == 0
+    assert "draws its own data; 4 runs" in capsys.readouterr().out
