@@ -10,6 +10,7 @@ ABOVE = {
     "examine_files": "tasks.examination.files",
     "InputSpec": "lesionlens.config.examination",
     "load_run": "commands.models",
+    "results": "db.queries.results",
 }
 """What `import lesionlens` offers, and where it lies: loaded when asked for, as it may need torch and the record."""
 

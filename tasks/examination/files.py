@@ -58,7 +58,8 @@ def _outputs(predictions: Path, maps: Path, samples: SampleArrays, names: dict[i
     chosen, known = samples.split(split), set(names.values())
     wanted = [names[number] for number in chosen.ids.tolist()]
     if not wanted:
-        return Explained(np.zeros((0, len(samples.classes)), np.float32), np.zeros(0, np.int64), {})
+        nothing = {("given", "predicted"): np.zeros((0, 2, 2), np.float32)}
+        return Explained(np.zeros((0, len(samples.classes)), np.float32), np.zeros(0, np.int64), nothing)  # type: ignore[arg-type]
     probabilities = read_probabilities(predictions, samples.classes, wanted, known)
     needed = {name for name, lesion in zip(wanted, scorable(chosen), strict=True) if lesion}
     grids = read_maps(maps, wanted, needed, known)
