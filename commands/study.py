@@ -1,22 +1,24 @@
 """The whole study and its steps: demo, study, prepare, train, evaluate, report."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from commands.configuration import SOUND, Wanted
 from commands.services import run_flow, say
+from lesionlens.config.presets import demo_systems
+from lesionlens.config.study import StudyConfig
 
-if TYPE_CHECKING:
-    from lesionlens.config.study import StudyConfig
 
-
-def demo(*, dry_run: bool = False) -> None:
+def demo(*, systems: bool = False, dry_run: bool = False) -> None:
     """The whole study on synthetic mammograms, in minutes.
 
     Args:
+        systems: Ask the same runs by every attribution method instead, in a study of its own.
         dry_run: Say what would be done, and do nothing.
     """
-    _study(Wanted(preset="demo"), dry_run)
+    for config in demo_systems() if systems else ():
+        _run(config, dry_run)
+    if not systems:
+        _study(Wanted(preset="demo"), dry_run)
 
 
 def study(*, wanted: Wanted = SOUND, dry_run: bool = False) -> None:
@@ -41,8 +43,16 @@ def _study(wanted: Wanted, dry_run: bool) -> None:
 
     if dry_run:
         data.rehearse(wanted.study(), wanted.leaves_size_open())
+    else:
+        _run(data.settled(wanted))
+
+
+def _run(config: StudyConfig, dry_run: bool = False) -> None:
+    from commands import data
+
+    if dry_run:
+        data.rehearse(config, False)
         return
-    config = data.settled(wanted)
     found = _finished(config)
     if found is not None:
         number, page = found
@@ -56,7 +66,7 @@ def _study(wanted: Wanted, dry_run: bool) -> None:
     )
 
 
-def _finished(config: "StudyConfig") -> "tuple[int, Path] | None":
+def _finished(config: StudyConfig) -> "tuple[int, Path] | None":
     """Number and page of the study, where the record holds all of it and the page is there; found without Prefect."""
     from db import datasets
     from db.engine import make_engine
