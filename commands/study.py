@@ -4,15 +4,21 @@ from pathlib import Path
 
 from commands.configuration import SOUND, Wanted
 from commands.services import run_flow, say
+from lesionlens.config.presets import demo_systems
+from lesionlens.config.study import StudyConfig
 
 
-def demo(*, dry_run: bool = False) -> None:
+def demo(*, systems: bool = False, dry_run: bool = False) -> None:
     """The whole study on synthetic mammograms, in minutes.
 
     Args:
+        systems: Ask the same runs by every attribution method instead, in a study of its own.
         dry_run: Say what would be done, and do nothing.
     """
-    _study(Wanted(preset="demo"), dry_run)
+    for config in demo_systems() if systems else ():
+        _run(config, dry_run)
+    if not systems:
+        _study(Wanted(preset="demo"), dry_run)
 
 
 def study(*, wanted: Wanted = SOUND, dry_run: bool = False) -> None:
@@ -37,8 +43,17 @@ def _study(wanted: Wanted, dry_run: bool) -> None:
 
     if dry_run:
         data.rehearse(wanted.study(), wanted.leaves_size_open())
+    else:
+        _run(data.settled(wanted))
+
+
+def _run(config: StudyConfig, dry_run: bool = False) -> None:
+    from commands import data
+
+    if dry_run:
+        data.rehearse(config, False)
         return
-    page = run_flow("flows.study", "study", data.settled(wanted))
+    page = run_flow("flows.study", "study", config)
     print(
         f"\nReport: {page}\nQuery:  lesionlens sql   (for example: TABLE table_2_accuracy; TABLE table_4_localization;)"
     )

@@ -17,6 +17,7 @@ from lesionlens.config.study import StudyConfig
 from lesionlens.datasets.registry import read_index, resolve_source
 from lesionlens.evaluate import evaluation_digest
 from lesionlens.identity import digest
+from lesionlens.models.weights import with_digest
 from lesionlens.phantom.dataset import write_phantom
 from lesionlens.records import DatasetIndex, Exclusion, Sample
 from lesionlens.samples.normalise import GreyStatistics
@@ -38,6 +39,8 @@ def prepare_study(config: StudyConfig) -> int:
     What the record holds already is not done again. ValueError where the data cannot be used.
     """
     config = resolve_source(config)
+    training = config.training.model_copy(update={"weights": with_digest(config.training.weights)})
+    config = config.model_copy(update={"training": training})
     sample_set_id = prepare_samples(config, data_folder(config.data))
     return plan_study(config, sample_set_id)
 

@@ -23,7 +23,7 @@ from lesionlens.reporting.data import (
 )
 from lesionlens.reporting.findings import Evidence
 from lesionlens.reporting.formatting import METHODS, counted, number, p_value
-from lesionlens.reporting.verdict import by_method, chosen
+from lesionlens.reporting.verdict import by_method, chosen, held
 
 QUESTIONS = {"detection": "Detection: lesion or not?", "diagnosis": "Diagnosis: which lesion?"}
 
@@ -61,9 +61,8 @@ def sentences(data: ReportData) -> tuple[str, ...]:
         return ()
     order = [best, *(model for model in ranked(data) if model != best)]
     found = [_best(data, best), *_second(data, order), *_localization(data, best), *_common_lesions(data, best, order)]
-    said = [finding.verdict for finding in by_method(data).values()]
-    if len(said) > 1:
-        found.append(f"What its maps say holds for {said.count(said[0])} of {len(said)} attribution methods.")
+    if len(by_method(data)) > 1:
+        found.append(held(data))
     return tuple(found)
 
 
