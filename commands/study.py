@@ -53,10 +53,40 @@ def _run(config: StudyConfig, dry_run: bool = False) -> None:
     if dry_run:
         data.rehearse(config, False)
         return
-    page = run_flow("flows.study", "study", config)
+    found = _finished(config)
+    if found is not None:
+        number, page = found
+        print(
+            f"Study {number} ({config.name}) is complete: nothing to do. `lesionlens report {number}` renders it anew."
+        )
+    else:
+        page = run_flow("flows.study", "study", config)
     print(
         f"\nReport: {page}\nQuery:  lesionlens sql   (for example: TABLE table_2_accuracy; TABLE table_4_localization;)"
     )
+
+
+def _finished(config: StudyConfig) -> "tuple[int, Path] | None":
+    """Number and page of the study, where the record holds all of it and the page is there; found without Prefect."""
+    from db import datasets
+    from db.engine import make_engine
+    from db.queries import catalogue
+    from lesionlens.config.study import evaluation_digest, sample_set_digest, study_digest
+    from lesionlens.datasets.registry import PHANTOM, read_index
+    from lesionlens.identity import digest
+    from lesionlens.settings import home
+
+    root = config.data.root or home().phantom / digest(config.data.phantom)[:16]
+    if config.data.source == "phantom" and not (root / PHANTOM).is_file():
+        return None
+    identity = sample_set_digest(config, read_index(config.data, root).digest)
+    with make_engine().connect() as connection:
+        samples = datasets.find_sample_set(connection, identity)
+        if samples is None:
+            return None
+        number = study_digest(config, datasets.sample_set_digest(connection, samples))
+        found = catalogue.finished(connection, number, evaluation_digest(config))
+    return (found[0], Path(found[1])) if found and Path(found[1]).is_file() else None
 
 
 def prepare(*, wanted: Wanted = SOUND, dry_run: bool = False) -> None:

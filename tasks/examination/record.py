@@ -17,9 +17,8 @@ from db.postgres import server
 from db.queries.examination import exclusion_counts
 from lesionlens.config.data import BackgroundConfig, DataConfig, PatchConfig, SplitConfig
 from lesionlens.config.evaluation import EvaluationConfig
-from lesionlens.config.study import StudyConfig
+from lesionlens.config.study import StudyConfig, evaluation_digest
 from lesionlens.datasets.registry import read_index, resolve_source
-from lesionlens.evaluate import evaluation_digest
 from lesionlens.identity import digest
 from lesionlens.localization.samples import scorable
 from lesionlens.records import DatasetIndex, Evaluation, Label, SampleArrays, Statistics
