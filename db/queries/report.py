@@ -186,8 +186,9 @@ WHERE study_id = {study} ORDER BY run_id, sample_id""",
 # pixels, masks and maps of the gallery and the contact sheet
 PICTURES: dict[str, LiteralString] = {
     "gallery": """\
-SELECT p.id AS sample_id, p.pixels, p.mask
+SELECT p.id AS sample_id, p.pixels, p.mask, l.lesion_type, l.pathology
 FROM study AS s JOIN sample AS p ON p.sample_set_id = s.sample_set_id AND p.split = 'test'
+LEFT JOIN lesion AS l ON l.id = p.lesion_id
 WHERE s.id = {study} ORDER BY p.id""",
     "maps": """\
 SELECT e.run_id, x.sample_id, x.method, x.target, x.rows, x.cols, x.grid

@@ -15,8 +15,9 @@ from lesionlens.images.image import encode_webp
 from lesionlens.records import ReportData
 from lesionlens.reporting.data import Model, Row, frame, lookup
 from lesionlens.reporting.formatting import SPLITS, count, term
-from lesionlens.reporting.tables.evidence import QUADRANTS
+from lesionlens.reporting.tables.evidence import QUADRANTS, SUBGROUPS
 from lesionlens.samples.normalise import unpack_mask, unpack_pixels
+from lesionlens.scoring.subgroups import LEVEL, OF_IMAGE, level
 
 BYTES = 12_000_000
 """What a gallery may take of a page of 15 MB: charts, tables and contact sheets need well under 3."""
@@ -30,7 +31,7 @@ LEVELS = ((QUALITY, 1), (50, 1), (30, 1), (30, 2), (20, 4))
 
 
 def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
-    """`runs`, `classes`, `samples` in the record's order; per sample one result per model.
+    """`runs`, `classes`, `subgroups`, `samples` in the record's order; per sample one result per model.
 
     Pictures take what the rest leaves of BYTES; `reduced`: at less than the usual quality.
 
@@ -41,6 +42,7 @@ def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
     names = dict(labels.select("code", "name").rows())
     known = {model.run_id: model for model in models}
     results = frame(data, "sample_results").filter(pl.col("run_id").is_in(list(known)))
+    results = _with_subgroups(data, results)
     by_patch = results.partition_by("sample_id", as_dict=True, maintain_order=True)
     maps = _maps(data)
     samples, patches = [], []
@@ -57,8 +59,32 @@ def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
         ],
         "classes": [{"code": code, "name": name} for code, name in names.items()],
         "samples": [sample | {"image": image} for image, sample in zip(images, samples, strict=True)],
+        "subgroups": _subgroups(samples),
         "reduced": reduced,
     }
+
+
+def _with_subgroups(data: ReportData, results: pl.DataFrame) -> pl.DataFrame:
+    """The results, and in `groups` the levels of the sample in every subgroup that the study scored."""
+    scored = set(frame(data, "subgroup_scores")["subgroup"])
+    found = results.join(
+        frame(data, "gallery").select("sample_id", "lesion_type", "pathology"), on="sample_id", how="left"
+    )
+    lesion = pl.col("mask_fraction").is_not_null()
+    levels = [
+        pl.when(lesion | (name in OF_IMAGE)).then(pl.format(LEVEL, pl.lit(name), level(name)))
+        for name in SUBGROUPS
+        if name in scored
+    ]
+    listed = pl.concat_list(levels).list.drop_nulls() if levels else pl.lit([], pl.List(pl.String))
+    return found.sort("run_id", "sample_id").with_columns(groups=listed)
+
+
+def _subgroups(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Subgroups in their order, each with its title and its levels, ascending."""
+    found = sorted({group for sample in samples for group in sample["groups"]})
+    levels = {name: [group for group in found if group.startswith(f"{name}:")] for name in SUBGROUPS}
+    return [{"title": SUBGROUPS[name], "levels": of_name} for name, of_name in levels.items() if of_name]
 
 
 def _sample(
@@ -77,10 +103,12 @@ def _sample(
         "code": first["true_code"],
         "label": names.get(first["true_code"], first["true_code"]),
         "facts": _facts(first),
+        "groups": first["groups"],
         "fraction": _rounded(first["mask_fraction"]),
         "results": {
             str(result["run_id"]): {
                 "predicted": names.get(result["predicted_code"], result["predicted_code"]),
+                "to": result["predicted_code"],
                 "correct": result["correct"],
                 "confidence": _rounded(result["confidence"]),
                 "iou": _rounded(result["iou"]),
@@ -164,7 +192,14 @@ def merged_gallery(parts: Sequence[Part]) -> dict[str, Any]:
             key = sample["key"] if len(sets) == 1 else f"{name}: {sample['key']}"
             kept = samples.setdefault((str(data.study["sample_set_digest"]), key), sample | {"key": key, "results": {}})
             kept["results"] |= {f"{number}.{run}": result for run, result in sample["results"].items()}
-    return {"runs": runs, "classes": list(classes.values()), "samples": list(samples.values()), "reduced": reduced}
+    shown = list(samples.values())
+    return {
+        "runs": runs,
+        "classes": list(classes.values()),
+        "samples": shown,
+        "subgroups": _subgroups(shown),
+        "reduced": reduced,
+    }
 
 
 def examples(data: ReportData, models: Sequence[Model]) -> dict[str, list[list[str]]]:
