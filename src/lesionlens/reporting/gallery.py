@@ -13,7 +13,7 @@ from skimage.measure import approximate_polygon, find_contours
 
 from lesionlens.images.image import encode_webp
 from lesionlens.records import ReportData
-from lesionlens.reporting.data import Model, Row, frame, lookup
+from lesionlens.reporting.data import Model, Part, Row, frame, lookup
 from lesionlens.reporting.formatting import SPLITS, count, term
 from lesionlens.reporting.tables.evidence import QUADRANTS, SUBGROUPS
 from lesionlens.samples.normalise import unpack_mask, unpack_pixels
@@ -164,10 +164,6 @@ def quantised(grid: NDArray[np.float64], scaling: str) -> NDArray[np.uint8]:
     if span <= 0:
         return np.zeros(grid.shape, dtype=np.uint8)
     return np.asarray(np.rint((finite - low) / span * 255), dtype=np.uint8)
-
-
-Part = tuple[ReportData, str, Sequence[Model]]
-"""A study, its name on the page, and its models that are shown."""
 
 
 def merged_gallery(parts: Sequence[Part]) -> dict[str, Any]:
