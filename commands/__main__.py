@@ -20,7 +20,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Steps of a study": (study.prepare, study.train, study.evaluate, study.report),
     "Reports": (studies.compare, studies.card),
     "Models": (models.export, models.predict),
-    "The record": (record.sql, record.backup, record.restore, record.migrate),
+    "The record": (record.sql, record.results, record.connect, record.backup, record.restore, record.migrate),
     "Services": (services.serve, services.stop, data.fetch),
 }
 HELP = "Does the classifier look at the lesion? Trains, explains and compares lesion classifiers."

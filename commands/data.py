@@ -101,12 +101,13 @@ def _with_size(config: "StudyConfig", size: int) -> "StudyConfig":
 
 def _grid(config: "StudyConfig") -> str:
     grid = config.grid
-    counts = (
+    counts = [
         ("backbones", grid.backbones),
         ("strategies", grid.strategies),
         ("sets", grid.sets),
         ("seeds", grid.seeds),
-    )
+    ]
+    counts += [("guidances", grid.guidance)] if len(grid.guidance) > 1 else []
     return f"{len(grid.runs())} runs ({' x '.join(f'{len(part)} {name}' for name, part in counts)})"
 
 

@@ -5,7 +5,9 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from commands.services import say
 
@@ -16,8 +18,10 @@ if TYPE_CHECKING:
 IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
 
 
-def export(run: int, /, *, to: Path, onnx: bool = True, dry_run: bool = False) -> None:
-    """Write a trained run for use without lesionlens: weights, ONNX, and what they need to be used.
+def export(
+    run: int, /, *, to: Path, onnx: Annotated[bool, Parameter(negative="--no-onnx")] = True, dry_run: bool = False
+) -> None:
+    """Write a trained run for use without lesionlens, also as ONNX.
 
     weights.safetensors has torchvision's names, model.onnx takes normalised pixels, model.json says how an input is
     made, in which order the classes come, how well the run did, and how to load it in four lines.
@@ -70,7 +74,7 @@ def predict(
     to: Path = Path("predictions"),
     dry_run: bool = False,
 ) -> None:
-    """Apply a trained run to images: probabilities of every class, a map, a picture.
+    """Apply a trained run to images: probabilities, maps, pictures.
 
     A folder stands for the images in it. Without boxes or masks the whole image is taken, which is more than a network
     of patches was trained on. Not a medical device.

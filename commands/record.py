@@ -1,9 +1,11 @@
-"""The record: a prompt, backup, restore, migrations."""
+"""The record: a prompt, results as files, a door for other programs, backup, restore, migrations."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
+
+from commands.services import say
 
 
 def sql(*options: Annotated[str, Parameter(allow_leading_hyphen=True)], write: bool = False) -> None:
@@ -24,6 +26,79 @@ def sql(*options: Annotated[str, Parameter(allow_leading_hyphen=True)], write: b
     from db.clients import psql
 
     psql(options, write)
+
+
+def results(
+    study: str, /, *, format: Literal["parquet", "csv", "json", "duckdb"] = "parquet", to: Path | None = None
+) -> None:
+    """Write the results of a study as files of numbers.
+
+    Per sample: predictions, overlaps, maps; per run: curves and scores with intervals. parquet, csv and json give a
+    folder with a file for each; duckdb one file with a table for each. In Python: `lesionlens.results("demo")`.
+
+    For example:
+
+        lesionlens results demo
+        lesionlens results demo --format csv --to demo-csv
+
+    Args:
+        study: A study's number or name (lesionlens list).
+        format: How the files are written.
+        to: Folder, or DuckDB file, that is not there yet; named like the study if left out.
+    """
+    from db.queries.results import results as read
+    from db.queries.results import write
+    from lesionlens.identity import file_name
+
+    place = to or Path(f"{file_name(study)}-{'results.duckdb' if format == 'duckdb' else format}")
+    if place.exists():
+        raise ValueError(f"{place} is there already: name another place with --to")
+    found = read(study)
+    files = write(found, place, format)
+    print(f"{place}: {len(found)} tables, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB")
+
+
+def connect(*, open_: Annotated[bool, Parameter("--open")] = False, port: int = 0) -> None:
+    """Print how other programs reach the record, or open a port for them.
+
+    The embedded record has no port. --open gives it one on this machine, for reading only and with a password, until
+    Ctrl-C: for DBeaver, Excel, Power BI, R. docs/analysts.md has a line for each.
+
+    For example:
+
+        lesionlens connect
+        lesionlens connect --open --port 5544
+
+    Args:
+        open_: Open a port for as long as this runs.
+        port: The port; any that is free, if left out.
+    """
+    from sqlalchemy import make_url
+
+    from db.engine import database_url, is_named, make_engine
+
+    make_engine()
+    url = make_url(database_url()).set(drivername="postgresql")
+    if open_ and is_named():
+        raise ValueError(f"the record is on a server of its own, which has a port: {url.render_as_string()}")
+    if not open_:
+        print(url.render_as_string(hide_password=True))
+        if not is_named():
+            say("This is a Unix socket of your own. For programs that need a port: lesionlens connect --open")
+        return
+    _hold_open(url.render_as_string(hide_password=False), Path(str(url.query["host"])), port)
+
+
+def _hold_open(owner: str, folder: Path, port: int) -> None:
+    import signal
+
+    from db.postgres.door import DATABASE, GUEST, HOST, opened
+
+    with opened(owner, folder, port) as door:
+        print(f"host {HOST}  port {door.port}  database {DATABASE}\nuser {GUEST}  password {door.password}")
+        print(f"\n{door.url}", flush=True)
+        say("Open for reading, on this machine, until Ctrl-C.")
+        signal.pause()
 
 
 def backup(file: Path, /) -> None:

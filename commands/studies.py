@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def list_(study: str | None = None, /) -> None:
-    """The studies of the record, or the runs of one: progress, size on disk, answer.
+    """The studies of the record, or the runs of one.
+
+    With progress, size on disk and answer.
 
     For example:
 
@@ -79,9 +81,9 @@ def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def delete(study: str, /, *, yes: bool = False, dry_run: bool = False) -> None:
-    """Delete a study, and what no other study uses. Says what that frees, and asks.
+    """Delete a study, and what no other study uses.
 
-    Runs and samples that another study has stay, with their weights.
+    Says what that frees, and asks. Runs and samples that another study has stay, with their weights.
 
     For example:
 

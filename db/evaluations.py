@@ -76,7 +76,8 @@ DECIDED: dict[str, LiteralString] = {
     "swaps": "SELECT w.evaluation_id, w.sample_id, w.donor_id, w.probabilities FROM study_evaluations AS e"
     " JOIN swap AS w ON w.evaluation_id = e.evaluation_id WHERE e.study_id = %(study_id)s"
     " ORDER BY w.evaluation_id, w.sample_id, w.donor_id",
-    "localizations": "SELECT x.evaluation_id, x.sample_id, x.method, x.iou FROM study_evaluations AS e"
+    "localizations": "SELECT x.evaluation_id, x.sample_id, x.method, x.iou, x.dealt_iou, x.random_iou"
+    " FROM study_evaluations AS e"
     " JOIN evaluation AS v ON v.id = e.evaluation_id JOIN localization AS x ON x.evaluation_id = e.evaluation_id"
     " WHERE e.study_id = %(study_id)s AND (x.policy = 'mask'"
     " OR x.policy = v.config ->> 'policy' AND x.target = 'predicted')",

@@ -2,7 +2,8 @@
 
 The server listens on a Unix socket only. Three guards keep other users out: the data folder is 0700 and
 belongs to the server's user, the socket is 0700, and pg_hba.conf asks the kernel who connects (`peer`):
-only the owner, the server's user and root get in. A lock beside the folder is held from looking to starting.
+only the owner, the server's user and root get in, and the guest of `db.postgres.door` with its password. A lock beside
+the folder is held from looking to starting.
 """
 
 import os
@@ -25,6 +26,8 @@ from filelock import FileLock
 from db.postgres.programs import ServerError, run_as_server, server_bin, server_user
 
 MAJOR = "18"
+GUEST = "lesionlens_guest"
+"""The role of other programs, made for as long as a door to the record is open."""
 SOCKET = ".s.PGSQL.5432"
 LONGEST_SOCKET_PATH = 100  # the kernel ends at 107 bytes
 START_SECONDS = 120  # crash recovery included
@@ -175,7 +178,7 @@ def _initialise(folder: Path) -> None:
 def _write_guards(folder: Path, user: str) -> None:
     owners = dict.fromkeys((user, "root"))
     files = {
-        "pg_hba.conf": "local all all peer map=owners\n",
+        "pg_hba.conf": f"local all {GUEST} scram-sha-256\nlocal all all peer map=owners\n",
         "pg_ident.conf": "".join(f'owners "{owner}" all\n' for owner in owners),
     }
     for name, content in files.items():

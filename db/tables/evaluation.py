@@ -110,6 +110,8 @@ localization = table(
     *texts("method", "target", "policy", primary_key=True),
     real("threshold", nullable=True),
     *proportion("iou"),
+    *proportion("dealt_iou"),
+    *proportion("random_iou"),
     text("reason", nullable=True),
     ForeignKeyConstraint(MAP, [f"activation_map.{name}" for name in MAP], ondelete="CASCADE"),
     explained("iou"),

@@ -663,9 +663,12 @@ CREATE TABLE subgroup_score (
 
 CREATE TABLE localization (
     evaluation_id bigint NOT NULL, sample_id bigint NOT NULL, method text NOT NULL, target text NOT NULL,
-    policy text NOT NULL, threshold double precision, iou double precision, reason text,
+    policy text NOT NULL, threshold double precision, iou double precision, dealt_iou double precision,
+    random_iou double precision, reason text,
     CONSTRAINT pk_localization PRIMARY KEY (evaluation_id, sample_id, method, target, policy),
     CONSTRAINT ck_localization_iou CHECK (iou BETWEEN 0 AND 1),
+    CONSTRAINT ck_localization_dealt_iou CHECK (dealt_iou BETWEEN 0 AND 1),
+    CONSTRAINT ck_localization_random_iou CHECK (random_iou BETWEEN 0 AND 1),
     CONSTRAINT fk_localization_evaluation_id_activation_map
         FOREIGN KEY (evaluation_id, sample_id, method, target)
         REFERENCES activation_map (evaluation_id, sample_id, method, target) ON DELETE CASCADE,

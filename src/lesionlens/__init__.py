@@ -9,6 +9,7 @@ ABOVE = {
     "examine": "tasks.examination.network",
     "InputSpec": "lesionlens.config.examination",
     "load_run": "commands.models",
+    "results": "db.queries.results",
 }
 """What `import lesionlens` offers, and where it lies: loaded when asked for, as it may need torch and the record."""
 

@@ -1,7 +1,7 @@
 """One trained run, evaluated: predictions, maps, scores and baselines of the test split, as frames."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from lesionlens.attribution.closed_form import fast
 from lesionlens.attribution.explain import TARGETS, Explained
 from lesionlens.audits.faithfulness import Curves, faithfulness, faithfulness_scores
 from lesionlens.audits.occlusion import VARIANTS, Occlusions, lesion_regions, occlusion_scores, occlusion_test
-from lesionlens.audits.randomisation import drawn_lesions, layers, randomisation_test
+from lesionlens.audits.randomisation import layers, randomisation_test
 from lesionlens.audits.swap import Swaps, swap_test
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.study import StudyConfig
@@ -23,8 +23,8 @@ from lesionlens.frames import FRAMES
 from lesionlens.identity import digest
 from lesionlens.localization.baselines import constant_baselines, random_weights
 from lesionlens.localization.ceiling import ceiling
-from lesionlens.localization.dealt import Dealt, dealt_frames, dealt_maps
-from lesionlens.localization.maps import EvaluatedSplit, evaluated_split, model_maps, scored_methods
+from lesionlens.localization.dealt import Dealt, dealt_frames, dealt_maps, nulls
+from lesionlens.localization.maps import EvaluatedSplit, drawn_lesions, evaluated_split, model_maps, scored_methods
 from lesionlens.localization.samples import ScoredMaps, localization_frame, map_frame
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.own import Network
@@ -78,14 +78,15 @@ class EvaluationInputs:
 class _Measured:
     """What models gave for the test split, before any score over samples; maps: the headline method's first.
 
-    validation: probabilities of the validation split. occlusions: one per variant. faithful: curves by method, of the
-    samples at positions `followed` of the test split.
+    random: maps of networks with random weights by method. validation: probabilities of the validation split.
+    occlusions: one per variant. faithful: curves by method, of the samples at positions `followed` of the test split.
     """
 
     predictions: Explained
     validation: NDArray[np.float32]
     maps: list[ScoredMaps]
     dealt: list[Dealt]
+    random: dict[str, ScoredMaps]
     occlusions: list[Occlusions]
     swaps: Swaps
     faithful: dict[str, Curves]
@@ -102,11 +103,12 @@ def evaluate(
 ) -> Evaluation:
     """Predict, explain, score and audit the test split; tune thresholds on the validation split.
 
-    Every method of the configuration is run for the predicted and the true class. Baselines are scored on the same
-    samples: whole patch, centred disc, mean mask; the same architecture with random weights, which is explained by
-    Grad-CAM for the class that it predicts itself (as any model is), with a threshold tuned on its own maps; and the
-    model's own maps of other patients. Beside them the ceiling of the maps' grid. Then the occlusion test in three
-    variants and the swap test over every test lesion, and faithfulness and weight randomisation over some.
+    Every method of the configuration is run for the predicted and the true class, on some lesions only where it
+    needs many passes. Baselines are scored on the same samples: whole patch, centred disc, mean mask; the same
+    architecture with random weights, explained by the same method for the class that it predicts itself (as any
+    model is), with a threshold tuned on its own maps; and the model's own maps of other patients. Beside them the
+    ceiling of the maps' grid. Then the occlusion test in three variants and the swap test over every test lesion,
+    and faithfulness and weight randomisation over some.
     Intervals are bootstraps over the test split's patients, drawn from the seed, the same for every score.
     cache: folder of stored features. `progress` is called with (done, total) samples, each pass of a model over them
     counting once. Raises ValueError where the test split is empty, the training split has no lesion, or `positive`
@@ -122,14 +124,14 @@ def evaluate_outputs(found: Explained, tuning: Explained, given: EvaluationInput
     weights.
     """
     split = evaluated_split(Inputs(given.samples, given.normalise, torch.device("cpu")), given.evaluation)
+    split = replace(split, few=frozenset([*split.rows, *split.validation_rows]))  # every map was given
     maps = scored_methods(split, found, tuning)
     nothing = Swaps(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, len(split.test.classes)), np.float32))
     references = [*constant_baselines(split), ceiling(split, _shape(maps[0]))]
     correct, scaling = np.equal(found.predicted, split.test.labels), given.evaluation.scaling
     dealt = dealt_maps(split.test, correct, maps, scaling, np.random.default_rng(given.seed))
-    none = pl.DataFrame(schema=FRAMES["randomisations"])
-    followed = np.zeros(0, np.int64)
-    measured = _Measured(found, tuning.probabilities, [*maps, *references], dealt, [], nothing, {}, followed, none)
+    none, followed = pl.DataFrame(schema=FRAMES["randomisations"]), np.zeros(0, np.int64)
+    measured = _Measured(found, tuning.probabilities, [*maps, *references], dealt, {}, [], nothing, {}, followed, none)
     return _frames(given, measured)
 
 
@@ -142,7 +144,7 @@ def _measured(
 ) -> _Measured:
     evaluation = given.evaluation
     inputs = Inputs(given.samples, given.normalise, torch.device(device))
-    split = evaluated_split(inputs, evaluation)
+    split = evaluated_split(inputs, evaluation, given.seed)
     drawn = drawn_lesions(inputs, evaluation.randomisation_samples, np.random.default_rng(given.seed))
     followed = np.searchsorted(split.rows, drawn)
     tuning = len(split.validation_rows) + len(split.tuning_rows)
@@ -155,15 +157,16 @@ def _measured(
     top = ceiling(split, _shape(maps[0]))
     correct, scaling = np.equal(predictions.predicted, split.test.labels), evaluation.scaling
     dealt = dealt_maps(split.test, correct, maps, scaling, np.random.default_rng(given.seed))
-    baselines = constant_baselines(split)
-    if given.random is not None:
-        baselines.insert(0, random_weights(given.random, split, advance))
-    occlusions, swaps, faithful = _audits(model, given, split, predictions, followed, advance)
+    random = random_weights(given.random, split, evaluation.methods, advance) if given.random else {}
+    baselines = [*list(random.values())[:1], *constant_baselines(split)]
+    own = {m.method: m.grids[followed] for m in maps if m.target == "predicted" and m.grids is not None}
+    occlusions, swaps, faithful = _audits(model, given, split, predictions, followed, own, advance)
     randomisations = pl.DataFrame(schema=FRAMES["randomisations"])
     if given.random is not None:
         randomisations = randomisation_test(model, given.random(0), inputs, drawn, evaluation, given.seed, advance)
     everything = [*maps, *baselines, top]
-    return _Measured(predictions, validation, everything, dealt, occlusions, swaps, faithful, followed, randomisations)
+    audited = occlusions, swaps, faithful, followed, randomisations
+    return _Measured(predictions, validation, everything, dealt, random, *audited)
 
 
 def _shape(maps: ScoredMaps) -> tuple[int, int]:
@@ -184,9 +187,10 @@ def _audits(
     split: EvaluatedSplit,
     predictions: Explained,
     followed: NDArray[np.int64],
+    maps: dict[str, NDArray[np.float32]],
     advance: Callable[[int], None],
 ) -> tuple[list[Occlusions], Swaps, dict[str, Curves]]:
-    """Occlusion in every variant, swap test, faithfulness of every method."""
+    """Occlusion in every variant, swap test, faithfulness of every method. maps: of the samples `followed`."""
     alone = Inputs(split.test, split.inputs.mode, split.inputs.device)
     model = model.to(alone.device).eval()
     quick = fast(model, "block") if isinstance(model, Classifier) else model
@@ -196,12 +200,8 @@ def _audits(
         occlusions.append(occlusion_test(quick, alone, regions[margin], np.random.default_rng(given.seed), variant))
         advance(len(split.rows))
     sides = diagnosis_sides(split.test, binary_views(given.samples, given.attributes, given.positive))
-    own = regions[VARIANTS["smooth"][1]]
-    swaps = swap_test(quick, alone, own, sides, np.random.default_rng(given.seed))
+    swaps = swap_test(quick, alone, regions[VARIANTS["smooth"][1]], sides, np.random.default_rng(given.seed))
     advance(len(split.rows))
-    maps: dict[str, NDArray[np.float32]] = {
-        method: grids[followed] for (method, target), grids in predictions.maps.items() if target == "predicted"
-    }
     whole = predictions.probabilities[followed]
     faithful = faithfulness(quick, alone, followed, whole, maps, np.random.default_rng(given.seed))
     advance(len(split.rows))
@@ -237,12 +237,14 @@ def _frames(given: EvaluationInputs, measured: _Measured) -> Evaluation:
         "predictions": pl.DataFrame(predictions, schema=FRAMES["predictions"]),
         "validations": validation_scores(measured.validation, validation.labels),
         "maps": pl.concat([*(map_frame(test, m) for m in maps), dealt_rows]),
-        "localizations": pl.concat([*(localization_frame(test, m) for m in maps), dealt_places]),
+        "localizations": pl.concat(
+            [*(localization_frame(test, m, nulls(m, dealt, measured.random)) for m in maps), dealt_places]
+        ),
         "class_scores": class_scores(probabilities, test.labels, clusters, confidence),
         "confusion_intervals": confusion_intervals(probabilities, test.labels, clusters, confidence),
         "run_scores": pl.concat([calibration_error, *_run_scores(given, measured, clusters)]),
         "baseline_differences": baseline_differences(
-            test, correct, maps, dealt, evaluation.policy, clusters, confidence
+            test, correct, maps, dealt, measured.random, evaluation.policy, clusters, confidence
         ),
         "subgroup_scores": subgroup_scores(test, given.attributes, correct, ious, clusters, confidence),
         "iou_curves": iou_curves(test, correct, maps, clusters, confidence),

@@ -28,7 +28,7 @@ FRAMES: dict[str, Schema] = {
     | {"reason": pl.String},
     "localizations": {"sample_id": pl.Int64}
     | _columns(pl.String, "method", "target", "policy")
-    | _columns(pl.Float64, "threshold", "iou")
+    | _columns(pl.Float64, "threshold", "iou", "dealt_iou", "random_iou")
     | {"reason": pl.String},
     "class_scores": {"label": pl.Int16}
     | _columns(pl.Float64, "precision", "recall", "f1")

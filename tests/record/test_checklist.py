@@ -28,8 +28,7 @@ EXPECTED = {
     "t12b": "training grey values: mean 0.400, standard deviation 0.200",
     "23": "torch 2",
     "24": "weights: none; seeds: 0",
-    "25": "stops after 7 epochs without progress, at most 100 a phase; random flips and turns: false; "
-    "runs finished: 2 of 2",
+    "25": "stops after 7 epochs without progress, at most 100 a phase; augmentation: none; runs finished: 2 of 2",
     "26": "lowest validation scaled loss, mean over seeds: 0.600",
     "27": "none; runs scored one by one: 2",
     "28": "acc x ll, accuracy, auc, auc hard, calibration error, lesion auc, ll, occlusion control drop, "
@@ -40,6 +39,7 @@ EXPECTED = {
     "t14, 12d, 23b": "view: CC 0.50 (n 6)",
     "31": "maps: grad cam",
     "32": "runs evaluated on this test split in this record: 2, of studies: 1",
+    "33": "evaluations on other data in this record: 0",
     "35": "train: 3 patients, 3 images, 2 lesions, 3 samples; validation: 3 patients, 3 images, 2 lesions, 3 samples; "
     "test: 6 patients, 6 images, 4 lesions, 6 samples; all splits: 12 patients, 12 images, 8 lesions, 12 samples",
     "36": "train: B 1, BM 1, MM 1; validation: B 1, BM 1, MM 1; test: B 2, BM 2, MM 2",

@@ -354,3 +354,53 @@ def test_a_gpu_gives_the_same_maps_within_rounding(patches: SampleArrays, result
 def test_an_empty_test_split_is_refused(patches: SampleArrays) -> None:
     with pytest.raises(ValueError, match="test split is empty"):
         run(replace(patches, splits=np.full(len(patches.ids), "train")))
+
+
+MANY = ("gradient_shap", "occlusion")
+
+
+@pytest.fixture(scope="module")
+def explained(patches: SampleArrays) -> Evaluation:
+    methods = ("grad_cam", "saliency", *MANY)
+    return run(
+        patches, EvaluationConfig(methods=methods, resamples=100, randomisation_samples=4, perturbation_samples=5)
+    )
+
+
+def test_methods_of_many_passes_explain_as_many_lesions_as_asked_and_the_rest_is_null(explained: Evaluation) -> None:
+    maps, places = explained.frames["maps"], explained.frames["localizations"]
+    drawn = set(maps.filter(pl.col("grid").is_not_null(), method="occlusion", target="true")["sample_id"])
+    assert len(drawn) == 5
+    inside = pl.col("sample_id").is_in(list(drawn))
+    for method in MANY:
+        own, placed = maps.filter(method=method), places.filter(method=method)
+        assert set(own.filter(inside)["rows"]) == {28} and set(own.filter(~inside)["reason"]) == {"not_drawn"}
+        assert (
+            own.filter(~inside).select("grid", "iou_curve", "hit", "energy").null_count().row(0)
+            == (own.filter(~inside).height,) * 4
+        )
+        assert placed.filter(~inside).select("iou", "dealt_iou", "random_iou").to_series().is_null().all()
+        assert (
+            placed.filter(inside)["iou"].is_not_null().all() and placed.filter(inside)["random_iou"].is_not_null().all()
+        )
+    saliency = places.filter(method="saliency", target="predicted", policy="validation")
+    assert saliency["iou"].is_not_null().sum() > 5
+    scores = explained.frames["run_scores"].filter(population="lesions", group_name="all", target="predicted")
+    of = {(row["method"], row["name"]): row for row in scores.iter_rows(named=True)}
+    assert all(of[method, name]["n"] == 5 for method in MANY for name in ("hit_rate", "energy", "pixel_ap"))
+    faithful = explained.frames["run_scores"].filter(name="insertion_gain")
+    assert dict(faithful.select("method", "n").rows()) == dict.fromkeys(("grad_cam", "saliency", *MANY), 4)
+
+
+def test_every_method_has_baselines_of_its_own(explained: Evaluation) -> None:
+    gaps = explained.frames["baseline_differences"].filter(
+        population="lesions", group_name="all", target="predicted", policy="validation"
+    )
+    against = ("whole_patch", "centred_disc", "mean_mask", "random_weights", "dealt_maps")
+    for method in ("grad_cam", "saliency", *MANY):
+        found = {row["baseline"]: row for row in gaps.filter(method=method).iter_rows(named=True)}
+        assert set(found) == set(against)
+        places = explained.frames["localizations"].filter(method=method, target="predicted", policy="validation")
+        for name, column in (("random_weights", "random_iou"), ("dealt_maps", "dealt_iou")):
+            expected = places.select(pl.col("iou") - pl.col(column)).drop_nulls()["iou"]
+            assert found[name]["difference"] == pytest.approx(expected.mean()) and found[name]["n"] == len(expected)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lesionlens.attribution.pixels import Asked, Attribute, Score, seeded
 
-SEGMENTS, COMPACTNESS = 50, 0.1
+SEGMENTS, COMPACTNESS = 50, (0.1, 1.0, 10.0)
 SAMPLES = 256
 """Sets of superpixels removed, of which a linear model is fitted."""
 KERNEL_WIDTH, RIDGE = 0.25, 0.001
@@ -30,9 +30,12 @@ Removal = Callable[[Score, Tensor, Tensor], Tensor]
 
 def superpixels(image: Tensor) -> Tensor:
     """About 50 superpixels of an image [1, 1, s, s], by SLIC: int64 [1, 1, s, s] from 0. Ranges of grey do not matter:
-    it is brought to [0, 1]."""
+    it is brought to [0, 1]. Where noise leaves fewer than half, they are made more compact."""
     grey = image[0, 0].detach().cpu().numpy()
-    found = slic(grey, n_segments=SEGMENTS, compactness=COMPACTNESS, channel_axis=None, start_label=0)
+    for compactness in COMPACTNESS:
+        found = slic(grey, n_segments=SEGMENTS, compactness=compactness, channel_axis=None, start_label=0)
+        if found.max() + 1 >= SEGMENTS / 2:
+            break
     return torch.from_numpy(found.astype(np.int64))[None, None].to(image.device)
 
 

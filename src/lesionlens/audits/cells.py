@@ -24,8 +24,8 @@ class Stored:
     """A study's evaluations as frames, each with evaluation_id.
 
     evaluations: the columns of CELL, seed; predictions: sample_id, probabilities; occlusions: sample_id and the columns
-    of the frame of that name; swaps: sample_id, donor_id, probabilities; localizations: sample_id, method, iou (null
-    where there is none) of the headline policy, predicted class, baselines and ceiling.
+    of the frame of that name; swaps: sample_id, donor_id, probabilities; localizations: sample_id, method, iou,
+    dealt_iou, random_iou (null where there is none) of the headline policy, predicted class, baselines and ceiling.
     """
 
     evaluations: pl.DataFrame
@@ -82,9 +82,10 @@ def seed_of(stored: Stored, evaluation_id: int, test: SampleArrays, evaluation: 
         str(variant): _occluded(of(part), classes) for (variant,), part in mine["occlusions"].group_by("variant")
     }
     nothing = _occluded(of(stored.occlusions.clear()), classes)
-    iou = {
-        str(method): of(part)["iou"].fill_null(np.nan).to_numpy()
-        for (method,), part in mine["localizations"].group_by("method")
+    located = {str(method): of(part).fill_null(np.nan) for (method,), part in mine["localizations"].group_by("method")}
+    own: dict[str, dict[str, NDArray[np.float64]]] = {
+        method: {name: located[method][column].to_numpy() for name, column in OWN.items()}
+        for method in evaluation.methods
     }
     swaps = stored.swaps.filter(evaluation_id=evaluation_id)
     return Seed(
@@ -93,8 +94,9 @@ def seed_of(stored: Stored, evaluation_id: int, test: SampleArrays, evaluation: 
         np.searchsorted(test.ids, swaps["sample_id"].to_numpy()),
         np.searchsorted(test.ids, swaps["donor_id"].to_numpy()),
         _matrix(swaps["probabilities"], classes),
-        iou,
+        {method: part["iou"].to_numpy() for method, part in located.items()},
         evaluation.methods,
+        own,
     )
 
 
@@ -104,6 +106,8 @@ def _occluded(rows: pl.DataFrame, classes: int) -> Occluded:
     return Occluded(lesion, control, numbers["lesion_change"], numbers["control_change"], numbers["places"])
 
 
+OWN = {"dealt_maps": "dealt_iou", "random_weights": "random_iou"}
+"""Baselines that are of the same method, and their columns."""
 NUMBERS = ("lesion_change", "control_change", "places")
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -54,7 +54,8 @@ class Seed:
     """One run of the cell on the test split.
 
     probabilities [n, classes]; occlusions by variant; surroundings, donors int64 [k] and swapped [k, classes]; iou [n]
-    of the headline maps by attribution method, of baselines and the ceiling by name (NaN where there is none).
+    of the headline maps by attribution method, of baselines and the ceiling by name (NaN where there is none); own, by
+    method, of the baselines that are its own: its maps of other patients and of random weights.
     """
 
     probabilities: NDArray[np.float32]
@@ -64,6 +65,7 @@ class Seed:
     swapped: NDArray[np.float32]
     iou: Mapping[str, Floats]
     methods: tuple[str, ...]
+    own: Mapping[str, Mapping[str, Floats]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,24 +235,19 @@ def classification(of: Of) -> Measures:
 
 
 def localization(of: Of) -> Measures:
-    """LL of every method over correctly classified and over all lesions, and its difference to every baseline."""
+    """LL of every method over the correctly classified lesions that it explains, and its difference to every baseline;
+    the same of the ceiling."""
     correct = of.seed.probabilities.argmax(axis=1) == of.split.labels
-    baselines = [name for name in of.seed.iou if name not in (*of.seed.methods, CEILING)]
+    shared = {name: iou for name, iou in of.seed.iou.items() if name not in (*of.seed.methods, CEILING)}
     top = of.seed.iou[CEILING]
     for method in of.seed.methods:
         iou = of.seed.iou[method]
-        for prefix, used in (("", of.lesions & correct), ("lesions_", of.lesions)):
-            ll, reached = of.mean(iou, used), of.mean(top, used)
-            yield method, f"{prefix}ll", ll
-            yield method, f"{prefix}ceiling", reached
-            with np.errstate(invalid="ignore", divide="ignore"):
-                shares = np.minimum(ll.resampled / reached.resampled, 1.0)
-                share = float(np.minimum(np.float64(ll.value) / reached.value, 1.0))
-            yield method, f"{prefix}ceiling_share", Score(share, shares, ll.n, ll.patients)
-            # dealt maps are those of the headline method, the first
-            for name in baselines if method == of.seed.methods[0] else [b for b in baselines if b != "dealt_maps"]:
-                yield method, f"{prefix}over_{name}", of.mean(iou - of.seed.iou[name], used)
-                yield method, f"{prefix}ceiling_over_{name}", of.mean(top - of.seed.iou[name], used)
+        used = of.lesions & correct & ~np.isnan(iou)
+        yield method, "ll", of.mean(iou, used)
+        yield method, "ceiling", of.mean(top, used)
+        for name, other in (shared | dict(of.seed.own.get(method, {}))).items():
+            yield method, f"over_{name}", of.mean(iou - other, used)
+            yield method, f"ceiling_over_{name}", of.mean(top - other, used)
 
 
 def decisions(split: Truth, seeds: Sequence[Seed], resamples: int, confidence: float, seed: int) -> pl.DataFrame:

@@ -32,22 +32,24 @@ def faithfulness(
 ) -> dict[str, Curves]:
     """Deletion and insertion AUC (Petsiuk et al. 2018) of every method, and of a random order: float64 [k] each.
 
-    rows [k]: positions of the inputs' samples. whole float32 [k, classes]: their probabilities; the class followed is
-    the predicted one. maps: by method, unscaled float32 [k, h, w]. Deletion fills in the most marked tenth, three
-    tenths, ... of the sample; insertion shows these alone, all else filled in. The AUC is the mean probability over
-    these steps, so a faithful map has a low deletion and a high insertion AUC. 'random': an order of the cells of an 8
-    x 8 grid, drawn by the generator.
+    rows [k]: positions of the inputs' samples. whole float32 [k, classes]: their probabilities; the class followed
+    is the predicted one. maps: by method, unscaled float32 [k, h, w]; a sample whose map is NaN all over was not
+    explained, and its curves are NaN. Deletion fills in the most marked tenth, three tenths, ... of the sample;
+    insertion shows these alone, all else filled in. The AUC is the mean probability over these steps, so a faithful
+    map has a low deletion and a high insertion AUC. 'random': an order of the cells of an 8 x 8 grid, drawn by the
+    generator.
     """
     size, predicted = inputs.patches.pixels.shape[1], whole.argmax(axis=1)
     grids = {"random": generator.random((len(rows), GRID, GRID)).astype(np.float32), **maps}
     found: dict[str, Curves] = {}
     for method, grid in grids.items() if len(rows) else ():
-        tensor = torch.from_numpy(np.nan_to_num(grid))[:, None]
+        explained = ~np.isnan(grid).all(axis=(1, 2))
+        tensor = torch.from_numpy(np.nan_to_num(grid[explained]))[:, None]
         order = ranks(interpolate(tensor, size=(size, size), mode="bilinear")[:, 0].numpy())
-        found[method] = {
-            name: _mean_probability(model, inputs, rows, predicted, order, name == "insertion")
-            for name in ("deletion", "insertion")
-        }
+        found[method] = {name: np.full(len(rows), np.nan) for name in ("deletion", "insertion")}
+        for name, curve in found[method].items():
+            own = rows[explained], predicted[explained]
+            curve[explained] = _mean_probability(model, inputs, *own, order, name == "insertion")
     return found
 
 
@@ -92,7 +94,6 @@ def faithfulness_scores(found: Mapping[str, Curves], clusters: Clusters, confide
     if not found:
         return pl.DataFrame(schema=FRAMES["run_scores"])
     random = found["random"]
-    used = np.ones(len(clusters.member), dtype=np.bool_)
     wanted = []
     for method, curves in found.items():
         values = {f"{name}_auc": curve for name, curve in curves.items()}
@@ -105,5 +106,5 @@ def faithfulness_scores(found: Mapping[str, Curves], clusters: Clusters, confide
             "population": "drawn_lesions",
             "group_name": "all",
         }
-        wanted += [Mean(key | {"name": name}, value, used) for name, value in values.items()]
+        wanted += [Mean(key | {"name": name}, value, ~np.isnan(value)) for name, value in values.items()]
     return means(wanted, clusters, confidence, binary=False).frame(FRAMES["run_scores"])

@@ -17,7 +17,6 @@ from lesionlens.attribution.scaling import activation_maps
 from lesionlens.audits.altered import altered_probabilities
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.frames import FRAMES
-from lesionlens.localization.samples import scorable
 from lesionlens.models.own import Network, OwnNetwork
 from lesionlens.models.weights import calibrate, measured_on
 from lesionlens.scoring.bootstrap import draw
@@ -25,13 +24,6 @@ from lesionlens.scoring.means import Mean, means
 from lesionlens.training.inputs import Inputs
 
 OTHERS, REMEASURED = "other samples", "re-measured"
-
-
-def drawn_lesions(inputs: Inputs, count: int, generator: np.random.Generator) -> list[int]:
-    """Positions of `count` test samples with a mask (all, where there are fewer), drawn at random, ascending."""
-    rows = np.flatnonzero(scorable(inputs.patches) & (inputs.patches.splits == "test"))
-    chosen = generator.choice(rows, size=min(count, len(rows)), replace=False)
-    return [int(row) for row in np.sort(chosen)]
 
 
 def randomisation_test(

@@ -1,16 +1,17 @@
 """Baseline maps: three that are independent of the image, and those of an untrained network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lesionlens.attribution.explain import Advance, Source, explain, reference
+from lesionlens.attribution.explain import Advance, Source, explain
+from lesionlens.config.evaluation import Method
 from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.localization.curves import CURVE, tuned
-from lesionlens.localization.maps import EvaluatedSplit, scored
-from lesionlens.localization.metrics import FIXED_THRESHOLD, iou_at, iou_curve, score_grids, score_maps
+from lesionlens.localization.maps import EvaluatedSplit, explained_rows, level_of, scored
+from lesionlens.localization.metrics import FIXED_THRESHOLD, iou_at, iou_curve, score_maps
 from lesionlens.localization.samples import Cut, ScoredMaps, scorable
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.own import Network, OwnNetwork
@@ -91,29 +92,37 @@ def constant_baselines(split: EvaluatedSplit) -> list[ScoredMaps]:
     return baselines
 
 
-def random_weights(random: Callable[[int], Network], split: EvaluatedSplit, advance: Advance) -> ScoredMaps:
-    """Maps by `reference` of ten networks of the same architecture with random weights, for the class that each itself
+def random_weights(
+    random: Callable[[int], Network], split: EvaluatedSplit, methods: tuple[Method, ...], advance: Advance
+) -> dict[str, ScoredMaps]:
+    """By method, its maps of ten networks of the same architecture with random weights, for the class that each itself
     predicts.
 
     random: the network of a draw, from 0. Samples are dealt to the networks in turn, so a mean over lesions is one over
     draws of weights, too; the threshold is tuned on the maps of all.
     """
     inputs, wanted = split.inputs, [*split.rows, *split.tuning_rows]
-    grids: dict[int, NDArray[np.float32]] = {}
+    grids: dict[Method, dict[int, NDArray[np.float32]]] = {method: {} for method in methods}
     predicted: dict[int, int] = {}
     for draw in range(DRAWS):
         model, own = random(draw), wanted[draw::DRAWS]
-        method = reference(model, split.evaluation)
-        found = explain(model, Source(inputs, own), split.evaluation, (method,), ("predicted",), advance)
-        grids.update(zip(own, found.maps[method, "predicted"], strict=True))
+        found = explain(model, Source(inputs, own), split.evaluation, methods, ("predicted",), advance, split.few)
+        for method in methods:
+            at = explained_rows(split, method, own).tolist()
+            grids[method].update(zip(at, found.maps[method, "predicted"], strict=True))
         predicted.update(zip(own, found.predicted.tolist(), strict=True))
-    test, tuning = (np.array([grids[row] for row in rows]) for rows in (split.rows, split.tuning_rows))
-    level = None
-    if len(tuning):
-        masks = inputs.patches.masks[split.tuning_rows]
-        level = tuned(score_grids(tuning, masks, split.evaluation.scaling, FIXED_THRESHOLD).curve)
     labels = np.array([predicted[row] for row in split.rows], dtype=np.int64)
-    return scored(split, "random_weights", "predicted", labels, test, level)
+    maps = {}
+    for method, of_row in grids.items():
+        test, tuning = (explained_rows(split, method, rows) for rows in (split.rows, split.tuning_rows))
+        level = level_of(split, tuning, _stacked(of_row, tuning))
+        maps[method] = scored(split, method, "random_weights", "predicted", labels, _stacked(of_row, test), level)
+    return {str(method): found for method, found in maps.items()}
+
+
+def _stacked(grids: Mapping[int, NDArray[np.float32]], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """float32 [k, h, w] of the grids at rows int64 [k]."""
+    return np.array([grids[int(row)] for row in rows]) if len(rows) else np.zeros((0, 1, 1), dtype=np.float32)
 
 
 def random_model(run: RunConfig, training: TrainingConfig, samples: SampleArrays, draw: int = 0) -> Classifier:

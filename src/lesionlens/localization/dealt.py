@@ -1,6 +1,6 @@
 """Baseline 'dealt_maps': the model's maps of other patients' lesions, the null of maps that are alike for all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lesionlens.attribution.scaling import Scaling, activation_maps
 from lesionlens.frames import FRAMES
-from lesionlens.localization.samples import ScoredMaps, scorable
+from lesionlens.localization.samples import Nulls, ScoredMaps, scorable, scored_samples
 from lesionlens.records import SampleArrays
 
 OTHERS = 40
@@ -51,18 +51,32 @@ def dealt_maps(
     """The baseline for every method and target of `maps`, baselines left out; the same other lesions for all of them.
 
     A lesion's others are of its own label group, and classified correctly as it is or not, so that the mean over any
-    population and group is over maps of that population and group. Each of their maps keeps its own threshold.
+    population and group is over maps of that population and group. Each of their maps keeps its own threshold. Where a
+    method explains some lesions only, these are dealt among themselves.
     """
-    rows = np.flatnonzero(scorable(samples))
-    groups = np.unique(np.array(samples.groups), return_inverse=True)[1][samples.labels[rows]]
-    drawn = others(samples.patients[rows], 2 * groups + correct[rows], generator)
-    size = samples.masks.shape[1]
-    masks = np.packbits(samples.masks[rows].reshape(len(rows), size * size), axis=1)
-    return [
-        Dealt(m.method, m.target, m.layer, _ious(m, rows, masks, drawn, scaling, size), _untuned(m, rows))
-        for m in maps
-        if m.grids is not None and not m.is_reference
-    ]
+    size, groups = samples.masks.shape[1], np.unique(np.array(samples.groups), return_inverse=True)[1]
+    drawn: dict[bytes, list[NDArray[np.int64]]] = {}
+    found = []
+    for m in maps:
+        if m.grids is None or m.is_reference:
+            continue
+        rows = np.flatnonzero(scored_samples(samples, m))
+        if rows.tobytes() not in drawn:
+            strata = 2 * groups[samples.labels[rows]] + correct[rows]
+            drawn[rows.tobytes()] = others(samples.patients[rows], strata, generator)
+        masks = np.packbits(samples.masks[rows].reshape(len(rows), size * size), axis=1)
+        ious = _ious(m, rows, masks, drawn[rows.tobytes()], scaling, size)
+        found.append(Dealt(m.method, m.target, m.layer, ious, _untuned(m, rows)))
+    return found
+
+
+def nulls(maps: ScoredMaps, dealt: Sequence[Dealt], random: Mapping[str, ScoredMaps]) -> Nulls:
+    """The IoU of the baselines that are a method's own; nothing for maps that are no method's."""
+    if maps.is_reference:
+        return {}
+    own = next(d for d in dealt if (d.method, d.target) == (maps.method, maps.target))
+    cuts = random[maps.method].cuts if maps.method in random else {}
+    return {"dealt": own.iou, "random": {policy: cut.iou for policy, cut in cuts.items()}}
 
 
 def _untuned(maps: ScoredMaps, rows: NDArray[np.int64]) -> frozenset[str]:
@@ -123,6 +137,8 @@ def dealt_frames(samples: SampleArrays, dealt: Dealt) -> tuple[pl.DataFrame, pl.
             "policy": [policy] * count,
             "threshold": [None] * count,
             "iou": values,
+            "dealt_iou": [None] * count,
+            "random_iou": [None] * count,
             "reason": [None if known else str(why) for known, why in zip(values.is_not_null(), reason, strict=True)],
         }
         located.append(pl.DataFrame(columns, schema=FRAMES["localizations"]))

@@ -1,5 +1,6 @@
 """Maps of one method with their scores, and the frames that hold these sample by sample."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,10 @@ from numpy.typing import NDArray
 from lesionlens.frames import FRAMES
 from lesionlens.localization.metrics import MapScores
 from lesionlens.records import BASELINES, CEILING, SampleArrays
+
+Nulls = Mapping[str, Mapping[str, NDArray[np.float64]]]
+"""IoU [n] by threshold policy of a method's own baselines: 'dealt', its maps of other patients, and 'random', its maps
+of networks with random weights."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,7 +27,9 @@ class Cut:
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredMaps:
     """One method and target over n samples. labels int64 [n] (class explained) and grids float32 [n, rows, cols],
-    unscaled, are None for baselines that look at no image; these have one cut, 'mask', all others one by policy."""
+    unscaled, are None for baselines that look at no image; these have one cut, 'mask', all others one by policy.
+    explained bool [n]: the samples that have a map, None for all; scores and cuts of the others are NaN, hits False.
+    """
 
     method: str
     target: str
@@ -31,6 +38,7 @@ class ScoredMaps:
     grids: NDArray[np.float32] | None
     scores: MapScores
     cuts: dict[str, Cut]
+    explained: NDArray[np.bool_] | None = None
 
     @property
     def is_baseline(self) -> bool:
@@ -57,7 +65,8 @@ def reasons(samples: SampleArrays, maps: ScoredMaps) -> NDArray[np.object_]:
 
     'background': no lesion to find; 'empty_mask': nothing left of the mask at the sample's size; both leave scores
     null. 'not_finite_map': the map holds NaN or infinite values (it is not stored); 'blank_map': nothing positive. Both
-    are scored 0, never dropped: a map that fails must not raise a mean.
+    are scored 0, never dropped: a map that fails must not raise a mean. 'not_drawn': the method needs many passes of
+    the network, and the sample is not one of those drawn for it; scores and map are null.
     """
     reason = np.full(len(samples.ids), None, dtype=np.object_)
     reason[maps.scores.blank] = "blank_map"
@@ -65,12 +74,19 @@ def reasons(samples: SampleArrays, maps: ScoredMaps) -> NDArray[np.object_]:
         reason[~np.isfinite(maps.grids).all(axis=(1, 2))] = "not_finite_map"
     reason[~samples.masks.any(axis=(1, 2))] = "empty_mask"
     reason[~samples.has_mask] = "background"
+    if maps.explained is not None:
+        reason[~maps.explained] = "not_drawn"
     return reason
+
+
+def scored_samples(samples: SampleArrays, maps: ScoredMaps) -> NDArray[np.bool_]:
+    """Samples with a mask and a map to compare: bool [n]."""
+    return scorable(samples) if maps.explained is None else scorable(samples) & maps.explained
 
 
 def map_frame(samples: SampleArrays, maps: ScoredMaps) -> pl.DataFrame:
     """One row per sample: the unscaled map, row by row, and the scores that need no threshold."""
-    count, scores, masked = len(samples.ids), maps.scores, scorable(samples)
+    count, scores, masked = len(samples.ids), maps.scores, scored_samples(samples, maps)
     grids = np.zeros((count, 1, 1), dtype=np.float32) if maps.grids is None else maps.grids
     finite = np.full(count, maps.grids is not None)
     finite &= np.isfinite(grids).all(axis=(1, 2))
@@ -95,9 +111,9 @@ def map_frame(samples: SampleArrays, maps: ScoredMaps) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=FRAMES["maps"])
 
 
-def localization_frame(samples: SampleArrays, maps: ScoredMaps) -> pl.DataFrame:
-    """One row per sample and policy: threshold and IoU."""
-    count, masked = len(samples.ids), scorable(samples)
+def localization_frame(samples: SampleArrays, maps: ScoredMaps, nulls: Nulls) -> pl.DataFrame:
+    """One row per sample and policy: threshold and IoU, and the IoU of the method's own baselines."""
+    count, masked = len(samples.ids), scored_samples(samples, maps)
     frames = []
     for policy, cut in maps.cuts.items():
         reason = reasons(samples, maps)
@@ -110,10 +126,16 @@ def localization_frame(samples: SampleArrays, maps: ScoredMaps) -> pl.DataFrame:
             "policy": [policy] * count,
             "threshold": _nullable(cut.threshold, ~np.isnan(cut.threshold)),
             "iou": _nullable(cut.iou, masked & ~untuned),
+            **{f"{name}_iou": _null(nulls.get(name, {}).get(policy), masked) for name in ("dealt", "random")},
             "reason": reason.tolist(),
         }
         frames.append(pl.DataFrame(columns, schema=FRAMES["localizations"]))
     return pl.concat(frames)
+
+
+def _null(values: NDArray[np.float64] | None, masked: NDArray[np.bool_]) -> pl.Series:
+    known = np.full(len(masked), np.nan) if values is None else values
+    return _nullable(known, masked & ~np.isnan(known))
 
 
 def _nullable(values: NDArray[np.float64], defined: NDArray[np.bool_]) -> pl.Series:

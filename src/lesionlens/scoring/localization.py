@@ -1,6 +1,6 @@
 """Localisation scores of maps and baselines: means over lesions, their differences, and over lesions common to runs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -57,11 +57,15 @@ def _sample_scores(maps: ScoredMaps) -> list[tuple[Key, NDArray[np.float64]]]:
     key: dict[str, object] = {"method": maps.method, "target": maps.target}
     return [
         *((key | {"name": "ll", "policy": policy}, cut.iou) for policy, cut in maps.cuts.items()),
-        (key | {"name": "hit_rate"}, scores.hit.astype(np.float64)),
+        (key | {"name": "hit_rate"}, np.where(_explained(maps), scores.hit, np.nan)),
         (key | {"name": "energy"}, scores.energy),
         (key | {"name": "rank_accuracy"}, scores.rank_accuracy),
         (key | {"name": "pixel_ap"}, scores.pixel_ap),
     ]
+
+
+def _explained(maps: ScoredMaps) -> NDArray[np.bool_]:
+    return np.ones(len(maps.scores.hit), dtype=np.bool_) if maps.explained is None else maps.explained
 
 
 def _products(found: Means, correct: NDArray[np.bool_], clusters: Clusters, confidence: float) -> pl.DataFrame:
@@ -91,7 +95,7 @@ def iou_curves(
         Mean(
             {"method": m.method, "target": m.target, "threshold": round(float(level), 2)} | where,
             m.scores.curve[:, k],
-            chosen,
+            chosen & _explained(m),
         )
         for m in maps
         for where, chosen in populations
@@ -105,12 +109,13 @@ def baseline_differences(
     correct: NDArray[np.bool_],
     maps: Sequence[ScoredMaps],
     dealt: Sequence[Dealt],
+    random: Mapping[str, ScoredMaps],
     policy: str,
     clusters: Clusters,
     confidence: float,
 ) -> pl.DataFrame:
     """Mean IoU of every map, the grid's ceiling among them, minus that of every baseline, lesion by lesion, over
-    `lesion_populations`. The baseline 'dealt_maps' is of the same method and target.
+    `lesion_populations`. The baselines 'dealt_maps' and 'random_weights' (by method: `random`) are of the same method.
 
     `difference` is ll minus the baseline's ll, since both are means over the same lesions. Resampling the differences
     themselves is sharper than two intervals side by side: lesions that are hard for one are often hard for the other.
@@ -120,14 +125,14 @@ def baseline_differences(
     populations = lesion_populations(samples, correct)
     wanted = [
         Mean(key | where, gap, chosen & ~np.isnan(gap))
-        for key, gap in _gaps(maps, dealt, policy)
+        for key, gap in _gaps(maps, dealt, random, policy)
         for where, chosen in populations
     ]
     return means(wanted, clusters, confidence, binary=False).frame(FRAMES["baseline_differences"])
 
 
 def _gaps(
-    maps: Sequence[ScoredMaps], dealt: Sequence[Dealt], headline: str
+    maps: Sequence[ScoredMaps], dealt: Sequence[Dealt], random: Mapping[str, ScoredMaps], headline: str
 ) -> Iterator[tuple[Key, NDArray[np.float64]]]:
     """IoU float64 [n] of every map under every policy minus that of every baseline."""
     baselines = [m for m in maps if m.is_baseline]
@@ -141,7 +146,8 @@ def _gaps(
         for policy, cut in m.cuts.items():
             other = headline if m.method == CEILING else policy
             key: Key = {"method": m.method, "target": m.target, "policy": policy}
-            for baseline in baselines:
+            same = random.get(m.method)
+            for baseline in [same if same and b.method == same.method else b for b in baselines]:
                 yield key | {"baseline": baseline.method}, cut.iou - baseline.cut(other).iou
             yield key | {"baseline": NAME}, cut.iou - own.iou[other]
 

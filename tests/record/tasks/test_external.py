@@ -11,6 +11,7 @@ from polars.testing import assert_frame_equal
 from sqlalchemy import Engine, text
 
 from db.bulk import frame
+from db.queries.checklist import checklist
 from lesionlens.config.study import StudyConfig
 from lesionlens.identity import digest
 from lesionlens.records import DatasetIndex, Image, Label, Lesion, Statistics
@@ -97,6 +98,9 @@ def test_another_set_is_mapped_by_class_and_patients_trained_on_are_left_out(eng
     assert entered["missing_classes"] == ["B"]
     scored = rows(engine, "SELECT * FROM external WHERE measure = 'accuracy'").row(0, named=True)
     assert scored["external_n"] == 11 and scored["internal_n"] == 3
+    with engine.connect() as connection:
+        (said,) = checklist(connection, finished.study_id).filter(claim="33")["value"]
+    assert said.startswith(f"evaluations on other data in this record: 1; run {run} on ") and said.endswith(", n 11")
     # the same pixels, the same probabilities: statistics and classes are those of the run
     same = rows(
         engine,

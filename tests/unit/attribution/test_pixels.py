@@ -211,6 +211,15 @@ def test_classes_of_one_image_share_its_passes(method: Method) -> None:
     assert len(passes) == 3 * once
 
 
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_there_are_about_fifty_superpixels_in_any_range_of_grey(noise: float) -> None:
+    """Noise and flat images, too: with one superpixel alone there is nothing to regress on."""
+    image = noise * grey()[:1, :1] + torch.linspace(0, 1, SIDE)
+    found = superpixels(image)
+    assert 25 <= len(found.unique()) <= 75 and found.min() == 0 and found.max() + 1 == len(found.unique())
+    np.testing.assert_array_equal(superpixels(7 * image - 3), found)
+
+
 @pytest.mark.parametrize("method", ["kernel_shap", "lime"])
 def test_an_image_of_one_grey_is_explained_all_the_same(method: Method) -> None:
     assert np.isfinite(maps(method, Linear(), torch.ones(2, 3, SIDE, SIDE))).all()

@@ -69,14 +69,18 @@ def record(test: SampleArrays, grids: dict[int, Any], cells: dict[int, tuple[str
             predictions.append((number, sample, [1 / len(test.classes)] * len(test.classes)))
             maps.append((number, sample, grids[number].shape[1], grids[number][n].ravel().tolist()))
             for method, iou in (("grad_cam", 0.4), ("dealt_maps", 0.1)):
-                places.append((number, sample, method, iou if test.has_mask[n] else None))
+                places.append((number, sample, method, iou if test.has_mask[n] else None, None, None))
     key = {"evaluation_id": pl.Int64, "sample_id": pl.Int64}
     stored = Stored(
         pl.DataFrame(rows, CELL | {"evaluation_id": pl.Int64, "seed": pl.Int64}, orient="row"),
         pl.DataFrame(predictions, key | {"probabilities": pl.List(pl.Float32)}, orient="row"),
         pl.DataFrame(schema={"evaluation_id": pl.Int64} | FRAMES["occlusions"]),
         pl.DataFrame(schema={"evaluation_id": pl.Int64} | FRAMES["swaps"]),
-        pl.DataFrame(places, key | {"method": pl.String, "iou": pl.Float64}, orient="row"),
+        pl.DataFrame(
+            places,
+            key | {"method": pl.String} | dict.fromkeys(("iou", "dealt_iou", "random_iou"), pl.Float64),
+            orient="row",
+        ),
     )
     return stored, pl.DataFrame(maps, key | {"rows": pl.Int64, "grid": pl.List(pl.Float32)}, orient="row")
 

@@ -21,6 +21,6 @@ def test_a_map_with_nan_is_scored_zero_and_its_grid_not_stored(tiny_patches: Cal
     assert [row["reason"] for row in rows[:4]] == ["background", "not_finite_map", "blank_map", None]
     assert rows[1]["grid"] is None and rows[1]["blank"] and len(rows[2]["grid"]) == 9
     assert [rows[1][k] for k in ("hit", "energy", "rank_accuracy", "pixel_ap")] == [False, 0, 0, 0]
-    located = localization_frame(patches, maps)
+    located = localization_frame(patches, maps, {})
     assert located["iou"][1] == located["iou"][2] == 0 and located["iou"][3] > 0
     assert located["reason"].to_list()[:4] == ["background", "not_finite_map", "blank_map", None]

@@ -49,7 +49,7 @@ def test_differences_are_those_of_a_loop_over_resampled_patients(patches: Sample
         made(patches, "grad_cam", "predicted", {"otsu": own, "fixed": own / 2}),
         made(patches, "random_weights", "predicted", {"otsu": untrained, "fixed": untrained / 2}),
         made(patches, "centred_disc", "none", {"mask": disc}),
-    ], [dealt({"otsu": disc, "fixed": disc})], "otsu", clusters, 0.9)  # fmt: skip
+    ], [dealt({"otsu": disc, "fixed": disc})], {}, "otsu", clusters, 0.9)  # fmt: skip
     assert found.select("method", "target", "policy", "baseline").unique().height == 6
     masses = np.isin(patches.labels, [2, 4])
     for policy, baseline, other, factor in (
@@ -73,6 +73,19 @@ def test_differences_are_those_of_a_loop_over_resampled_patients(patches: Sample
             assert [row["low"], row["high"]] == pytest.approx(np.quantile(drawn, [0.05, 0.95]))
 
 
+def test_random_weights_are_those_of_the_same_method(patches: SampleArrays, clusters: Clusters) -> None:
+    own = {"fixed": np.full(len(patches.ids), 0.6)}
+    random = {name: np.full(len(patches.ids), value) for name, value in (("grad_cam", 0.1), ("lime", 0.4))}
+    maps = [made(patches, name, "predicted", own) for name in random]
+    untrained = {name: made(patches, "random_weights", "predicted", {"fixed": iou}) for name, iou in random.items()}
+    dealt_of = [Dealt(name, "predicted", "block", own, frozenset()) for name in random]
+    everywhere = np.ones(len(patches.ids), dtype=np.bool_)
+    found = baseline_differences(
+        patches, everywhere, [*maps, untrained["grad_cam"]], dealt_of, untrained, "fixed", clusters, 0.9
+    ).filter(baseline="random_weights", population="lesions", group_name="all")
+    assert dict(found.select("method", "difference").rows()) == pytest.approx({"grad_cam": 0.5, "lime": 0.2})
+
+
 def test_paired_differences_are_significant_where_intervals_overlap(patches: SampleArrays, clusters: Clusters) -> None:
     """Lesions differ far more from each other than the map from the baseline."""
     random = np.random.default_rng(2)
@@ -80,7 +93,7 @@ def test_paired_differences_are_significant_where_intervals_overlap(patches: Sam
     own = baseline + random.uniform(0.0, 0.06, len(patches.ids))
     found = baseline_differences(patches, np.ones(len(own), dtype=np.bool_), [
         made(patches, "grad_cam", "predicted", {"fixed": own}), made(patches, "mean_mask", "none", {"mask": baseline}),
-    ], [dealt({"fixed": baseline})], "fixed", clusters, 0.95)  # fmt: skip
+    ], [dealt({"fixed": baseline})], {}, "fixed", clusters, 0.95)  # fmt: skip
     row = found.filter(population="correct_lesions", group_name="all").row(0, named=True)
     assert 0 < row["low"] < row["difference"] < row["high"] < 0.06
 
@@ -91,7 +104,7 @@ def test_lesions_without_a_tuned_threshold_and_single_patients_say_why(patches: 
     found = baseline_differences(patches, np.ones(len(disc), dtype=np.bool_), [
         made(patches, "grad_cam", "predicted", {"validation": nothing, "fixed": disc + 0.5}),
         made(patches, "whole_patch", "none", {"mask": disc}),
-    ], [dealt({"validation": nothing, "fixed": disc})], "fixed", one, 0.95)  # fmt: skip
+    ], [dealt({"validation": nothing, "fixed": disc})], {}, "fixed", one, 0.95)  # fmt: skip
     of_all = found.filter(population="lesions", group_name="all").sort("policy", "baseline").drop("n").rows()
     assert of_all == [
         ("grad_cam", "predicted", policy, baseline, "lesions", "all", *rest)
