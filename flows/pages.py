@@ -96,7 +96,7 @@ async def _index(request: Request) -> Response:
             }
 
     listed, runs = await run_in_threadpool(found), await _newest_runs()
-    environment = Environment(loader=FileSystemLoader([ROOT / "templates" / "html", ROOT / "templates" / "css"]),
+    environment = Environment(loader=FileSystemLoader([ROOT / "templates", ROOT / "templates" / "css"]),
                               autoescape=True, undefined=StrictUndefined)  # fmt: skip
     return HTMLResponse(environment.get_template("reports.html").render(**listed, runs=runs))
 

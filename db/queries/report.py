@@ -179,7 +179,7 @@ SELECT code, mean, std FROM input_statistics WHERE study_id = {study} ORDER BY c
 SELECT run_id, sample_id, sample_key, image_key, patient, laterality, view, lesion_key, breast_density, subtlety,
        true_code, predicted_code, correct, confidence, mask_fraction,
        method, threshold, iou, blank, hit, whole_patch_iou
-FROM study_evaluations JOIN sample_results USING (run_id, evaluation_id)
+FROM sample_results
 WHERE study_id = {study} ORDER BY run_id, sample_id""",
 }
 

@@ -98,7 +98,7 @@ def test_every_table_shows_the_sql_of_every_study(two):
     ]
     page = render_comparison(named).page
     shown = re.findall(r"<code>(.*?)</code>", page, flags=re.S)
-    assert len(shown) == 5 and all("of 0;" in text and "of 1;" in text for text in shown)
+    assert len(shown) == 6 and all("of 0;" in text and "of 1;" in text for text in shown)
 
 
 def differences(*studies):
