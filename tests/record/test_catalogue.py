@@ -42,13 +42,11 @@ def test_a_study_is_listed_with_progress_size_and_answer(connection: Connection,
 def test_reports_are_listed_with_answer_and_scores_the_newest_first(connection: Connection, filled: Filled) -> None:
     (row,) = catalogue.reports(connection).to_dicts()
     best = connection.execute(text("SELECT min(run_id) FROM answers")).scalar_one()
-    accuracy = f"SELECT accuracy, low, high FROM table_2_accuracy WHERE run_id = {best}"
-    assert tuple(connection.execute(text(accuracy)).one()) == tuple(
-        row[f"accuracy{end}"] for end in ("", "_low", "_high")
-    )
-    ll = connection.execute(
-        text(f"SELECT ll FROM table_4_localization WHERE headline AND run_id = {best}")
-    ).scalar_one()
+    ends = ("", "_low", "_high")
+    accuracy = text("SELECT accuracy, low, high FROM table_2_accuracy WHERE run_id = :run")
+    assert tuple(connection.execute(accuracy, {"run": best}).one()) == tuple(row[f"accuracy{end}"] for end in ends)
+    located = text("SELECT ll FROM table_4_localization WHERE headline AND run_id = :run")
+    ll = connection.scalar(located, {"run": best})
     assert row["ll"] == ll and row["verdict"].startswith("detection ")
     other = second_study(connection, filled, ())
     save_report(connection, other, "other.html", b"other")

@@ -69,7 +69,7 @@ def test_views_comments_and_rights_are_made_anew_where_they_differ(filled_engine
     schema.upgrade(filled_engine)
     with filled_engine.connect() as connection:
         assert connection.scalar(text(described.format("run"))) == TERMS["run"]["id"]
-        assert connection.scalar(text(described.format("sample_results"))) == TERMS["columns"]["run_id"]
+        assert connection.scalar(text(described.format("sample_results"))) == TERMS["columns"]["study_id"]
         connection.execute(text("SET ROLE lesionlens_reader"))
         assert connection.execute(counted).one() == before
         assert connection.scalar(text("SELECT count(*) FROM table_2_accuracy")) == 2
