@@ -12,7 +12,7 @@ LENS := $(BIN)/lesionlens
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 INSTALL = { command -v uv >/dev/null && uv pip install --quiet --python $(BIN)/python -c requirements.lock $(1); } || $(PIP) $(1)
 
-.PHONY: help demo study fetch serve stop test check docs lock clean
+.PHONY: help demo demo-systems study fetch serve stop test check docs lock clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ $(READY): pyproject.toml requirements.lock
 
 demo: $(READY) ## the whole study on synthetic mammograms, in minutes
 	@$(LENS) demo
+
+demo-systems: $(READY) ## the demo's runs asked by every attribution method, in minutes after the demo
+	@$(LENS) demo --systems
 
 study: $(READY) ## the study on CBIS-DDSM or own images (docs/data.md): make study DATA=/path PRESET=sound|small|paper
 	@test -n "$(DATA)" || { echo "Name the data folder: make study DATA=/path/to/cbis-ddsm PRESET=sound"; exit 2; }

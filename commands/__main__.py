@@ -19,7 +19,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Studies": (data.check, study.demo, study.study, studies.list_, studies.delete, configuration.config),
     "Steps of a study": (study.prepare, study.train, study.evaluate, study.report),
     "Reports": (studies.compare, studies.card),
-    "Models": (models.export, models.predict),
+    "Models": (models.examine, models.export, models.predict),
     "The record": (record.sql, record.results, record.connect, record.backup, record.restore, record.migrate),
     "Services": (services.serve, services.stop, data.fetch),
 }

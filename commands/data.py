@@ -101,7 +101,7 @@ def _with_size(config: "StudyConfig", size: int) -> "StudyConfig":
 
 def _grid(config: "StudyConfig") -> str:
     grid = config.grid
-    counts = [
+    counts: list[tuple[str, tuple[object, ...]]] = [
         ("backbones", grid.backbones),
         ("strategies", grid.strategies),
         ("sets", grid.sets),

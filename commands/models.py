@@ -229,3 +229,54 @@ def _write(predictor: "Predictor", cut: "Sequence[tuple[Path, Box, Any]]", to: P
             + "  ".join(f"{c} {float(p):.3f}" for c, p in zip(predictor.classes, row[6:], strict=True))
         )
     print(f"{len(rows)} windows: {to / 'predictions.csv'}, with maps (.npy) and pictures (.png) beside it")
+
+
+def examine(
+    data: Path,
+    /,
+    *,
+    predictions: Path | None = None,
+    maps: Path | None = None,
+    template: bool = False,
+    size: int = 224,
+    name: str = "own model",
+    record: bool = False,
+    to: Path = Path("examination"),
+    dry_run: bool = False,
+) -> None:
+    """Examine predictions and maps that another tool made.
+
+    Predictions: CSV or Parquet with the columns `sample` and one of each class. Maps: a folder with `<sample>.npy` or
+    `<sample>.png`. What needs the model (occlusion, swap, weight randomisation) is missing, so no answer is a yes. A
+    torch module is examined from Python (docs/examine.md).
+
+    For example:
+
+        lesionlens examine /films --template > samples.csv
+        lesionlens examine /films --predictions predictions.parquet --maps maps/
+
+    Args:
+        data: The data set (docs/data.md); all of it is test, unless it has splits.
+        predictions: Probabilities of every sample.
+        maps: Folder of the maps.
+        template: Print the samples that are wanted, with their windows, as CSV, and stop.
+        size: Side of a sample in pixels.
+        name: Name of the model in the report.
+        record: Keep everything in the record, too.
+        to: Folder of the report, where it is not kept in the record.
+        dry_run: Say what would be examined, and stop.
+    """
+    from lesionlens.config.data import PatchConfig
+    from tasks.examination import files
+
+    patches = PatchConfig(size=size, jitter=1.0)
+    if template:
+        print(files.template(data, patches).write_csv(), end="")
+        return
+    if predictions is None or maps is None:
+        raise ValueError("name --predictions FILE and --maps FOLDER, or print the samples they are made of: --template")
+    if dry_run:
+        count = files.template(data, patches).height
+        print(f"{predictions} and {maps} would be examined over {count} samples; the report goes to {to}.")
+        return
+    print(files.examine_files(predictions, maps, data=data, patches=patches, name=name, record=record, to=to))

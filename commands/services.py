@@ -44,10 +44,13 @@ def run_flow(module: str, name: str, *arguments: Any) -> Any:
 
     make_engine()  # a record that cannot be used is reported before anything else starts
     with server.running_server(place):
+        from flows.logs import say_errors_once
         from tasks.progress import StoppedError
 
+        flow = getattr(import_module(module), name)
+        say_errors_once()
         try:
-            return getattr(import_module(module), name)(*arguments)
+            return flow(*arguments)
         except StoppedError as stopped:
             raise KeyboardInterrupt from stopped
 

@@ -4,15 +4,21 @@ from pathlib import Path
 
 from commands.configuration import SOUND, Wanted
 from commands.services import run_flow, say
+from lesionlens.config.presets import demo_systems
+from lesionlens.config.study import StudyConfig
 
 
-def demo(*, dry_run: bool = False) -> None:
+def demo(*, systems: bool = False, dry_run: bool = False) -> None:
     """The whole study on synthetic mammograms, in minutes.
 
     Args:
+        systems: Ask the same runs by every attribution method instead, in a study of its own.
         dry_run: Say what would be done, and do nothing.
     """
-    _study(Wanted(preset="demo"), dry_run)
+    for config in demo_systems() if systems else ():
+        _run(config, dry_run)
+    if not systems:
+        _study(Wanted(preset="demo"), dry_run)
 
 
 def study(*, wanted: Wanted = SOUND, dry_run: bool = False) -> None:
@@ -37,11 +43,50 @@ def _study(wanted: Wanted, dry_run: bool) -> None:
 
     if dry_run:
         data.rehearse(wanted.study(), wanted.leaves_size_open())
+    else:
+        _run(data.settled(wanted))
+
+
+def _run(config: StudyConfig, dry_run: bool = False) -> None:
+    from commands import data
+
+    if dry_run:
+        data.rehearse(config, False)
         return
-    page = run_flow("flows.study", "study", data.settled(wanted))
+    found = _finished(config)
+    if found is not None:
+        number, page = found
+        print(
+            f"Study {number} ({config.name}) is complete: nothing to do. `lesionlens report {number}` renders it anew."
+        )
+    else:
+        page = run_flow("flows.study", "study", config)
     print(
         f"\nReport: {page}\nQuery:  lesionlens sql   (for example: TABLE table_2_accuracy; TABLE table_4_localization;)"
     )
+
+
+def _finished(config: StudyConfig) -> "tuple[int, Path] | None":
+    """Number and page of the study, where the record holds all of it and the page is there; found without Prefect."""
+    from db import datasets
+    from db.engine import make_engine
+    from db.queries import catalogue
+    from lesionlens.config.study import evaluation_digest, sample_set_digest, study_digest
+    from lesionlens.datasets.registry import PHANTOM, read_index
+    from lesionlens.identity import digest
+    from lesionlens.settings import home
+
+    root = config.data.root or home().phantom / digest(config.data.phantom)[:16]
+    if config.data.source == "phantom" and not (root / PHANTOM).is_file():
+        return None
+    identity = sample_set_digest(config, read_index(config.data, root).digest)
+    with make_engine().connect() as connection:
+        samples = datasets.find_sample_set(connection, identity)
+        if samples is None:
+            return None
+        number = study_digest(config, datasets.sample_set_digest(connection, samples))
+        found = catalogue.finished(connection, number, evaluation_digest(config))
+    return (found[0], Path(found[1])) if found and Path(found[1]).is_file() else None
 
 
 def prepare(*, wanted: Wanted = SOUND, dry_run: bool = False) -> None:

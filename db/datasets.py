@@ -241,12 +241,6 @@ def sample_attributes(connection: Connection, sample_set_id: int) -> pl.DataFram
     return frame(connection, ATTRIBUTES, sample_set_id=sample_set_id)
 
 
-def exclusion_counts(connection: Connection, sample_set_id: int) -> list[tuple[str, int]]:
-    """Reasons of exclusions and notes of a sample set, with how often each stands."""
-    reasons = select(exclusion.c.reason, func.count()).where(exclusion.c.sample_set_id == sample_set_id)
-    return [(row[0], row[1]) for row in connection.execute(reasons.group_by(exclusion.c.reason))]
-
-
 def load_samples(connection: Connection, sample_set_id: int) -> SampleArrays:
     """All samples of a set, in ascending id. ValueError for an unknown id."""
     digest = sample_set_digest(connection, sample_set_id)

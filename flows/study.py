@@ -11,7 +11,7 @@ from flows import steps
 from flows.logs import shorten_errors
 from flows.names import named
 from lesionlens.config import presets
-from lesionlens.config.evaluation import EvaluationConfig, Method
+from lesionlens.config.evaluation import EvaluationConfig, Methods
 from lesionlens.config.study import StudyConfig, StudyName
 from lesionlens.config.training import Backbone, GridConfig, Strategy
 from lesionlens.identity import digest, folder_digest
@@ -57,7 +57,7 @@ def study_sound(
     backbones: Annotated[tuple[Backbone, ...], Some] = GRID.backbones,
     strategies: Annotated[tuple[Strategy, ...], Some] = GRID.strategies,
     seeds: Annotated[tuple[int, ...], Some] = GRID.seeds,
-    methods: Annotated[tuple[Method, ...], Some] = EVALUATION.methods,
+    methods: Methods = EVALUATION.methods,
 ) -> Path:
     """The same question with patients kept apart, statistics of the training split, and tuned thresholds.
 
@@ -68,7 +68,7 @@ def study_sound(
         backbones: Networks to train
         strategies: gradual: the head first, then block after block; simultaneous: all that trains at once
         seeds: Each repeats the grid with its own weights and order of samples
-        methods: How activation maps are made
+        methods: How activation maps are made, or all
     """
     preset = presets.sound(data)
     changes = {

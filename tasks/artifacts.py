@@ -4,12 +4,15 @@ Keys hold the study's id, so that the UI keeps one history per study.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import polars as pl
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.context import TaskRunContext
 from prefect.settings import get_current_settings
 
 from db import reports
+from db.bulk import frame
 from db.engine import make_engine
 from lesionlens.records import ReportData
 from lesionlens.reporting.answer import sentences, verdict
@@ -23,6 +26,9 @@ TRAINING = ("runs", "selected_runs", "epochs")
 ANSWER = ("answers", "labels", "table_1_patches", "runs", "selected_runs", "comparison", "occlusion_test",
           "table_2_accuracy", "table_4_localization", "baseline_differences", "localization_scores",
           "decisions")  # fmt: skip
+EPOCHS = """
+SELECT epoch, phase, train_loss, validation_loss, validation_accuracy, seconds FROM epoch
+WHERE run_id = %(run_id)s ORDER BY epoch DESC"""
 QUESTION = "Does the classifier look at the lesion?"
 
 
@@ -64,6 +70,32 @@ def show_training(study_id: int) -> None:
             }
         )
     create_table_artifact(lines, f"study-{study_id}-training", f"Runs of study {_name(data)}, as trained")
+
+
+def show_epochs(run_id: int, title: str, most: int) -> None:
+    """Loss and accuracy of every epoch of a run that is being trained, and the time that it may take yet.
+
+    Of what the record holds; most: epochs that the run may have. What fails, for example without a server, changes
+    nothing: training needs none of it.
+    """
+    if TaskRunContext.get() is None:
+        return
+    with suppress(Exception), make_engine().connect() as connection:
+        found = frame(connection, EPOCHS, run_id=run_id).to_dicts()
+        seconds = sum(row["seconds"] for row in found) / len(found)
+        lines = [
+            {
+                "epoch": row["epoch"],
+                "phase": row["phase"],
+                "training loss": number(row["train_loss"], 3),
+                "validation loss": number(row["validation_loss"], 3),
+                "validation accuracy": number(row["validation_accuracy"]),
+                "time": duration(row["seconds"]),
+            }
+            for row in found
+        ]
+        left = duration(seconds * max(most - found[0]["epoch"], 0))
+        create_table_artifact(lines, f"run-{run_id}-epochs", f"{title}: at most {left} left, newest epoch first")
 
 
 def show_results(study_id: int) -> str:

@@ -15,9 +15,9 @@ from db.locks import Lease, free_lease, lease
 from lesionlens.audits.cells import Stored, cell_decisions, probabilities_of
 from lesionlens.audits.guided import guidance_effects
 from lesionlens.audits.shortcuts import shortcut_audit
-from lesionlens.config.study import StudyConfig
+from lesionlens.config.study import StudyConfig, evaluation_digest
 from lesionlens.errors import CheckpointError, EvaluationError
-from lesionlens.evaluate import EvaluationInputs, evaluate, evaluation_digest
+from lesionlens.evaluate import EvaluationInputs, evaluate
 from lesionlens.localization.baselines import random_model
 from lesionlens.records import Evaluation, SampleArrays
 from lesionlens.scoring.binary import binary_views

@@ -10,8 +10,8 @@ from db import datasets, evaluations, studies
 from db.engine import make_engine
 from db.locks import lease
 from lesionlens.config.data import DataConfig, SplitConfig
+from lesionlens.config.study import evaluation_digest
 from lesionlens.datasets.registry import read_index
-from lesionlens.evaluate import evaluation_digest
 from lesionlens.identity import digest
 from lesionlens.samples.external import all_test, carried_over, overlap, require_known
 from lesionlens.scoring.comparison.sets import between_sets

@@ -21,8 +21,8 @@ from sqlalchemy.exc import DBAPIError
 from db import studies
 from db.engine import make_engine
 from db.locks import held
+from lesionlens.config.study import evaluation_digest
 from lesionlens.errors import TrainingError
-from lesionlens.evaluate import evaluation_digest
 from lesionlens.models.weights import fetch_weights
 from lesionlens.processes import end_with_parent, have_semaphores
 from lesionlens.settings import settings

@@ -13,10 +13,10 @@ from db import datasets, studies
 from db.engine import make_engine
 from db.locks import lease
 from lesionlens.config.data import DataConfig
-from lesionlens.config.study import StudyConfig
+from lesionlens.config.study import StudyConfig, evaluation_digest, sample_set_digest, study_digest
 from lesionlens.datasets.registry import read_index, resolve_source
-from lesionlens.evaluate import evaluation_digest
 from lesionlens.identity import digest
+from lesionlens.models.weights import with_digest
 from lesionlens.phantom.dataset import write_phantom
 from lesionlens.records import DatasetIndex, Exclusion, Sample
 from lesionlens.samples.normalise import GreyStatistics
@@ -38,6 +38,8 @@ def prepare_study(config: StudyConfig) -> int:
     What the record holds already is not done again. ValueError where the data cannot be used.
     """
     config = resolve_source(config)
+    training = config.training.model_copy(update={"weights": with_digest(config.training.weights)})
+    config = config.model_copy(update={"training": training})
     sample_set_id = prepare_samples(config, data_folder(config.data))
     return plan_study(config, sample_set_id)
 
@@ -56,8 +58,7 @@ def data_folder(data: DataConfig) -> Path:
 def prepare_samples(config: StudyConfig, root: Path) -> int:
     """Cut, split and check samples unless the record holds this very set; returns its id."""
     index = read_index(config.data, root)
-    identity = digest(index.digest, config.annotation, config.patches, config.background, config.split, config.seed)
-    return enter_samples(config, root, index, identity)
+    return enter_samples(config, root, index, sample_set_digest(config, index.digest))
 
 
 def enter_samples(
@@ -138,10 +139,9 @@ def plan_study(config: StudyConfig, sample_set_id: int) -> int:
     """Enter the study and every run of its grid; returns the study's id, the same for the same content."""
     with make_engine().begin() as connection:
         samples = datasets.sample_set_digest(connection, sample_set_id)
-        content = config.model_dump(mode="json", exclude={"data", "annotation", "patches", "background", "split"})
         study_id = studies.save_study(
             connection,
-            digest(content, samples),
+            study_digest(config, samples),
             config.name,
             config.model_dump(mode="json"),
             evaluation_digest(config),

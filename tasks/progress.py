@@ -98,11 +98,13 @@ def _follow(task: bars.Task, over: threading.Event, lines: bool) -> None:
     """Until the work is over: move its artifact, if a run is there to have one, and write a line now and then."""
     artifact: UUID | None = None
     in_run = TaskRunContext.get() is not None or FlowRunContext.get() is not None
-    next_line = time.monotonic() + LINE_SECONDS
+    next_line, told = time.monotonic() + LINE_SECONDS, None
     while not over.is_set():
         over.wait(min(ASK_SECONDS, LINE_SECONDS))
         if lines and time.monotonic() >= next_line and not over.is_set():
-            _log(_line(task))
+            if task.completed != told:  # a line that says what the last one said says nothing
+                _log(_line(task))
+                told = task.completed
             next_line += LINE_SECONDS
         if in_run and task.total:
             with suppress(Exception):  # the server restarts or is out of reach

@@ -21,6 +21,7 @@ from lesionlens.settings import home, settings
 from lesionlens.training.checkpoints import checkpoint_folder, keep_only, size, slim
 from lesionlens.training.fit import choose_device, fit
 from lesionlens.training.strategies import PHASES
+from tasks.artifacts import show_epochs
 from tasks.db_task import db_task, is_transient, samples_of, timeout_behind
 from tasks.progress import progress, run_logger, stop_if_cancelled
 
@@ -69,6 +70,7 @@ def _fit(engine: Engine, run_id: int, title: str, device: str, claim: Lease) -> 
             with engine.begin() as connection:
                 studies.save_epoch(connection, run_id, result)
             advance(result.epoch, most)
+            show_epochs(run_id, title, most)
             stop_if_cancelled()
     claim.check()
     best = _finish(engine, run_id, folder)

@@ -381,6 +381,11 @@ RARE: dict[str, Rows] = {
          "guidance": "none", "seeds": 3, "question": "guidance", "variant": "all", "measure": "iou", "value": 0.4,
          "low": 0.3, "high": 0.5, "lesions": 60, "patients": 40},
     ],
+    "method_maps": [
+        {"run_id": 1, "sample_id": 101, "method": method, "rows": 2, "cols": 2, "grid": [0.0, 1.0, -1.0, 0.5],
+         "hit": True, "threshold": 0.5, "iou": 0.25}
+        for method in ("saliency", "lime")
+    ],
     "comparison": [
         {"run_a": 1, "run_b": 2, "score": "accuracy", "p_holm": 0.5, "n": 60} | scored(0.1, 0.2, "difference")
     ],

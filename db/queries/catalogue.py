@@ -7,7 +7,10 @@ from psycopg import sql
 from sqlalchemy import Connection, delete, select
 
 from db.bulk import frame
+from db.evaluations import is_compared
+from db.studies import runs_to_evaluate, runs_to_train
 from db.tables.data import dataset, sample_set
+from db.tables.report import report
 from db.tables.scores import external_evaluation
 from db.tables.training import checkpoint, run, study, study_run
 
@@ -72,6 +75,20 @@ def studies(connection: Connection) -> pl.DataFrame:
 def runs(connection: Connection, study_id: int) -> pl.DataFrame:
     """One row per run of a study: state, accuracy with interval, bytes of weights."""
     return frame(connection, sql.SQL(RUNS).format(sql.Literal(study_id)))
+
+
+def finished(connection: Connection, digest: str, evaluation_digest: str) -> tuple[int, str] | None:
+    """Number and newest page of the study of this digest, where nothing of it is left to do; else None."""
+    known = select(study.c.id, study.c.evaluation_digest).where(study.c.digest == digest)
+    row = connection.execute(known).one_or_none()
+    if row is None or row.evaluation_digest != evaluation_digest:
+        return None
+    left = runs_to_train(connection, row.id) or runs_to_evaluate(connection, row.id)
+    if left or not is_compared(connection, row.id):
+        return None
+    pages = select(report.c.path).where(report.c.study_id == row.id).order_by(report.c.created_at.desc()).limit(1)
+    page = connection.scalar(pages)
+    return None if page is None else (row.id, page)
 
 
 def freed(connection: Connection, study_id: int) -> Freed:

@@ -195,6 +195,16 @@ SELECT e.run_id, x.sample_id, x.method, x.target, x.rows, x.cols, x.grid
 FROM study_evaluations AS e JOIN evaluation AS v ON v.id = e.evaluation_id
 JOIN activation_map AS x ON x.evaluation_id = e.evaluation_id AND x.method = v.config #>> '{{methods,0}}'
 WHERE e.study_id = {study} AND x.target = 'predicted' ORDER BY e.run_id, x.sample_id""",
+    "method_maps": """\
+SELECT e.run_id, x.sample_id, x.method, x.rows, x.cols, x.grid, x.hit, p.threshold, p.iou
+FROM study_evaluations AS e JOIN evaluation AS v ON v.id = e.evaluation_id
+CROSS JOIN LATERAL jsonb_array_elements_text(v.config -> 'methods') WITH ORDINALITY AS m (method, place)
+JOIN activation_map AS x ON x.evaluation_id = v.id AND x.method = m.method AND x.target = 'predicted'
+LEFT JOIN localization AS p ON p.evaluation_id = v.id AND p.sample_id = x.sample_id AND p.method = x.method
+    AND p.target = x.target AND p.policy = v.config ->> 'policy'
+WHERE e.study_id = {study} AND m.place > 1 AND x.grid IS NOT NULL AND e.run_id = (
+    SELECT run_id FROM selected_runs WHERE study_id = {study} ORDER BY validation_loss, run_id LIMIT 1)
+ORDER BY x.sample_id, m.place""",
     "contact_sheet": """\
 SELECT l.code, l.name, i.patient, i.laterality, i.view, x.split, x.window_x0, x.window_y0, x.window_x1, x.window_y1,
        x.pixels, x.mask, i.width, i.height, o.pixels AS overview

@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 
 ABOVE = {
     "examine": "tasks.examination.network",
+    "examine_files": "tasks.examination.files",
     "InputSpec": "lesionlens.config.examination",
     "load_run": "commands.models",
     "results": "db.queries.results",

@@ -16,11 +16,9 @@ from lesionlens.audits.occlusion import VARIANTS, Occlusions, lesion_regions, oc
 from lesionlens.audits.randomisation import layers, randomisation_test
 from lesionlens.audits.swap import Swaps, swap_test
 from lesionlens.config.evaluation import EvaluationConfig
-from lesionlens.config.study import StudyConfig
 from lesionlens.config.training import Normalise
 from lesionlens.errors import EvaluationError
 from lesionlens.frames import FRAMES
-from lesionlens.identity import digest
 from lesionlens.localization.baselines import constant_baselines, random_weights
 from lesionlens.localization.ceiling import ceiling
 from lesionlens.localization.dealt import Dealt, dealt_frames, dealt_maps, nulls
@@ -45,14 +43,7 @@ from lesionlens.scoring.subgroups import quadrants, subgroup_scores
 from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.inputs import Inputs
 
-REVISION = 4
-"""Raised by every change of this code after which the same options give other numbers, or more of them."""
 AUDITS = 5  # passes over the test split that the audits count as: three occlusions, swap, faithfulness
-
-
-def evaluation_digest(config: StudyConfig) -> str:
-    """Identity of a study's evaluations: 64 hex characters. Evaluations of an older revision have another one."""
-    return digest("evaluation", REVISION, config.evaluation, config.data.positive, config.seed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,11 +19,11 @@ from lesionlens.localization.baselines import random_own
 from lesionlens.models.own import REMEDY, TRIED, own_network
 from lesionlens.models.weights import state_digest
 from lesionlens.training.inputs import Inputs
-from tasks.examination.record import Examination, configured, entered, prepared, record_of, with_evaluation
+from tasks.examination.record import WINDOWS, Examination, configured, entered, prepared, record_of, with_evaluation
 from tasks.progress import progress
 from tasks.train import device_slot
 
-WINDOWS, INPUT = PatchConfig(jitter=1.0), InputSpec()
+INPUT = InputSpec()
 
 
 def examine(

@@ -14,11 +14,11 @@ import polars as pl
 from db import datasets, evaluations, reports, studies
 from db.engine import make_engine
 from db.postgres import server
+from db.queries.examination import exclusion_counts
 from lesionlens.config.data import BackgroundConfig, DataConfig, PatchConfig, SplitConfig
 from lesionlens.config.evaluation import EvaluationConfig
-from lesionlens.config.study import StudyConfig
+from lesionlens.config.study import StudyConfig, evaluation_digest
 from lesionlens.datasets.registry import read_index, resolve_source
-from lesionlens.evaluate import evaluation_digest
 from lesionlens.identity import digest
 from lesionlens.localization.samples import scorable
 from lesionlens.records import DatasetIndex, Evaluation, Label, SampleArrays, Statistics
@@ -28,6 +28,9 @@ from tasks.db_task import samples_of
 from tasks.evaluate import enter_comparisons, enter_shortcuts
 from tasks.prepare import enter_samples, versions
 from tasks.report import render_report
+
+WINDOWS = PatchConfig(jitter=1.0)
+"""How windows are cut unless said otherwise: as the preset `sound` does."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,13 +55,16 @@ def configured(data: Path | str | DataConfig, name: str, patches: PatchConfig) -
     return resolve_source(StudyConfig(name=name, data=source, patches=patches, background=background, split=split))
 
 
-def prepared(config: StudyConfig, classes: Sequence[str]) -> tuple[SampleArrays, pl.DataFrame, int]:
+def prepared(config: StudyConfig, classes: Sequence[str] | None = None) -> tuple[SampleArrays, pl.DataFrame, int]:
     """The samples of all splits, with grey values 0 to 1 as they are; their attributes; the sample set's id.
+
+    classes: those that the model knows; None for the data set's.
 
     ValueError where classes and labels do not fit, or nothing is left to test.
     """
     assert config.data.root is not None
-    index = _with_classes(read_index(config.data, config.data.root), classes)
+    index = read_index(config.data, config.data.root)
+    index = index if classes is None else _with_classes(index, classes)
     has_splits = any(image.official_split for image in index.images)
     choices = config.annotation, config.patches, config.background
     identity = digest("examined", index.digest, *choices, config.seed)
@@ -66,7 +72,7 @@ def prepared(config: StudyConfig, classes: Sequence[str]) -> tuple[SampleArrays,
     samples = samples_of(number)
     with make_engine().connect() as connection:
         attributes = datasets.sample_attributes(connection, number)
-        left_out = datasets.exclusion_counts(connection, number)
+        left_out = exclusion_counts(connection, number)
     if not scorable(samples.split("test")).any():
         why = ", ".join(f"{reason} {n}" for reason, n in left_out) or "none has an annotation"
         raise ValueError(f"{index.name}: no lesion is left to test the model on ({why}); docs/data.md has the reasons")

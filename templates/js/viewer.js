@@ -22,6 +22,19 @@ function panel(title, sample, r, series) {
   return item;
 }
 
+// Every attribution method of one model side by side, the headline's first.
+function byMethod(run, sample) {
+  const r = result(sample, run.id);
+  const panels = [{ ...r, name: record.method }, ...r.methods.map((m) => ({ ...r, ...m }))].map((m) => {
+    const against = m.iou === null ? [] : [`IoU ${score(m.iou)}`, m.hit ? "maximum inside" : "maximum outside"];
+    const item = element("li", {}, element("h3", {}, m.name), picture(sample, m));
+    item.append(...against.map((line) => element("span", { class: "numbers" }, line)));
+    if (!m.map || scaled(m.map, 8) === null) item.append(element("span", { class: "numbers" }, "The map has no positive value."));
+    return item;
+  });
+  return [element("h3", {}, `Every attribution method that explained this patch: ${run.title}`), element("ul", { class: "panels" }, ...panels)];
+}
+
 function open(sample) {
   current = sample;
   document.getElementById("viewer-title").textContent = `${sample.label} · ${sample.key}`;
@@ -29,6 +42,8 @@ function open(sample) {
   document.getElementById("viewer-facts").replaceChildren(...facts);
   const models = record.runs.filter((run) => result(sample, run.id));
   panels.replaceChildren(panel("Patch and annotation", sample, null), ...models.map((run) => panel(run.title, sample, result(sample, run.id), run.series)));
+  const asked = models.filter((run) => result(sample, run.id).methods.length);
+  document.getElementById("viewer-methods").replaceChildren(...asked.flatMap((run) => byMethod(run, sample)));
   if (!viewer.open) viewer.showModal();
   document.getElementById("viewer-title").focus();
 }

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from commands.__main__ import main
-from db import studies
+from db import reports, studies
 from db.queries import catalogue
 from db.reports import save_comparison, save_report
 from lesionlens.identity import digest
@@ -103,3 +103,14 @@ def test_an_unknown_study_is_named(connection: Connection) -> None:
     with pytest.raises(ValueError, match="no study 99"):
         catalogue.freed(connection, 99)
     assert isinstance(catalogue.studies(connection), pl.DataFrame)
+
+
+def test_a_study_is_finished_where_nothing_of_it_is_left_to_do(connection: Connection, filled: Filled) -> None:
+    number = connection.scalar(text("SELECT digest FROM study"))
+    identity = connection.scalar(text("SELECT evaluation_digest FROM study"))
+    reports.save_report(connection, filled.study, "/reports/tiny.html", b"<p>newest</p>")
+    assert catalogue.finished(connection, number, identity) == (filled.study, "/reports/tiny.html")
+    assert catalogue.finished(connection, digest("another"), identity) is None
+    assert catalogue.finished(connection, number, digest("another revision")) is None
+    studies.forget_training(connection, filled.runs[0])
+    assert catalogue.finished(connection, number, identity) is None

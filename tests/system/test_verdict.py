@@ -1,4 +1,4 @@
-"""Six studies that try to fool the answer, or to be believed, each trained and answered end to end.
+"""Seven studies that try to fool the answer, or to be believed, each trained and answered end to end.
 
 Images are drawn by numpy: tissue with a soft round or a star-shaped lesion, both annotated by the same disc. What tells
 benign from malignant differs: the lesion's shape, film grain, a cross beside the lesion, or nothing. In one the lesions
@@ -22,7 +22,7 @@ from lesionlens.audits.occlusion import VARIANTS
 from lesionlens.config.data import BackgroundConfig, DataConfig, PatchConfig
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.study import StudyConfig
-from lesionlens.config.training import GridConfig, HyperSet, StoppingConfig, TrainingConfig
+from lesionlens.config.training import GridConfig, GuidanceConfig, HyperSet, StoppingConfig, TrainingConfig
 from lesionlens.samples.filling import grown_hulls, inpainted
 from tests.system.conftest import Home
 
@@ -47,6 +47,8 @@ class World:
     filled: bool = False
     dealt: bool = False
     """Whether the labels of the training and validation images are dealt anew."""
+    guided: float = 0.0
+    """Weight of guidance: maps are trained to lie on lesions, whatever decides."""
 
 
 WORLDS = {
@@ -56,6 +58,7 @@ WORLDS = {
         World("filled", shape=True, filled=True),
         World("scanner", grain=True),
         World("marker", cross=True),
+        World("guided", cross=True, guided=1.0),
         World("placebo", CLASSES[1:], grain=True, lesions=False),
         World("shuffled", CLASSES[1:], shape=True, dealt=True),
     )
@@ -125,6 +128,7 @@ def study(world: World, root: Path) -> StudyConfig:
         grid=GridConfig(
             backbones=("vgg11_bn",), strategies=("simultaneous",),
             sets=(HyperSet(batch_size=16, head_rate=1e-3, unit1_rate=3e-4),),
+            guidance=(GuidanceConfig(weight=world.guided),),
         ),
         evaluation=EvaluationConfig(resamples=300, randomisation_samples=4),
     )  # fmt: skip
@@ -167,6 +171,7 @@ below 0. What these two studies are about is the diagnosis."""
         ("honest", ("yes",), ("yes",)),
         ("scanner", FOUND, ("no",)),
         ("marker", FOUND, ("no",)),
+        ("guided", NEVER, ("no",)),
         ("filled", ANY, NEVER),
         ("placebo", (), NEVER),
         ("shuffled", (), NEVER),

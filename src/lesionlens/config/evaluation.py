@@ -15,7 +15,7 @@ Method = Literal[
 
 
 def _named(given: object) -> object:
-    return get_args(Method) if given == "all" else given
+    return get_args(Method) if given == "all" or given == ["all"] else given
 
 
 Methods = Annotated[

@@ -9,6 +9,10 @@ from lesionlens.config.data import AnnotationConfig, BackgroundConfig, DataConfi
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.training import GridConfig, TrainingConfig
 from lesionlens.config.words import unknown
+from lesionlens.identity import digest
+
+REVISION = 4
+"""Raised by every change of the evaluation after which the same options give other numbers, or more of them."""
 
 StudyName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
@@ -52,3 +56,19 @@ class StudyConfig(Frozen):
             if not names:
                 raise
             raise ValueError("; ".join(unknown(cls, name) for name in names)) from error
+
+
+def sample_set_digest(config: StudyConfig, index: str) -> str:
+    """Identity of the samples that a study cuts from a data set whose index has this digest."""
+    return digest(index, config.annotation, config.patches, config.background, config.split, config.seed)
+
+
+def study_digest(config: StudyConfig, samples: str) -> str:
+    """Identity of a study over the sample set of this digest, wherever its data lie."""
+    content = config.model_dump(mode="json", exclude={"data", "annotation", "patches", "background", "split"})
+    return digest(content, samples)
+
+
+def evaluation_digest(config: StudyConfig) -> str:
+    """Identity of a study's evaluations: 64 hex characters. Evaluations of an older revision have another one."""
+    return digest("evaluation", REVISION, config.evaluation, config.data.positive, config.seed)

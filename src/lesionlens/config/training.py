@@ -1,8 +1,9 @@
 """Runs: the grid of backbones, strategies, hyper-parameter sets and seeds, and how each is trained."""
 
+from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lesionlens.config.base import Frozen
 
@@ -31,10 +32,9 @@ class TrainingConfig(Frozen):
 
     weights: str = Field(
         "imagenet",
-        pattern=r"^(imagenet|none|[a-z0-9_]+-[0-9a-f]{8})$",
-        description="Pretrained weights: imagenet; the name of an own file in the folder LESIONLENS_WEIGHTS, backbone"
-        " and first digits of its SHA-256 (vgg16-0123abcd); or none: random, batch normalisation calibrated on training"
-        " samples",
+        description="Pretrained weights: imagenet; the path of an own file, safetensors or a state dict, in the names"
+        " of torchvision, timm or Keras, recorded with @ and its SHA-256; or none: random, batch normalisation"
+        " calibrated on training samples",
     )
     normalise: Normalise = Field("train", description="Input statistics; per_class needs the label and leaks it")
     stopping: StoppingConfig = Field(default_factory=StoppingConfig)
@@ -48,6 +48,15 @@ class TrainingConfig(Frozen):
         description="none (the study); flips: random flips and quarter turns, no features are cached then;"
         " surroundings: half of the time lesions lie in another training patient's tissue, labelled by the lesion",
     )
+
+    @field_validator("weights")
+    @classmethod
+    def _names_or_a_file(cls, weights: str) -> str:
+        if weights in ("imagenet", "none"):
+            return weights
+        if "/" not in weights:
+            raise ValueError(f"{weights!r} is neither imagenet nor none; the path of a file is written ./{weights}")
+        return str(Path(weights).expanduser().absolute())
 
 
 class HyperSet(Frozen):

@@ -98,7 +98,7 @@ def scored_methods(split: EvaluatedSplit, found: Explained, tuning: Explained) -
 
 def explained_rows(split: EvaluatedSplit, method: Method, rows: Sequence[int]) -> NDArray[np.int64]:
     """Those of the rows that a method explains: all, or some where it needs many passes."""
-    few = METHODS[method].many
+    few = method in METHODS and METHODS[method].many
     return np.array([row for row in rows if not few or row in split.few], dtype=np.int64)
 
 

@@ -34,6 +34,16 @@ BACKBONES: dict[Backbone, Architecture] = {
 }
 
 
+HEADS = ("fc.", "classifier.")
+
+
+def trunk_state(backbone: Backbone) -> dict[str, Tensor]:
+    """Names, shapes and types of a network's weights without its head, on no device."""
+    with torch.device("meta"):
+        state: dict[str, Tensor] = BACKBONES[backbone].make().state_dict()
+    return {name: tensor for name, tensor in state.items() if not name.startswith(HEADS)}
+
+
 def build(backbone: str, classes: int, seed: int, pretrained: Mapping[str, Tensor] | None = None) -> Classifier:
     """The network of that name with random weights from `seed`, in evaluation mode on the CPU.
 
@@ -48,7 +58,10 @@ def build(backbone: str, classes: int, seed: int, pretrained: Mapping[str, Tenso
         torch.manual_seed(seed)
         network = architecture.make()
         if pretrained is not None:
-            wanted = {key: pretrained[key] for key in network.state_dict() if key in pretrained}
+            own = network.state_dict()
+            # which an own file may lack: the head, and counters of batches
+            spare = {key: own[key] for key in own if key.startswith(HEADS) or key.endswith("num_batches_tracked")}
+            wanted = spare | {key: pretrained[key] for key in own if key in pretrained}
             try:
                 network.load_state_dict(wanted)
             except RuntimeError as error:

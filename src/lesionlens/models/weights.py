@@ -1,6 +1,8 @@
 """Where a network's first weights come from: ImageNet files, or a seed."""
 
 import hashlib
+import logging
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
@@ -8,6 +10,8 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 
@@ -15,9 +19,12 @@ from lesionlens.config.training import Backbone, RunConfig, TrainingConfig
 from lesionlens.errors import WeightsMissingError
 from lesionlens.identity import bytes_digest
 from lesionlens.models.classifier import Classifier
-from lesionlens.models.registry import build
+from lesionlens.models.names import Fit, best_fit, unwrapped
+from lesionlens.models.registry import build, trunk_state
 from lesionlens.records import SampleArrays
 from lesionlens.settings import settings
+
+log = logging.getLogger(__name__)
 
 CALIBRATION_SAMPLES = 512
 CALIBRATION_BATCH = 32
@@ -87,46 +94,94 @@ def imagenet_url(backbone: Backbone) -> str:
 
 
 def load_weights(backbone: Backbone, weights: str) -> dict[str, Tensor]:
-    """A state dict with torchvision's names: ImageNet's, downloaded where it is not on this machine, or an own file.
+    """A state dict with torchvision's names: ImageNet's, downloaded where it is not on this machine, or an own file's.
 
-    The file's SHA-256 must start with the digits at the end of its name; only tensors are read.
-    Raises WeightsMissingError, which names the file and where to put it.
+    The SHA-256 of ImageNet's must start with the digits at the end of its name, that of an own file be the one after
+    the @ in `weights`; only tensors are read. Raises WeightsMissingError, which says what to do.
     """
+    if weights != "imagenet":
+        return own_weights(backbone, weights).state
     fetch_weights([backbone], weights)
-    path = _find(_file_name(backbone, weights))
+    path = _find(Path(imagenet_url(backbone)).name)
     assert path is not None  # it was just found or downloaded
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = _digest_of(path)
     if not found.startswith(_expected_digest(path.name)):
         raise WeightsMissingError(f"{path} is damaged: its SHA-256 starts with {found[:8]}. Fetch it again")
-    try:
-        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        raise WeightsMissingError(f"{path} holds more than tensors and is not loaded. Fetch it again") from error
-    return state
+    return _tensors(path)
 
 
 def fetch_weights(backbones: Sequence[Backbone], weights: str) -> None:
     """Find the weights of these backbones, or download ImageNet's into torch's hub folder.
 
-    Looked for in the folder `LESIONLENS_WEIGHTS`, then in the hub folder (`TORCH_HOME`).
-    Raises one WeightsMissingError that names every file that is not to be had, and where to put it, or the backbones
-    that an own file is not made for.
+    ImageNet's are looked for in the folder `LESIONLENS_WEIGHTS`, then in the hub folder (`TORCH_HOME`). Raises one
+    WeightsMissingError that names every file that is not to be had, and where to put it, or why an own file does not
+    fit a backbone.
     """
     if weights == "imagenet":
         _download(backbones)
         return
-    others = [name for name in backbones if name != weights.rpartition("-")[0]]
-    if others:
+    for backbone in backbones:
+        log.info("%s for %s: %s", weights, backbone, own_weights(backbone, weights))
+
+
+def own_weights(backbone: Backbone, weights: str) -> Fit:
+    """How an own file fits a backbone, all but the head of which it must fill. weights: its path, with @ and its
+    SHA-256 once that is known.
+
+    Raises WeightsMissingError where the file is missing, has changed, holds more than tensors, or lacks some.
+    """
+    path, digest = _own_file(weights)
+    found = _digest_of(path)
+    if digest and found != digest:
         raise WeightsMissingError(
-            f"weights {weights!r} are those of one backbone, not of {', '.join(others)}: leave these out of the grid "
-            "(grid.backbones), or choose weights 'imagenet' or 'none'"
+            f"{path} has changed: its SHA-256 begins with {found[:8]}, not {digest[:8]}; restore it"
         )
-    if _find(f"{weights}.pth") is None:
+    wanted = trunk_state(backbone)
+    fit = best_fit(_tensors(path), wanted, backbone)
+    if fit.missing or fit.shapes:
         raise WeightsMissingError(
-            f"{weights}.pth is not on this machine: put it into the folder that LESIONLENS_WEIGHTS names (now "
-            f"{settings().weights or 'not set'}) or into {_hub()}"
+            f"{path} does not fit {backbone}: of {len(wanted)} tensors {fit}. Name the file of this backbone, or leave "
+            "the others out of the grid (grid.backbones)"
         )
+    return fit
+
+
+def with_digest(weights: str) -> str:
+    """An own file's path with @ and its SHA-256, by which a study records it; other words as they are.
+
+    Raises WeightsMissingError where there is no such file.
+    """
+    if weights in ("imagenet", "none"):
+        return weights
+    path, digest = _own_file(weights)
+    return f"{path}@{digest or _digest_of(path)}"
+
+
+def _own_file(weights: str) -> tuple[Path, str]:
+    found = re.fullmatch(r"(.+)@([0-9a-f]{64})", weights)
+    path, digest = (Path(found[1]), found[2]) if found else (Path(weights), "")
+    if not path.is_file():
+        raise WeightsMissingError(f"training.weights: {path} is {'a folder' if path.is_dir() else 'not there'}")
+    return path, digest
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """The state dict that a file holds, on the CPU."""
+    try:
+        if path.suffix == ".safetensors":
+            return unwrapped(load_file(path))
+        return unwrapped(torch.load(path, map_location="cpu", weights_only=True))
+    except UnpicklingError as error:
+        raise WeightsMissingError(
+            f"{path} holds more than tensors and is not loaded: save model.state_dict(), or as safetensors"
+        ) from error
+    except (SafetensorError, RuntimeError, ValueError, EOFError) as error:
+        raise WeightsMissingError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
 
 
 def absent(backbones: Sequence[Backbone], weights: str) -> list[str]:
@@ -179,10 +234,6 @@ def _not_here(missing: Sequence[str], reason: Exception | None) -> str:
 
 def _hub() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
-
-
-def _file_name(backbone: Backbone, weights: str) -> str:
-    return Path(imagenet_url(backbone)).name if weights == "imagenet" else f"{weights}.pth"
 
 
 def _find(name: str) -> Path | None:

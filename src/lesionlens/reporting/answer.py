@@ -23,7 +23,7 @@ from lesionlens.reporting.data import (
 )
 from lesionlens.reporting.findings import Evidence
 from lesionlens.reporting.formatting import METHODS, counted, number, p_value
-from lesionlens.reporting.verdict import by_method, chosen
+from lesionlens.reporting.verdict import by_method, chosen, held
 
 QUESTIONS = {"detection": "Detection: lesion or not?", "diagnosis": "Diagnosis: which lesion?"}
 
@@ -61,9 +61,8 @@ def sentences(data: ReportData) -> tuple[str, ...]:
         return ()
     order = [best, *(model for model in ranked(data) if model != best)]
     found = [_best(data, best), *_second(data, order), *_localization(data, best), *_common_lesions(data, best, order)]
-    said = [finding.verdict for finding in by_method(data).values()]
-    if len(said) > 1:
-        found.append(f"What its maps say holds for {said.count(said[0])} of {len(said)} attribution methods.")
+    if len(by_method(data)) > 1:
+        found.append(held(data))
     return tuple(found)
 
 
@@ -196,10 +195,10 @@ def _common_lesions(data: ReportData, best: Model, order: Sequence[Model]) -> li
     """Means over different lesions cannot be compared; those over the lesions that all classify correctly can."""
     found = rows(data, "localization_scores", population="common_lesions", group_name="all")
     scores = {row["run_id"]: score(row) for row in found if row["ll"] is not None}
-    if len(order) < 2 or any(model.run_id not in scores for model in order):
-        return []
-    alike = [model for model in order if model.guided == best.guided]  # a map that was trained for is no rival
-    own, top = scores[best.run_id], max(alike, key=lambda model: scores[model.run_id].value or 0)
+    if best.guided or len(order) < 2 or any(model.run_id not in scores for model in order):
+        return []  # a map that was trained for is no rival
+    rivals = [model for model in order if not model.guided]
+    own, top = scores[best.run_id], max(rivals, key=lambda model: scores[model.run_id].value or 0)
     where = f"Over the {counted(own.n, 'lesion', 'lesions')} that every run of the study classifies correctly"
     if top == best:
         return [f"{where}, its mean IoU is the highest: {own.text}."]

@@ -121,7 +121,7 @@ def _guided(found: Evidence, question: Question) -> Iterator[Reason]:
     """Maps that were trained for prove nothing: what was not guided must speak."""
     if not found.guided:
         return
-    words = "it was trained on annotations, so the fit of its own maps proves nothing: "
+    words = "it was trained on annotations, so the fit of its own maps proves nothing, and "
     if found.methods:
         rest = f"this rests on filled-in and swapped lesions and on {term(found.method, METHODS)}, which was not guided"
         yield Reason("guided", words + rest)

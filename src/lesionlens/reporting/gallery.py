@@ -14,10 +14,9 @@ from skimage.measure import approximate_polygon, find_contours
 from lesionlens.images.image import encode_webp
 from lesionlens.records import ReportData
 from lesionlens.reporting.data import Model, Part, Row, frame, lookup
-from lesionlens.reporting.formatting import SPLITS, count, term
-from lesionlens.reporting.tables.evidence import QUADRANTS, SUBGROUPS
+from lesionlens.reporting.formatting import METHODS, SPLITS, count, term
+from lesionlens.reporting.tables.evidence import QUADRANTS, filters, with_subgroups
 from lesionlens.samples.normalise import unpack_mask, unpack_pixels
-from lesionlens.scoring.subgroups import LEVEL, OF_IMAGE, level
 
 BYTES = 12_000_000
 """What a gallery may take of a page of 15 MB: charts, tables and contact sheets need well under 3."""
@@ -25,13 +24,16 @@ SHOWN = 6
 """Examples of each quadrant."""
 TOLERANCE = 0.4
 """Pixels by which an outline may miss the mask."""
+METHOD_BYTES = BYTES // 2
+"""Of these what the maps of other methods may take."""
 QUALITY = 72
 LEVELS = ((QUALITY, 1), (50, 1), (30, 1), (30, 2), (20, 4))
 """WebP quality, and by how much the sides shrink: tried in turn until all pictures fit."""
 
 
 def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
-    """`runs`, `classes`, `subgroups`, `samples` in the record's order; per sample one result per model.
+    """`runs`, `classes`, `subgroups`, `samples` in the record's order; per sample one result per model. `method`: the
+    headline's name; the result of the model with the lowest validation loss has `methods`, the maps of all others.
 
     Pictures take what the rest leaves of BYTES; `reduced`: at less than the usual quality.
 
@@ -42,15 +44,15 @@ def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
     names = dict(labels.select("code", "name").rows())
     known = {model.run_id: model for model in models}
     results = frame(data, "sample_results").filter(pl.col("run_id").is_in(list(known)))
-    results = _with_subgroups(data, results)
+    results = with_subgroups(data, results)
     by_patch = results.partition_by("sample_id", as_dict=True, maintain_order=True)
-    maps = _maps(data)
+    maps, others = _maps(data), _method_maps(data)
     samples, patches = [], []
     for row in frame(data, "gallery").iter_rows(named=True):
         found = by_patch.get((row["sample_id"],))
         if found is not None:
             patches.append(unpack_pixels(row["pixels"]))
-            samples.append(_sample(row, len(patches[-1]), found.to_dicts(), names, maps))
+            samples.append(_sample(row, len(patches[-1]), found.to_dicts(), names, maps, others))
     images, reduced = pictures(patches, BYTES - len(json.dumps(samples)))
     return {
         "runs": [
@@ -59,32 +61,14 @@ def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
         ],
         "classes": [{"code": code, "name": name} for code, name in names.items()],
         "samples": [sample | {"image": image} for image, sample in zip(images, samples, strict=True)],
-        "subgroups": _subgroups(samples),
+        "subgroups": filters(samples),
         "reduced": reduced,
+        "method": term(_headline(data), METHODS),
     }
 
 
-def _with_subgroups(data: ReportData, results: pl.DataFrame) -> pl.DataFrame:
-    """The results, and in `groups` the levels of the sample in every subgroup that the study scored."""
-    scored = set(frame(data, "subgroup_scores")["subgroup"])
-    found = results.join(
-        frame(data, "gallery").select("sample_id", "lesion_type", "pathology"), on="sample_id", how="left"
-    )
-    lesion = pl.col("mask_fraction").is_not_null()
-    levels = [
-        pl.when(lesion | (name in OF_IMAGE)).then(pl.format(LEVEL, pl.lit(name), level(name)))
-        for name in SUBGROUPS
-        if name in scored
-    ]
-    listed = pl.concat_list(levels).list.drop_nulls() if levels else pl.lit([], pl.List(pl.String))
-    return found.sort("run_id", "sample_id").with_columns(groups=listed)
-
-
-def _subgroups(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Subgroups in their order, each with its title and its levels, ascending."""
-    found = sorted({group for sample in samples for group in sample["groups"]})
-    levels = {name: [group for group in found if group.startswith(f"{name}:")] for name in SUBGROUPS}
-    return [{"title": SUBGROUPS[name], "levels": of_name} for name, of_name in levels.items() if of_name]
+def _headline(data: ReportData) -> str:
+    return str((lookup(data.study.get("config"), "evaluation.methods") or ["grad_cam"])[0])
 
 
 def _sample(
@@ -93,6 +77,7 @@ def _sample(
     results: list[dict[str, Any]],
     names: dict[str, str],
     maps: dict[tuple[int, int], Any],
+    others: dict[tuple[int, int], list[Any]],
 ) -> dict[str, Any]:
     first = results[0]
     return {
@@ -116,6 +101,7 @@ def _sample(
                 "whole": _rounded(result["whole_patch_iou"]),
                 "hit": result["hit"],
                 "map": maps.get((result["run_id"], row["sample_id"])),
+                "methods": others.get((result["run_id"], row["sample_id"]), []),
             }
             for result in results
         },
@@ -141,13 +127,29 @@ def _rounded(value: float | None) -> float | None:
 
 def _maps(data: ReportData) -> dict[tuple[int, int], dict[str, Any]]:
     """Maps by run and patch: their size, and their values as base64 of uint8 [rows x cols]."""
-    scaling = lookup(data.study.get("config"), "evaluation.scaling") or "relu_max"
-    found = {}
-    for row in frame(data, "maps").drop_nulls("grid").iter_rows(named=True):
-        grid = np.asarray(row["grid"], dtype=np.float64).reshape(row["rows"], row["cols"])
-        values = base64.b64encode(quantised(grid, scaling).tobytes()).decode()
-        found[row["run_id"], row["sample_id"]] = {"rows": row["rows"], "cols": row["cols"], "values": values}
+    rows = frame(data, "maps").drop_nulls("grid").iter_rows(named=True)
+    return {(row["run_id"], row["sample_id"]): _map(data, row) for row in rows}
+
+
+def _method_maps(data: ReportData) -> dict[tuple[int, int], list[dict[str, Any]]]:
+    """The maps of other methods than the headline's by run and patch, as many patches as METHOD_BYTES admit."""
+    found: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    room = METHOD_BYTES
+    for row in frame(data, "method_maps").iter_rows(named=True):
+        numbers = {name: _rounded(row[name]) for name in ("iou", "threshold")}
+        shown = {"name": term(row["method"], METHODS), "hit": row["hit"], "map": _map(data, row)} | numbers
+        room -= len(json.dumps(shown))
+        if room < 0:
+            break
+        found.setdefault((row["run_id"], row["sample_id"]), []).append(shown)
     return found
+
+
+def _map(data: ReportData, row: Row) -> dict[str, Any]:
+    scaling = lookup(data.study.get("config"), "evaluation.scaling") or "relu_max"
+    grid = np.asarray(row["grid"], dtype=np.float64).reshape(row["rows"], row["cols"])
+    values = base64.b64encode(quantised(grid, scaling).tobytes()).decode()
+    return {"rows": row["rows"], "cols": row["cols"], "values": values}
 
 
 def quantised(grid: NDArray[np.float64], scaling: str) -> NDArray[np.uint8]:
@@ -189,12 +191,9 @@ def merged_gallery(parts: Sequence[Part]) -> dict[str, Any]:
             kept = samples.setdefault((str(data.study["sample_set_digest"]), key), sample | {"key": key, "results": {}})
             kept["results"] |= {f"{number}.{run}": result for run, result in sample["results"].items()}
     shown = list(samples.values())
-    return {
-        "runs": runs,
-        "classes": list(classes.values()),
-        "samples": shown,
-        "subgroups": _subgroups(shown),
-        "reduced": reduced,
+    return {"runs": runs, "classes": list(classes.values()), "samples": shown, "reduced": reduced} | {
+        "subgroups": filters(shown),
+        "method": found["method"],
     }
 
 

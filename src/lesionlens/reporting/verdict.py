@@ -9,7 +9,7 @@ from dataclasses import replace
 import polars as pl
 
 from lesionlens.frames import Schema
-from lesionlens.records import ReportData
+from lesionlens.records import BASELINES, ReportData
 from lesionlens.reporting.data import Model, Row, confidence, frame, shown
 from lesionlens.reporting.findings import RANK, Evidence, Finding, Question, detection, diagnosis, gates, is_cam, maps
 from lesionlens.reporting.formatting import MEASURES, counted, number
@@ -79,7 +79,27 @@ def by_method(data: ReportData) -> dict[str, Finding]:
         return {}
     found = Evidence(data, model.run_id, None)
     asked = [method for method in dict.fromkeys([found.method, *known]) if not (found.guided and is_cam(method))]
-    return {method: maps(found, method) for method in asked}
+    return {method: _complete(found, method) for method in asked}
+
+
+def _complete(found: Evidence, method: str) -> Finding:
+    """What a method's maps say; nothing good where a baseline is missing."""
+    said, missing = maps(found, method), set(BASELINES) - set(found.gaps(method))
+    return replace(said, verdict="not shown") if missing and said.verdict == "yes" else said
+
+
+def held(data: ReportData) -> str:
+    """For how many attribution methods it holds that the maps fit the lesions, and on how many lesions few of them
+    were judged."""
+    said = by_method(data)
+    fit = sum(finding.verdict == "yes" for finding in said.values())
+    most = max((finding.number.n for finding in said.values()), default=0)
+    fewer = [finding.number.n for finding in said.values() if 2 * finding.number.n < most]
+    text = (
+        f"That its maps fit the lesions better than every baseline holds for {fit} of {len(said)} attribution methods"
+    )
+    rest = f", {len(fewer)} of them judged on {max(fewer)} lesions or fewer" if fewer else ""
+    return f"{text}{rest}."
 
 
 def _judged(data: ReportData, model: Model, question: Question, group: str | None) -> Row:

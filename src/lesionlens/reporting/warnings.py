@@ -54,12 +54,26 @@ def _configuration(data: ReportData) -> Iterator[Warning]:
             f"The images are drawn by a program. The numbers test the method and do not apply to real mammograms."
             f"{planted}",
         )
+    if data.study.get("kind") == "examined":
+        yield from _examined(config)
     if lookup(config, "training.weights") == "none":
         yield Warning(
             "No pretrained weights",
             "The models start from random weights; their frozen blocks stay random, with batch normalisation "
             "calibrated on training patches. This is not transfer learning and not comparable with it.",
         )
+
+
+def _examined(config: object) -> Iterator[Warning]:
+    if lookup(config, "evaluation.policy") != "validation":
+        text = "The data have no validation lesions. Maps are cut by Otsu's rule, and no operating point is known."
+        yield Warning("Thresholds were not tuned", text)
+    if lookup(config, "examined.predictions"):
+        text = (
+            "Only predictions and maps were given. Missing are occlusion and swap test, weight randomisation, "
+            "faithfulness and the baseline of random weights, so no answer is a yes."
+        )
+        yield Warning("Examined without the model", text)
 
 
 def _guided(data: ReportData) -> Iterator[Warning]:

@@ -144,7 +144,7 @@ def _up_to(
         yield [item for item in items if not isinstance(item, Sample) or item in taken]
         if got == wanted:
             return
-    if got < wanted:
+    if got < wanted and images:
         code, most = plan.label.code, plan.study.background.per_image
         log.warning(
             "Class %s, split %s: %d windows of %d wanted, from %d images", code, split, got, wanted, len(images)

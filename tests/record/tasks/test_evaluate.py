@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 
 from db import studies
 from db.bulk import frame
-from lesionlens import evaluate as revision
+from lesionlens.config import study as revision
 from lesionlens.config.evaluation import EvaluationConfig, Method
 from lesionlens.config.study import StudyConfig
 from lesionlens.localization.metrics import score_grids

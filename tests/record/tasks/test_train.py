@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -177,3 +178,18 @@ def test_a_run_that_failed_in_this_step_is_not_tried_again(engine: Engine, plan:
         studies.fail_run(connection, run, "a NaN loss")
     assert train_run.fn(run, "run", since) == "failed"
     assert statuses(engine) == [("failed", "a NaN loss")]
+
+
+def test_every_epoch_is_a_table_with_the_time_left(engine: Engine, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[list[dict[str, object]], str, str]] = []
+    monkeypatch.setattr("tasks.artifacts.create_table_artifact", lambda *given: shown.append(given))
+    monkeypatch.setattr("tasks.artifacts.TaskRunContext", SimpleNamespace(get=lambda: object()))
+    monkeypatch.setattr("tasks.train.stop_if_cancelled", lambda: None)
+    (run,) = plan(study("resnet18")).runs
+    assert train(run) == ["finished"]
+    assert [len(lines) for lines, _, _ in shown] == list(range(1, len(shown) + 1)) and len(shown) >= 2
+    lines, key, about = shown[-1]
+    assert key == f"run-{run}-epochs" and "left" in about and lines[0]["epoch"] == len(shown)
+    with engine.connect() as connection:
+        losses = epochs_of(connection, run)["validation_loss"].to_list()
+    assert lines[0]["validation loss"] == f"{losses[-1]:.3f}"

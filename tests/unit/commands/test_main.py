@@ -9,9 +9,9 @@ import pytest
 
 from commands import __main__ as command
 from commands import study
+from commands.configuration import Wanted
 from flows import server
 from lesionlens.config.presets import demo
-from lesionlens.config.study import StudyConfig
 
 
 @pytest.mark.parametrize("arguments", [["demo"], ["compare", "1"], ["card", "1"]])
@@ -74,19 +74,19 @@ def test_a_configuration_is_utf8_whatever_the_locale_says(
     encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the mark that Windows' editors write, too."""
-    found: list[StudyConfig] = []
+    found: list[Wanted] = []
     monkeypatch.setattr(study, "_study", lambda config, _: found.append(config))
     monkeypatch.setattr("locale.getpreferredencoding", lambda *_: "latin-1")
     (tmp_path / "own.json").write_text('{"name": "日本 ü", "data": {"source": "phantom"}}', encoding)
     assert command.main(["study", "--config", str(tmp_path / "own.json")]) == 0
-    assert found[0].name == "日本 ü"
+    assert found[0].study().name == "日本 ü"
 
 
 def test_a_terminal_that_lacks_a_letter_ends_no_study(monkeypatch: pytest.MonkeyPatch) -> None:
     """PYTHONIOENCODING=ascii, or a locale of one byte a letter."""
     screen = io.TextIOWrapper(io.BytesIO(), "ascii")
     monkeypatch.setattr(sys, "stdout", screen)
-    monkeypatch.setattr(study, "_study", lambda config, _: print(f"Report: /reports/{config.name}-日本.html"))
+    monkeypatch.setattr(study, "_study", lambda config, _: print(f"Report: /reports/{config.preset}-日本.html"))
     assert command.main(["demo"]) == 0
     screen.flush()
     assert b"demo-\\u65e5" in screen.buffer.getvalue()

@@ -59,3 +59,41 @@ def test_the_state_does_not_repeat_the_error(logger: logging.Logger, caplog: pyt
     logger.error("Finished in state Failed('Flow run encountered an exception: ValueError: ...')")
     logger.info("Finished in state Completed()")
     assert caplog.messages == ["Finished in state Failed()", "Finished in state Completed()"]
+
+
+def ended_by(error: BaseException, log: logging.Logger) -> None:
+    try:
+        raise error
+    except BaseException as found:
+        log.error("Encountered exception during execution: %r", found, exc_info=True)
+
+
+@pytest.fixture
+def console(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> logging.Logger:
+    """A logger whose handler stands for Prefect's console."""
+    monkeypatch.setattr(logging.getLogger("prefect"), "handlers", [caplog.handler])
+    monkeypatch.setattr(caplog.handler, "filters", [])
+    logs.say_errors_once()
+    caplog.set_level("INFO")
+    return logging.getLogger("test_logs.console")
+
+
+def test_the_console_leaves_to_the_command_what_its_last_line_says(
+    console: logging.Logger, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    try:
+        unreadable_table(tmp_path)
+    except Exception:
+        console.exception("Encountered exception during execution")
+    ended_by(KeyboardInterrupt(), console)
+    console.error("Crash detected! Execution was aborted by Python interrupt signal.")
+    console.error("Finished in state Failed()")
+    console.error("Finished in state Crashed('...')")
+    assert caplog.messages == []
+
+
+def test_the_console_shows_everything_else(console: logging.Logger, caplog: pytest.LogCaptureFixture) -> None:
+    ended_by(ZeroDivisionError(), console)  # a bug
+    console.warning("%s: %s; training starts again", "run", "checkpoint damaged")
+    console.info("Finished in state Completed()")
+    assert len(caplog.messages) == 3

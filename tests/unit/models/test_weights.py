@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from pydantic import ValidationError
+from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
@@ -15,7 +16,15 @@ from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.errors import WeightsMissingError
 from lesionlens.models import weights
 from lesionlens.models.registry import BACKBONES, build
-from lesionlens.models.weights import fetch_weights, imagenet_url, initial_model, load_weights, state_digest
+from lesionlens.models.weights import (
+    fetch_weights,
+    imagenet_url,
+    initial_model,
+    load_weights,
+    own_weights,
+    state_digest,
+    with_digest,
+)
 from lesionlens.records import SampleArrays
 from lesionlens.training.inputs import Inputs
 
@@ -125,25 +134,42 @@ def test_only_tensors_are_read(tmp_path: Path, save: Save) -> None:
         load_weights("resnet18", "imagenet")
 
 
-def test_an_own_file_is_used_for_its_backbone_alone(
-    tmp_path: Path, save: Save, make_run: Callable[..., RunConfig], make_training: Callable[..., TrainingConfig],
-    make_patches: Callable[..., SampleArrays], monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("kind", [".pth", ".safetensors"])
+def test_an_own_file_is_used_for_its_backbone_and_recorded_by_digest(
+    kind: str, tmp_path: Path, make_run: Callable[..., RunConfig], make_training: Callable[..., TrainingConfig],
+    make_patches: Callable[..., SampleArrays],
 ) -> None:  # fmt: skip
-    monkeypatch.setenv("LESIONLENS_WEIGHTS", str(tmp_path / "own"))
-    state = models.resnet18(weights=None).state_dict()
-    name = save(tmp_path / "own", state).stem
+    state, path = models.resnet18(weights=None, num_classes=3).state_dict(), tmp_path / f"mine{kind}"
+    wrapped = {f"module.{name}": tensor for name, tensor in state.items()}
+    save_file(wrapped, path) if kind == ".safetensors" else torch.save({"state_dict": wrapped, "epoch": 3}, path)
+    weights = with_digest(make_training(weights=str(path)).weights)
+    assert weights == f"{path}@{hashlib.sha256(path.read_bytes()).hexdigest()}" == with_digest(weights)
+    assert make_training(weights=weights).weights == weights
     inputs = Inputs(make_patches(), "imagenet", torch.device("cpu"))
-    made = initial_model(make_run(seed=0), make_training(weights=name), 5, inputs, inputs.rows("train"))
+    made = initial_model(make_run(seed=0), make_training(weights=weights), 5, inputs, inputs.rows("train"))
     assert torch.equal(made.stem.get_parameter("conv1.weight"), state["conv1.weight"])
-    with pytest.raises(WeightsMissingError, match=r"of one backbone, not of vgg16"):
-        fetch_weights(["resnet18", "vgg16"], name)
-    with pytest.raises(WeightsMissingError, match=r"vgg16-00000000\.pth.*own"):
-        fetch_weights(["vgg16"], "vgg16-00000000")
+    assert torch.equal(made.unit1.get_buffer("1.bn2.running_var"), state["layer4.1.bn2.running_var"])
+    with pytest.raises(WeightsMissingError, match=r"does not fit vgg16: of 26 tensors 0 tensors fit"):
+        fetch_weights(["resnet18", "vgg16"], weights)
+    with path.open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(WeightsMissingError, match="has changed"):
+        fetch_weights(["resnet18"], weights)
 
 
-@pytest.mark.parametrize("name", ["../vgg16-00000000", "vgg16", "/tmp/vgg16-00000000", "vgg16-0000000g", "None"])
-def test_no_other_name_of_a_file_is_taken(name: str) -> None:
-    with pytest.raises(ValidationError, match="weights"):
+def test_an_own_file_that_is_no_state_dict_or_not_there_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.pth"
+    with pytest.raises(WeightsMissingError, match="is not there"):
+        with_digest(str(path))
+    for content, words in ((Path("x"), "more than tensors"), ({"epoch": 3}, "no state dict")):
+        torch.save(content, path)
+        with pytest.raises(WeightsMissingError, match=words):
+            own_weights("resnet18", str(path))
+
+
+@pytest.mark.parametrize("name", ["imagenett", "vgg16-00000000", "None"])
+def test_other_words_are_no_weights(name: str) -> None:
+    with pytest.raises(ValidationError, match="neither imagenet nor none"):
         TrainingConfig(weights=name)
 
 

@@ -18,6 +18,7 @@ from lesionlens.attribution.scaling import activation_maps
 from lesionlens.reporting.data import shown as models_of
 from lesionlens.reporting.gallery import SHOWN, contact_sheet, examples, gallery, outline, pictures, quantised, webp
 from lesionlens.reporting.tables.evidence import QUADRANTS
+from tests.report_data import rare
 
 grids = arrays(np.float64, (4, 5), elements=st.floats(-10, 10, width=32))
 
@@ -65,6 +66,17 @@ def test_gallery_keeps_its_bytes_and_says_so(data, monkeypatch):
     small = gallery(data, models_of(data))
     assert small["reduced"] and len(json.dumps(small["samples"])) <= room
     assert [sample["results"] for sample in small["samples"]] == [sample["results"] for sample in whole["samples"]]
+
+
+def test_a_patch_has_the_maps_of_every_method_that_explained_it_as_far_as_there_is_room(data, changed, monkeypatch):
+    explained = dataclasses.replace(data, frames=data.frames | {"method_maps": rare("method_maps")})
+    found = {s["key"]: s["results"]["1"]["methods"] for s in gallery(explained, models_of(data))["samples"]}
+    own = [methods for methods in found.values() if methods]
+    assert [[m["name"] for m in methods] for methods in own] == [["saliency", "LIME"]]
+    assert own[0][0]["iou"] == 0.25 and own[0][0]["hit"] and own[0][0]["map"]["rows"] == 2
+    monkeypatch.setattr("lesionlens.reporting.gallery.METHOD_BYTES", len(json.dumps(own[0][0])) + 5)
+    short = gallery(explained, models_of(data))["samples"]
+    assert [m["name"] for s in short for m in s["results"]["1"]["methods"]] == ["saliency"]
 
 
 def test_each_quadrant_shows_its_own_patches_with_the_highest_confidence_first(data):

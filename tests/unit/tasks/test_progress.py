@@ -148,3 +148,29 @@ def test_work_goes_on_where_nobody_cancelled_or_nobody_answers(server: Any, stat
     progress.stop_if_cancelled()
     progress.stop_if_cancelled()
     assert client.asked == 1, "the second question came within two seconds"
+
+
+def test_a_line_that_would_repeat_the_last_one_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work that stands still says so once; what it counts is in every line."""
+    lines: list[str] = []
+    told = threading.Event()
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "ASK_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "_log", lambda line: (lines.append(line), told.set()))
+    asked = iter(range(10**6))
+    turns = threading.Event()
+    monkeypatch.setattr(progress, "_line", lambda task: f"{task.completed:g}")
+    clock = progress.time.monotonic
+
+    def watched() -> float:
+        if next(asked) > 200:  # the follower has looked at the clock often enough
+            turns.set()
+        return clock()
+
+    monkeypatch.setattr(progress.time, "monotonic", watched)
+    with progress.progress("train", "epochs", 3) as advance:
+        assert told.wait(60) and turns.wait(60)
+        advance(1, 3)
+        told.clear()
+        assert told.wait(60)
+    assert lines[:2] == ["0", "1"] and len(set(lines)) == len(lines)

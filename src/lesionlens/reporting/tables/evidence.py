@@ -1,6 +1,6 @@
 """Checks of what decisions rest on: quadrants, occlusion test, shortcut audit, subgroups."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
@@ -19,7 +19,7 @@ from lesionlens.reporting.tables.spec import (
     text,
     whole,
 )
-from lesionlens.scoring.subgroups import LEVEL
+from lesionlens.scoring.subgroups import LEVEL, OF_IMAGE, level
 
 FEATURES = {
     "majority": "nothing (always the most frequent class)",
@@ -219,3 +219,24 @@ def _subgroup(data: ReportData, found: pl.DataFrame, name: str) -> TableSpec:
         f"subgroup-{name.replace('_', '-')}", "By", SUBGROUPS[name][0].lower() + SUBGROUPS[name][1:], columns,
         with_models(data, table), sql=sql(data, ["subgroup_scores", "selected_runs"]),
     )  # fmt: skip
+
+
+def with_subgroups(data: ReportData, results: pl.DataFrame) -> pl.DataFrame:
+    """The results, and in `groups` the levels of the sample in every subgroup that the study scored."""
+    scored = set(frame(data, "subgroup_scores")["subgroup"])
+    of_lesion = frame(data, "gallery").select("sample_id", "lesion_type", "pathology")
+    lesion = pl.col("mask_fraction").is_not_null()
+    levels = [
+        pl.when(lesion | (name in OF_IMAGE)).then(pl.format(LEVEL, pl.lit(name), level(name)))
+        for name in SUBGROUPS
+        if name in scored
+    ]
+    listed = pl.concat_list(levels).list.drop_nulls() if levels else pl.lit([], pl.List(pl.String))
+    return results.join(of_lesion, on="sample_id", how="left", maintain_order="left").with_columns(groups=listed)
+
+
+def filters(samples: Sequence[Row]) -> list[Row]:
+    """Subgroups in their order, each with its title and its levels, ascending."""
+    found = sorted({group for sample in samples for group in sample["groups"]})
+    levels = {name: [group for group in found if group.startswith(f"{name}:")] for name in SUBGROUPS}
+    return [{"title": SUBGROUPS[name], "levels": of_name} for name, of_name in levels.items() if of_name]

@@ -6,7 +6,7 @@ from lesionlens.config.training import GuidanceConfig
 from lesionlens.records import ReportData
 from lesionlens.reporting.data import ESTIMATE, confidence, frame, lookup, sql, wide
 from lesionlens.reporting.formatting import BACKBONES, STRATEGIES
-from lesionlens.reporting.tables.spec import TableSpec, estimate, text, whole
+from lesionlens.reporting.tables.spec import Column, TableSpec, estimate, text, whole
 
 CELL = ["backbone", "strategy", "batch_size", "head_rate", "unit1_rate", "guidance"]
 MAPS = {"hit": "Hit rate", "energy": "Energy inside", "iou": "IoU"}
@@ -64,11 +64,16 @@ def with_tests(data: ReportData, table: pl.DataFrame) -> pl.DataFrame:
     return table.join(beside.drop(runs.columns[1:]), on="run_id", how="left", maintain_order="left")
 
 
+def shown_tests(table: pl.DataFrame) -> list[Column]:
+    """Those of TESTS that have a value: detection has no swap, and diagnosis no fall of the probability."""
+    return [column for column in TESTS if table[column.fields[0]].drop_nulls().len()]
+
+
 def guidance(data: ReportData) -> TableSpec:
     """Every cell with its maps, own minus dealt and minus unguided, and the tests of its decision."""
     ci, table = confidence(data), cells(data, "all").join(tests(data), on=CELL, how="left", maintain_order="left")
     columns = [_MODEL, whole("Seeds", "seeds"), estimate("AUC", "auc", small=ci, mark="strong"),
-               estimate("AUC", "auc_difference", signed=True, small="minus unguided"), *TESTS]  # fmt: skip
+               estimate("AUC", "auc_difference", signed=True, small="minus unguided"), *shown_tests(table)]  # fmt: skip
     for name, head in MAPS.items():
         columns += [
             estimate(head, name, small=ci),

@@ -3,10 +3,10 @@
 import polars as pl
 
 from lesionlens.records import BASELINES, ReportData
-from lesionlens.reporting.data import ESTIMATE, confidence, frame, sign, sql, wide, with_models
+from lesionlens.reporting.data import ESTIMATE, confidence, frame, lookup, sign, sql, wide, with_models
 from lesionlens.reporting.formatting import DASH, METHODS, POLICIES, TARGETS, interval, number, proportion
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, estimate, model, text, whole
-from lesionlens.reporting.verdict import by_method, chosen
+from lesionlens.reporting.verdict import by_method, chosen, held
 
 CBIS = ("cbis_kaggle", "cbis_dicom")
 POPULATIONS = {
@@ -164,7 +164,7 @@ def methods(data: ReportData) -> TableSpec:
     """Every attribution method of the model that the answer is about: its scores, and what its maps alone say."""
     found, best = by_method(data), chosen(data)
     own = frame(data, "decisions").filter(pl.col("group_name").is_null(), question="localization", measure="ll")
-    table = own.select("value", "low", "high", method="variant")
+    table = own.select("value", "low", "high", "lesions", method="variant")
     said = {method: finding.verdict for method, finding in found.items()}
     trained = {method: "trained for" for method in table["method"] if found and method not in said}
     table = table.with_columns(
@@ -183,14 +183,18 @@ def methods(data: ReportData) -> TableSpec:
     )
     columns = (
         text("Method", "method", terms=METHODS),
+        whole("Lesions", "lesions", small="explained, correct"),
         estimate("LL\u00a0score", "value", ("low", "high"), small=confidence(data), mark="strong"),
         *(estimate(head, name, small=confidence(data)) for name, head in THRESHOLD_FREE.items()),
         *(estimate(head, name, small="over random order", signed=True) for name, head in FAITHFULNESS.items()),
         text("Fit the lesions", "said", terms={}),
     )
-    same = sum(verdict == next(iter(said.values())) for verdict in said.values())
+    few = lookup(data.study.get("config"), "evaluation.perturbation_samples")
     notes = (
-        f"What the maps say is the same for {same} of {len(said)} methods.",
+        f"{held(data)} Each is compared with the constant baselines, with its own maps of other patients and with its "
+        "own maps of networks with random weights.",
+        f"Methods that need many passes of the network for a map explain at most {few} test lesions, drawn at random, "
+        "and are judged on these alone; the record holds NULL for all others.",
         "Faithfulness: pixels are removed (deletion) or added (insertion) in the order of the map, and the area under "
         "the probability is compared with that of a random order. A gain with CI > 0: the map names pixels that the "
         "model uses. LL of a map without it says nothing of the model.",

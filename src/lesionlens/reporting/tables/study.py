@@ -5,7 +5,7 @@ import polars as pl
 from lesionlens.records import ReportData
 from lesionlens.reporting.data import ESTIMATE, confidence, frame, shown, split_uses, sql, wide, with_models
 from lesionlens.reporting.formatting import BACKBONES, DASH, STRATEGIES, STRATEGY_NUMBERS, interval, number, term
-from lesionlens.reporting.tables.guided import TESTS, with_tests
+from lesionlens.reporting.tables.guided import shown_tests, with_tests
 from lesionlens.reporting.tables.published import MODEL, Published
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, decimal, estimate, model, text, whole
 
@@ -178,7 +178,8 @@ def table_4(data: ReportData, known: Published) -> TableSpec:
         estimate("Accuracy × LL", "accuracy_x_ll", digits=3, small=ci),
     ]
     if frame(data, "guidance").height:  # a score that was trained for never stands alone
-        table, columns = with_tests(data, table), [*columns, *TESTS]
+        table = with_tests(data, table)
+        columns += shown_tests(table)
     notes: tuple[str, ...] = (
         "LL (lesion localisation): mean IoU of the thresholded map with the annotation, over correctly classified "
         "lesion patches. Models are correct on different lesions, so their LL is not strictly comparable.",

@@ -85,7 +85,13 @@ def test_every_method_stands_with_what_its_maps_say(data, changed):
     table = localization.methods(changed(data, decisions=pl.concat([decisions, worse])))
     said = dict(table.frame.select("method", "said").rows())
     assert list(said) == ["grad_cam", "eigen_cam"] and said["eigen_cam"] == "no" != said["grad_cam"]
-    assert "1 of 2" in " ".join(table.notes)
+    fit = [verdict for verdict in said.values() if verdict == "yes"]
+    assert f"{len(fit)} of 2" in " ".join(table.notes)
+    # a method that was compared with fewer baselines fits nothing, whatever it scores
+    better = other.with_columns(value=pl.lit(0.3), low=pl.lit(0.2), high=pl.lit(0.4))
+    for rows, verdict in ((better, "yes"), (better.filter(pl.col("measure") != "over_random_weights"), "not shown")):
+        found = localization.methods(changed(data, decisions=pl.concat([decisions, rows]))).frame
+        assert dict(found.select("method", "said").rows())["eigen_cam"] == verdict
     kept = decisions.filter(pl.col("group_name").is_null(), measure="ll", variant="grad_cam")
     assert table.frame["value"][0] == kept["value"][0]
     assert len(localization.methods(changed(data, decisions=decisions.clear()))) == 0
