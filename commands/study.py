@@ -1,9 +1,10 @@
 """The whole study and its steps: demo, study, prepare, train, evaluate, report."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from commands.configuration import SOUND, Wanted
-from commands.services import run_flow, say
+from commands.services import run_flow, run_flows, say
 from lesionlens.config.presets import demo_systems
 from lesionlens.config.study import StudyConfig
 
@@ -15,9 +16,9 @@ def demo(*, systems: bool = False, dry_run: bool = False) -> None:
         systems: Ask the same runs by every attribution method instead, in a study of its own.
         dry_run: Say what would be done, and do nothing.
     """
-    for config in demo_systems() if systems else ():
-        _run(config, dry_run)
-    if not systems:
+    if systems:
+        _run(demo_systems(), dry_run)
+    else:
         _study(Wanted(preset="demo"), dry_run)
 
 
@@ -44,26 +45,30 @@ def _study(wanted: Wanted, dry_run: bool) -> None:
     if dry_run:
         data.rehearse(wanted.study(), wanted.leaves_size_open())
     else:
-        _run(data.settled(wanted))
+        _run([data.settled(wanted)])
 
 
-def _run(config: StudyConfig, dry_run: bool = False) -> None:
+def _run(configs: Sequence[StudyConfig], dry_run: bool = False) -> None:
     from commands import data
 
     if dry_run:
-        data.rehearse(config, False)
+        for config in configs:
+            data.rehearse(config)
         return
-    found = _finished(config)
-    if found is not None:
-        number, page = found
-        print(
-            f"Study {number} ({config.name}) is complete: nothing to do. `lesionlens report {number}` renders it anew."
-        )
-    else:
-        page = run_flow("flows.study", "study", config)
-    print(
-        f"\nReport: {page}\nQuery:  lesionlens sql   (for example: TABLE table_2_accuracy; TABLE table_4_localization;)"
-    )
+    say("Looking at the data and the record ...")
+    known = [_finished(config) for config in configs]
+    left = [(config,) for config, found in zip(configs, known, strict=True) if found is None]
+    pages = iter(run_flows("flows.study", "study", left) if left else ())
+    for config, found in zip(configs, known, strict=True):
+        if found is not None:
+            number, page = found
+            print(
+                f"Study {number} ({config.name}) is complete: nothing to do. To render it: lesionlens report {number}"
+            )
+        else:
+            page = next(pages)
+        print(f"\nReport: {page}")
+    print("Query:  lesionlens sql   (for example: TABLE table_2_accuracy; TABLE table_4_localization;)")
 
 
 def _finished(config: StudyConfig) -> "tuple[int, Path] | None":
