@@ -39,7 +39,8 @@ def run_flow(module: str, name: str, *arguments: Any) -> Any:
 def run_flows(module: str, name: str, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
     """What a flow returns, called with each of these arguments in turn.
 
-    Its module is imported once its server runs, since Prefect reads its settings then. KeyboardInterrupt where the flow run was cancelled in the UI.
+    Its module is imported once its server runs, since Prefect reads its settings then. KeyboardInterrupt where a flow
+    run was cancelled in the UI.
     """
     from lesionlens.settings import home
 

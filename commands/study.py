@@ -7,6 +7,7 @@ from commands.configuration import SOUND, Wanted
 from commands.services import run_flow, run_flows, say
 from lesionlens.config.presets import demo_systems
 from lesionlens.config.study import StudyConfig
+from lesionlens.settings import home
 
 
 def demo(*, systems: bool = False, dry_run: bool = False) -> None:
@@ -55,6 +56,7 @@ def _run(configs: Sequence[StudyConfig], dry_run: bool = False) -> None:
         for config in configs:
             data.rehearse(config)
         return
+    home().ensure()
     say("Looking at the data and the record ...")
     known = [_finished(config) for config in configs]
     left = [(config,) for config, found in zip(configs, known, strict=True) if found is None]
@@ -79,7 +81,6 @@ def _finished(config: StudyConfig) -> "tuple[int, Path] | None":
     from lesionlens.config.study import evaluation_digest, sample_set_digest, study_digest
     from lesionlens.datasets.registry import PHANTOM, read_index
     from lesionlens.identity import digest
-    from lesionlens.settings import home
 
     root = config.data.root or home().phantom / digest(config.data.phantom)[:16]
     if config.data.source == "phantom" and not (root / PHANTOM).is_file():
@@ -176,8 +177,6 @@ def report(study: str, /, *, dry_run: bool = False) -> None:
     """
     number = _number(study)
     if dry_run:
-        from lesionlens.settings import home
-
         print(f"The page of study {number} would be written into {home().reports}.")
         return
     print(f"\nReport: {run_flow('flows.steps', 'report', number)}")
