@@ -1,13 +1,15 @@
-"""Maps and scores: lesionlens beside the loop people write, which calls the `grad-cam` package image by image.
+"""Maps and scores: lesionlens beside the loop people write, which calls `grad-cam` or `captum` image by image.
 
     python -m benchmarks.evaluate            ResNet50 and VGG19 at 224, one thread, about 6 minutes on a quiet core
     python -m benchmarks.evaluate --small    a try in seconds: ResNet18 at 96
 
 The peer is the package as its README uses it: one object, one call per image, all parameters asking for gradients,
-scaled map out; then, per sample, 19 thresholds with numpy and scikit-image's Otsu. A second peer has the frozen half's
-gradients off, as whoever trained the network by the study's recipe would have it. Both sides start from the same
-normalised pixels and end in maps of the patch's size. Weights are random: the arithmetic is the same. lesionlens
-keeps freed memory, as the pipeline's tasks do; the peer has the C library's defaults.
+scaled map out; then, per sample, 19 thresholds with numpy and scikit-image's Otsu. A second peer has the frozen
+half's gradients off, as whoever trained the network by the study's recipe would have it. Both sides start from the
+same normalised pixels and end in maps of the patch's size. For methods of pixels the peer is captum as its tutorials
+call it: predict one image, then attribute it, with the same steps, draws and seed; both end in predictions and cells.
+Weights are random: the arithmetic is the same. lesionlens keeps freed memory, as the pipeline's tasks do; the peer
+has the C library's defaults.
 """
 
 import argparse
@@ -15,16 +17,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from captum.attr import GradientShap, IntegratedGradients, Saliency
 from numpy.typing import NDArray
 from pytorch_grad_cam import GradCAM
 from skimage.filters import threshold_otsu
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 
 from benchmarks.allocation import of_a_script
 from benchmarks.interleaved import Seconds, interleaved, ratios, spread
 from lesionlens.attribution import closed_form
+from lesionlens.attribution.pixels import CELLS, DRAWS, SHAP, STEPS, seeded
+from lesionlens.attribution.pixels import spread as spread_of
 from lesionlens.attribution.registry import METHODS
 from lesionlens.attribution.scaling import activation_maps
+from lesionlens.config.evaluation import Method
 from lesionlens.config.training import Backbone
 from lesionlens.localization import curves
 from lesionlens.localization.metrics import CHUNK, histogram_scores
@@ -34,7 +41,8 @@ from lesionlens.processes import keep_freed_memory
 
 BATCH = 32
 GOALS: dict[Backbone, float] = {"resnet50": 4.0, "vgg19": 3.0}
-CACHE_GOAL, SWEEP_GOAL = 8.0, 10.0
+CACHE_GOAL, SWEEP_GOAL, PIXEL_GOAL = 8.0, 10.0, 2.0
+PIXEL_METHODS: tuple[Method, ...] = ("saliency", "integrated_gradients", "gradient_shap")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,6 +132,56 @@ def measure_maps(backbone: Backbone, count: int, size: int, rounds: int) -> None
     print(f"  unscaled maps agree within {map_difference(work):.1e} of a map's largest value")
 
 
+def tutorial(work: Work, method: Method) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Predicted classes [n] and cells [n, 28, 28], image by image."""
+    parts, predicted = [], []
+    for image in work.pixels.split(1):  # type: ignore[no-untyped-call]
+        label = int(torch.softmax(work.model(image), dim=1).argmax())
+        predicted.append(label)
+        given = image.clone().requires_grad_()
+        if method == "saliency":
+            found = Saliency(work.model).attribute(given, target=label, abs=False)
+        elif method == "integrated_gradients":
+            found = IntegratedGradients(work.model).attribute(given, target=label, n_steps=STEPS)
+        else:
+            with seeded(image[:, :1]):
+                shap, noise = GradientShap(work.model), spread_of(image) * SHAP
+                found = shap.attribute(given, 0 * image, n_samples=DRAWS, stdevs=noise, target=label)
+        grey = found.detach().sum(dim=1)
+        parts.append(adaptive_avg_pool2d(grey.abs() if method == "saliency" else grey, CELLS))
+    return np.array(predicted), torch.cat(parts).numpy()
+
+
+def our_attributions(work: Work, method: Method) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The same from batches by the quick copy."""
+    predicted, parts = [], []
+    for batch in work.pixels.split(BATCH):  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            logits = work.fast(batch.contiguous(memory_format=torch.channels_last))
+        predicted.append(logits.argmax(dim=1).numpy())
+        parts.append(METHODS[method].maps(work.fast, batch, predicted[-1], work.fast.unit1, "logit"))
+    return np.concatenate(predicted), np.concatenate(parts)
+
+
+def measure_attributions(backbone: Backbone, count: int, size: int, rounds: int) -> None:
+    """Print the CPU time of methods of pixels, and how far both sides' cells agree where they draw nothing."""
+    work = work_of(backbone, count, size)
+    for method in PIXEL_METHODS:
+
+        def script(method: Method = method) -> None:
+            with of_a_script():
+                tutorial(work, method)
+
+        seconds = interleaved({"ours": lambda m=method: our_attributions(work, m), "captum": script}, rounds)
+        line = f"  {method:22s} ours {spread(seconds['ours'])}, captum {spread(seconds['captum'])}"
+        print(f"{line}: x {spread(ratios(seconds, 'ours', 'captum'))}, goal {PIXEL_GOAL:g}")
+        if method != "gradient_shap":  # noise of one channel against noise of three
+            (classes, ours), (others, theirs) = our_attributions(work, method), tutorial(work, method)
+            scale = np.abs(theirs).max(axis=(1, 2), keepdims=True)
+            same = "same classes" if (classes == others).all() else "OTHER CLASSES"
+            print(f"    {same}; cells agree within {float((np.abs(ours - theirs) / scale).max()):.1e} of the largest")
+
+
 def loop_sweep(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """IoU [n, 19] and IoU at Otsu's threshold [n], sample by sample and threshold by threshold."""
     curve, cut = np.zeros((len(maps), 19)), np.zeros(len(maps))
@@ -174,10 +232,13 @@ def main() -> None:
     keep_freed_memory()
     if options.small:
         measure_maps("resnet18", 8, 96, options.rounds)
+        measure_attributions("resnet18", 8, 96, options.rounds)
         measure_sweep(64, 96, options.rounds)
         return
     for backbone in GOALS:
         measure_maps(backbone, 32, 224, options.rounds)
+        print(f"\n{backbone}: methods of pixels, 4 samples of 224 x 224, CPU seconds")
+        measure_attributions(backbone, 4, 224, options.rounds)
     measure_sweep(860, 224, options.rounds)
 
 

@@ -55,7 +55,7 @@ def integrated_gradients(score: Score, asked: Asked) -> Tensor:
 
     They sum to the score of the input minus that of the baseline.
     """
-    method, size = IntegratedGradients(score), len(asked.grey)
+    method, size = IntegratedGradients(score), max(len(asked.grey), STEPS)
     found: Tensor = method.attribute(asked.grey, 0.0, target=asked.classes, n_steps=STEPS, internal_batch_size=size)
     return found
 

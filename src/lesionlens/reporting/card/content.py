@@ -76,8 +76,8 @@ def _model(data: ReportData, model: Model | None) -> dict[str, Any] | None:
     return cell | {
         "run": model.run_id,
         "seed": model.seed,
-        "pretrained_weights": lookup(config, "training.weights"),
-        "normalisation": lookup(config, "training.normalise"),
+        "pretrained_weights": lookup(config, "training.weights") or lookup(config, "examined.weights"),
+        "normalisation": lookup(config, "training.normalise") or lookup(config, "examined.normalise"),
         "checkpoint": kept,
         "maps": {"method": maps.get("method"), "rows": maps.get("map_rows"), "cols": maps.get("map_cols")},
     }

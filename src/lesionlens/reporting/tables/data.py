@@ -146,6 +146,11 @@ def runs(data: ReportData) -> TableSpec:
     return TableSpec("runs", "Runs", "Every run of the study", columns, found, sql=sql(data, ["runs"]))
 
 
+def _of_model(config: object, option: str) -> object:
+    """An option of the models trained here, or of the one examined."""
+    return lookup(config, f"training.{option}") or lookup(config, f"examined.{option}")
+
+
 def facts(data: ReportData) -> tuple[tuple[str, str], ...]:
     """The options that matter most, by name."""
     config = data.study.get("config")
@@ -165,8 +170,8 @@ def facts(data: ReportData) -> tuple[tuple[str, str], ...]:
         ),
         ("Split", term(lookup(config, "split.rule"), SPLIT_RULES)),
         ("Training and validation split", term(lookup(config, "split.group"), groups)),
-        ("Normalisation", term(lookup(config, "training.normalise"), NORMALISATIONS)),
-        ("Pretrained weights", term(lookup(config, "training.weights"), weights)),
+        ("Normalisation", term(_of_model(config, "normalise"), NORMALISATIONS)),
+        ("Pretrained weights", term(_of_model(config, "weights"), weights)),
         ("Layer of the map", term(lookup(config, "evaluation.layer"), layers)),
         ("Scaling of the map", term(lookup(config, "evaluation.scaling"), scalings)),
         ("Threshold of the headline score", term(lookup(config, "evaluation.policy"), POLICIES)),
