@@ -1,6 +1,7 @@
 """Server, worker and record as services: serve, stop, and what every command needs to run a flow."""
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -31,9 +32,15 @@ def stop() -> None:
 
 
 def run_flow(module: str, name: str, *arguments: Any) -> Any:
-    """What a flow returns; its module is imported once its server runs, since Prefect reads its settings then.
+    """What a flow returns. KeyboardInterrupt where the flow run was cancelled in the UI."""
+    return run_flows(module, name, [arguments])[0]
 
-    KeyboardInterrupt where the flow run was cancelled in the UI.
+
+def run_flows(module: str, name: str, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """What a flow returns, called with each of these arguments in turn.
+
+    Its module is imported once its server runs, since Prefect reads its settings then. KeyboardInterrupt where a flow
+    run was cancelled in the UI.
     """
     from lesionlens.settings import home
 
@@ -50,7 +57,7 @@ def run_flow(module: str, name: str, *arguments: Any) -> Any:
         flow = getattr(import_module(module), name)
         say_errors_once()
         try:
-            return flow(*arguments)
+            return [flow(*arguments) for arguments in calls]
         except StoppedError as stopped:
             raise KeyboardInterrupt from stopped
 

@@ -1,11 +1,13 @@
 """The whole study and its steps: demo, study, prepare, train, evaluate, report."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from commands.configuration import SOUND, Wanted
-from commands.services import run_flow, say
+from commands.services import run_flow, run_flows, say
 from lesionlens.config.presets import demo_systems
 from lesionlens.config.study import StudyConfig
+from lesionlens.settings import home
 
 
 def demo(*, systems: bool = False, dry_run: bool = False) -> None:
@@ -15,9 +17,9 @@ def demo(*, systems: bool = False, dry_run: bool = False) -> None:
         systems: Ask the same runs by every attribution method instead, in a study of its own.
         dry_run: Say what would be done, and do nothing.
     """
-    for config in demo_systems() if systems else ():
-        _run(config, dry_run)
-    if not systems:
+    if systems:
+        _run(demo_systems(), dry_run)
+    else:
         _study(Wanted(preset="demo"), dry_run)
 
 
@@ -44,26 +46,31 @@ def _study(wanted: Wanted, dry_run: bool) -> None:
     if dry_run:
         data.rehearse(wanted.study(), wanted.leaves_size_open())
     else:
-        _run(data.settled(wanted))
+        _run([data.settled(wanted)])
 
 
-def _run(config: StudyConfig, dry_run: bool = False) -> None:
+def _run(configs: Sequence[StudyConfig], dry_run: bool = False) -> None:
     from commands import data
 
     if dry_run:
-        data.rehearse(config, False)
+        for config in configs:
+            data.rehearse(config)
         return
-    found = _finished(config)
-    if found is not None:
-        number, page = found
-        print(
-            f"Study {number} ({config.name}) is complete: nothing to do. `lesionlens report {number}` renders it anew."
-        )
-    else:
-        page = run_flow("flows.study", "study", config)
-    print(
-        f"\nReport: {page}\nQuery:  lesionlens sql   (for example: TABLE table_2_accuracy; TABLE table_4_localization;)"
-    )
+    home().ensure()
+    say("Looking at the data and the record ...")
+    known = [_finished(config) for config in configs]
+    left = [(config,) for config, found in zip(configs, known, strict=True) if found is None]
+    pages = iter(run_flows("flows.study", "study", left) if left else ())
+    for config, found in zip(configs, known, strict=True):
+        if found is not None:
+            number, page = found
+            print(
+                f"Study {number} ({config.name}) is complete: nothing to do. To render it: lesionlens report {number}"
+            )
+        else:
+            page = next(pages)
+        print(f"\nReport: {page}")
+    print("Query:  lesionlens sql   (for example: TABLE table_2_accuracy; TABLE table_4_localization;)")
 
 
 def _finished(config: StudyConfig) -> "tuple[int, Path] | None":
@@ -74,7 +81,6 @@ def _finished(config: StudyConfig) -> "tuple[int, Path] | None":
     from lesionlens.config.study import evaluation_digest, sample_set_digest, study_digest
     from lesionlens.datasets.registry import PHANTOM, read_index
     from lesionlens.identity import digest
-    from lesionlens.settings import home
 
     root = config.data.root or home().phantom / digest(config.data.phantom)[:16]
     if config.data.source == "phantom" and not (root / PHANTOM).is_file():
@@ -171,8 +177,6 @@ def report(study: str, /, *, dry_run: bool = False) -> None:
     """
     number = _number(study)
     if dry_run:
-        from lesionlens.settings import home
-
         print(f"The page of study {number} would be written into {home().reports}.")
         return
     print(f"\nReport: {run_flow('flows.steps', 'report', number)}")

@@ -15,7 +15,7 @@ def test_the_parser_loads_nothing_that_takes_seconds() -> None:
     code = "import sys, commands.__main__ as c; c.application(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {name.split(".")[0] for name in loaded} & {
-        "torch", "prefect", "sqlalchemy", "alembic", "psycopg", "polars", "numpy", "matplotlib", "httpx",
+        "torch", "prefect", "sqlalchemy", "alembic", "psycopg", "polars", "matplotlib", "httpx",
     }  # fmt: skip
 
 
