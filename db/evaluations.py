@@ -54,9 +54,8 @@ UNCOMPARED: LiteralString = (
 )
 COMPARED: LiteralString = (
     "SELECT s.evaluation_id, s.sample_id, s.patient, l.is_lesion, s.correct, s.iou"
-    " FROM study_evaluations AS e JOIN sample_results AS s ON s.evaluation_id = e.evaluation_id"
-    " JOIN sample AS p ON p.id = s.sample_id JOIN label AS l ON l.id = p.label_id"
-    " WHERE e.study_id = %(study_id)s ORDER BY s.evaluation_id, s.sample_id"
+    " FROM sample_results AS s JOIN sample AS p ON p.id = s.sample_id JOIN label AS l ON l.id = p.label_id"
+    " WHERE s.study_id = %(study_id)s ORDER BY s.evaluation_id, s.sample_id"
 )
 SELECTED: LiteralString = (
     "SELECT e.evaluation_id FROM study_evaluations AS e"

@@ -50,6 +50,7 @@ def _serve(home: Home, port: int) -> None:
         worker = _start_worker(home, variables)
         print(
             f"Serving http://127.0.0.1:{port} (state in {home.root}). Ctrl-C or `make stop` ends it.\n"
+            f"Reports of all studies: http://127.0.0.1:{port}/reports\n"
             f"The page asks for a login: {login(home)} (kept in {home.prefect / 'login'})", flush=True,
         )  # fmt: skip
         while worker.poll() is None and is_locked(home.prefect / "server.lock"):

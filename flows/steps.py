@@ -6,6 +6,7 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.logs import shorten_errors
+from flows.names import is_made_up, named
 from lesionlens.config.study import StudyConfig
 from tasks import artifacts, external, grid
 from tasks.evaluate import audit_shortcuts, compare_runs, is_compared, plan_evaluations
@@ -14,7 +15,7 @@ from tasks.progress import confirm_cancellation
 from tasks.report import find_studies, render_comparison, render_report, write_card
 
 
-@flow(name="prepare", flow_run_name="prepare {config.name}")
+@flow(name="prepare", flow_run_name=named("prepare {config.name}"))
 def prepare(config: StudyConfig) -> int:
     """Index the data set, cut, split and check samples, plan the grid. Returns the study's id."""
     shorten_errors()
@@ -23,7 +24,7 @@ def prepare(config: StudyConfig) -> int:
     return study_id
 
 
-@flow(name="train", flow_run_name="train study {study_id}", on_cancellation=[confirm_cancellation])
+@flow(name="train", flow_run_name=named("train study {study_id}"), on_cancellation=[confirm_cancellation])
 def train(study_id: int) -> int:
     """Train every run of the grid that the record lacks, to its best validation loss. Returns how many failed.
 
@@ -40,7 +41,7 @@ def train_grid(study_id: int) -> None:
     artifacts.show_training(study_id)
 
 
-@flow(name="evaluate", flow_run_name="evaluate study {study_id}", on_cancellation=[confirm_cancellation])
+@flow(name="evaluate", flow_run_name=named("evaluate study {study_id}"), on_cancellation=[confirm_cancellation])
 def evaluate(study_id: int) -> int:
     """Score, explain and audit every trained run sample by sample, compare the runs. Returns how many were missing.
 
@@ -62,7 +63,11 @@ def evaluate_grid(study_id: int) -> int:
     return missing
 
 
-@flow(name="evaluate-external", flow_run_name="evaluate run {run} on {data}", on_cancellation=[confirm_cancellation])
+@flow(
+    name="evaluate-external",
+    flow_run_name=named("evaluate run {run} on {data}"),
+    on_cancellation=[confirm_cancellation],
+)
 def evaluate_external(run: int, data: Path) -> Path:
     """Evaluate a finished run on another data set and show both beside each other. Returns where the report lies.
 
@@ -77,16 +82,20 @@ def evaluate_external(run: int, data: Path) -> Path:
     return report.fn(study_id)
 
 
-@flow(name="report", flow_run_name="report on study {study_id}")
+@flow(name="report", flow_run_name=named("report on study {study_id}"))
 def report(study_id: int) -> Path:
     """Render the page that answers the study's question, and show the answer. Returns where the page lies."""
     shorten_errors()
     page = render_report(study_id)
-    get_run_logger().info("%s The report: %s", artifacts.show_results(study_id), page)
+    found = artifacts.show_results(study_id)
+    address, every = artifacts.url(f"reports/{study_id}"), artifacts.url("reports")
+    get_run_logger().info("%s The report: %s, while served %s; all reports: %s", found, page, address, every)
     return page
 
 
 def _comparison_name() -> str:
+    if flow_run.name and not is_made_up(flow_run.name):
+        return str(flow_run.name)
     parameters = flow_run.parameters
     runs = [f"run {run}" for run in parameters.get("runs") or ()]
     return f"compare {', '.join([*map(str, parameters.get('studies') or ()), *runs])}"
@@ -107,7 +116,7 @@ def compare(studies: tuple[str, ...] = (), runs: tuple[int, ...] = ()) -> Path:
     return page
 
 
-@flow(name="card", flow_run_name="card of study {study}")
+@flow(name="card", flow_run_name=named("card of study {study}"))
 def card(study: str) -> Path:
     """Write a study's model card, with the checklist of what is recorded, beside its report. Returns where it lies.
 

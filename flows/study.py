@@ -3,15 +3,18 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from prefect import flow
+from prefect import flow, get_run_logger
+from prefect.variables import Variable
 from pydantic import Field
 
 from flows import steps
 from flows.logs import shorten_errors
+from flows.names import named
 from lesionlens.config import presets
 from lesionlens.config.evaluation import EvaluationConfig, Methods
 from lesionlens.config.study import StudyConfig, StudyName
 from lesionlens.config.training import Backbone, GridConfig, Strategy
+from lesionlens.identity import digest, folder_digest
 from tasks import grid
 from tasks.progress import confirm_cancellation
 
@@ -20,19 +23,19 @@ Some = Field(min_length=1)
 """A form that lists nothing is refused at the door."""
 
 
-@flow(name="study", flow_run_name="study {config.name}", on_cancellation=[confirm_cancellation])
+@flow(name="study", flow_run_name=named("study {config.name}"), on_cancellation=[confirm_cancellation])
 def study(config: StudyConfig) -> Path:
     """Run a study with every option open; returns where its report lies."""
     return _run(config)
 
 
-@flow(name="study-demo", flow_run_name="study demo", on_cancellation=[confirm_cancellation])
+@flow(name="study-demo", flow_run_name=named("study demo"), on_cancellation=[confirm_cancellation])
 def study_demo() -> Path:
     """The whole study on synthetic mammograms, in minutes."""
     return _run(presets.demo())
 
 
-@flow(name="study-paper", flow_run_name="study paper", on_cancellation=[confirm_cancellation])
+@flow(name="study-paper", flow_run_name=named("study paper"), on_cancellation=[confirm_cancellation])
 def study_paper(
     data: Path,
     seeds: Annotated[tuple[int, ...], Some] = GRID.seeds,
@@ -46,7 +49,7 @@ def study_paper(
     return _run(presets.paper(data).model_copy(update={"grid": GridConfig(seeds=seeds)}))
 
 
-@flow(name="study-sound", flow_run_name="study {name}", on_cancellation=[confirm_cancellation])
+@flow(name="study-sound", flow_run_name=named("study {name}"), on_cancellation=[confirm_cancellation])
 def study_sound(
     data: Path,
     name: StudyName = "sound",
@@ -75,6 +78,22 @@ def study_sound(
         "evaluation": preset.evaluation.model_copy(update={"methods": methods}),
     }
     return _run(preset.model_copy(update=changes))
+
+
+@flow(name="study-nightly", flow_run_name=named("study nightly"), on_cancellation=[confirm_cancellation])
+def study_nightly(data: Path) -> Path | None:
+    """The sound study of a folder whose files have changed since the last night; else nothing, which the log says.
+
+    Args:
+        data: Folder of CBIS-DDSM, or of a manifest.csv (docs/data.md), to which pictures are added now and then
+    """
+    found, last = folder_digest(data), f"nightly_{digest(str(data.absolute()))[:12]}"
+    if Variable.get(last) == found:
+        get_run_logger().info("%s has not changed since the last nightly study: nothing to do", data)
+        return None
+    page = _run(presets.sound(data).model_copy(update={"name": "nightly"}))
+    Variable.set(last, found, overwrite=True)
+    return page
 
 
 def _run(config: StudyConfig) -> Path:

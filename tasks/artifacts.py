@@ -1,12 +1,13 @@
-"""What Prefect's UI keeps of a flow run at its end: its result as a table, the study's answer, a link to the page.
+"""What Prefect's UI keeps of a flow run at its end: its result as a table; of a report its answer, scores and link.
 
 Keys hold the study's id, so that the UI keeps one history per study.
 """
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import polars as pl
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import TaskRunContext
 from prefect.settings import get_current_settings
 
@@ -100,7 +101,7 @@ def show_epochs(run_id: int, title: str, most: int) -> None:
 def show_results(study_id: int) -> str:
     """Answer, scores of every run, and where the report is; returns the answer in a sentence."""
     data = _read(study_id, ANSWER)
-    found, name, page = verdict(data), _name(data), _url(f"reports/{study_id}")
+    found, name, page = verdict(data), _name(data), url(f"reports/{study_id}")
     lines = []
     for model in models(data):
         accuracy = next(iter(rows(data, "table_2_accuracy", run_id=model.run_id)), None)
@@ -115,10 +116,8 @@ def show_results(study_id: int) -> str:
             }
         )
     reasons = "\n\n".join(row["sentence"] for row in rows(data, "answers"))
-    text = f"## {found}\n\n{reasons}\n\n{' '.join(sentences(data))}\n\n[The whole report]({page})"
-    create_markdown_artifact(text, f"study-{study_id}-answer", f"{QUESTION} Study {name}")
-    create_table_artifact(lines, f"study-{study_id}-table", f"Every run of study {name}, with intervals")
-    create_link_artifact(page, f"Report of study {name}", f"study-{study_id}-report", f"The report of study {name}")
+    text = [f"## {found}", f"[The whole report]({page})", reasons, " ".join(sentences(data)), _markdown(lines)]
+    create_markdown_artifact("\n\n".join(text), f"study-{study_id}-report", f"{QUESTION} Study {name}")
     return found
 
 
@@ -126,12 +125,19 @@ def show_comparison(study_ids: tuple[int, ...], runs: tuple[int, ...], page_id: 
     """The verdict over these studies, the scores of their models, and where the page is."""
     studies = tuple(_read(study_id, ANSWER) for study_id in study_ids)
     found, table = summary(studies, runs)
-    names, link = ", ".join(_name(data) for data in studies), _url(f"comparisons/{page_id}")
+    names, link = ", ".join(_name(data) for data in studies), url(f"comparisons/{page_id}")
     answers = "\n\n".join(f"**{_name(data)}**: {verdict(data)}" for data in studies)
-    text = f"## {found}\n\n{answers}\n\n[The whole comparison]({link})"
-    create_markdown_artifact(text, f"comparison-{page_id}-answer", f"{QUESTION} {names}")
-    create_table_artifact(table.texts(), f"comparison-{page_id}-table", f"Models of {names}, with intervals")
-    create_link_artifact(link, f"Comparison of {names}", f"comparison-{page_id}-page", f"The comparison of {names}")
+    text = [f"## {found}", f"[The whole comparison]({link})", answers, _markdown(table.texts())]
+    create_markdown_artifact("\n\n".join(text), f"comparison-{page_id}-page", f"{QUESTION} {names}")
+
+
+def _markdown(lines: Sequence[Mapping[str, object]]) -> str:
+    """A table in Markdown; empty without lines."""
+    if not lines:
+        return ""
+    table = [list(lines[0]), *(list(line.values()) for line in lines)]
+    first, *others = [[str(cell).replace("|", r"\|") for cell in row] for row in table]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (first, ["---"] * len(first), *others))
 
 
 def show_card(study_id: int, text: str) -> None:
@@ -151,7 +157,7 @@ def _name(data: ReportData) -> str:
     return str(data.study["name"])
 
 
-def _url(page: str) -> str:
+def url(page: str) -> str:
     """Where the server shows a page."""
     api = get_current_settings().api.url or ""
     return f"{api.removesuffix('/api')}/{page}"

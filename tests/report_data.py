@@ -75,7 +75,8 @@ class Samples:
         mask = disc(x, y, self.random.uniform(10, 20) * unit, self.size)
         pixels = np.clip(texture + (gaussian_filter(mask.astype(float), 3) * 70 if is_lesion else 0), 0, 255)
         stored = {"pixels": pack_pixels(pixels.astype(np.uint8)), "mask": pack_mask(mask) if is_lesion else None}
-        self.gallery.append({"sample_id": sample_id} | stored)
+        kind = self.labels[ordinal][2] if is_lesion else None
+        self.gallery.append({"sample_id": sample_id, "lesion_type": kind, "pathology": None} | stored)
         if len(self.sheet) < 2 * len(self.labels):
             self.sheet.append({"code": code, "name": name} | _window(len(self.sheet), sample_id) | stored)
         patch = {

@@ -36,6 +36,19 @@ SELECT runs.run_id, runs.study_id, runs.title, runs.status, runs.best_epoch, acc
 FROM runs LEFT JOIN table_2_accuracy USING (study_id, run_id) WHERE runs.study_id = {} ORDER BY runs.run_id"""
 
 
+REPORTS = """
+SELECT study.id AS study_id, study.name AS study, dataset.name AS dataset,
+    (SELECT max(created_at) FROM report WHERE study_id = study.id) AS rendered_at,
+    (SELECT string_agg(question || ' ' || verdict, ', ' ORDER BY question) FROM answer
+     WHERE study_id = study.id AND group_name IS NULL) AS verdict,
+    a.accuracy, a.low AS accuracy_low, a.high AS accuracy_high, l.ll, l.low AS ll_low, l.high AS ll_high
+FROM study JOIN sample_set ON sample_set.id = study.sample_set_id JOIN dataset ON dataset.id = sample_set.dataset_id
+LEFT JOIN LATERAL (SELECT min(run_id) AS run_id FROM answer WHERE study_id = study.id) AS best ON true
+LEFT JOIN table_2_accuracy AS a ON a.study_id = study.id AND a.run_id = best.run_id
+LEFT JOIN table_4_localization AS l ON l.study_id = study.id AND l.run_id = best.run_id AND l.headline
+ORDER BY rendered_at DESC NULLS LAST, study.id DESC"""
+
+
 @dataclass(frozen=True, slots=True)
 class Freed:
     """What goes with a study: runs that no other study has, as (id, digest, bytes of weights); pages; what stays."""
@@ -125,3 +138,19 @@ def remove(connection: Connection, gone: Freed) -> None:
         connection.execute(delete(sample_set).where(sample_set.c.id == gone.sample_set))
     if gone.dataset is not None:
         connection.execute(delete(dataset).where(dataset.c.id == gone.dataset))
+
+
+def reports(connection: Connection) -> pl.DataFrame:
+    """One row per study, the newest report first: its date, the answer, and accuracy and LL of the model answered for.
+
+    Columns study_id, study, dataset, rendered_at (null where no report was made), verdict, accuracy and ll, each with
+    _low and _high.
+    """
+    return frame(connection, REPORTS)
+
+
+def comparisons(connection: Connection) -> pl.DataFrame:
+    """One row per comparison, the newest first: id, file (a path), created_at."""
+    return frame(
+        connection, "SELECT id, path AS file, created_at FROM comparison_page ORDER BY created_at DESC, id DESC"
+    )

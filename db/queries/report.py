@@ -179,15 +179,16 @@ SELECT code, mean, std FROM input_statistics WHERE study_id = {study} ORDER BY c
 SELECT run_id, sample_id, sample_key, image_key, patient, laterality, view, lesion_key, breast_density, subtlety,
        true_code, predicted_code, correct, confidence, mask_fraction,
        method, threshold, iou, blank, hit, whole_patch_iou
-FROM study_evaluations JOIN sample_results USING (run_id, evaluation_id)
+FROM sample_results
 WHERE study_id = {study} ORDER BY run_id, sample_id""",
 }
 
 # pixels, masks and maps of the gallery and the contact sheet
 PICTURES: dict[str, LiteralString] = {
     "gallery": """\
-SELECT p.id AS sample_id, p.pixels, p.mask
+SELECT p.id AS sample_id, p.pixels, p.mask, l.lesion_type, l.pathology
 FROM study AS s JOIN sample AS p ON p.sample_set_id = s.sample_set_id AND p.split = 'test'
+LEFT JOIN lesion AS l ON l.id = p.lesion_id
 WHERE s.id = {study} ORDER BY p.id""",
     "maps": """\
 SELECT e.run_id, x.sample_id, x.method, x.target, x.rows, x.cols, x.grid

@@ -27,8 +27,7 @@ VIEWS = (
 """Views of one study each; its per-sample results and maps are read by statements of their own."""
 
 OF_SAMPLES = """
-SELECT e.study_id, e.study, s.* FROM study_evaluations AS e JOIN sample_results AS s USING (run_id, evaluation_id)
-WHERE e.study_id = {} ORDER BY s.run_id, s.sample_id"""
+SELECT * FROM sample_results WHERE study_id = {} ORDER BY run_id, sample_id"""
 
 MAPS = """
 SELECT e.study_id, e.run_id, m.sample_id, m.method, m.target, m.layer, m.rows, m.cols, m.grid, m.blank, m.hit, m.energy,

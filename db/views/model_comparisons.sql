@@ -1,8 +1,8 @@
 CREATE VIEW model_comparisons AS
 SELECT
     study.id AS study_id, study.name AS study,
-    a.run_id AS run_a, run_a.backbone AS backbone_a, run_a.strategy AS strategy_a, b.run_id AS run_b,
-    run_b.backbone AS backbone_b, run_b.strategy AS strategy_b, comparison.score, comparison.value_a,
+    a.run_id AS run_a, run_a.backbone AS backbone_a, run_a.strategy AS strategy_a, run_a.seed AS seed_a, b.run_id AS run_b,
+    run_b.backbone AS backbone_b, run_b.strategy AS strategy_b, run_b.seed AS seed_b, comparison.score, comparison.value_a,
     comparison.value_b, comparison.difference, comparison.low, comparison.high, comparison.p, comparison.p_holm,
     comparison.n
 FROM comparison

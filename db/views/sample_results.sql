@@ -1,6 +1,6 @@
 CREATE VIEW sample_results AS
 SELECT
-    run.id AS run_id, evaluation.id AS evaluation_id, run.backbone, run.strategy, run.seed,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed,
     sample.id AS sample_id, sample.key AS sample_key, image.key AS image_key, image.patient, image.laterality,
     image.view, lesion.key AS lesion_key, image.breast_density, lesion.subtlety, truth.group_name,
     truth.code AS true_code, predicted.code AS predicted_code, truth.id = predicted.id AS correct,
@@ -9,8 +9,8 @@ SELECT
     place.threshold, place.iou, map.blank, map.hit, map.energy, map.rank_accuracy, map.pixel_ap,
     whole_patch.iou AS whole_patch_iou, centred_disc.iou AS centred_disc_iou, mean_mask.iou AS mean_mask_iou,
     random_weights.iou AS random_weights_iou, dealt_maps.iou AS dealt_maps_iou, place.reason
-FROM evaluation
-JOIN run ON run.id = evaluation.run_id
+FROM study_evaluations AS e
+JOIN evaluation ON evaluation.id = e.evaluation_id
 JOIN prediction ON prediction.evaluation_id = evaluation.id
 JOIN sample ON sample.id = prediction.sample_id
 JOIN image ON image.id = sample.image_id
@@ -39,7 +39,6 @@ LEFT JOIN localization AS random_weights
 LEFT JOIN localization AS dealt_maps
     ON dealt_maps.evaluation_id = evaluation.id AND dealt_maps.sample_id = sample.id
     AND dealt_maps.method = 'dealt_maps' AND dealt_maps.target = 'predicted'
-    AND dealt_maps.policy = evaluation.config ->> 'policy'
-WHERE NOT EXISTS (SELECT FROM external_evaluation AS other WHERE other.evaluation_id = evaluation.id);
+    AND dealt_maps.policy = evaluation.config ->> 'policy';
 COMMENT ON VIEW sample_results IS
-'One row per evaluated run and test sample: predicted class, confidence, and how well the headline map meets the mask';
+'One row per study, evaluated run and test sample: predicted class, confidence, and how well the headline map meets the mask';

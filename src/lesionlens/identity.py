@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,20 @@ def bytes_digest(chunks: Iterable[bytes]) -> str:
     for chunk in chunks:
         sha.update(chunk)
     return sha.hexdigest()
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 (hex) of the names, sizes and times of change of all files below a folder, without reading them.
+
+    ValueError where there is no such folder.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}: name the one of the data set")
+    found = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        status = path.stat()
+        found.append((str(path.relative_to(folder)), status.st_size, status.st_mtime_ns))
+    return digest(found)
 
 
 def file_name(text: str) -> str:

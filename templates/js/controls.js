@@ -9,8 +9,17 @@ for (const slider of sliders) {
 }
 
 form.addEventListener("submit", (event) => event.preventDefault());
-form.addEventListener("change", (event) => { if (event.target.name !== "opacity") refresh(); });
-form.addEventListener("reset", () => setTimeout(() => { opacity(form.elements.opacity.value); sliders[1].value = sliders[0].value; refresh(); }));
+form.addEventListener("input", (event) => {
+  if (event.target.name === "opacity") return;
+  history[event.target.tagName === "SELECT" ? "pushState" : "replaceState"](null, "", address());
+  refresh();
+});
+form.addEventListener("reset", () => setTimeout(() => {
+  opacity(form.elements.opacity.value);
+  sliders[1].value = sliders[0].value;
+  history.pushState(null, "", "#gallery");
+  refresh();
+}));
 more.addEventListener("click", () => show(form.elements.run.value, cards.children.length));
 
 const copyLink = document.getElementById("link");
@@ -22,5 +31,5 @@ for (let i = 0; i < 256; i++) colours.data.set([...record.heat.subarray(3 * i, 3
 bar.putImageData(colours, 0, 0);
 
 addEventListener("beforeprint", drawAll);
-refresh();
 follow();
+if (!samples.length) refresh();

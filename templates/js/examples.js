@@ -8,18 +8,13 @@ function showExamples() {
     const drawn = (found[n] || []).map((key) => card(byKey.get(key), exampled.value));
     list.replaceChildren(...(drawn.length ? drawn : [element("li", {}, "No patch.")]));
   });
+  for (const all of document.querySelectorAll("#examples a[data-correct]")) {
+    all.href = "#gallery?" + new URLSearchParams({ run: exampled.value, ...all.dataset });
+  }
 }
 
 if (exampled) {
   exampled.addEventListener("change", showExamples);
-  for (const all of document.querySelectorAll("#examples a[data-correct]")) {
-    all.addEventListener("click", () => {
-      form.reset();
-      form.elements.run.value = exampled.value;
-      form.elements.correct.value = all.dataset.correct;
-      form.elements.located.value = all.dataset.located;
-    });
-  }
   showExamples();
 }
 

@@ -1,5 +1,6 @@
 "use strict";
 {% include "common.js" %}
+{% include "tables.js" %}
 {% include "maps.js" %}
 {% include "filters.js" %}
 {% include "cards.js" %}

@@ -52,6 +52,9 @@ function follow() {
   const sample = named();
   if (sample) open(sample);
   else if (viewer.open) viewer.close();
+  if (sample || !restore()) return;
+  refresh();
+  if (location.hash.startsWith("#gallery?")) reveal("gallery");
 }
 
 function step(by) {
@@ -61,7 +64,7 @@ function step(by) {
 }
 
 viewer.addEventListener("close", () => {
-  if (named()) history.replaceState(null, "", location.pathname + location.search + "#gallery");
+  if (named()) history.replaceState(null, "", address());
   if (!current) return;
   const here = (item) => item.dataset.key === current.key;
   const back = opener && opener.isConnected && here(opener) ? opener : [...cards.children].find(here);

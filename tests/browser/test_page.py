@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import polars as pl
 import pytest
 
 from lesionlens.attribution.scaling import activation_maps
@@ -83,6 +84,88 @@ def test_examples_of_a_quadrant_open_and_lead_to_all_of_it(page, data):
     page.wait_for_selector("#viewer[open]")
     page.keyboard.press("Escape")
     page.wait_for_function("document.activeElement.closest('.examples') !== null")
+
+
+def linked(page, address, n):
+    """Follows the first link of `address`; the number that it stands for, and what the gallery then shows."""
+    place = page.locator(f"a[href*='#gallery?{address}']").first
+    place.evaluate(
+        "node => { for (let at = node; at; at = at.parentElement) if (at.tagName === 'DETAILS') at.open = true; }"
+    )
+    place.click()
+    page.wait_for_function("n => document.getElementById('found').textContent.startsWith(n + ' of')", arg=str(n))
+
+
+def test_numbers_lead_to_their_pictures_and_back(page, data):
+    cell = data.frames["confusion_matrix"].filter(pl.col("true_code") != pl.col("predicted_code"), pl.col("count") > 0)
+    cell = cell.row(0, named=True)
+    linked(page, f"run={cell['run_id']}&code={cell['true_code']}&predicted={cell['predicted_code']}", cell["count"])
+    first = page.url
+    linked(page, "run=2&correct=yes&located=no", quadrant(data, 2, True, False)["n"])
+    page.go_back()
+    page.wait_for_function("n => document.getElementById('found').textContent.startsWith(n + ' of')",
+                           arg=str(cell["count"]))  # fmt: skip
+    assert page.url == first
+    level = data.frames["sample_results"].filter(run_id=1).filter(pl.col("mask_fraction").is_between(0.05, 0.1, "left"))
+    linked(page, "run=1&group=mask_fraction%3A0.05+to+0.10", level.height)
+
+
+def test_the_address_holds_the_filters(page, browser, addresses):
+    page.select_option("[name=code]", "BM")
+    page.select_option("[name=agree]", "no")
+    disagreed = page.locator("#found").inner_text()
+    assert 0 < int(disagreed.split()[0]) < 12
+    with watched(browser, addresses["report"]) as sent:
+        sent.goto(page.url)
+        sent.reload()
+        assert sent.locator("#found").inner_text() == disagreed
+    page.go_back()
+    page.wait_for_function("document.getElementById('found').textContent.startsWith('12 of')")
+    page.go_back()
+    page.wait_for_function("document.getElementById('found').textContent.startsWith('60 of')")
+
+
+def test_text_and_bounds_act_while_typing(page):
+    page.locator("[name=text]").press_sequentially("p_00102")
+    assert page.locator("#found").inner_text() == "1 of 60 patches"
+    page.fill("[name=text]", "")
+    page.locator("[name=low]").press_sequentially(".4")
+    assert scores(page) and all(value >= 0.395 for value in scores(page))
+
+
+def test_show_more_goes_when_all_is_shown(page):
+    assert page.locator("#more").is_visible()
+    page.click("#more")
+    assert cards(page).count() == 60 and not page.locator("#more").is_visible()
+
+
+def test_a_table_sorts_by_keyboard_and_a_section_folds(page):
+    head = page.locator("#baselines thead th").nth(1)
+    column = page.locator("#baselines tbody tr td:nth-child(2)")
+    before = column.all_inner_texts()
+    head.locator("button").focus()
+    orders = []
+    for way in ("ascending", "descending", None):
+        page.keyboard.press("Enter")
+        assert head.get_attribute("aria-sort") == way
+        orders.append([float(text.split()[0]) for text in column.all_inner_texts()])
+    assert orders[0] == sorted(orders[0]) and orders[1] == orders[0][::-1] and len(set(orders[0])) > 1
+    assert column.all_inner_texts() == before
+    fold = page.locator("#gallery > h2 button")
+    fold.click()
+    assert fold.get_attribute("aria-expanded") == "false" and not page.locator("#cards").is_visible()
+    linked(
+        page, "run=2&correct=yes&located=no", page.locator("a[href*='run=2&correct=yes&located=no']").first.inner_text()
+    )
+    assert page.locator("#cards").is_visible()
+
+
+def test_every_section_is_named_on_a_phone(page):
+    page.set_viewport_size({"width": 390, "height": 800})
+    outside = page.locator(".banner nav a").evaluate_all(
+        "links => links.filter((link) => link.getBoundingClientRect().right > innerWidth).length"
+    )
+    assert outside == 0
 
 
 def test_sorting_puts_samples_without_iou_last(page):

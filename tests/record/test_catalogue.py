@@ -7,6 +7,7 @@ from sqlalchemy import Connection, text
 from commands.__main__ import main
 from db import reports, studies
 from db.queries import catalogue
+from db.reports import save_comparison, save_report
 from lesionlens.identity import digest
 from tests.record.makers import CONFIG, Filled
 
@@ -36,6 +37,23 @@ def test_a_study_is_listed_with_progress_size_and_answer(connection: Connection,
     runs = catalogue.runs(connection, filled.study)
     assert runs["run_id"].to_list() == list(filled.runs) and runs["accuracy"].null_count() == 0
     assert runs["weight_bytes"].sum() == row["weight_bytes"]
+
+
+def test_reports_are_listed_with_answer_and_scores_the_newest_first(connection: Connection, filled: Filled) -> None:
+    (row,) = catalogue.reports(connection).to_dicts()
+    best = connection.execute(text("SELECT min(run_id) FROM answers")).scalar_one()
+    ends = ("", "_low", "_high")
+    accuracy = text("SELECT accuracy, low, high FROM table_2_accuracy WHERE run_id = :run")
+    assert tuple(connection.execute(accuracy, {"run": best}).one()) == tuple(row[f"accuracy{end}"] for end in ends)
+    located = text("SELECT ll FROM table_4_localization WHERE headline AND run_id = :run")
+    ll = connection.scalar(located, {"run": best})
+    assert row["ll"] == ll and row["verdict"].startswith("detection ")
+    other = second_study(connection, filled, ())
+    save_report(connection, other, "other.html", b"other")
+    listed = catalogue.reports(connection)
+    assert listed["study_id"][0] == other and listed["rendered_at"][0] is not None and listed["accuracy"][0] is None
+    number = save_comparison(connection, "/x/compare-1-2.html", b"both")
+    assert catalogue.comparisons(connection).row(0)[:2] == (number, "/x/compare-1-2.html")
 
 
 def test_a_study_goes_with_all_that_is_its_own(connection: Connection, filled: Filled) -> None:

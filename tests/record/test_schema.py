@@ -69,7 +69,7 @@ def test_views_comments_and_rights_are_made_anew_where_they_differ(filled_engine
     schema.upgrade(filled_engine)
     with filled_engine.connect() as connection:
         assert connection.scalar(text(described.format("run"))) == TERMS["run"]["id"]
-        assert connection.scalar(text(described.format("sample_results"))) == TERMS["columns"]["run_id"]
+        assert connection.scalar(text(described.format("sample_results"))) == TERMS["columns"]["study_id"]
         connection.execute(text("SET ROLE lesionlens_reader"))
         assert connection.execute(counted).one() == before
         assert connection.scalar(text("SELECT count(*) FROM table_2_accuracy")) == 2
@@ -137,3 +137,14 @@ def test_the_dictionary_explains_nothing_that_is_not_there(empty: Connection) ->
     assert special - found == set()
     same = {(r, c) for r, c in special if TERMS[r][c] == TERMS["columns"].get(c)}
     assert same == set()
+
+
+def test_a_view_of_runs_names_study_and_run_alike(empty: Connection) -> None:
+    """So that `WHERE study = 'demo' AND backbone = ...` works wherever a row is one run's."""
+    columns = text("SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'")
+    found: dict[str, set[str]] = {name: set() for name in schema.views()}
+    for relation, name in empty.execute(columns):
+        if relation in found:
+            found[relation].add(name)
+    common = {"study_id", "study", "backbone", "strategy", "seed"}
+    assert {view: common - names for view, names in found.items() if "run_id" in names and common - names} == {}

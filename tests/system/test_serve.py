@@ -119,7 +119,7 @@ FOREIGN = {
     "another name of this machine": ({"Host": "evil.example"}, "own"),
 }
 DOORS = (("GET", "/api/deployments/name/none/none"), ("POST", "/api/deployments/filter"), ("GET", "/reports/1"),
-         ("GET", "/comparisons/1"), ("GET", "/api/admin/settings"))  # fmt: skip
+         ("GET", "/reports"), ("GET", "/comparisons/1"), ("GET", "/api/admin/settings"))  # fmt: skip
 
 
 @pytest.mark.parametrize(("headers", "login"), FOREIGN.values(), ids=FOREIGN)
@@ -178,14 +178,14 @@ def test_a_study_through_the_worker_ends_with_its_result(served: Served) -> None
     run = served.end(number)
     assert (run["state_type"], run["name"]) == ("COMPLETED", "study pressed"), run["state"]
     artifacts = served.artifacts(number)
-    assert {"study-1-samples", "study-1-training", "study-1-answer", "study-1-table", "study-1-report"} <= set(
-        artifacts
-    )
+    assert {"study-1-samples", "study-1-training", "study-1-report"} <= set(artifacts)
     bars = [found for found in artifacts.values() if found["type"] == "progress"]
     assert any(bar["description"].startswith("train resnet18 simultaneous #1 seed 0") for bar in bars)
     until("the log tells what was done", lambda: "draw phantom mammograms: " in served.logs(number))
     assert served.web.get("/reports/1").text.lower().startswith("<!doctype html>")
     assert served.web.get("/reports/99").status_code == 404
+    index = served.web.get("/reports").text
+    assert 'href="/reports/1">pressed<' in index and f"/runs/flow-run/{number}" in index and "detection " in index
     compared = served.press("compare", studies=["pressed"])
     assert served.end(compared)["state_type"] == "COMPLETED"
     page = next(key for key in served.artifacts(compared) if key.endswith("-page"))

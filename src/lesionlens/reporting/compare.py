@@ -12,7 +12,9 @@ from lesionlens.reporting.charts.evidence import Entry, forest_of
 from lesionlens.reporting.data import (
     ESTIMATE,
     Model,
+    Part,
     Row,
+    Score,
     evaluated,
     frame,
     headline,
@@ -24,8 +26,9 @@ from lesionlens.reporting.data import (
     subtitle,
 )
 from lesionlens.reporting.formatting import DASH, METHODS, counted
-from lesionlens.reporting.gallery import Part, merged_gallery
+from lesionlens.reporting.gallery import merged_gallery
 from lesionlens.reporting.page import SELECTED, Rendered, heat, written
+from lesionlens.reporting.tables.external import between_studies, paired, same_samples
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, estimate, text, whole
 from lesionlens.reporting.warnings import Warning, warnings
 
@@ -35,6 +38,12 @@ SECTIONS = (
     ("gallery", "Gallery"),
     ("differences", "What differs"),
     ("provenance", "Provenance"),
+)
+APART = Warning(
+    "Different samples",
+    "These studies were not tested on the same samples. A difference between scores may be one of the samples, so "
+    "that no order of the models follows from it. Studies of the same data and options of samples share them.",
+    grave=True,
 )
 CHOSEN = "The models are the chosen runs; the query below lists the results of all runs of their studies."
 
@@ -53,12 +62,14 @@ def render_comparison(studies: Sequence[ReportData], runs: Sequence[int] = ()) -
         if (row := headline(data, model)) is not None
     ]
     everywhere: dict[Warning, list[str]] = {}
+    if not same_samples(parts):
+        everywhere[APART] = [name for _, name, _ in parts]
     for data, name, _ in parts:
         for warning in warnings(data):
             everywhere.setdefault(warning, []).append(name)
     number = sum(len(models) for _, _, models in parts)
     context: dict[str, Any] = {
-        "title": f"{', '.join(name for _, name, _ in parts)}: does the classifier look at the lesion?",
+        "title": f"{', '.join(name for _, name, _ in parts)}: studies compared",
         "sections": SECTIONS,
         "made_from": counted(len(studies), "study", "studies"),
         "subtitle": f"{counted(len(studies), 'study', 'studies')} · {counted(number, 'model', 'models')}",
@@ -70,6 +81,7 @@ def render_comparison(studies: Sequence[ReportData], runs: Sequence[int] = ()) -
         "warnings": [(", ".join(named), warning) for warning, named in everywhere.items()],
         "forest": forest_of(entries),
         "models": _models(parts),
+        "paired": between_studies(parts),
         "options": _options(parts),
         "patches": _patches(parts),
         "origins": _origins(parts),
@@ -119,6 +131,8 @@ def _verdict(parts: Sequence[Part]) -> str:
         for model in models
         if (row := headline(data, model)) is not None and row["ll"] is not None and not model.guided
     ]
+    if not same_samples(parts):
+        return "These studies were tested on different samples, so their models are not ranked."
     if not rated:
         return "None of these models has a localisation score that was not trained for."
     (row, best, name), *others = sorted(rated, key=lambda entry: -entry[0]["ll"])
@@ -126,9 +140,16 @@ def _verdict(parts: Sequence[Part]) -> str:
     if not others:
         return first
     other, second, elsewhere = others[0]
-    apart = row["low"] is not None and other["high"] is not None and row["low"] > other["high"]
-    certain = "the CIs do not overlap" if apart else "the CIs overlap, so the order is uncertain"
-    return f"{first} Second is {second.title} in {elsewhere} with {score(other).text}: {certain}."
+    datas = {name: data for data, name, _ in parts}
+    found = paired((datas[name], best), (datas[elsewhere], second)).filter(score="ll").to_dicts()
+    if not found:
+        return f"{first} Second is {second.title} in {elsewhere} with {score(other).text}; they share too few samples."
+    gap = Score(found[0]["difference"], found[0]["low"], found[0]["high"], found[0]["n"])
+    sure = "which includes 0: the order is uncertain" if gap.sign == "n.s." else "which excludes 0"
+    return (
+        f"{first} Second is {second.title} in {elsewhere} with {score(other).text}. On the {gap.n} lesions that both "
+        f"classify correctly they differ by {gap.text}, {sure}."
+    )
 
 
 def _models(parts: Sequence[Part]) -> TableSpec:
@@ -144,7 +165,7 @@ def _models(parts: Sequence[Part]) -> TableSpec:
     )
     note = (
         "Every score is that of the model's own study: over its own test split, at its own threshold. Paired "
-        "differences on the same samples are in the report of each study."
+        "differences within a study are in its report."
     )
     query = _sql(parts, "table_2_accuracy", "table_4_localization", "occlusion_test")
     return TableSpec("models", "Models", "of all studies", columns, table, (note,), query)

@@ -64,6 +64,10 @@ class Score:
         return None if self.value is None else sign(self.low, self.high)
 
 
+Part = tuple[ReportData, str, Sequence[Model]]
+"""A study, its name on a page of several studies, and its models that are shown."""
+
+
 def frame(data: ReportData, name: str) -> pl.DataFrame:
     """A frame by name. KeyError names the frames that there are."""
     if name not in data.frames:

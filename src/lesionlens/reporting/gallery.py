@@ -13,9 +13,9 @@ from skimage.measure import approximate_polygon, find_contours
 
 from lesionlens.images.image import encode_webp
 from lesionlens.records import ReportData
-from lesionlens.reporting.data import Model, Row, frame, lookup
+from lesionlens.reporting.data import Model, Part, Row, frame, lookup
 from lesionlens.reporting.formatting import METHODS, SPLITS, count, term
-from lesionlens.reporting.tables.evidence import QUADRANTS
+from lesionlens.reporting.tables.evidence import QUADRANTS, filters, with_subgroups
 from lesionlens.samples.normalise import unpack_mask, unpack_pixels
 
 BYTES = 12_000_000
@@ -32,8 +32,8 @@ LEVELS = ((QUALITY, 1), (50, 1), (30, 1), (30, 2), (20, 4))
 
 
 def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
-    """`runs`, `classes`, `samples` in the record's order; per sample one result per model. `method`: the headline's
-    name; the result of the model with the lowest validation loss has `methods`, the maps of all others.
+    """`runs`, `classes`, `subgroups`, `samples` in the record's order; per sample one result per model. `method`: the
+    headline's name; the result of the model with the lowest validation loss has `methods`, the maps of all others.
 
     Pictures take what the rest leaves of BYTES; `reduced`: at less than the usual quality.
 
@@ -44,6 +44,7 @@ def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
     names = dict(labels.select("code", "name").rows())
     known = {model.run_id: model for model in models}
     results = frame(data, "sample_results").filter(pl.col("run_id").is_in(list(known)))
+    results = with_subgroups(data, results)
     by_patch = results.partition_by("sample_id", as_dict=True, maintain_order=True)
     maps, others = _maps(data), _method_maps(data)
     samples, patches = [], []
@@ -60,6 +61,7 @@ def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
         ],
         "classes": [{"code": code, "name": name} for code, name in names.items()],
         "samples": [sample | {"image": image} for image, sample in zip(images, samples, strict=True)],
+        "subgroups": filters(samples),
         "reduced": reduced,
         "method": term(_headline(data), METHODS),
     }
@@ -86,10 +88,12 @@ def _sample(
         "code": first["true_code"],
         "label": names.get(first["true_code"], first["true_code"]),
         "facts": _facts(first),
+        "groups": first["groups"],
         "fraction": _rounded(first["mask_fraction"]),
         "results": {
             str(result["run_id"]): {
                 "predicted": names.get(result["predicted_code"], result["predicted_code"]),
+                "to": result["predicted_code"],
                 "correct": result["correct"],
                 "confidence": _rounded(result["confidence"]),
                 "iou": _rounded(result["iou"]),
@@ -164,10 +168,6 @@ def quantised(grid: NDArray[np.float64], scaling: str) -> NDArray[np.uint8]:
     return np.asarray(np.rint((finite - low) / span * 255), dtype=np.uint8)
 
 
-Part = tuple[ReportData, str, Sequence[Model]]
-"""A study, its name on the page, and its models that are shown."""
-
-
 def merged_gallery(parts: Sequence[Part]) -> dict[str, Any]:
     """As `gallery`: a patch that several studies tested stands once, with the results of all their models.
 
@@ -190,8 +190,10 @@ def merged_gallery(parts: Sequence[Part]) -> dict[str, Any]:
             key = sample["key"] if len(sets) == 1 else f"{name}: {sample['key']}"
             kept = samples.setdefault((str(data.study["sample_set_digest"]), key), sample | {"key": key, "results": {}})
             kept["results"] |= {f"{number}.{run}": result for run, result in sample["results"].items()}
-    return {"runs": runs, "classes": list(classes.values()), "samples": list(samples.values()), "reduced": reduced} | {
-        "method": found["method"]
+    shown = list(samples.values())
+    return {"runs": runs, "classes": list(classes.values()), "samples": shown, "reduced": reduced} | {
+        "subgroups": filters(shown),
+        "method": found["method"],
     }
 
 

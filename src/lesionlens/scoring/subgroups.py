@@ -16,6 +16,8 @@ from lesionlens.scoring.means import Key, Mean, means
 OF_LESION = ("lesion_type", "pathology", "mask_fraction", "subtlety")
 OF_IMAGE = ("breast_density", "view")
 UNKNOWN = "unknown"
+LEVEL = "{}:{}"
+"""A level of a subgroup in one word."""
 FRACTION_BREAKS = (0.05, 0.1, 0.2, 0.4)
 
 
@@ -53,9 +55,14 @@ def subgroup_scores(
 
 
 def _levels(of_sample: pl.DataFrame, subgroup: str, inside: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
-    banded = mask_fraction_band(pl.col(subgroup)) if subgroup == "mask_fraction" else pl.col(subgroup)
-    levels = of_sample.select(banded.cast(pl.String).fill_null(UNKNOWN)).to_series().to_numpy()
+    levels = of_sample.select(level(subgroup)).to_series().to_numpy()
     return {str(level): inside & (levels == level) for level in np.unique(levels[inside])}
+
+
+def level(subgroup: str) -> pl.Expr:
+    """The level of every sample in the subgroup's column, String; 'unknown' for null."""
+    banded = mask_fraction_band(pl.col(subgroup)) if subgroup == "mask_fraction" else pl.col(subgroup)
+    return banded.cast(pl.String).fill_null(UNKNOWN)
 
 
 def mask_fraction_band(fraction: pl.Expr) -> pl.Expr:

@@ -1,5 +1,6 @@
 """The forms of the deployments: presets by default, bounds at the door."""
 
+import logging
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,10 @@ import pytest
 import yaml
 from prefect.exceptions import ParameterTypeError
 from prefect.utilities.callables import parameter_schema
+from prefect.utilities.names import generate_slug
 
 from flows import steps, study
+from flows.names import named
 from lesionlens.config import presets
 from lesionlens.config.study import StudyConfig
 
@@ -89,6 +92,36 @@ def test_every_flow_has_a_deployment_whose_parameters_it_takes() -> None:
         assert required - given.keys() <= which, (
             "a person fills in which study, or which run and data, and nothing else"
         )
+
+
+def test_every_deployment_names_the_page_of_all_reports() -> None:
+    assert [name for name, found in deployments().items() if "(/reports)" not in found["description"]] == []
+
+
+def test_a_typed_name_stays_and_an_invented_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__NAME", "my careful name")
+    name = named("study demo")
+    assert name() == "my careful name"
+    monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__NAME", generate_slug(2))
+    assert name() == "study demo"
+
+
+def test_a_night_without_a_change_does_nothing(
+    started: list[StudyConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: dict[str, str] = {}
+    monkeypatch.setattr(study.Variable, "get", kept.get)
+    monkeypatch.setattr(study.Variable, "set", lambda name, value, overwrite: kept.update({name: value}))
+    monkeypatch.setattr(study, "get_run_logger", logging.getLogger)
+    (tmp_path / "manifest.csv").write_text("image,label\n")
+    for _ in range(2):
+        study.study_nightly.fn(tmp_path)
+    assert len(started) == 1
+    (tmp_path / "new.png").write_bytes(b"x")
+    study.study_nightly.fn(tmp_path)
+    assert [config.name for config in started] == ["nightly"] * 2
+    with pytest.raises(ValueError, match="no folder"):
+        study.study_nightly.fn(tmp_path / "absent")
 
 
 def test_forms_are_short_and_every_field_is_described() -> None:

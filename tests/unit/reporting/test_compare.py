@@ -51,7 +51,7 @@ def test_models_of_all_studies_are_rows(two, rendered):
 def test_ids_stand_once_and_links_lead_somewhere(rendered):
     found = re.findall(r"<[^>]*\sid=\"([^\"]+)\"", rendered.page)
     assert [name for name, times in Counter(found).items() if times > 1] == []
-    assert set(re.findall(r"href=\"#([^\"]+)\"", rendered.page)) <= set(found)
+    assert set(re.findall(r"href=\"#([^\"?]+)", rendered.page)) <= set(found)
 
 
 def test_only_options_that_differ_are_listed(two, rendered):
@@ -98,18 +98,61 @@ def test_every_table_shows_the_sql_of_every_study(two):
     ]
     page = render_comparison(named).page
     shown = re.findall(r"<code>(.*?)</code>", page, flags=re.S)
-    assert len(shown) == 5 and all("of 0;" in text and "of 1;" in text for text in shown)
+    assert len(shown) == 6 and all("of 0;" in text and "of 1;" in text for text in shown)
+
+
+def differences(*studies):
+    _, rows = csv_of(render_comparison(studies), "paired")
+    return rows
+
+
+def csv_of(rendered, name):
+    table = pl.read_csv(rendered.files[f"tables/{name}.csv"].encode())
+    return table.columns, table.to_dicts()
+
+
+def second(data, **results):
+    """The same study again, under another name, with other results of its samples."""
+    made = data.frames["sample_results"].with_columns(**results)
+    study = data.study | {"id": 2, "name": "again"}
+    return dataclasses.replace(data, study=study, frames=data.frames | {"sample_results": made})
+
+
+def test_two_equal_studies_do_not_differ(two):
+    found = differences(two[0], second(two[0]))
+    assert len(found) == 8 and {row["score"] for row in found} == {"accuracy", "ll"}
+    assert all(row["difference"] == row["low"] == row["high"] == 0 and row["p_holm"] == 1 for row in found)
+
+
+def test_studies_that_differ_by_chance_are_not_told_apart(two):
+    """Each lesion's IoU is moved by as much up or down as chance wants."""
+    noise = pl.col("sample_id").hash(seed=3).mod(2).cast(pl.Int64) * 0.1 - 0.05
+    found = differences(two[0], second(two[0], iou=pl.col("iou") + noise))
+    assert all(row["low"] < 0 < row["high"] and row["p_holm"] > 0.05 for row in found if row["score"] == "ll")
+
+
+def test_a_study_whose_maps_fit_worse_is_told_apart(two):
+    noise = pl.col("sample_id").hash(seed=3).mod(2).cast(pl.Int64) * 0.1 - 0.05
+    found = differences(two[0], second(two[0], iou=pl.col("iou") + noise - 0.1))
+    located = [row for row in found if row["score"] == "ll"]
+    assert len(located) == 4 and all(0 < row["low"] < 0.1 + 0.05 and row["p_holm"] < 0.01 for row in located)
+
+
+def test_studies_of_other_samples_are_neither_paired_nor_ranked(two):
+    apart = dataclasses.replace(two[1], study=two[1].study | {"sample_set_digest": "f" * 64})
+    rendered = render_comparison((two[0], apart))
+    assert "tables/paired.csv" not in rendered.files
+    text = words(rendered.page)
+    assert "are not ranked" in text and "Different samples" in text and "has the highest LL" not in text
+    assert "Different samples" not in words(render_comparison((two[0], second(two[0]))).page)
 
 
 def test_the_verdict_says_whether_the_order_is_certain(two, changed):
-    first, other = two
-    first_run = pl.col("run_id") == 1
-    bounds = {"ll": 0.9, "low": 0.85, "high": 0.95}
-    columns = {name: pl.when(first_run).then(value).otherwise(name) for name, value in bounds.items()}
-    far = changed(other, table_4_localization=columns)
-    far = dataclasses.replace(far, study=far.study | {"name": "far"})
-    assert "overlap, so" in summary(two)[0] and "0.90 (0.85 to 0.95)" in summary((first, far), [1, 2])[0]
-    assert "do not overlap" in summary((first, far), [1, 2])[0]
+    first = two[0]
+    above = {name: pl.col(name) + 0.2 for name in ("ll", "low", "high")}
+    better = changed(second(first, iou=pl.col("iou") + 0.2), table_4_localization=above)
+    assert "excludes 0" in summary((first, better), [1])[0]
+    assert "includes 0" in summary((first, second(first)), [1])[0]
     assert "Second" not in summary((first,), [1])[0]
 
 

@@ -55,7 +55,7 @@ def test_valid_and_self_contained(rendered):
 def test_every_id_stands_once_and_every_link_leads_somewhere(rendered):
     found = re.findall(r"<[^>]*\sid=\"([^\"]+)\"", rendered.page)
     assert [name for name, times in Counter(found).items() if times > 1] == []
-    assert set(re.findall(r"href=\"#([^\"]+)\"", rendered.page)) <= set(found)
+    assert set(re.findall(r"href=\"#([^\"?]+)", rendered.page)) <= set(found)
 
 
 def test_same_data_same_page(one):

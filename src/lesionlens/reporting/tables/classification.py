@@ -1,5 +1,6 @@
 """Classification: two-class questions, comparisons of models, confusion matrices, reports, seeds, selection of runs."""
 
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
@@ -8,6 +9,7 @@ from lesionlens.records import ReportData
 from lesionlens.reporting.data import (
     ESTIMATE,
     Model,
+    Row,
     confidence,
     evaluated,
     frame,
@@ -18,7 +20,7 @@ from lesionlens.reporting.data import (
     with_models,
 )
 from lesionlens.reporting.formatting import ASKED, BACKBONES, DASH, STRATEGIES, UNITS, count, interval, number, p_value
-from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, decimal, estimate, model, text, whole
+from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, decimal, estimate, in_gallery, model, text, whole
 from lesionlens.scoring.operating import SPECIFICITIES
 
 SIDES = {"lesion": "lesion or background?", "malignant": "malignant or benign, given that it is a lesion?"}
@@ -153,7 +155,13 @@ def confusion(data: ReportData) -> tuple[tuple[Model, TableSpec], ...]:
     columns = (
         text("True class", "code", "below"),
         *(
-            Column(code, (f"to_{code}", f"to_{code}_low", f"to_{code}_high", f"to_{code}_n"), _confused, below or "")
+            Column(
+                code,
+                (f"to_{code}", f"to_{code}_low", f"to_{code}_high", f"to_{code}_n"),
+                _confused,
+                below or "",
+                link=_of_cell(code),
+            )
             for code, below in names.items()
         ),
     )
@@ -162,7 +170,9 @@ def confusion(data: ReportData) -> tuple[tuple[Model, TableSpec], ...]:
         found = frame(data, "confusion_matrix").filter(run_id=m.run_id)
         if found.height:
             matrix = wide(found, ["true_code"], "predicted_code", names, fields, "to_")
-            table = labels.select("code", "below").join(matrix, left_on="code", right_on="true_code", how="left")
+            table = labels.select("code", "below", run_id=m.run_id).join(
+                matrix, left_on="code", right_on="true_code", how="left"
+            )
             caption = f"Confusion matrix of {m.title}: rows are true classes, columns predicted ones"
             matrices.append((m, TableSpec(f"confusion-{m.run_id}", m.title, caption, columns, table)))
     return tuple(matrices)
@@ -171,6 +181,14 @@ def confusion(data: ReportData) -> tuple[tuple[Model, TableSpec], ...]:
 def _below(code: str, name: str) -> pl.Expr:
     """A class's name where it says more than its code; own data sets may have one word for both."""
     return pl.when(pl.col(code) != pl.col(name)).then(name)
+
+
+def _of_cell(predicted: str) -> Callable[[Row], str]:
+    def link(row: Row) -> str:
+        chosen = in_gallery(run=row["run_id"], code=row["code"], predicted=predicted)
+        return chosen if row[f"to_{predicted}_n"] else ""
+
+    return link
 
 
 def _confused(value: float | None, low: float | None, high: float | None, n: int | None) -> Cell:

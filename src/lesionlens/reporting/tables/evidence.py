@@ -1,11 +1,25 @@
 """Checks of what decisions rest on: quadrants, occlusion test, shortcut audit, subgroups."""
 
+from collections.abc import Callable, Sequence
+
 import polars as pl
 
 from lesionlens.records import BASELINES, ReportData
-from lesionlens.reporting.data import ESTIMATE, confidence, frame, sql, wide, with_models
+from lesionlens.reporting.data import ESTIMATE, Row, confidence, frame, sql, wide, with_models
 from lesionlens.reporting.formatting import METHODS, count, interval, number, proportion
-from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, counts, decimal, estimate, model, text, whole
+from lesionlens.reporting.tables.spec import (
+    Cell,
+    Column,
+    TableSpec,
+    counts,
+    decimal,
+    estimate,
+    in_gallery,
+    model,
+    text,
+    whole,
+)
+from lesionlens.scoring.subgroups import LEVEL, OF_IMAGE, level
 
 FEATURES = {
     "majority": "nothing (always the most frequent class)",
@@ -62,7 +76,10 @@ def quadrants(data: ReportData) -> TableSpec:
         model(),
         text("Class", "code", terms=names),
         Column("Lesions", ("lesions", *rates), _lesions),
-        *(counts(words, CELLS[key], "count and proportion", **marked.get(key, {})) for key, words in QUADRANTS.items()),
+        *(
+            counts(words, CELLS[key], "count and proportion", link=_of_quadrant(*key), **marked.get(key, {}))
+            for key, words in QUADRANTS.items()
+        ),
     )
     notes = (
         "Map inside the lesion: its maximum lies in the annotation. A correct class with the map elsewhere is what a "
@@ -74,6 +91,17 @@ def quadrants(data: ReportData) -> TableSpec:
         "quadrants", "Quadrants", "Correct class against map on the lesion", columns, with_models(data, table), notes,
         sql(data, ["quadrants", "threshold_free_scores", "selected_runs"]),
     )  # fmt: skip
+
+
+def _of_quadrant(correct: bool, located: bool) -> Callable[[Row], str]:
+    chosen = {"correct": "yes" if correct else "no", "located": "yes" if located else "no"}
+    counted = CELLS[correct, located] + "_n"
+
+    def link(row: Row) -> str:
+        code = None if row["code"] == "all" else row["code"]
+        return in_gallery(run=row["run_id"], code=code, **chosen) if row[counted] else ""
+
+    return link
 
 
 def _hit_rates(data: ReportData) -> pl.DataFrame:
@@ -168,6 +196,10 @@ def subgroups(data: ReportData) -> tuple[TableSpec, ...]:
     return tuple(_subgroup(data, found.filter(subgroup=name), name) for name in SUBGROUPS if name in present)
 
 
+def _of_level(name: str) -> Callable[[Row], str]:
+    return lambda row: in_gallery(run=row["run_id"], group=LEVEL.format(name, row["level"]))
+
+
 def _subgroup(data: ReportData, found: pl.DataFrame, name: str) -> TableSpec:
     index = ["run_id", "level"]
     scores = found.filter((pl.col("name") == "accuracy") | (pl.col("population") == "correct_lesions"))
@@ -178,7 +210,7 @@ def _subgroup(data: ReportData, found: pl.DataFrame, name: str) -> TableSpec:
     columns = (
         model(),
         text(SUBGROUPS[name], "level", terms={}),
-        whole("Patches", "accuracy_n"),
+        whole("Patches", "accuracy_n", link=_of_level(name)),
         estimate("Accuracy", "accuracy", small=confidence(data)),
         estimate("LL\u00a0score", "ll", small=confidence(data)),
         *(estimate(METHODS[baseline].capitalize(), baseline, small="LL") for baseline in BASELINES),
@@ -187,3 +219,24 @@ def _subgroup(data: ReportData, found: pl.DataFrame, name: str) -> TableSpec:
         f"subgroup-{name.replace('_', '-')}", "By", SUBGROUPS[name][0].lower() + SUBGROUPS[name][1:], columns,
         with_models(data, table), sql=sql(data, ["subgroup_scores", "selected_runs"]),
     )  # fmt: skip
+
+
+def with_subgroups(data: ReportData, results: pl.DataFrame) -> pl.DataFrame:
+    """The results, and in `groups` the levels of the sample in every subgroup that the study scored."""
+    scored = set(frame(data, "subgroup_scores")["subgroup"])
+    of_lesion = frame(data, "gallery").select("sample_id", "lesion_type", "pathology")
+    lesion = pl.col("mask_fraction").is_not_null()
+    levels = [
+        pl.when(lesion | (name in OF_IMAGE)).then(pl.format(LEVEL, pl.lit(name), level(name)))
+        for name in SUBGROUPS
+        if name in scored
+    ]
+    listed = pl.concat_list(levels).list.drop_nulls() if levels else pl.lit([], pl.List(pl.String))
+    return results.join(of_lesion, on="sample_id", how="left", maintain_order="left").with_columns(groups=listed)
+
+
+def filters(samples: Sequence[Row]) -> list[Row]:
+    """Subgroups in their order, each with its title and its levels, ascending."""
+    found = sorted({group for sample in samples for group in sample["groups"]})
+    levels = {name: [group for group in found if group.startswith(f"{name}:")] for name in SUBGROUPS}
+    return [{"title": SUBGROUPS[name], "levels": of_name} for name, of_name in levels.items() if of_name]

@@ -1,11 +1,16 @@
-"""Other data: a run's scores on its own test split and on another data set, side by side."""
+"""Scores beside those of elsewhere: of a run on another data set, of other studies on the same samples."""
+
+from collections.abc import Sequence
+from itertools import combinations, product
 
 import polars as pl
 
+from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.records import ReportData
-from lesionlens.reporting.data import confidence, evaluated, frame, sql, with_models
-from lesionlens.reporting.formatting import count
-from lesionlens.reporting.tables.spec import TableSpec, estimate, model, text, whole
+from lesionlens.reporting.data import Model, Part, confidence, evaluated, frame, level, lookup, sql, with_models
+from lesionlens.reporting.formatting import count, p_value
+from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, estimate, model, text, whole
+from lesionlens.scoring.comparison.models import COMPARISONS, compare, holm
 
 MEASURES = {
     "accuracy": "accuracy",
@@ -27,7 +32,7 @@ def external(data: ReportData) -> tuple[TableSpec, ...]:
 
 
 def _table(data: ReportData, part: pl.DataFrame) -> TableSpec:
-    level, first = confidence(data), part.row(0, named=True)
+    ci, first = confidence(data), part.row(0, named=True)
     columns = (
         model(),
         text("Score", "measure", terms=MEASURES),
@@ -35,12 +40,12 @@ def _table(data: ReportData, part: pl.DataFrame) -> TableSpec:
             column
             for side, head in (("internal", "Own test split"), ("external", "Other data"))
             for column in (
-                estimate(head, side, small=level),
+                estimate(head, side, small=ci),
                 whole("Patches", f"{side}_n"),
                 whole("Patients", f"{side}_patients"),
             )
         ),
-        estimate("Difference", "difference", small=level),
+        estimate("Difference", "difference", small=ci),
     )
     return TableSpec(
         f"external-{first['other_id']}", "Other data", f"Own test split against {first['other_dataset']}", columns,
@@ -73,3 +78,72 @@ def notes(row: dict[str, object]) -> tuple[str, ...]:
         "rate are over correctly classified lesions."
     )
     return tuple(found)
+
+
+PAIRED = {"accuracy": "accuracy", "ll": "LL score"}
+COLUMNS = {"run_a": pl.Int64, "run_b": pl.Int64, "model_a": pl.String, "model_b": pl.String, "series": pl.Int64}
+
+
+def same_samples(parts: Sequence[Part]) -> bool:
+    """Whether all studies test on the samples of one set, so that their scores can be compared."""
+    return len({str(data.study["sample_set_digest"]) for data, _, _ in parts}) == 1
+
+
+def between_studies(parts: Sequence[Part]) -> TableSpec:
+    """Paired differences between models of any two studies on the same samples; no row where there are no such two.
+
+    Models of the same backbone, strategy and guidance are paired; where two studies have none such, all of theirs.
+    """
+    found = [
+        pl.DataFrame([dict(zip(COLUMNS, values, strict=True))], COLUMNS).join(pair, how="cross")
+        for first, second in combinations(parts, 2)
+        if same_samples((first, second))
+        for a, b in _alike(first[2], second[2])
+        for values in [(a.run_id, b.run_id, f"{a.full} · {first[1]}", f"{b.full} · {second[1]}", a.series)]
+        for pair in [paired((first[0], a), (second[0], b))]
+    ]
+    table = pl.concat([pl.DataFrame(schema=COLUMNS | COMPARISONS), *found])
+    corrected = [part.with_columns(p_holm=holm(part["p"].to_numpy())) for part in table.partition_by("score")]
+    table = pl.concat([table.clear(), *corrected])
+    excludes = (pl.col("low") > 0) | (pl.col("high") < 0)
+    of = parts[0][0]
+    table = table.with_columns(significant=excludes & (pl.col("p_holm") < 1 - level(of)))
+    columns = (
+        Column("Model", ("run_a", "model_a"), lambda _, title: Cell(title), numeric=False),
+        Column("Minus", ("run_b", "model_b"), lambda _, title: Cell(title), numeric=False),
+        text("Score", "score", terms=PAIRED),
+        estimate("Difference", "difference", ("low", "high"), signed=True, small=confidence(of), mark="strong",
+                 where="significant"),
+        Column("Corrected p", ("p_holm",), lambda p: Cell(p_value(p).removeprefix("p = ").removeprefix("p "))),
+        whole("Samples", "n", small="shared"),
+    )  # fmt: skip
+    note = (
+        "Both models of a pair are scored on the same test samples; LL over the lesions that both classify correctly. "
+        "Interval and p by patient, as in a study's own report; Holm correction over the pairs of this table, for each "
+        f"score separately. Bold: the CI excludes 0 and the corrected p is below {1 - level(of):.2g}."
+    )
+    query = "\n\n".join(dict.fromkeys(sql(data, ["sample_results"]) for data, _, _ in parts))
+    return TableSpec("paired", "Pairs", "Paired differences between studies", columns, table, (note,), query)
+
+
+def _alike(first: Sequence[Model], second: Sequence[Model]) -> list[tuple[Model, Model]]:
+    pairs = list(product(first, second))
+    kinds = ("backbone", "strategy", "guidance")
+    return [(a, b) for a, b in pairs if all(getattr(a, kind) == getattr(b, kind) for kind in kinds)] or pairs
+
+
+def paired(first: tuple[ReportData, Model], second: tuple[ReportData, Model]) -> pl.DataFrame:
+    """Accuracy and LL of the first model minus those of the second, on the samples of both; columns COMPARISONS.
+
+    Without a row where the samples that both tested are of fewer than two patients.
+    """
+    wanted = ("sample_id", "patient", "correct", "iou")
+    samples = pl.concat(
+        frame(data, "sample_results").filter(run_id=of.run_id).select(pl.lit(n).alias("evaluation_id"), *wanted)
+        for n, (data, of) in enumerate((first, second))
+    ).with_columns(is_lesion=pl.col("iou").is_not_null())
+    config = first[0].study.get("config")
+    evaluation = EvaluationConfig(
+        resamples=lookup(config, "evaluation.resamples") or EvaluationConfig().resamples, confidence=level(first[0])
+    )
+    return compare(samples, (0, 1), evaluation, lookup(config, "seed") or 0)

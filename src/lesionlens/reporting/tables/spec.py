@@ -1,8 +1,9 @@
 """A table as a frame and its columns: one specification gives HTML (by the template `tables.html`), CSV and LaTeX."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import urlencode
 
 import polars as pl
 
@@ -19,12 +20,16 @@ SPECIAL = {
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell as written: its text, smaller lines below it, its CSS class, and the shade (0 to 1) of its ground."""
+    """A cell as written: its text, smaller lines below it, its CSS class, and the shade (0 to 1) of its ground.
+
+    link: the gallery's filters that show its samples, see `in_gallery`; '' for none.
+    """
 
     text: str
     lines: tuple[str, ...] = ()
     mark: str = ""
     shade: float | None = None
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Column:
     """A column: its head, the columns of the frame that it shows, and how their values are written.
 
     small: second line of the head. numeric: aligned right. mark: CSS class of the cells, only where the boolean
-    column `where` of the frame is true if one is named.
+    column `where` of the frame is true if one is named. link: the filters of the gallery for a row.
     """
 
     head: str
@@ -42,11 +47,13 @@ class Column:
     numeric: bool = True
     mark: str = ""
     where: str = ""
+    link: Callable[[dict[str, Any]], str] | None = None
 
     def cell(self, row: dict[str, Any]) -> Cell:
         written = self.write(*(row[name] for name in self.fields))
         marked = self.mark and written.text != DASH and (not self.where or row[self.where])
-        return Cell(written.text, written.lines, self.mark, written.shade) if marked else written
+        link = self.link(row) if self.link else ""
+        return replace(written, mark=self.mark if marked else written.mark, link=link)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +69,8 @@ class Line:
 class TableSpec:
     """A captioned table with notes and the queries that gave its frame.
 
-    The frame may hold `series` (int) and `mark` (str) beside what the columns show, see Line. KeyError where it lacks
-    a column that a Column names.
+    Columns in which every cell is a dash are left out, but not of the CSV. The frame may hold `series` (int) and
+    `mark` (str) beside what the columns show, see Line. KeyError where it lacks a column that a Column names.
     """
 
     name: str
@@ -83,9 +90,17 @@ class TableSpec:
         return self.frame.height
 
     @property
+    def filled(self) -> tuple[Column, ...]:
+        """The columns with any value; all of them in a table without rows."""
+        first, *others = self.columns
+        found = self.frame.to_dicts()
+        return (first, *(c for c in others if not found or any(c.cell(row) != Cell(DASH) for row in found)))
+
+    @property
     def rows(self) -> Iterator[Line]:
+        columns = self.filled
         for row in self.frame.iter_rows(named=True):
-            yield Line(tuple(column.cell(row) for column in self.columns), row.get("mark") or "", row.get("series"))
+            yield Line(tuple(column.cell(row) for column in columns), row.get("mark") or "", row.get("series"))
 
     def csv(self) -> str:
         """The frame's values as they are, null as nothing; texts that look like a formula begin with an apostrophe."""
@@ -94,14 +109,14 @@ class TableSpec:
 
     def latex(self) -> str:
         """A `table` environment for booktabs, no wider than the text; further lines of a cell are further rows."""
-        heads = [Cell(column.head, (column.small,) if column.small else ()) for column in self.columns]
+        heads = [Cell(column.head, (column.small,) if column.small else ()) for column in self.filled]
         notes = [rf"\item {escaped(note)}" for note in self.notes]
         below = [r"\begin{itemize}\footnotesize", *notes, r"\end{itemize}"] if notes else []
         lines = [
             r"% needs \usepackage{booktabs} and \usepackage{graphicx}", r"\begin{table}", r"\centering",
             rf"\caption{{{escaped(self.caption)}}}", rf"\label{{tab:{self.name}}}",
             r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-            rf"\begin{{tabular}}{{{''.join('r' if column.numeric else 'l' for column in self.columns)}}}",
+            rf"\begin{{tabular}}{{{''.join('r' if column.numeric else 'l' for column in self.filled)}}}",
             r"\toprule", *_latex(heads), r"\midrule", *(text for row in self.rows for text in _latex(row.cells)),
             r"\bottomrule", r"\end{tabular}}", *below, r"\end{table}",
         ]  # fmt: skip
@@ -109,12 +124,17 @@ class TableSpec:
 
     def texts(self) -> list[dict[str, str]]:
         """The rows as written, by head; second lines in brackets."""
-        heads = [_in_brackets(column.head, column.small) for column in self.columns]
+        heads = [_in_brackets(column.head, column.small) for column in self.filled]
         lines = [[_in_brackets(cell.text, *cell.lines) for cell in row.cells] for row in self.rows]
         return [dict(zip(heads, line, strict=True)) for line in lines]
 
     def _fields(self) -> list[str]:
         return list(dict.fromkeys(name for column in self.columns for name in column.fields))
+
+
+def in_gallery(**filters: Any) -> str:
+    """The query of a link to the gallery, by the names of its filters; what is None does not filter."""
+    return urlencode({name: value for name, value in filters.items() if value is not None})
 
 
 def text(

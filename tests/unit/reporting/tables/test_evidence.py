@@ -44,7 +44,8 @@ def test_grey_changes_and_lesions_without_a_control_stand_beside_the_fall(data, 
     by_group = {row.cells[1].text: [cell.text for cell in row.cells[6:]] for row in table.rows}
     assert by_group["mass"] == ["0.125", "0.030", "5"] and by_group["all"] == ["0.040", "0.030", "5"]
     without = evidence.occlusion(changed(data, occlusion_fairness=data.frames["occlusion_fairness"].clear()))
-    assert [cell.text for cell in next(iter(without.rows)).cells[6:]] == ["–"] * 3
+    assert len(table.filled) == 9 and len(without.filled) == 6, "columns without a value are left out"
+    assert "lesion_change" in without.csv().splitlines()[0]
 
 
 def test_shortcuts_are_measured_by_the_networks_shown(data, changed):
@@ -60,7 +61,7 @@ def test_shortcuts_are_measured_by_the_networks_shown(data, changed):
     below = changed(part, shortcut_audit={"high": pl.lit(0.69)})
     assert set(evidence.shortcuts(below).frame["close"]) == {False}
     nobody = changed(part, table_2_accuracy=data.frames["table_2_accuracy"].clear())
-    assert {(row.cells[1].mark, row.cells[2].text) for row in evidence.shortcuts(nobody).rows} == {("", "–")}
+    assert {tuple(cell.mark for cell in row.cells[1:]) for row in evidence.shortcuts(nobody).rows} == {("",)}
 
 
 def test_subgroups_hold_accuracy_of_all_and_ll_of_correct_lesions(data, changed):
