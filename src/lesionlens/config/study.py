@@ -11,7 +11,7 @@ from lesionlens.config.training import GridConfig, TrainingConfig
 from lesionlens.config.words import unknown
 from lesionlens.identity import digest
 
-REVISION = 4
+REVISION = 5
 """Raised by every change of the evaluation after which the same options give other numbers, or more of them."""
 
 StudyName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
