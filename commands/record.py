@@ -1,5 +1,6 @@
 """The record: a prompt, results as files, a door for other programs, backup, restore, migrations."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -92,13 +93,16 @@ def connect(*, open_: Annotated[bool, Parameter("--open")] = False, port: int = 
 def _hold_open(owner: str, folder: Path, port: int) -> None:
     import signal
 
-    from db.postgres.door import DATABASE, GUEST, HOST, opened
+    from db.postgres.door import DATABASE, HOST, opened
+    from db.postgres.server import GUEST
 
     with opened(owner, folder, port) as door:
         print(f"host {HOST}  port {door.port}  database {DATABASE}\nuser {GUEST}  password {door.password}")
         print(f"\n{door.url}", flush=True)
         say("Open for reading, on this machine, until Ctrl-C.")
-        signal.pause()
+        with suppress(KeyboardInterrupt):
+            signal.pause()
+    say("Closed.")
 
 
 def backup(file: Path, /) -> None:

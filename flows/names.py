@@ -1,11 +1,13 @@
 """Names of flow runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from coolname.data import config  # type: ignore[import-untyped]
+from coolname.data import config
 from prefect.runtime import flow_run
 
-WORDS = frozenset(word for part in config.values() for word in part.get("words", ()))
+PARTS: Iterable[dict[str, Any]] = config.values()  # type: ignore[assignment]
+WORDS = frozenset(word for part in PARTS for word in part.get("words", ()))
 """What Prefect makes the names of runs of that nobody named: two of these, with a hyphen."""
 
 

@@ -106,7 +106,9 @@ async def _newest_runs() -> dict[str, UUID]:
     database = provide_database_interface()
     kept = ArtifactCollectionFilter(type=ArtifactCollectionFilterType(any_=["markdown"]))
     async with database.session_context() as session:
-        found = await artifacts.read_latest_artifacts(database, session, artifact_filter=kept)
+        found = await artifacts.read_latest_artifacts(  # type: ignore[attr-defined]
+            session=session, artifact_filter=kept
+        )
         return {str(each.key): each.flow_run_id for each in found if each.flow_run_id}
 
 

@@ -57,6 +57,7 @@ def opened(owner: str, folder: Path, port: int = 0) -> Iterator[Door]:
     except OSError as error:
         raise ServerError(f"port {port} is taken ({error.strerror}): choose another with --port") from None
     with listener, psycopg.connect(owner, autocommit=True) as connection:
+        _require_guard(connection)
         _admit(connection, password)
         thread = threading.Thread(target=listener.serve_forever, args=(0.1,), daemon=True)
         thread.start()
@@ -66,6 +67,16 @@ def opened(owner: str, folder: Path, port: int = 0) -> Iterator[Door]:
             listener.shutdown()
             thread.join()
             _expel(connection)
+
+
+def _require_guard(connection: psycopg.Connection) -> None:
+    """ServerError where the server would let the guest in without a password."""
+    rules = "SELECT user_name, auth_method FROM pg_hba_file_rules ORDER BY line_number LIMIT 1"
+    if connection.execute(rules).fetchone() != ([GUEST], "scram-sha-256"):
+        raise ServerError(
+            f"the record asks {GUEST} for no password, so no port is opened: its pg_hba.conf must begin with "
+            f"`local all {GUEST} scram-sha-256`; mend it, then `lesionlens stop` and open again"
+        )
 
 
 def _admit(connection: psycopg.Connection, password: str) -> None:

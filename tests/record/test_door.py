@@ -119,3 +119,20 @@ def test_only_this_machine_reaches_the_port(door: Door) -> None:
     listening = Path("/proc/net/tcp").read_text().splitlines()[1:]
     addresses = [line.split()[1] for line in listening if line.split()[1].endswith(f":{door.port:04X}")]
     assert addresses and all(address.startswith("0100007F") for address in addresses)
+
+
+def test_a_server_that_would_ask_for_no_password_gets_no_port(owner: str) -> None:
+    """As a record made by another program, or a guard that somebody removed."""
+    with psycopg.connect(owner) as connection:
+        (place,) = connection.execute("SHOW hba_file").fetchone() or ("",)
+        (data,) = connection.execute("SHOW data_directory").fetchone() or ("",)
+    guards = (folder_of(owner) if place.startswith("/proc") else Path(data)) / "pg_hba.conf"
+    whole = guards.read_text()
+    assert whole.startswith("local all lesionlens_guest scram-sha-256\n")
+    try:
+        guards.write_text(whole.partition("\n")[2])
+        with pytest.raises(ServerError, match="no port is opened"), opened(owner, folder_of(owner)):
+            pass
+    finally:
+        guards.write_text(whole)
+    assert roles(owner) == []

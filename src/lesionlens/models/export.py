@@ -56,7 +56,7 @@ def write_onnx(model: Classifier, path: Path, size: int) -> None:
         ) from error
     batch: Any = torch.export.Dim("n", min=1, max=4096)
     pixels = torch.zeros(2, 3, size, size)
-    plain = model.cpu().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    plain = model.cpu().eval().to(memory_format=torch.contiguous_format)
     torch.onnx.export(
         plain, (pixels,), str(path), input_names=["pixels"], output_names=["logits"], opset_version=OPSET,
         dynamic_shapes=({0: batch},), dynamo=True, external_data=False, verbose=False,

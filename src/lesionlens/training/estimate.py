@@ -62,7 +62,7 @@ def measure(backbone: Backbone, classes: int, size: int, device: str) -> Rates:
 
 def _step(model: nn.Module, level: Level, values: Tensor, labels: Tensor) -> None:
     assert isinstance(model, Classifier)
-    cross_entropy(model.from_level(level, values), labels).backward()
+    cross_entropy(model.from_level(level, values), labels).backward()  # type: ignore[no-untyped-call]
     model.zero_grad(set_to_none=True)
 
 

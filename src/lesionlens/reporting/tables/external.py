@@ -102,7 +102,7 @@ def between_studies(parts: Sequence[Part]) -> TableSpec:
         for values in [(a.run_id, b.run_id, f"{a.full} · {first[1]}", f"{b.full} · {second[1]}", a.series)]
         for pair in [paired((first[0], a), (second[0], b))]
     ]
-    table = pl.concat([pl.DataFrame(schema=COLUMNS | COMPARISONS), *found])
+    table = pl.concat([pl.DataFrame(schema={**COLUMNS, **COMPARISONS}), *found])
     corrected = [part.with_columns(p_holm=holm(part["p"].to_numpy())) for part in table.partition_by("score")]
     table = pl.concat([table.clear(), *corrected])
     excludes = (pl.col("low") > 0) | (pl.col("high") < 0)
