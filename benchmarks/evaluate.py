@@ -14,6 +14,7 @@ has the C library's defaults.
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -172,7 +173,7 @@ def measure_attributions(backbone: Backbone, count: int, size: int, rounds: int)
             with of_a_script():
                 tutorial(work, method)
 
-        seconds = interleaved({"ours": lambda m=method: our_attributions(work, m), "captum": script}, rounds)
+        seconds = interleaved({"ours": partial(our_attributions, work, method), "captum": script}, rounds)
         line = f"  {method:22s} ours {spread(seconds['ours'])}, captum {spread(seconds['captum'])}"
         print(f"{line}: x {spread(ratios(seconds, 'ours', 'captum'))}, goal {PIXEL_GOAL:g}")
         if method != "gradient_shap":  # noise of one channel against noise of three

@@ -16,8 +16,9 @@ from lesionlens.training.strategies import PHASES, set_modes
 
 BATCH = 2
 LEAST_SECONDS = 0.2
-PASSES = 60.0
-"""Passes through a network that the evaluation of a test sample is worth: maps, occlusions, deletions, swaps."""
+PASSES = 13.0
+"""Passes through a network that the evaluation of a test sample is worth: maps, occlusions, deletions, swaps. Measured
+on 214 samples of 96 px: ResNet18 13, VGG11 with batch norm 9."""
 
 
 @dataclass(frozen=True, slots=True)

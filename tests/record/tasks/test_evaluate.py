@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import polars as pl
 import pytest
 from sqlalchemy import Engine, text
 
 from db import studies
 from db.bulk import frame
+from lesionlens.attribution.registry import METHODS as REGISTRY
 from lesionlens.config import study as revision
 from lesionlens.config.evaluation import EvaluationConfig, Method
 from lesionlens.config.study import StudyConfig
@@ -28,6 +30,7 @@ from tests.record.tasks.conftest import STUDY, Planned
 METHODS: tuple[Method, ...] = get_args(Method)
 SAME_AT_BLOCK = ("grad_cam", "hires_cam")
 BASELINES = ("whole_patch", "centred_disc", "mean_mask")
+BOUNDED = [method for method, made in REGISTRY.items() if made.many]
 QUESTIONS = ("class", "detection", "diagnosis")
 FEATURES = ("intensity", "sharpness", "surroundings", "size")
 ALL_METHODS = EvaluationConfig(methods=METHODS, resamples=100, randomisation_samples=2)
@@ -56,7 +59,7 @@ def test_every_method_and_class_is_in_the_record_and_scored_anew_without_a_model
     assert compare_runs.fn(study) == 0  # one run has no other
     assert [audit_shortcuts.fn(study) for _ in range(2)] == [True, False]
     with engine.connect() as connection:
-        explained = frame(connection, "SELECT sample_id, method, target, rows, cols, grid FROM activation_map")
+        explained = frame(connection, "SELECT sample_id, method, target, rows, cols, grid, reason FROM activation_map")
         located = frame(connection, "SELECT sample_id, method, target, policy, threshold, iou FROM localization")
         samples = samples_of(studies.study_row(connection, study).sample_set_id).split("test")
     expected = {(method, target) for method in METHODS for target in ("predicted", "true")}
@@ -71,13 +74,17 @@ def test_every_method_and_class_is_in_the_record_and_scored_anew_without_a_model
         if method in (*BASELINES, "dealt_maps"):
             assert rows["grid"].null_count() == rows.height
             continue
+        drawn = rows["grid"].is_not_null()
+        assert drawn.all() or (method in BOUNDED and set(rows.filter(~drawn)["reason"]) == {"not_drawn"})
+        rows, found = rows.filter(drawn), found.filter(pl.col("sample_id").is_in(rows.filter(drawn)["sample_id"]))
+        masks = samples.masks[drawn.to_numpy()]
         grids = np.array(rows["grid"].to_list(), dtype=np.float32).reshape(-1, rows["rows"][0], rows["cols"][0])
         if method == "ceiling":
             (level,) = set(found["threshold"])
-            again = score_grids(grids, samples.masks, "relu_max", level)
+            again = score_grids(grids, masks, "relu_max", level)
             np.testing.assert_allclose(found["iou"].fill_null(np.nan).to_numpy(), again.fixed_iou, atol=1e-6)
             continue
-        again = score_grids(grids, samples.masks, "relu_max", 0.5)
+        again = score_grids(grids, masks, "relu_max", 0.5)
         for policy, iou in (("fixed", again.fixed_iou), ("otsu", again.otsu_iou), ("area", again.area_iou)):
             stored = found.filter(policy=policy)["iou"].fill_null(np.nan).to_numpy()
             np.testing.assert_allclose(stored, iou, atol=1e-6, err_msg=f"{method} {target} {policy}")
