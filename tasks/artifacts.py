@@ -135,7 +135,7 @@ def _markdown(lines: Sequence[Mapping[str, object]]) -> str:
     """A table in Markdown; empty without lines."""
     if not lines:
         return ""
-    table = [list(lines[0]), *(list(line.values()) for line in lines)]
+    table: list[list[object]] = [list(lines[0]), *(list(line.values()) for line in lines)]
     first, *others = [[str(cell).replace("|", r"\|") for cell in row] for row in table]
     return "\n".join(f"| {' | '.join(row)} |" for row in (first, ["---"] * len(first), *others))
 
