@@ -56,8 +56,10 @@ def test_links_between_documents_lead_somewhere(page: str) -> None:
         assert ((ROOT / page).parent / target).exists(), f"{page} links to {target}, which does not exist"
 
 
-def test_the_lock_names_no_address_and_no_path() -> None:
+def test_the_lock_names_every_package_once_no_address_and_no_path() -> None:
     lines = (ROOT / "requirements.lock").read_text().splitlines()
+    names = [line.partition("==")[0].replace("_", "-").lower() for line in lines if "==" in line]
+    assert names and sorted(set(names)) == sorted(names)
     assert lines
     for line in lines:
         assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!_-]+", line), line
