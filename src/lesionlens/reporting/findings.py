@@ -165,9 +165,7 @@ def _size(found: Evidence, question: Question) -> Iterator[Reason]:
 
 def _map_gates(found: Evidence) -> Iterator[Reason]:
     """Every baseline present; a map of more than one cell, that could score above the baselines; hits above chance."""
-    # only the headline method's maps are dealt
-    needed = [name for name in BASELINES if not (found.guided and name == "dealt_maps")]
-    missing = [NAMES[name] for name in needed if name not in found.gaps()]
+    missing = [NAMES[name] for name in BASELINES if name not in found.gaps()]
     if missing:
         yield Reason("no_baseline", f"LL was not compared with {joined(missing)}", "not shown")
     headlines = rows(found.data, "table_4_localization", run_id=found.run_id, headline=True)

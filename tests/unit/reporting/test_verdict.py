@@ -220,7 +220,7 @@ def guided(data, methods=("grad_cam", "saliency"), **fits):
         frames[name] = frames[name].with_columns(guidance=pl.lit("weight 3"))
     own = frames["decisions"].filter(question="localization").with_columns(variant=pl.lit("saliency"))
     other = measured(dataclasses.replace(data, frames={"decisions": own}), fits, half=0.01).frames["decisions"]
-    frames["decisions"] = pl.concat([frames["decisions"], other.filter(pl.col("measure") != "over_dealt_maps")])
+    frames["decisions"] = pl.concat([frames["decisions"], other])
     hits = frames["threshold_free_scores"].filter(method="grad_cam").with_columns(method=pl.lit("saliency"))
     frames["threshold_free_scores"] = pl.concat([frames["threshold_free_scores"], hits])
     config = demo().model_dump(mode="json")
@@ -231,7 +231,14 @@ def guided(data, methods=("grad_cam", "saliency"), **fits):
 def test_a_guided_model_is_judged_by_what_was_not_guided(honest):
     found = answer(guided(honest))
     assert (found["verdict"], found["reasons"]) == ("yes", ["guided"]) and "saliency" in found["sentence"]
-    assert "proves nothing" in found["sentence"] and "dealt" not in found["measure"]
+    assert "proves nothing" in found["sentence"]
+    mine = guided(honest).frames["decisions"]
+    undealt = dataclasses.replace(
+        guided(honest),
+        frames=guided(honest).frames
+        | {"decisions": mine.filter(~((pl.col("variant") == "saliency") & (pl.col("measure") == "over_dealt_maps")))},
+    )
+    assert answer(undealt)["reasons"] == ["guided", "no_baseline"]
     blind = answer(guided(honest, over_random_weights=-0.1))  # its own Grad-CAM still fits above every baseline
     assert blind["verdict"] == "no" and {"guided", "below_random_weights"} <= set(blind["reasons"])
 
