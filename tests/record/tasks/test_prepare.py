@@ -86,7 +86,7 @@ def test_parts_of_the_data_sets_own_that_share_patients_are_told(
     engine: Engine, real_tables: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Of the real case files; nothing is cut."""
-    monkeypatch.setattr(prepare, "get_run_logger", lambda: logging.getLogger("prepare"))
+    monkeypatch.setattr(prepare, "run_logger", lambda: logging.getLogger("prepare"))
     monkeypatch.setattr(prepare, "_cut", lambda *_, **__: None)
     for rule, words in (("official", "split.rule official keeps it so"), ("sound", "they go wholly to test")):
         config = study(real_tables).model_copy(update={"split": SplitConfig.model_validate({"rule": rule})})
