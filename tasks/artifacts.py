@@ -123,7 +123,7 @@ def show_results(study_id: int) -> str:
 
 def show_comparison(study_ids: tuple[int, ...], runs: tuple[int, ...], page_id: int) -> None:
     """The verdict over these studies, the scores of their models, and where the page is."""
-    studies = tuple(_read(study_id, ANSWER) for study_id in study_ids)
+    studies = tuple(_read(study_id, (*ANSWER, "sample_results")) for study_id in study_ids)
     found, table = summary(studies, runs)
     names, link = ", ".join(_name(data) for data in studies), url(f"comparisons/{page_id}")
     answers = "\n\n".join(f"**{_name(data)}**: {verdict(data)}" for data in studies)
