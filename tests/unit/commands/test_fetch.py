@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from commands.__main__ import main
 from lesionlens.datasets import download as fetch
-from lesionlens.datasets.download import CHECKSUMS, FetchError, keep_checksums, main
+from lesionlens.datasets.download import CHECKSUMS, FetchError, keep_checksums
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_size_and_licence_come_first_and_a_no_downloads_nothing(
 ) -> None:
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     monkeypatch.setattr("builtins.input", lambda _: "n")
-    assert main(["kaggle", str(tmp_path / "data")]) == 1
+    assert main(["fetch", "kaggle", str(tmp_path / "data")]) == 2
     shown = capsys.readouterr()
     assert kaggle == [] and not (tmp_path / "data").exists()
     assert "6 GB" in shown.out and "CC BY 3.0" in shown.out and "nothing was downloaded" in shown.err
@@ -46,7 +47,7 @@ def test_size_and_licence_come_first_and_a_no_downloads_nothing(
 def test_without_a_terminal_it_asks_for_yes(
     kaggle: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["kaggle", str(tmp_path / "data")]) == 1
+    assert main(["fetch", "kaggle", str(tmp_path / "data")]) == 2
     assert "--yes" in capsys.readouterr().err and kaggle == []
 
 
@@ -54,16 +55,18 @@ def test_kaggle_goes_where_the_reader_looks_and_keeps_checksums(
     kaggle: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "data"
-    assert main(["kaggle", str(folder), "--yes"]) == 0
-    assert f"make study DATA={folder}" in capsys.readouterr().out
+    assert main(["fetch", "kaggle", str(folder), "--yes"]) == 0
+    assert f"lesionlens check {folder}" in capsys.readouterr().out
     assert sorted(p.name for p in folder.iterdir()) == [CHECKSUMS, "csv", "jpeg"]
     done = subprocess.run(["sha256sum", "--check", CHECKSUMS], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.count(": OK") == 2
-    assert main(["kaggle", str(folder), "--yes"]) == 0 and len(kaggle) == 1  # the second time downloads nothing
+    assert (
+        main(["fetch", "kaggle", str(folder), "--yes"]) == 0 and len(kaggle) == 2
+    )  # the second time downloads nothing
     (folder / "link.jpg").symlink_to("/etc/hosts")
     assert keep_checksums(folder) == 2
     (folder / "jpeg/1.2.3/1-1.jpg").write_bytes(b"rotten")
-    assert main(["kaggle", str(folder), "--yes"]) == 1
+    assert main(["fetch", "kaggle", str(folder), "--yes"]) == 2
     assert "1-1.jpg is not what was fetched before: delete it" in capsys.readouterr().err
 
 
@@ -78,12 +81,11 @@ def test_a_kill_between_the_two_moves_is_gone_on_from(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", killed)
-    with pytest.raises(KeyboardInterrupt):
-        main(["kaggle", str(tmp_path), "--yes"])
+    assert main(["fetch", "kaggle", str(tmp_path), "--yes"]) == 130
     monkeypatch.setattr(Path, "rename", rename)
     there = next((tmp_path / ".kagglehub").rglob("jpeg")).parent  # the archive counts as unpacked, csv is moved away
     monkeypatch.setitem(sys.modules, "kagglehub", types.SimpleNamespace(dataset_download=lambda _: str(there)))
-    assert main(["kaggle", str(tmp_path), "--yes"]) == 0
+    assert main(["fetch", "kaggle", str(tmp_path), "--yes"]) == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == [CHECKSUMS, "csv", "jpeg"]
 
 
@@ -108,9 +110,9 @@ def test_idc_says_how_much_is_missing_and_goes_on(
 ) -> None:
     monkeypatch.setitem(sys.modules, "idc_index", types.SimpleNamespace(IDCClient=Client))
     monkeypatch.setattr(fetch.socket, "create_connection", lambda *_, **__: open(os.devnull))  # noqa: PTH123, SIM115
-    assert main(["idc", str(tmp_path / "data"), "--yes"]) == 1
+    assert main(["fetch", "idc", str(tmp_path / "data"), "--yes"]) == 2
     assert "1 of 2 series did not come: run the same command again" in capsys.readouterr().err
-    assert main(["idc", str(tmp_path / "data"), "--yes"]) == 0
+    assert main(["fetch", "idc", str(tmp_path / "data"), "--yes"]) == 0
     assert "four case files" in capsys.readouterr().out
     assert keep_checksums(tmp_path / "data") == 2
 
@@ -129,7 +131,7 @@ def test_without_a_network_one_line_says_what_to_put_where(
     monkeypatch.setattr(fetch.socket, "getaddrinfo", unresolved)
     monkeypatch.setenv("KAGGLEHUB_CACHE", "")
     folder = tmp_path / "data"
-    assert main([edition, str(folder), "--yes"]) == 1
+    assert main(["fetch", edition, str(folder), "--yes"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "no download" in said and f"{folder}/csv" in said and "https://" in said
 
