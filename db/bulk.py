@@ -116,3 +116,8 @@ def enter(connection: Connection, table: Table, key: dict[str, Any], values: dic
     if found is None:
         raise RuntimeError(f"{table.name} {key} was deleted while it was being entered: try again")
     return int(found), False
+
+
+def words(reason: str) -> str:
+    """A reason that the record takes."""
+    return reason.replace("\0", "") or "unknown"

@@ -1,15 +1,17 @@
 """Evaluations of runs, and what compares them: written by the evaluate step, read by comparisons and audits."""
 
-from typing import LiteralString
+from datetime import datetime
+from typing import Literal, LiteralString
 
 import polars as pl
-from sqlalchemy import Connection, Table, delete, exists, select
+from sqlalchemy import Connection, Table, delete, exists, func, select
+from sqlalchemy.dialects.postgresql import insert as upsert
 
-from db.bulk import copy_frame, enter, finite, frame
+from db.bulk import copy_frame, enter, finite, frame, words
 from db.tables import evaluation as samples
 from db.tables import scores
 from db.tables.data import label, sample_set
-from db.tables.evaluation import evaluation
+from db.tables.evaluation import evaluation, evaluation_failure
 from db.tables.training import run
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.records import Evaluation
@@ -265,3 +267,21 @@ def save_external(
     """
     connection.execute(scores.external_evaluation.insert().values(evaluation_id=evaluation_id, **values))
     copy_frame(connection, scores.external_score, scored.with_columns(evaluation_id=pl.lit(evaluation_id, pl.Int64)))
+
+
+def fail(connection: Connection, run_id: int, digest: str, reason: str) -> None:
+    """The evaluation of this digest failed for the given reason; the run itself stays as it is."""
+    row = {"reason": words(reason), "failed_at": func.now()}
+    entered = upsert(evaluation_failure).values(run_id=run_id, digest=digest, **row)
+    connection.execute(entered.on_conflict_do_update(index_elements=["run_id", "digest"], set_=row))
+
+
+def outcome(connection: Connection, run_id: int, digest: str, since: datetime) -> Literal["finished", "failed"] | None:
+    """How a run's evaluation of this digest ended: finished whenever, or failed after `since`; None if it is to do."""
+    own = (evaluation.c.run_id == run_id) & (evaluation.c.digest == digest)
+    if connection.scalar(select(exists().where(own))):
+        return "finished"
+    failed = (evaluation_failure.c.run_id == run_id) & (evaluation_failure.c.digest == digest)
+    return (
+        "failed" if connection.scalar(select(exists().where(failed, evaluation_failure.c.failed_at > since))) else None
+    )

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 from sqlalchemy import Connection, delete, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from db.bulk import enter, finite
+from db.bulk import enter, finite, words
 from db.tables.evaluation import evaluation, evaluation_failure
 from db.tables.training import checkpoint, epoch, run, study, study_run
 from lesionlens.config.training import RunConfig, TrainingConfig
@@ -46,11 +46,12 @@ def save_study(
     evaluation_digest: str,
     sample_set_id: int,
     versions: dict[str, str],
+    kind: Literal["trained", "examined"] = "trained",
 ) -> int:
     """Enter a study; returns its id, the same for the same digest."""
     values = {
-        "name": name, "config": config, "evaluation_digest": evaluation_digest, "sample_set_id": sample_set_id,
-        "versions": versions,
+        "name": name, "kind": kind, "config": config, "evaluation_digest": evaluation_digest,
+        "sample_set_id": sample_set_id, "versions": versions,
     }  # fmt: skip
     return enter(connection, study, {"digest": digest}, values)[0]
 
@@ -74,9 +75,13 @@ def save_run(
         "config": {"run": config.model_dump(mode="json"), "training": training.model_dump(mode="json")},
     }
     run_id, _ = enter(connection, run, {"digest": digest}, values)
+    _add_run(connection, study_id, run_id, title)
+    return run_id
+
+
+def _add_run(connection: Connection, study_id: int, run_id: int, title: str) -> None:
     member = upsert(study_run).values(study_id=study_id, run_id=run_id, title=title)
     connection.execute(member.on_conflict_do_nothing())
-    return run_id
 
 
 def save_examined(
@@ -95,11 +100,7 @@ def save_examined(
     config: as StudyConfig's JSON form without training and grid, and `examined`, whose name, normalisation and digest
     of the weights are the run's.
     """
-    values: dict[str, Any] = {
-        "name": name, "kind": "examined", "config": config, "evaluation_digest": evaluation_digest,
-        "sample_set_id": sample_set_id, "versions": versions,
-    }  # fmt: skip
-    study_id = enter(connection, study, {"digest": digest}, values)[0]
+    study_id = save_study(connection, digest, name, config, evaluation_digest, sample_set_id, versions, kind="examined")
     given = config["examined"]
     row = {
         "sample_set_id": sample_set_id, "backbone": given["name"], "strategy": "examined", "guidance": "none",
@@ -108,8 +109,7 @@ def save_examined(
         "status": "finished", "device": device, "started_at": func.now(), "finished_at": func.now(),
     }  # fmt: skip
     run_id = enter(connection, run, {"digest": digest}, row)[0]
-    member = upsert(study_run).values(study_id=study_id, run_id=run_id, title=given["name"])
-    connection.execute(member.on_conflict_do_nothing())
+    _add_run(connection, study_id, run_id, given["name"])
     return study_id, run_id
 
 
@@ -135,24 +135,12 @@ def finish_run(connection: Connection, run_id: int, kept: Checkpoint | None = No
 
 def fail_run(connection: Connection, run_id: int, reason: str) -> None:
     """Training failed for the given reason."""
-    _update_run(connection, run_id, {"status": "failed", "finished_at": func.now(), "reason": _words(reason)})
+    _update_run(connection, run_id, {"status": "failed", "finished_at": func.now(), "reason": words(reason)})
 
 
 def forget_training(connection: Connection, run_id: int) -> None:
     """A finished run whose checkpoint is lost is to be trained again."""
     _update_run(connection, run_id, {"status": "pending", "finished_at": None, "reason": None})
-
-
-def _words(reason: str) -> str:
-    """A reason that the record takes."""
-    return reason.replace("\0", "") or "unknown"
-
-
-def fail_evaluation(connection: Connection, run_id: int, digest: str, reason: str) -> None:
-    """The evaluation of this digest failed for the given reason; the run itself stays as it is."""
-    row = {"reason": _words(reason), "failed_at": func.now()}
-    entered = upsert(evaluation_failure).values(run_id=run_id, digest=digest, **row)
-    connection.execute(entered.on_conflict_do_update(index_elements=["run_id", "digest"], set_=row))
 
 
 def _update_run(connection: Connection, run_id: int, values: dict[str, Any]) -> None:
@@ -202,19 +190,6 @@ def outcome(connection: Connection, run_id: int, since: datetime) -> Literal["fi
     failed = (run.c.status == "failed") & (run.c.finished_at > since)
     ended = select(run.c.status).where(run.c.id == run_id, (run.c.status == "finished") | failed)
     return cast(Literal["finished", "failed"] | None, connection.scalar(ended))
-
-
-def evaluation_outcome(
-    connection: Connection, run_id: int, digest: str, since: datetime
-) -> Literal["finished", "failed"] | None:
-    """How a run's evaluation of this digest ended: finished whenever, or failed after `since`; None if it is to do."""
-    own = (evaluation.c.run_id == run_id) & (evaluation.c.digest == digest)
-    if connection.scalar(select(exists().where(own))):
-        return "finished"
-    failed = (evaluation_failure.c.run_id == run_id) & (evaluation_failure.c.digest == digest)
-    return (
-        "failed" if connection.scalar(select(exists().where(failed, evaluation_failure.c.failed_at > since))) else None
-    )
 
 
 def checkpoints(connection: Connection, run_id: int) -> tuple[Checkpoint, ...]:

@@ -50,7 +50,7 @@ def evaluate_run(study_id: int, run_id: int, title: str, since: datetime, wait: 
         if claim is None:
             return "elsewhere"
         with engine.connect() as connection:
-            known = studies.evaluation_outcome(connection, run_id, identity, since)
+            known = evaluations.outcome(connection, run_id, identity, since)
         if known is not None:
             return known
         try:
@@ -108,7 +108,7 @@ def record_failure(study_id: int, run_id: int, title: str, reason: str) -> None:
     """Enter that the evaluation of a run failed, and why."""
     identity = evaluation_digest(study_config(study_id))
     with make_engine().begin() as connection:
-        studies.fail_evaluation(connection, run_id, identity, reason)
+        evaluations.fail(connection, run_id, identity, reason)
     get_run_logger().error("%s could not be evaluated: %s", title, reason)
 
 

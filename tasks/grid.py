@@ -18,7 +18,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
-from db import studies
+from db import evaluations, studies
 from db.engine import make_engine
 from db.locks import held
 from lesionlens.config.study import evaluation_digest
@@ -153,7 +153,7 @@ def _is_free(step: Step, run_id: int) -> bool:
                 known = studies.outcome(connection, run_id, step.since)
                 return known is None and held(connection, [train.lock_name(run_id)]) == [False]
             digest = studies.study_row(connection, step.study_id).evaluation_digest
-            known = studies.evaluation_outcome(connection, run_id, digest, step.since)
+            known = evaluations.outcome(connection, run_id, digest, step.since)
             return known is None and held(connection, [evaluate.lock_name(run_id)]) == [False]
     except DBAPIError as error:
         if not is_transient(error):

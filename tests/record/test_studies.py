@@ -49,7 +49,7 @@ def test_runs_go_from_pending_to_evaluated(empty: Connection) -> None:
     assert studies.runs_to_train(empty, study) == titles[1:]
     assert studies.runs_to_evaluate(empty, study) == titles[:1]
     evaluate_run(empty, first)
-    assert studies.evaluation_outcome(empty, first, IDENTITY, datetime.now(UTC)) == "finished"
+    assert evaluations.outcome(empty, first, IDENTITY, datetime.now(UTC)) == "finished"
     assert studies.runs_to_evaluate(empty, study) == []
     studies.plan_evaluations(empty, study, "other options")
     assert studies.runs_to_evaluate(empty, study) == titles[:1]
