@@ -66,7 +66,7 @@ def work_of(backbone: Backbone, count: int, size: int) -> Work:
     coarse = torch.rand(count, 1, size // 8, size // 8, generator=torch.Generator().manual_seed(0))
     pixels = nn.functional.interpolate(coarse, size=(size, size), mode="bilinear").expand(-1, 3, -1, -1).contiguous()
     with torch.no_grad():
-        stem = torch.cat([model.stem(part) for part in pixels.split(BATCH)]).contiguous(  # type: ignore[no-untyped-call]
+        stem = torch.cat([model.stem(part) for part in torch.split(pixels, BATCH)]).contiguous(
             memory_format=torch.channels_last
         )
     return Work(model, closed_form.fast(model, "block"), pixels, stem)
@@ -85,7 +85,7 @@ def our_maps(work: Work, cached: bool) -> NDArray[np.float32]:
     source = work.stem if cached else work.pixels
     source = source.contiguous(memory_format=torch.channels_last)
     parts = []
-    for batch in source.split(BATCH):  # type: ignore[no-untyped-call]
+    for batch in torch.split(source, BATCH):
         outputs = closed_form.forward(work.fast, "block", batch, level)
         grids = closed_form.grad_cam(work.model, "block", outputs, outputs.logits.argmax(dim=1))
         parts.append(activation_maps(grids.numpy(), work.size, "relu_max")[0])
@@ -136,7 +136,7 @@ def measure_maps(backbone: Backbone, count: int, size: int, rounds: int) -> None
 def tutorial(work: Work, method: Method) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Predicted classes [n] and cells [n, 28, 28], image by image."""
     parts, predicted = [], []
-    for image in work.pixels.split(1):  # type: ignore[no-untyped-call]
+    for image in torch.split(work.pixels, 1):
         label = int(torch.softmax(work.model(image), dim=1).argmax())
         predicted.append(label)
         given = image.clone().requires_grad_()
@@ -156,7 +156,7 @@ def tutorial(work: Work, method: Method) -> tuple[NDArray[np.int64], NDArray[np.
 def our_attributions(work: Work, method: Method) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The same from batches by the quick copy."""
     predicted, parts = [], []
-    for batch in work.pixels.split(BATCH):  # type: ignore[no-untyped-call]
+    for batch in torch.split(work.pixels, BATCH):
         with torch.no_grad():
             logits = work.fast(batch.contiguous(memory_format=torch.channels_last))
         predicted.append(logits.argmax(dim=1).numpy())

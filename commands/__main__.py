@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import Any
 
 from cyclopts import App, CycloptsError, Group, Parameter
@@ -46,8 +47,9 @@ def application() -> App:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 130 after Ctrl-C or a cancellation, 2 for what a person can mend."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, OSError, ValueError):  # it may be closed, or of another kind
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a letter it lacks ends no study
+        if isinstance(stream, TextIOWrapper):
+            with suppress(OSError, ValueError):  # it may be closed
+                stream.reconfigure(errors="backslashreplace")  # a letter it lacks ends no study
     for ending in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(ending) != signal.SIG_IGN:  # nohup stays in force
             signal.signal(ending, signal.default_int_handler)
