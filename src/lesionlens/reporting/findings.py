@@ -260,7 +260,7 @@ def diagnosis(found: Evidence) -> Finding:
         return Finding("not shown", "auc_intact", intact, tuple(absent))
     against = _used(fall, "AUC of the diagnosis")
     if own.low is not None and own.low <= 0.5:
-        words = f"put into another patient's tissue, the lesion does not decide (AUC {own.text})"
+        words = f"put into another patient's tissue, the lesion is not shown to decide (AUC {own.text})"
         against = (*against, Reason("swap_not_lesion", words))
     around = {
         ("auc_lesion", without): _told("still_told", "with the lesion filled in", without),
