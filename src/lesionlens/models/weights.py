@@ -57,8 +57,8 @@ def initial_model(
 def centre(head: nn.Linear) -> None:
     """Take from every class's weights and bias their mean over the classes: differences of logits stay."""
     with torch.no_grad():
-        head.weight -= head.weight.mean(dim=0)
-        head.bias -= head.bias.mean()
+        head.weight.sub_(head.weight.mean(dim=0))
+        head.bias.sub_(head.bias.mean())
 
 
 def calibrate(model: nn.Module, pixels: Pixels, rows: Sequence[int], seed: int) -> None:
