@@ -56,7 +56,7 @@ def addresses(data, tmp_path_factory) -> dict[str, str]:
 @contextmanager
 def watched(browser, address, **options) -> Iterator:
     """The page at `address`; fails at its end on any console message, page error or request beyond the file."""
-    context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}} | options)
+    context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, "reduced_motion": "reduce"} | options)
     opened = context.new_page()
     trouble = []
     opened.on("console", lambda message: trouble.append(message.text))

@@ -14,7 +14,7 @@ def page(browser, addresses):
 
 
 def test_one_sample_shows_the_models_of_both_studies(page):
-    page.locator("#cards a").first.click()
+    page.locator("#cards a").first.press("Enter")
     titles = page.locator("#panels h3").all_inner_texts()
     assert len(titles) == 6 and sum("demo" in title for title in titles) == 4 and "other" in titles[-1]
     page.wait_for_function("document.querySelectorAll('#panels canvas').length === 5")

@@ -36,6 +36,11 @@ class TrainingConfig(Frozen):
         " of torchvision, timm or Keras, recorded with @ and its SHA-256; or none: random, batch normalisation"
         " calibrated on training samples",
     )
+    head: Literal["drawn", "centred"] = Field(
+        "centred",
+        description="The linear layer's first weights: drawn (the study), or centred: less their mean over the classes,"
+        " which no prediction needs, softmax never trains, and every map of a class's logit shows",
+    )
     normalise: Normalise = Field("train", description="Input statistics; per_class needs the label and leaks it")
     stopping: StoppingConfig = Field(default_factory=StoppingConfig)
     rates: RateRule = Field(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import polars as pl
 import pytest
 from sqlalchemy import Engine, text
 
@@ -76,7 +75,7 @@ def test_every_method_and_class_is_in_the_record_and_scored_anew_without_a_model
             continue
         drawn = rows["grid"].is_not_null()
         assert drawn.all() or (method in BOUNDED and set(rows.filter(~drawn)["reason"]) == {"not_drawn"})
-        rows, found = rows.filter(drawn), found.filter(pl.col("sample_id").is_in(rows.filter(drawn)["sample_id"]))
+        rows, found = rows.filter(drawn), found.join(rows.filter(drawn), on="sample_id", how="semi")
         masks = samples.masks[drawn.to_numpy()]
         grids = np.array(rows["grid"].to_list(), dtype=np.float32).reshape(-1, rows["rows"][0], rows["cols"][0])
         if method == "ceiling":
