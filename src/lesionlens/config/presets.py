@@ -54,7 +54,7 @@ def paper(root: Path) -> StudyConfig:
         patches=PatchConfig(aspect="stretch", per="image", component="all", context=3.0, jitter=0.0),
         background=BackgroundConfig(size=550, per_image=6),  # 4 give about 284 of the 310 test patches
         split=SplitConfig(rule="paper", group="patch"),
-        training=TrainingConfig(normalise="per_class"),
+        training=TrainingConfig(head="drawn", normalise="per_class"),
         evaluation=EvaluationConfig(layer="conv", scaling="minmax", explains="logit", policy="fixed", selection="loss"),
     )
 

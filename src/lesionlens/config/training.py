@@ -43,6 +43,11 @@ class TrainingConfig(Frozen):
         description="Study of the record, by name, number or digest, whose run of the same backbone gives stem, unit2"
         " and unit1 their first weights: of the same seed, else its selected one; null: begin with `weights`",
     )
+    head: Literal["drawn", "centred"] = Field(
+        "centred",
+        description="The linear layer's first weights: drawn (the study), or centred: less their mean over the classes,"
+        " which no prediction needs, softmax never trains, and every map of a class's logit shows",
+    )
     normalise: Normalise = Field("train", description="Input statistics; per_class needs the label and leaks it")
     stopping: StoppingConfig = Field(default_factory=StoppingConfig)
     rates: RateRule = Field(

@@ -58,12 +58,21 @@ def initial_model(
         model = build(run.backbone, classes, run.seed)
         begun = {name: tensor for name, tensor in start().items() if not name.startswith("head.")}
         model.load_state_dict(model.state_dict() | begun)
-        return model
-    if training.weights != "none":
-        return build(run.backbone, classes, run.seed, load_weights(run.backbone, training.weights))
-    model = build(run.backbone, classes, run.seed).to(memory_format=torch.channels_last)  # twice as fast on a CPU
-    calibrate(model, pixels, training_rows, run.seed)
+    elif training.weights != "none":
+        model = build(run.backbone, classes, run.seed, load_weights(run.backbone, training.weights))
+    else:
+        model = build(run.backbone, classes, run.seed).to(memory_format=torch.channels_last)  # twice as fast on a CPU
+        calibrate(model, pixels, training_rows, run.seed)
+    if training.head == "centred":
+        centre(model.head)
     return model
+
+
+def centre(head: nn.Linear) -> None:
+    """Take from every class's weights and bias their mean over the classes: differences of logits stay."""
+    with torch.no_grad():
+        head.weight.sub_(head.weight.mean(dim=0))
+        head.bias.sub_(head.bias.mean())
 
 
 def calibrate(model: nn.Module, pixels: Pixels, rows: Sequence[int], seed: int) -> None:

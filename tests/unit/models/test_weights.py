@@ -120,6 +120,25 @@ def test_pretrained_blocks_and_a_seeded_head(
     assert not torch.equal(first.head.weight, second.head.weight)
 
 
+def test_a_centred_head_says_the_same_and_has_nothing_in_common(
+    make_run: Callable[..., RunConfig],
+    make_training: Callable[..., TrainingConfig],
+    make_patches: Callable[..., SampleArrays],
+) -> None:
+    inputs = Inputs(make_patches(), "train", torch.device("cpu"))
+    drawn, centred = (
+        initial_model(make_run(), make_training(head=head), 5, inputs, inputs.rows("train"))
+        for head in ("drawn", "centred")
+    )
+    with torch.no_grad():
+        assert float(drawn.head.weight.mean(0).norm()) > 0.1 * float(drawn.head.weight.norm())
+    assert torch.allclose(centred.head.weight.mean(0), torch.zeros(drawn.head.in_features), atol=1e-7)
+    given = inputs(inputs.rows("validation"))
+    with torch.no_grad():
+        torch.testing.assert_close(centred(given).softmax(1), drawn(given).softmax(1))
+        assert not torch.allclose(centred(given), drawn(given), atol=1e-3)
+
+
 def test_a_damaged_file_is_not_used(tmp_path: Path, save: Save) -> None:
     with save(hub(tmp_path), {"weight": torch.zeros(3)}).open("r+b") as file:
         file.truncate(100)
