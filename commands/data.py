@@ -56,20 +56,22 @@ def check(folder: Path | None = None, /, *, wanted: Wanted = SOUND, pictures: Pa
     if folder is not None and wanted.data is not None and folder.resolve() != wanted.data.resolve():
         raise ValueError(f"two folders are named, {folder} and {wanted.data}: say which")
     asked = wanted if folder is None else replace(wanted, data=folder)
-    rehearse(asked.study(), sized=asked.leaves_size_open(), pictures=pictures)
+    for config in asked.studies():
+        rehearse(config, sized=asked.leaves_size_open(), pictures=pictures)
 
 
-def settled(wanted: Wanted) -> "StudyConfig":
-    """The configuration with everything decided that follows from the data: their layout, and the size of `small`."""
+def settled(wanted: Wanted) -> "tuple[StudyConfig, ...]":
+    """The configurations with everything decided that follows from the data: their layout, and the size of `small`."""
     from lesionlens.datasets.registry import resolve_source
 
-    config = resolve_source(wanted.study())
+    configs = tuple(resolve_source(config) for config in wanted.studies())
+    config = configs[0]
     if not wanted.leaves_size_open() or config.data.root is None:
-        return config
+        return configs
     from lesionlens.samples.rehearsal import size_for
 
     found = _look_through(config, config.data.root)
-    return _with_size(config, size_for(found.windows))
+    return (_with_size(config, size_for(found.windows)),)
 
 
 def rehearse(config: "StudyConfig", sized: bool = False, pictures: Path | None = None) -> None:
@@ -179,7 +181,7 @@ def _print_cost(config: "StudyConfig", found: "Rehearsal") -> list[str]:
     from lesionlens.training.estimate import estimate, measure
     from lesionlens.training.fit import choose_device
 
-    faults = absent(config.grid.backbones, config.training.weights)
+    faults = [] if config.training.start else absent(config.grid.backbones, config.training.weights)
     try:
         device = choose_device(settings().device)
     except TrainingError as error:

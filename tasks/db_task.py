@@ -137,6 +137,13 @@ def study_config(study_id: int) -> StudyConfig:
         ) from error
 
 
+@retried
+def study_identity(study_id: int) -> str:
+    """The study's digest. ValueError for an unknown id."""
+    with make_engine().connect() as connection:
+        return studies.study_row(connection, study_id).digest
+
+
 @lru_cache(maxsize=1)
 def samples_of(sample_set_id: int) -> SampleArrays:
     """All samples of a set as arrays. A finished set never changes, so the last one read stays in memory."""

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from db import datasets, studies
 from db.engine import make_engine
 from db.locks import lease
+from db.queries import starts
 from lesionlens.config.data import DataConfig
 from lesionlens.config.study import StudyConfig, evaluation_digest, sample_set_digest, study_digest
 from lesionlens.datasets.registry import read_index, resolve_source
@@ -39,7 +40,8 @@ def prepare_study(config: StudyConfig) -> int:
     """
     config = resolve_source(config)
     training = config.training.model_copy(update={"weights": with_digest(config.training.weights)})
-    config = config.model_copy(update={"training": training})
+    with make_engine().connect() as connection:
+        config = starts.with_digest(connection, config.model_copy(update={"training": training}))
     sample_set_id = prepare_samples(config, data_folder(config.data))
     return plan_study(config, sample_set_id)
 
@@ -136,7 +138,10 @@ def _cut(
 
 
 def plan_study(config: StudyConfig, sample_set_id: int) -> int:
-    """Enter the study and every run of its grid; returns the study's id, the same for the same content."""
+    """Enter the study and every run of its grid; returns the study's id, the same for the same content.
+
+    ValueError where a run cannot begin with what `training.start` names.
+    """
     with make_engine().begin() as connection:
         samples = datasets.sample_set_digest(connection, sample_set_id)
         study_id = studies.save_study(
@@ -149,8 +154,12 @@ def plan_study(config: StudyConfig, sample_set_id: int) -> int:
             versions(),
         )
         for run in config.grid.runs():
-            identity, title = digest(run, config.training, samples), config.grid.title(run)
-            studies.save_run(connection, study_id, identity, sample_set_id, run, config.training, title)
+            training, title = config.training, config.grid.title(run)
+            if training.start is not None:
+                begun = starts.run_to_start(connection, training.start, run, sample_set_id)
+                training = training.model_copy(update={"start": begun})
+            identity = digest(run, training, samples)
+            studies.save_run(connection, study_id, identity, sample_set_id, run, training, title)
     return study_id
 
 

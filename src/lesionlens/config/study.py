@@ -1,5 +1,6 @@
 """One study, whole. This is what the Prefect form shows."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
@@ -56,6 +57,14 @@ class StudyConfig(Frozen):
             if not names:
                 raise
             raise ValueError("; ".join(unknown(cls, name) for name in names)) from error
+
+
+def started_by(config: StudyConfig, digests: Mapping[str, str]) -> StudyConfig:
+    """The configuration with the digest of the study that it starts from, where `digests` has it by name."""
+    start = config.training.start
+    if start is None or start not in digests:
+        return config
+    return config.model_copy(update={"training": config.training.model_copy(update={"start": digests[start]})})
 
 
 def sample_set_digest(config: StudyConfig, index: str) -> str:

@@ -132,7 +132,7 @@ def random_model(run: RunConfig, training: TrainingConfig, samples: SampleArrays
     """
     inputs = Inputs(samples, training.normalise, torch.device("cpu"))
     other = run.model_copy(update={"seed": run.seed + OTHER_SEED + draw})
-    from_none = training.model_copy(update={"weights": "none"})
+    from_none = training.model_copy(update={"weights": "none", "start": None})
     return initial_model(other, from_none, len(samples.classes), inputs, measured_on(samples))
 
 

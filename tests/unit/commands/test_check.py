@@ -47,9 +47,9 @@ def test_check_refuses_what_a_study_would_refuse(
 
 
 def test_the_size_of_a_small_study_follows_from_the_lesions_unless_it_is_named(films: Path) -> None:
-    assert settled(Wanted(preset="small", data=films)).patches.size in range(64, 225, 32)
-    assert settled(Wanted(preset="small", data=films, set=("patches.size=72",))).patches.size == 72
-    assert settled(Wanted(data=films)).patches.size == 224
+    assert settled(Wanted(preset="small", data=films))[0].patches.size in range(64, 225, 32)
+    assert settled(Wanted(preset="small", data=films, set=("patches.size=72",)))[0].patches.size == 72
+    assert settled(Wanted(data=films))[0].patches.size == 224
 
 
 def test_a_dry_run_of_a_study_starts_nothing(films: Path, capsys: pytest.CaptureFixture[str]) -> None:

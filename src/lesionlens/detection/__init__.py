@@ -1,0 +1,1 @@
+"""Detection: where on a film a lesion lies, and how often that is right."""
