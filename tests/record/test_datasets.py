@@ -7,12 +7,13 @@ import pytest
 from sqlalchemy import Connection, text
 
 from db import datasets
+from db.queries import arrays
 from lesionlens.records import SampleArrays
 from tests.record.makers import Filled, make_index, make_patches, save_patches
 
 
 def test_samples_come_back_bit_for_bit(empty: Connection) -> None:
-    found = datasets.load_samples(empty, save_patches(empty))
+    found = arrays.load_samples(empty, save_patches(empty))
     given = make_patches()
     assert isinstance(found, SampleArrays)
     assert found.classes == ("B", "BM", "MM")
@@ -68,10 +69,10 @@ def test_a_name_as_long_as_is_taken_is_kept(empty: Connection) -> None:
 
 def test_a_sample_set_is_found_once_it_is_closed_and_begun_anew_before(empty: Connection) -> None:
     dataset = datasets.save_dataset(empty, make_index(), "/data")
-    killed = datasets.open_sample_set(empty, dataset, "d", {}, 16)
+    killed = datasets.open_sample_set(empty, dataset, "d", {}, (16, 16, 1))
     datasets.SampleWriter(empty, dataset, killed, 16).add(empty, make_patches()[:5])
     assert datasets.find_sample_set(empty, "d") is None
-    again = datasets.open_sample_set(empty, dataset, "d", {}, 16)
+    again = datasets.open_sample_set(empty, dataset, "d", {}, (16, 16, 1))
     assert empty.scalar(text("SELECT count(*) FROM sample")) == 0
     writer = datasets.SampleWriter(empty, dataset, again, 16)
     writer.add(empty, make_patches())
@@ -82,7 +83,7 @@ def test_a_sample_set_is_found_once_it_is_closed_and_begun_anew_before(empty: Co
 
 def test_samples_that_do_not_fit_their_set_are_refused(empty: Connection) -> None:
     dataset = datasets.save_dataset(empty, make_index(), "/data")
-    writer = datasets.SampleWriter(empty, dataset, datasets.open_sample_set(empty, dataset, "d", {}, 16), 16)
+    writer = datasets.SampleWriter(empty, dataset, datasets.open_sample_set(empty, dataset, "d", {}, (16, 16, 1)))
     patch = make_patches()[1]
     with pytest.raises(ValueError, match=r"sample 1: mask is \(8, 8\)"), empty.begin_nested():
         writer.add(empty, [replace(patch, mask=np.ones((8, 8), dtype=np.bool_))])
@@ -91,8 +92,8 @@ def test_samples_that_do_not_fit_their_set_are_refused(empty: Connection) -> Non
 
 
 def test_attributes_of_every_sample(connection: Connection, filled: Filled) -> None:
-    found = datasets.sample_attributes(connection, filled.sample_set)
-    samples = datasets.load_samples(connection, filled.sample_set)
+    found = arrays.sample_attributes(connection, filled.sample_set)
+    samples = arrays.load_samples(connection, filled.sample_set)
     assert found["sample_id"].to_list() == samples.ids.tolist()
     assert (found["pathology"].is_null().to_numpy() == ~samples.has_mask).all()
     assert set(found["window_width"]) == {100} and set(found["view"]) == {"CC"}
@@ -100,4 +101,4 @@ def test_attributes_of_every_sample(connection: Connection, filled: Filled) -> N
 
 def test_unknown_sets_are_named(empty: Connection) -> None:
     with pytest.raises(ValueError, match="no sample set 999"):
-        datasets.load_samples(empty, 999)
+        arrays.load_samples(empty, 999)
