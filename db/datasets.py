@@ -187,7 +187,8 @@ class SampleWriter:
     def _lesions(self, connection: Connection, films: Sequence[Sample]) -> None:
         keys = [film.key for film in films]
         stored = select(sample.c.key, sample.c.id).where(sample.c.key.in_(keys))
-        ids = dict(connection.execute(stored.where(sample.c.sample_set_id == self.sample_set_id)).tuples().all())
+        found = connection.execute(stored.where(sample.c.sample_set_id == self.sample_set_id))
+        ids = {key: number for key, number in found}
         rows = ((ids[film.key], self.lesions[shown.key], *shown.box) for film in films for shown in film.lesions)
         copy_rows(connection, sample_lesion, ("sample_id", "lesion_id", "x0", "y0", "x1", "y1"), rows)
 
