@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from lesionlens.samples.rehearsal import Rehearsal
 
 
+ONE = {"backbones": "backbone", "strategies": "strategy", "sets": "set", "seeds": "seed"}
+
+
 def fetch(edition: Literal["kaggle", "idc"], folder: Path, /, *, yes: bool = False) -> None:
     """Obtain CBIS-DDSM.
 
@@ -87,6 +90,8 @@ def rehearse(config: "StudyConfig", sized: bool = False, pictures: Path | None =
     if sized and len(found.windows) and config.unit == "patch":
         config = _with_size(config, size_for(found.windows))
     _print_data(found)
+    if found.fault and not len(found.windows):  # nothing to show, and no study to speak of
+        raise ValueError(f"this study would stop: {found.fault}")
     print(f"Pictures: {_draw(found, pictures)}")
     print(f"\nStudy {config.name}: {_grid(config)}, {_samples(config)}", flush=True)
     faults = [found.fault] if found.fault else []
@@ -116,7 +121,9 @@ def _grid(config: "StudyConfig") -> str:
         ("seeds", grid.seeds),
     ]
     counts += [("guidances", grid.guidance)] if len(grid.guidance) > 1 else []
-    return f"{len(grid.runs())} runs ({' x '.join(f'{len(part)} {name}' for name, part in counts)})"
+    named = [f"{len(part)} {name if len(part) > 1 else ONE[name]}" for name, part in counts]
+    runs = len(grid.runs())
+    return f"{runs} {'runs' if runs > 1 else 'run'} ({' x '.join(named)})"
 
 
 def _look_through(config: "StudyConfig", root: Path) -> "Rehearsal":

@@ -1,6 +1,7 @@
 """Data sets and sample sets come back as they were written."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from db import datasets
 from db.queries import arrays
-from lesionlens.records import SampleArrays
+from lesionlens.records import SampleArrays, ShownLesion
 from tests.record.makers import Filled, make_index, make_patches, save_patches
 
 
@@ -104,7 +105,10 @@ def test_unknown_sets_are_named(empty: Connection) -> None:
         arrays.load_samples(empty, 999)
 
 
-def test_films_come_back_with_their_breasts_and_lesions(empty: Connection, tmp_path: Path) -> None:
+def test_films_come_back_with_their_breasts_and_lesions(
+    empty: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path))
     dataset = datasets.save_dataset(empty, make_index(), "/data")
     opened = datasets.open_sample_set(empty, dataset, "films", {}, (24, 16, 4))
     writer = datasets.SampleWriter(empty, dataset, opened)

@@ -42,7 +42,7 @@ def demo_systems() -> tuple[StudyConfig, ...]:
     found = demo()
     every = EvaluationConfig(methods=get_args(Method), randomisation_samples=12, perturbation_samples=8)
     # VGG11 takes four times as long for a pass, and the methods of many passes take a thousand for a sample
-    grid = found.grid.model_copy(update={"backbones": ("resnet18",)})
+    grid = found.grid.model_copy(update={"backbones": ("resnet18",), "strategies": ("gradual",)})
     return (found.model_copy(update={"name": "demo, every method", "grid": grid, "evaluation": every}),)
 
 

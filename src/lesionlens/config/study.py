@@ -50,6 +50,14 @@ class StudyConfig(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _margins_are_of_lesions_of_cbis(self) -> Self:
+        if self.data.classes == "margins" and self.data.source in ("manifest", "coco"):
+            raise ValueError("data.classes margins is about CBIS-DDSM: own images come with classes of their own")
+        if self.data.classes == "margins" and self.patches.per == "image":
+            raise ValueError("data.classes margins names the class of a lesion: choose patches.per lesion")
+        return self
+
+    @model_validator(mode="after")
     def _annotations_lie_as_samples_do(self) -> Self:
         if self.training.augment == "flips" and any(each.weight for each in self.grid.guidance):
             raise ValueError(
@@ -65,6 +73,8 @@ class StudyConfig(Frozen):
                 raise ValueError("unit image: films are split by patient; choose split.rule sound, official or given")
             if self.training.augment in ("flips", "surroundings"):
                 raise ValueError(f"unit image: training.augment {self.training.augment} is for patches; choose none")
+            if self.data.classes == "margins":
+                raise ValueError("unit image: a film is malignant or not; data.classes margins is for patches")
             if self.training.normalise == "per_class":
                 raise ValueError("unit image: training.normalise per_class is for patches; choose train")
         return self

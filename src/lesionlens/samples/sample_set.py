@@ -1,6 +1,7 @@
 """From an index to samples: select, split, decode, cut. Streaming, in several processes, always in the same order.
 
-Reasons of exclusions. From the tables: `no_target_class` (a finding of no class), `class_of_first_row` and
+Reasons of exclusions. From the tables: `no_target_class` (a finding of no class), `no_margin_class` (of another kind or
+margin than `data.classes: margins` knows), `class_of_first_row` and
 `overwritten` (one patch per image, the study's rule), `split_left_out` (the study's rule for the test split). From the
 files: `path_refused`, `image_` or `mask_` followed by `missing`, `ambiguous`, `refused` (a link that leaves the data
 folder), `unreadable`, `too_large`; `mask_shape` (another aspect ratio than its image's, or an outline that leaves it),
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from lesionlens.config.study import StudyConfig
+from lesionlens.datasets.cbis import NO_MARGIN
 from lesionlens.identity import generator
 from lesionlens.processes import Processes
 from lesionlens.records import DatasetIndex, Exclusion, Image, ImageSize, Lesion, Sample, Split
@@ -187,9 +189,11 @@ def select(index: DatasetIndex, per: Literal["image", "lesion"]) -> tuple[tuple[
 
 def _per_lesion(index: DatasetIndex, images: dict[str, Image]) -> tuple[list[Choice], list[Exclusion]]:
     chosen, left_out = [], []
+    told = {exclusion.lesion_key: exclusion for exclusion in index.exclusions if exclusion.reason == NO_MARGIN}
     for lesion in index.lesions:
         if lesion.label is None:
-            left_out.append(Exclusion(lesion.image_key, lesion.key, "no_target_class", lesion.pathology or ""))
+            other = Exclusion(lesion.image_key, lesion.key, "no_target_class", lesion.pathology or "")
+            left_out.append(told.get(lesion.key, other))
         else:
             chosen.append(Choice(lesion, images[lesion.image_key], lesion.label))
     return chosen, left_out

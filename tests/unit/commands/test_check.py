@@ -30,7 +30,7 @@ def test_check_says_what_a_study_would_do(films: Path, tmp_path: Path, capsys: p
     assert main(["check", str(films), *LIGHT, "--pictures", str(tmp_path / "ten.png")]) == 0
     said = capsys.readouterr().out
     assert "40 images of 40 patients, 40 lesions" in said
-    assert "12 runs (1 backbones x 2 strategies x 6 sets x 1 seeds), patches of 64 pixels" in said
+    assert "12 runs (1 backbone x 2 strategies x 6 sets x 1 seed), patches of 64 pixels" in said
     assert "GB are free" in said and (tmp_path / "ten.png").stat().st_size > 1000
 
 
