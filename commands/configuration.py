@@ -31,16 +31,27 @@ class Wanted:
     set: Annotated[tuple[str, ...], Parameter(negative=())] = ()
     """One option, such as `training.weights=none`; lists with commas. May be repeated."""
 
-    def study(self) -> StudyConfig:
-        """The whole configuration. ValueError where two of these contradict each other, or an option is wrong."""
+    def studies(self) -> tuple[StudyConfig, ...]:
+        """The whole configurations of the preset's studies, in their order.
+
+        ValueError where two of these contradict each other, or an option is wrong.
+        """
         return layered(self.preset, *self._layers())
 
-    def values(self) -> dict[str, Any]:
+    def study(self) -> StudyConfig:
+        """The whole configuration. ValueError as `studies`, and for a preset of several."""
+        found = self.studies()
+        if len(found) > 1:
+            raise ValueError(f"preset {self.preset} is {len(found)} studies: lesionlens study --preset {self.preset}")
+        return found[0]
+
+    def values(self) -> list[dict[str, Any]]:
         """The same as JSON has it, where the folder of the data may be left open (null)."""
         layers, anywhere = self._layers(), {"data": {"root": "/"}}
-        found = layered(self.preset, anywhere, *layers).model_dump(mode="json")
-        if found["data"]["root"] == "/" or found["data"]["source"] == "phantom":
-            found["data"]["root"] = None
+        found = [study.model_dump(mode="json") for study in layered(self.preset, anywhere, *layers)]
+        for values in found:
+            if values["data"]["root"] == "/" or values["data"]["source"] == "phantom":
+                values["data"]["root"] = None
         return found
 
     def leaves_size_open(self) -> bool:
@@ -73,12 +84,15 @@ SOUND = Wanted()
 def config(*, wanted: Wanted = SOUND) -> None:
     """Print a whole configuration as JSON, with every option.
 
+    Of a preset of several studies one after another, in a list.
+
     For example:
 
         lesionlens config --preset sound > study.json
         lesionlens config --set training.weights=none --set grid.backbones=resnet18,resnet34
     """
-    print(json.dumps(wanted.values(), indent=2, ensure_ascii=False))
+    found = wanted.values()
+    print(json.dumps(found if len(found) > 1 else found[0], indent=2, ensure_ascii=False))
 
 
 def read_options(path: Path) -> dict[str, Any]:

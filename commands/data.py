@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from lesionlens.samples.rehearsal import Rehearsal
 
 
+ONE = {"backbones": "backbone", "strategies": "strategy", "sets": "set", "seeds": "seed"}
+
+
 def fetch(edition: Literal["kaggle", "idc"], folder: Path, /, *, yes: bool = False) -> None:
     """Obtain CBIS-DDSM.
 
@@ -53,20 +56,22 @@ def check(folder: Path | None = None, /, *, wanted: Wanted = SOUND, pictures: Pa
     if folder is not None and wanted.data is not None and folder.resolve() != wanted.data.resolve():
         raise ValueError(f"two folders are named, {folder} and {wanted.data}: say which")
     asked = wanted if folder is None else replace(wanted, data=folder)
-    rehearse(asked.study(), sized=asked.leaves_size_open(), pictures=pictures)
+    for config in asked.studies():
+        rehearse(config, sized=asked.leaves_size_open(), pictures=pictures)
 
 
-def settled(wanted: Wanted) -> "StudyConfig":
-    """The configuration with everything decided that follows from the data: their layout, and the size of `small`."""
+def settled(wanted: Wanted) -> "tuple[StudyConfig, ...]":
+    """The configurations with everything decided that follows from the data: their layout, and the size of `small`."""
     from lesionlens.datasets.registry import resolve_source
 
-    config = resolve_source(wanted.study())
+    configs = tuple(resolve_source(config) for config in wanted.studies())
+    config = configs[0]
     if not wanted.leaves_size_open() or config.data.root is None:
-        return config
+        return configs
     from lesionlens.samples.rehearsal import size_for
 
     found = _look_through(config, config.data.root)
-    return _with_size(config, size_for(found.windows))
+    return (_with_size(config, size_for(found.windows)),)
 
 
 def rehearse(config: "StudyConfig", sized: bool = False, pictures: Path | None = None) -> None:
@@ -82,17 +87,25 @@ def rehearse(config: "StudyConfig", sized: bool = False, pictures: Path | None =
         print(f"Study {config.name} draws its own data; {_grid(config)}")
         return
     found = _look_through(config, config.data.root)
-    if sized and len(found.windows):
+    if sized and len(found.windows) and config.unit == "patch":
         config = _with_size(config, size_for(found.windows))
     _print_data(found)
+    if found.fault and not len(found.windows):  # nothing to show, and no study to speak of
+        raise ValueError(f"this study would stop: {found.fault}")
     print(f"Pictures: {_draw(found, pictures)}")
-    print(f"\nStudy {config.name}: {_grid(config)}, patches of {config.patches.size} pixels", flush=True)
+    print(f"\nStudy {config.name}: {_grid(config)}, {_samples(config)}", flush=True)
     faults = [found.fault] if found.fault else []
     faults += _print_cost(config, found)
     if len(found.windows) < SMALL and config.grid.runs()[12:]:
         print(f"{len(found.windows)} lesions are few for {len(config.grid.runs())} runs: try --preset small")
     if faults:
         raise ValueError("this study would stop: " + "; ".join(faults))
+
+
+def _samples(config: "StudyConfig") -> str:
+    if config.unit == "patch":
+        return f"patches of {config.patches.size} pixels"
+    return f"films of {config.images.height} x {config.images.width} pixels"
 
 
 def _with_size(config: "StudyConfig", size: int) -> "StudyConfig":
@@ -108,7 +121,9 @@ def _grid(config: "StudyConfig") -> str:
         ("seeds", grid.seeds),
     ]
     counts += [("guidances", grid.guidance)] if len(grid.guidance) > 1 else []
-    return f"{len(grid.runs())} runs ({' x '.join(f'{len(part)} {name}' for name, part in counts)})"
+    named = [f"{len(part)} {name if len(part) > 1 else ONE[name]}" for name, part in counts]
+    runs = len(grid.runs())
+    return f"{runs} {'runs' if runs > 1 else 'run'} ({' x '.join(named)})"
 
 
 def _look_through(config: "StudyConfig", root: Path) -> "Rehearsal":
@@ -172,13 +187,13 @@ def _print_cost(config: "StudyConfig", found: "Rehearsal") -> list[str]:
     from lesionlens.training.estimate import estimate, measure
     from lesionlens.training.fit import choose_device
 
-    faults = absent(config.grid.backbones, config.training.weights)
+    faults = [] if config.training.start else absent(config.grid.backbones, config.training.weights)
     try:
         device = choose_device(settings().device)
     except TrainingError as error:
         return [*faults, str(error)]
-    classes, size = len(found.index.labels), config.patches.size
-    rates = {name: measure(name, classes, size, device) for name in config.grid.backbones}
+    classes, shape = len(found.index.labels), config.sample_shape[:2]
+    rates = {name: measure(name, classes, shape, device) for name in config.grid.backbones}
     cost = estimate(config, rates, *(found.of_split(split) for split in ("train", "validation", "test")))
     stopping = config.training.stopping
     print(

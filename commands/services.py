@@ -1,7 +1,6 @@
 """Server, worker and record as services: serve, stop, and what every command needs to run a flow."""
 
 import sys
-from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -32,14 +31,9 @@ def stop() -> None:
 
 
 def run_flow(module: str, name: str, *arguments: Any) -> Any:
-    """What a flow returns. KeyboardInterrupt where the flow run was cancelled in the UI."""
-    return run_flows(module, name, [arguments])[0]
+    """What a flow returns.
 
-
-def run_flows(module: str, name: str, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """What a flow returns, called with each of these arguments in turn.
-
-    Its module is imported once its server runs, since Prefect reads its settings then. KeyboardInterrupt where a flow
+    Its module is imported once its server runs, since Prefect reads its settings then. KeyboardInterrupt where the flow
     run was cancelled in the UI.
     """
     from lesionlens.settings import home
@@ -57,7 +51,7 @@ def run_flows(module: str, name: str, calls: Sequence[tuple[Any, ...]]) -> list[
         flow = getattr(import_module(module), name)
         say_errors_once()
         try:
-            return [flow(*arguments) for arguments in calls]
+            return flow(*arguments)
         except StoppedError as stopped:
             raise KeyboardInterrupt from stopped
 

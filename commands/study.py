@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from commands.configuration import SOUND, Wanted
-from commands.services import run_flow, run_flows, say
+from commands.services import run_flow, say
 from lesionlens.config.presets import demo_systems
-from lesionlens.config.study import StudyConfig
+from lesionlens.config.study import StudyConfig, started_by
 from lesionlens.settings import home
 
 
@@ -44,9 +44,10 @@ def _study(wanted: Wanted, dry_run: bool) -> None:
     from commands import data
 
     if dry_run:
-        data.rehearse(wanted.study(), wanted.leaves_size_open())
+        for config in wanted.studies():
+            data.rehearse(config, wanted.leaves_size_open())
     else:
-        _run([data.settled(wanted)])
+        _run(data.settled(wanted))
 
 
 def _run(configs: Sequence[StudyConfig], dry_run: bool = False) -> None:
@@ -58,26 +59,38 @@ def _run(configs: Sequence[StudyConfig], dry_run: bool = False) -> None:
         return
     home().ensure()
     say("Looking at the data and the record ...")
-    known = [_finished(config) for config in configs]
-    left = [(config,) for config, found in zip(configs, known, strict=True) if found is None]
-    pages = iter(run_flows("flows.study", "study", left) if left else ())
-    for config, found in zip(configs, known, strict=True):
-        if found is not None:
-            number, page = found
+    known = _complete(configs)
+    if len(known) == len(configs):
+        for (number, page), config in zip(known, configs, strict=True):
             print(
                 f"Study {number} ({config.name}) is complete: nothing to do. To render it: lesionlens report {number}"
+                f"\n\nReport: {page}"
             )
-        else:
-            page = next(pages)
-        print(f"\nReport: {page}")
+    else:
+        for page in run_flow("flows.study", "studies", tuple(configs)):
+            print(f"\nReport: {page}")
     print("Query:  lesionlens sql   (for example: TABLE table_2_accuracy; TABLE table_4_localization;)")
 
 
-def _finished(config: StudyConfig) -> "tuple[int, Path] | None":
-    """Number and page of the study, where the record holds all of it and the page is there; found without Prefect."""
+def _complete(configs: Sequence[StudyConfig]) -> "list[tuple[int, Path]]":
+    """Number and page of each study of which the record holds all, up to the first of which it does not."""
+    found, digests = list[tuple[int, Path]](), dict[str, str]()
+    for config in configs:
+        known = _finished(started_by(config, digests))
+        if known is None:
+            break
+        number, page, digests[config.name] = known
+        found.append((number, page))
+    return found
+
+
+def _finished(config: StudyConfig) -> "tuple[int, Path, str] | None":
+    """Number, page and digest of the study, where the record holds all of it and the page is there; found without
+    Prefect.
+    """
     from db import datasets
     from db.engine import make_engine
-    from db.queries import catalogue
+    from db.queries import catalogue, starts
     from lesionlens.config.study import evaluation_digest, sample_set_digest, study_digest
     from lesionlens.datasets.registry import PHANTOM, read_index
     from lesionlens.identity import digest
@@ -90,9 +103,13 @@ def _finished(config: StudyConfig) -> "tuple[int, Path] | None":
         samples = datasets.find_sample_set(connection, identity)
         if samples is None:
             return None
-        number = study_digest(config, datasets.sample_set_digest(connection, samples))
-        found = catalogue.finished(connection, number, evaluation_digest(config))
-    return (found[0], Path(found[1])) if found and Path(found[1]).is_file() else None
+        try:
+            config = starts.with_digest(connection, config)
+        except ValueError:
+            return None
+        study = study_digest(config, datasets.sample_set_digest(connection, samples))
+        found = catalogue.finished(connection, study, evaluation_digest(config))
+    return (found[0], Path(found[1]), study) if found and Path(found[1]).is_file() else None
 
 
 def prepare(*, wanted: Wanted = SOUND, dry_run: bool = False) -> None:
@@ -112,7 +129,8 @@ def prepare(*, wanted: Wanted = SOUND, dry_run: bool = False) -> None:
     if dry_run:
         data.rehearse(wanted.study(), wanted.leaves_size_open())
         return
-    config = data.settled(wanted)
+    wanted.study()  # of a preset of several, the later ones have nothing to start from yet
+    (config,) = data.settled(wanted)
     number = run_flow("flows.steps", "prepare", config)
     print(f"\nStudy {number} ({config.name}) is prepared. Next: lesionlens train {number}")
 

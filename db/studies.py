@@ -103,8 +103,8 @@ def save_examined(
     study_id = save_study(connection, digest, name, config, evaluation_digest, sample_set_id, versions, kind="examined")
     given = config["examined"]
     row = {
-        "sample_set_id": sample_set_id, "backbone": given["name"], "strategy": "examined", "guidance": "none",
-        "seed": 0,
+        "sample_set_id": sample_set_id, "system": "classifier", "backbone": given["name"], "strategy": "examined",
+        "guidance": "none", "seed": 0,
         "normalise": given["normalise"], "weights": given["weights"], "config": {"examined": given},
         "status": "finished", "device": device, "started_at": func.now(), "finished_at": func.now(),
     }  # fmt: skip

@@ -1,5 +1,6 @@
 """The whole study: prepare, train, evaluate, report; and its presets, with the options that people change."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,10 +13,11 @@ from flows.logs import shorten_errors
 from flows.names import named
 from lesionlens.config import presets
 from lesionlens.config.evaluation import EvaluationConfig, Methods
-from lesionlens.config.study import StudyConfig, StudyName
+from lesionlens.config.study import StudyConfig, StudyName, started_by
 from lesionlens.config.training import Backbone, GridConfig, Strategy
 from lesionlens.identity import digest, folder_digest
 from tasks import grid
+from tasks.db_task import study_identity
 from tasks.progress import confirm_cancellation
 
 GRID, EVALUATION = GridConfig(), EvaluationConfig()
@@ -27,6 +29,16 @@ Some = Field(min_length=1)
 def study(config: StudyConfig) -> Path:
     """Run a study with every option open; returns where its report lies."""
     return _run(config)
+
+
+@flow(name="studies", flow_run_name=named("studies of a preset"), on_cancellation=[confirm_cancellation])
+def studies(configs: tuple[StudyConfig, ...]) -> list[Path]:
+    """Run studies one after another; returns where their reports lie.
+
+    Args:
+        configs: Studies; `training.start` of a later one may be the name of an earlier one
+    """
+    return _run_all(configs)
 
 
 @flow(name="study-demo", flow_run_name=named("study demo"), on_cancellation=[confirm_cancellation])
@@ -96,8 +108,25 @@ def study_nightly(data: Path) -> Path | None:
     return page
 
 
+def _run_all(configs: Sequence[StudyConfig]) -> list[Path]:
+    """One study after another. What starts from an earlier one by name gets that very one, whatever else of its name
+    the record holds.
+    """
+    pages, digests = list[Path](), dict[str, str]()
+    for config in configs:
+        study_id, page = _study(started_by(config, digests))
+        pages.append(page)
+        digests[config.name] = study_identity(study_id)
+    return pages
+
+
 def _run(config: StudyConfig) -> Path:
-    """From the data to the report; what the record holds already is not done again.
+    """One study; returns where its report lies."""
+    return _study(config)[1]
+
+
+def _study(config: StudyConfig) -> tuple[int, Path]:
+    """From the data to the report; what the record holds already is not done again. Returns the study's number, too.
 
     Steps are plain calls here, so that one flow run holds the tasks and results of the whole study. Runs that failed
     are in the record and in the report with their reasons; TrainingError, at the end, where every run failed.
@@ -111,4 +140,4 @@ def _run(config: StudyConfig) -> Path:
         steps.evaluate_grid(study_id)
     page = steps.report.fn(study_id)
     grid.refuse_total_failure(study_id, f" The report says why: {page}")
-    return page
+    return study_id, page

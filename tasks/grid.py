@@ -122,7 +122,7 @@ def refuse_total_failure(study_id: int, where: str = "") -> int:
 
 def _find_weights(study_id: int) -> None:
     config = study_config(study_id)
-    if config.training.weights != "none":
+    if config.training.weights != "none" and config.training.start is None:
         fetch_weights(config.grid.backbones, config.training.weights)
 
 

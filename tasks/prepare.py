@@ -12,13 +12,15 @@ from sqlalchemy import Engine
 from db import datasets, studies
 from db.engine import make_engine
 from db.locks import lease
+from db.queries import starts
 from lesionlens.config.data import DataConfig
-from lesionlens.config.study import StudyConfig, evaluation_digest, sample_set_digest, study_digest
+from lesionlens.config.study import PREPARED, StudyConfig, evaluation_digest, sample_set_digest, study_digest
 from lesionlens.datasets.registry import read_index, resolve_source
 from lesionlens.identity import digest
 from lesionlens.models.weights import with_digest
 from lesionlens.phantom.dataset import write_phantom
 from lesionlens.records import DatasetIndex, Exclusion, Sample
+from lesionlens.samples.films.merging import sampled
 from lesionlens.samples.normalise import GreyStatistics
 from lesionlens.samples.sample_set import build_samples
 from lesionlens.samples.splits import SplitCheck, official_overlap
@@ -39,7 +41,8 @@ def prepare_study(config: StudyConfig) -> int:
     """
     config = resolve_source(config)
     training = config.training.model_copy(update={"weights": with_digest(config.training.weights)})
-    config = config.model_copy(update={"training": training})
+    with make_engine().connect() as connection:
+        config = starts.with_digest(connection, config.model_copy(update={"training": training}))
     sample_set_id = prepare_samples(config, data_folder(config.data))
     return plan_study(config, sample_set_id)
 
@@ -83,10 +86,10 @@ def enter_samples(
                 return known
             if tested is None:
                 _warn_of_overlap(index, config)
-            dataset_id = datasets.save_dataset(connection, index, str(root))
-            settings = config.model_dump(mode="json", include={"annotation", "patches", "background", "split", "seed"})
-            sample_set_id = datasets.open_sample_set(connection, dataset_id, identity, settings, config.patches.size)
-            writer = datasets.SampleWriter(connection, dataset_id, sample_set_id, config.patches.size)
+            dataset_id = datasets.save_dataset(connection, sampled(index, config), str(root))
+            settings = config.model_dump(mode="json", include={"unit", "seed", *PREPARED} - {"data"})
+            sample_set_id = datasets.open_sample_set(connection, dataset_id, identity, settings, config.sample_shape)
+            writer = datasets.SampleWriter(connection, dataset_id, sample_set_id)
         _cut(engine, writer, tested or index, root, config, carried, trains=tested is None)
     return sample_set_id
 
@@ -114,7 +117,7 @@ def _cut(
     trains: bool,
 ) -> None:
     """Samples into the record, batch by batch."""
-    check, grey = SplitCheck(index), GreyStatistics()
+    check, grey = SplitCheck(sampled(index, config)), GreyStatistics()
     reasons: Counter[str] = Counter()
     with progress("cut samples", "images") as advance:
         items = build_samples(index, root, config, advance, carried)
@@ -136,7 +139,10 @@ def _cut(
 
 
 def plan_study(config: StudyConfig, sample_set_id: int) -> int:
-    """Enter the study and every run of its grid; returns the study's id, the same for the same content."""
+    """Enter the study and every run of its grid; returns the study's id, the same for the same content.
+
+    ValueError where a run cannot begin with what `training.start` names.
+    """
     with make_engine().begin() as connection:
         samples = datasets.sample_set_digest(connection, sample_set_id)
         study_id = studies.save_study(
@@ -149,8 +155,12 @@ def plan_study(config: StudyConfig, sample_set_id: int) -> int:
             versions(),
         )
         for run in config.grid.runs():
-            identity, title = digest(run, config.training, samples), config.grid.title(run)
-            studies.save_run(connection, study_id, identity, sample_set_id, run, config.training, title)
+            training, title = config.training, config.grid.title(run)
+            if training.start is not None:
+                begun = starts.run_to_start(connection, training.start, run, sample_set_id)
+                training = training.model_copy(update={"start": begun})
+            identity = digest(run, training, samples)
+            studies.save_run(connection, study_id, identity, sample_set_id, run, training, title)
     return study_id
 
 

@@ -4,21 +4,24 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Literal
 
 import torch
 from prefect import get_run_logger
 from sqlalchemy import Engine
+from torch import Tensor
 from upath import UPath
 
 from db import studies
 from db.engine import make_engine
 from db.locks import Lease, free_lease, lease, slot
-from lesionlens.errors import TrainingError
+from db.queries import starts
+from lesionlens.errors import CheckpointError, TrainingError
 from lesionlens.processes import keep_freed_memory
 from lesionlens.records import Checkpoint
 from lesionlens.settings import home, settings
-from lesionlens.training.checkpoints import checkpoint_folder, keep_only, size, slim
+from lesionlens.training.checkpoints import checkpoint_folder, keep_only, load_model, size, slim
 from lesionlens.training.fit import choose_device, fit
 from lesionlens.training.strategies import PHASES
 from tasks.artifacts import show_epochs
@@ -61,11 +64,12 @@ def _fit(engine: Engine, run_id: int, title: str, device: str, claim: Lease) -> 
         resume = studies.checkpoints(connection, run_id)
         studies.start_run(connection, run_id, device)
     samples, paths = samples_of(run.sample_set_id), home().ensure()
+    start = None if run.training.start is None else partial(start_weights, engine, run.training.start)
     folder = checkpoint_folder(paths.checkpoints, run.digest)
     most = run.training.stopping.max_epochs * len(PHASES[run.config.strategy])
     trained = max((found.epoch for found in resume), default=0)
     with progress(f"train {title}", "epochs", most, trained) as advance:
-        for result in fit(run.config, run.training, samples, folder, paths.cache, device, resume):
+        for result in fit(run.config, run.training, samples, folder, paths.cache, device, resume, start):
             claim.check()
             with engine.begin() as connection:
                 studies.save_epoch(connection, run_id, result)
@@ -91,6 +95,18 @@ def _finish(engine: Engine, run_id: int, folder: UPath) -> Checkpoint:
     if kept is not None:
         keep_only(folder, [kept.path])
     return kept or best
+
+
+def start_weights(engine: Engine, digest: str) -> dict[str, Tensor]:
+    """State dict of the run with this digest, which another begins with. CheckpointError where its weights are lost."""
+    with engine.connect() as connection:
+        run = starts.run_of(connection, digest)
+        known = studies.checkpoints(connection, run.id) if run else ()
+        if run is None or not known:
+            raise CheckpointError(f"training.start: the weights of run {digest[:16]} are gone: train its study again")
+        classes = starts.classes(connection, run.sample_set_id)
+    folder = checkpoint_folder(home().checkpoints, digest)
+    return load_model(run.config, run.training, classes, folder, known[0]).state_dict()
 
 
 def record_failure(run_id: int, title: str, reason: str) -> None:

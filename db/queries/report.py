@@ -186,8 +186,9 @@ WHERE study_id = {study} ORDER BY run_id, sample_id""",
 # pixels, masks and maps of the gallery and the contact sheet
 PICTURES: dict[str, LiteralString] = {
     "gallery": """\
-SELECT p.id AS sample_id, p.pixels, p.mask, l.lesion_type, l.pathology
-FROM study AS s JOIN sample AS p ON p.sample_set_id = s.sample_set_id AND p.split = 'test'
+SELECT p.id AS sample_id, p.pixels, p.mask, t.height, t.width, t.scale, l.lesion_type, l.pathology
+FROM study AS s JOIN sample_set AS t ON t.id = s.sample_set_id
+JOIN sample AS p ON p.sample_set_id = t.id AND p.split = 'test'
 LEFT JOIN lesion AS l ON l.id = p.lesion_id
 WHERE s.id = {study} ORDER BY p.id""",
     "maps": """\
@@ -207,7 +208,8 @@ WHERE e.study_id = {study} AND m.place > 1 AND x.grid IS NOT NULL AND e.run_id =
 ORDER BY x.sample_id, m.place""",
     "contact_sheet": """\
 SELECT l.code, l.name, i.patient, i.laterality, i.view, x.split, x.window_x0, x.window_y0, x.window_x1, x.window_y1,
-       x.pixels, x.mask, i.width, i.height, o.pixels AS overview
+       x.pixels, x.mask, t.height AS sample_height, t.width AS sample_width, t.scale, i.width, i.height,
+       o.pixels AS overview
 FROM (
     SELECT p.*, row_number() OVER (PARTITION BY p.label_id ORDER BY p.id) AS place
     FROM (
@@ -216,6 +218,7 @@ FROM (
         WHERE study.id = {study} ORDER BY sample.label_id, sample.image_id, sample.id
     ) AS p
 ) AS x
+JOIN sample_set AS t ON t.id = x.sample_set_id
 JOIN overview AS o ON o.image_id = x.image_id JOIN image AS i ON i.id = x.image_id JOIN label AS l ON l.id = x.label_id
 WHERE x.place <= 4 ORDER BY l.ordinal, x.id""",
 }

@@ -25,7 +25,7 @@ run = table(
     identity(),
     text("digest", unique=True),
     reference("sample_set", index=True),
-    *texts("backbone", "strategy"),
+    *texts("system", "backbone", "strategy"),
     *number(Integer, "batch_size", nullable=True),
     real("head_rate", nullable=True),
     real("unit1_rate", nullable=True),
@@ -38,6 +38,7 @@ run = table(
     moment("created_at"),
     moment("started_at", nullable=True),
     moment("finished_at", nullable=True),
+    CheckConstraint("system IN ('classifier')", name="system"),
     CheckConstraint("status IN ('pending', 'running', 'finished', 'failed')", name="status"),
     CheckConstraint(
         "num_nulls(batch_size, head_rate, unit1_rate) = CASE strategy WHEN 'examined' THEN 3 ELSE 0 END", name="trained"

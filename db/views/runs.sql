@@ -1,7 +1,7 @@
 CREATE VIEW runs AS
 SELECT
     study.id AS study_id, study.name AS study, run.id AS run_id, evaluation.id AS evaluation_id, study_run.title,
-    run.backbone, run.strategy, run.batch_size, run.head_rate, run.unit1_rate, run.guidance, run.seed,
+    run.system, run.backbone, run.strategy, run.batch_size, run.head_rate, run.unit1_rate, run.guidance, run.seed,
     run.normalise, run.weights,
     run.digest, run.status, run.reason, run.device, run.started_at, run.finished_at,
     best.epoch AS best_epoch,

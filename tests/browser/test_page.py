@@ -229,7 +229,7 @@ def test_map_is_the_one_that_was_scored(seen):
     drawn = seen.evaluate(
         """() => {
           const sample = record.samples.find((s) => s.outline && s.results[1].map);
-          return Array.from(scaled(sample.results[1].map, sample.size));
+          return Array.from(scaled(sample.results[1].map, sample.width, sample.height));
         }"""
     )
     assert max(drawn) == 1 and min(drawn) >= 0
@@ -240,7 +240,7 @@ def test_upsampling_is_torch_bilinear(seen):
     grid[0, 0] = 0
     here = seen.evaluate("g => Array.from(upsample(g, 3, 5, 32))", grid.ravel().tolist())
     here = np.array(here).reshape(32, 32)
-    there, _ = activation_maps(grid[None], 32, "relu_max")
+    there, _ = activation_maps(grid[None], (32, 32), "relu_max")
     assert np.abs((here - here.min()) / (here.max() - here.min()) - there[0]).max() < 1e-5
 
 

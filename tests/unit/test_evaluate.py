@@ -142,7 +142,7 @@ def test_dealt_maps_are_scored_with_all_maps_of_other_patients(patches: SampleAr
     test = patches.split("test")
     rows = result.frames["maps"].filter(method="grad_cam", target="predicted")
     grids = np.array(rows["grid"].to_list(), dtype=np.float32).reshape(-1, 2, 2)
-    activation, _ = activation_maps(grids, 64, CONFIG.scaling)
+    activation, _ = activation_maps(grids, (64, 64), CONFIG.scaling)
     correct = result.frames["predictions"]["predicted"].to_numpy() == test.labels
     lesions = test.has_mask & test.masks.any(axis=(1, 2))
     kind = np.array(test.groups)[test.labels]

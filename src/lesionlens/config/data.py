@@ -26,6 +26,9 @@ class PhantomConfig(Frozen):
         le=1,
         description="Probability that a malignant ROI has a bright cross beside it; no other ROI ever has one",
     )
+    margins: bool = Field(
+        False, description="Masses in equal parts circumscribed, ill-defined and spiculated, drawn as they are called"
+    )
     seed: int = Field(0, ge=0, description="Same seed, same bytes")
 
     @property
@@ -46,6 +49,11 @@ class DataConfig(Frozen):
         None, min_length=1, max_length=80, description="Name of own data in reports; without one, the folder's"
     )
     root: Path | None = Field(None, description="Folder of the data set; not used for the phantom")
+    classes: Literal["own", "margins"] = Field(
+        "own",
+        description="own: those of the data set, of CBIS-DDSM by kind and pathology; margins: masses of CBIS-DDSM that"
+        " are circumscribed, ill-defined or spiculated and nothing beside",
+    )
     positive: tuple[str, ...] = Field(
         (),
         description="Classes of the positive side of the diagnosis, against all other lesion classes; none: recognised"
@@ -99,6 +107,21 @@ class PatchConfig(Frozen):
         ge=0,
         le=1,
         description="How far the lesion may lie from the centre: 0 centred, 1 anywhere in the window",
+    )
+
+
+FILM_SCALE = 4
+"""Pixels of a film per pixel of its masks, along each side."""
+
+
+class ImageConfig(Frozen):
+    """Whole films."""
+
+    height: int = Field(1152, ge=64, le=4096, multiple_of=FILM_SCALE, description="Height of a film in pixels")
+    width: int = Field(896, ge=64, le=4096, multiple_of=FILM_SCALE, description="Width of a film in pixels")
+    fit: Literal["stretch", "pad"] = Field(
+        "stretch",
+        description="Films of another shape are stretched (as published), or padded with black on both sides",
     )
 
 

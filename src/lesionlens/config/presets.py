@@ -1,6 +1,6 @@
 """Named studies: `demo` (phantom, minutes on two cores), `paper` (the study, literally), `sound` (the default)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,6 +13,10 @@ from lesionlens.config.training import GridConfig, HyperSet, StoppingConfig, Tra
 from lesionlens.config.words import plain_words
 
 PRESETS = ("demo", "paper", "small", "sound")
+SEVERAL: dict[str, Callable[[Path], tuple[StudyConfig, ...]]] = {}
+"""Presets of several studies, named `preset: part`, which run one after another; a later one may start from an earlier
+one by its name.
+"""
 
 
 def demo() -> StudyConfig:
@@ -38,7 +42,7 @@ def demo_systems() -> tuple[StudyConfig, ...]:
     found = demo()
     every = EvaluationConfig(methods=get_args(Method), randomisation_samples=12, perturbation_samples=8)
     # VGG11 takes four times as long for a pass, and the methods of many passes take a thousand for a sample
-    grid = found.grid.model_copy(update={"backbones": ("resnet18",)})
+    grid = found.grid.model_copy(update={"backbones": ("resnet18",), "strategies": ("gradual",)})
     return (found.model_copy(update={"name": "demo, every method", "grid": grid, "evaluation": every}),)
 
 
@@ -79,33 +83,44 @@ def small(root: Path) -> StudyConfig:
     )
 
 
-def preset(name: str, root: Path | None = None) -> StudyConfig:
-    """The preset of that name. ValueError for an unknown name or a missing data folder."""
+def preset(name: str, root: Path | None = None) -> tuple[StudyConfig, ...]:
+    """The studies of the preset of that name. ValueError for an unknown name or a missing data folder."""
     if name == "demo":
-        return demo()
-    if name not in PRESETS:
-        raise ValueError(f"no preset {name!r}: choose one of {', '.join(PRESETS)}")
+        return (demo(),)
+    if name not in (*PRESETS, *SEVERAL):
+        raise ValueError(f"no preset {name!r}: choose one of {', '.join((*PRESETS, *SEVERAL))}")
     if root is None:
         raise ValueError(
             f"preset {name!r} needs a data folder, for example: lesionlens study --data /path/to/cbis-ddsm"
         )
-    return {"paper": paper, "small": small, "sound": sound}[name](root)
+    if name in SEVERAL:
+        return SEVERAL[name](root)
+    return ({"paper": paper, "small": small, "sound": sound}[name](root),)
 
 
-def layered(name: str, *layers: Mapping[str, Any]) -> StudyConfig:
-    """A preset with options laid over it, later ones over earlier ones; parts are merged, lists replaced.
+def layered(name: str, *layers: Mapping[str, Any]) -> tuple[StudyConfig, ...]:
+    """A preset with options laid over each of its studies, later ones over earlier ones; parts are merged, lists
+    replaced. Where it has several, a name replaces what stands before the colon of theirs.
 
     ValueError, in plain words, where an option is unknown or takes no such value.
     """
-    values = preset(name, Path()).model_dump(mode="json")
-    if values["data"]["source"] != "phantom":
-        values["data"]["root"] = None
-    for layer in layers:
-        values = _merged(values, layer)
-    try:
-        return StudyConfig.model_validate(values)
-    except ValidationError as error:
-        raise ValueError(plain_words(error, StudyConfig)) from None
+    found: list[StudyConfig] = []
+    renamed: dict[str, str] = {}
+    for study in preset(name, Path()):
+        values = study.model_dump(mode="json")
+        own, start = str(values["name"]), values["training"]["start"]
+        values["training"]["start"] = renamed.get(start, start)
+        if values["data"]["source"] != "phantom":
+            values["data"]["root"] = None
+        for layer in layers:
+            values = _merged(values, layer)
+        if name in SEVERAL and values["name"] != own:
+            values["name"] = renamed[own] = f"{values['name']}: {own.partition(': ')[2]}"
+        try:
+            found.append(StudyConfig.model_validate(values))
+        except ValidationError as error:
+            raise ValueError(plain_words(error, StudyConfig)) from None
+    return tuple(found)
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ Strategy = Literal["gradual", "simultaneous"]
 Normalise = Literal["per_class", "train", "imagenet", "per_patch"]
 RateRule = Literal["published", "author"]
 Augment = Literal["none", "flips", "surroundings"]
+System = Literal["classifier"]
 DetectorNetwork = Literal["fcos", "retinanet"]
 
 
@@ -36,6 +37,12 @@ class TrainingConfig(Frozen):
         description="Pretrained weights: imagenet; the path of an own file, safetensors or a state dict, in the names"
         " of torchvision, timm or Keras, recorded with @ and its SHA-256; or none: random, batch normalisation"
         " calibrated on training samples",
+    )
+    start: str | None = Field(
+        None,
+        min_length=1,
+        description="Study of the record, by name, number or digest, whose run of the same backbone gives stem, unit2"
+        " and unit1 their first weights: of the same seed, else its selected one; null: begin with `weights`",
     )
     head: Literal["drawn", "centred"] = Field(
         "centred",
@@ -113,6 +120,7 @@ class RunConfig(HyperSet):
 
     backbone: Backbone
     strategy: Strategy
+    system: System = "classifier"
     guidance: GuidanceConfig = Field(default_factory=GuidanceConfig)
     seed: int = Field(0, ge=0)
 
@@ -128,6 +136,8 @@ PAPER_SETS = tuple(HyperSet(batch_size=b, unit1_rate=r) for b in (8, 16, 32) for
 
 class GridConfig(Frozen):
     """Every backbone with every strategy, set and seed."""
+
+    system: System = Field("classifier", description="What kind of model is trained: classifier, one linear layer")
 
     backbones: tuple[Backbone, ...] = Field(
         ("vgg16", "vgg19", "resnet34", "resnet50"), min_length=1, description="Networks to train"
@@ -150,7 +160,7 @@ class GridConfig(Frozen):
     def runs(self) -> tuple[RunConfig, ...]:
         """The grid, expanded; order: backbone, strategy, set, seed, guidance."""
         return tuple(
-            RunConfig(backbone=b, strategy=s, guidance=guidance, seed=seed, **hyper.model_dump())
+            RunConfig(backbone=b, strategy=s, system=self.system, guidance=guidance, seed=seed, **hyper.model_dump())
             for b in self.backbones
             for s in self.strategies
             for hyper in self.sets

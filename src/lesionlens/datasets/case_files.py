@@ -55,6 +55,7 @@ class CaseRow(BaseModel):
     pathology: Pathology
     assessment: Number
     subtlety: Number
+    margins: str | None = Field(None, alias="mass margins")
     image_path: str = Field(alias="image file path")
     crop_path: str = Field(alias="cropped image file path")
     mask_path: str = Field(alias="ROI mask file path")

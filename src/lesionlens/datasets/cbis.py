@@ -1,5 +1,6 @@
 """CBIS-DDSM, JPEG and DICOM editions: case files and images of a folder to an index."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from lesionlens.datasets.case_files import CASE_FILES, CaseRow, read_case_files, series_of
@@ -30,6 +31,42 @@ CODES = {
     ("calc", "MALIGNANT"): "MC",
     ("mass", "MALIGNANT"): "MM",
 }  # of a kind and pathology; BENIGN_WITHOUT_CALLBACK is no target class
+
+MARGIN_LABELS = (
+    Label("CM", "circumscribed mass", "mass", 0, True),
+    Label("IM", "ill-defined mass", "mass", 1, True),
+    Label("SM", "spiculated mass", "mass", 2, True),
+)
+MARGINS = {"CIRCUMSCRIBED": "CM", "ILL_DEFINED": "IM", "SPICULATED": "SM"}
+NO_MARGIN = "no_margin_class"
+
+
+def by_margins(index: DatasetIndex, root: Path) -> DatasetIndex:
+    """The same data set with the margins of masses as classes, and none without a lesion.
+
+    A lesion of another kind or margin, or of several, has no class and an exclusion. ValueError where the case files
+    have no margins.
+    """
+    tables = find_case_files(root)
+    rows = () if tables is None else read_case_files(tables, root)
+    words = {row.lesion_key: row.margins for row in rows if row.kind == "mass"}
+    if not any(words.values()):
+        raise ValueError(f"{root}: the case files of masses have no column 'mass margins', which data.classes needs")
+    lesions = tuple(replace(lesion, label=MARGINS.get(words.get(lesion.key) or "")) for lesion in index.lesions)
+    broken = [e for e in index.exclusions if e.lesion_key is None or words.get(e.lesion_key) in MARGINS]
+    others = [
+        Exclusion(lesion.image_key, lesion.key, NO_MARGIN, words.get(lesion.key) or lesion.lesion_type or "")
+        for lesion in lesions
+        if lesion.label is None
+    ]
+    return replace(
+        index,
+        digest=digest("margins", index.digest),
+        labels=MARGIN_LABELS,
+        images=tuple(replace(image, background=None) for image in index.images),
+        lesions=lesions,
+        exclusions=(*broken, *others),
+    )
 
 
 def read_kaggle(root: Path) -> DatasetIndex:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lesionlens.config.data import DataConfig, Source
 from lesionlens.config.study import StudyConfig
-from lesionlens.datasets.cbis import read_dicom_edition, read_kaggle
+from lesionlens.datasets.cbis import by_margins, read_dicom_edition, read_kaggle
 from lesionlens.datasets.cbis_files import find_bases, find_case_files
 from lesionlens.datasets.coco import find_coco, read_coco
 from lesionlens.datasets.manifest import MANIFESTS, find_manifest, read_manifest
@@ -49,6 +49,8 @@ def read_index(config: DataConfig, root: Path) -> DatasetIndex:
     _check_folder(root)
     try:
         index = LAYOUTS["cbis_kaggle" if source == "phantom" else source].read(root)  # a phantom is written like this
+        if config.classes == "margins":
+            index = by_margins(index, root)
     except ValueError as error:
         raise ValueError(one_line(str(error))) from error
     if (root / PHANTOM).is_file():

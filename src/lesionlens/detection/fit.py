@@ -3,9 +3,10 @@
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from lesionlens.errors import CheckpointError, DivergedError
 from lesionlens.identity import digest
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.registry import build
+from lesionlens.models.weights import Start
 from lesionlens.records import Checkpoint, EpochResult, SampleArrays
 from lesionlens.training import checkpoints as files
 from lesionlens.training.checkpoints import Position, Saved
@@ -31,6 +33,8 @@ from lesionlens.training.strategies import Stopper
 
 log = logging.getLogger(__name__)
 
+Role = Literal["best", "last"]
+ROLES: tuple[Role, ...] = ("last", "best")
 BATCH = 8
 """Films in memory at once where nothing is trained."""
 
@@ -63,18 +67,19 @@ def fit_detector(
     folder: UPath | Path,
     device: str,
     resume: tuple[Checkpoint, ...] = (),
+    start: Start | None = None,
 ) -> Iterator[EpochResult]:
     """Train one detector; yields after every epoch, when its checkpoints are safely on disk.
 
     Films without a lesion are negatives. The best epoch, and what `stopping` waits for, is that of the highest mean
     sensitivity at 0.25 to 4 false marks per film of the validation split (`validation_froc`); losses are means over
     films. New layers learn at `head_rate`, the blocks below at `unit1_rate`; the stem learns where it came without
-    weights. folder, resume: as `training.fit.fit`.
+    weights. folder, resume, start: as `training.fit.fit`.
 
     Same configuration, seed, films and machine: same bits on the CPU, resumed or not. Raises ValueError where the
     training or the validation split has no lesion; TrainingError as `training.fit.fit`.
     """
-    yield from _Fit(run, training, detector, films, folder, torch.device(choose_device(device))).epochs(resume)
+    yield from _Fit(run, training, detector, films, folder, torch.device(choose_device(device)), start).epochs(resume)
 
 
 def build_detector(
@@ -87,8 +92,12 @@ def build_detector(
 def _on(
     classifier: Classifier, run: RunConfig, training: TrainingConfig, detector: DetectorConfig, kinds: int
 ) -> Detector:
-    measured = training.weights == "none"
-    return Detector(classifier, detector.network, kinds, detector.channels, run.seed, measured)
+    return Detector(classifier, detector.network, kinds, detector.channels, run.seed, _fresh(training))
+
+
+def _fresh(training: TrainingConfig) -> bool:
+    """Whether a run's blocks begin with random weights."""
+    return training.weights == "none" and training.start is None
 
 
 def load_detector(
@@ -137,7 +146,9 @@ class _Fit:
         films: Films,
         folder: UPath | Path,
         device: torch.device,
+        start: Start | None,
     ) -> None:
+        self.start = start
         self.run, self.training, self.detector, self.films = run, training, detector, films
         self.folder, self.device = folder, device
         samples = films.samples
@@ -153,7 +164,7 @@ class _Fit:
         known = {checkpoint.role: checkpoint for checkpoint in resume}
         best, saved = known.get("best"), self._newest(known)
         if saved is None:
-            first, best = first_model(self.run, self.training, self.films.samples), None
+            first, best = first_model(self.run, self.training, self.films.samples, self.start), None
             model = _on(first, self.run, self.training, self.detector, self.films.kinds())
             position = Position(1, 0, Stopper())
         else:
@@ -190,9 +201,9 @@ class _Fit:
             )
             files.keep_only(self.folder, (best.path, last.path))
 
-    def _newest(self, known: dict[str, Checkpoint]) -> Saved | None:
+    def _newest(self, known: Mapping[Role, Checkpoint]) -> Saved | None:
         """The newest readable state with the optimiser's moments: of `last`, else of `best`, else None."""
-        for role in ("last", "best"):
+        for role in ROLES:
             if role not in known or "best" not in known:
                 continue
             try:
@@ -209,7 +220,7 @@ class _Fit:
     def _groups(self, model: Detector) -> list[dict[str, object]]:
         """Optimiser groups; the stem is frozen where it came with weights."""
         body = {name: list(block.parameters()) for name, block in model.body.items()}
-        if self.training.weights != "none":
+        if not _fresh(self.training):
             for parameter in body.pop("stem"):
                 parameter.requires_grad_(False)
         below = {id(parameter) for parameter in model.body.parameters()}

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from urllib.request import Request, urlopen
@@ -18,7 +18,7 @@ from torchvision import models
 from lesionlens.config.training import Backbone, RunConfig, TrainingConfig
 from lesionlens.errors import WeightsMissingError
 from lesionlens.identity import bytes_digest
-from lesionlens.models.classifier import Classifier
+from lesionlens.models.classifier import Classifier, together
 from lesionlens.models.names import Fit, best_fit, unwrapped
 from lesionlens.models.registry import build, trunk_state
 from lesionlens.records import SampleArrays
@@ -33,18 +33,32 @@ ANSWER_SECONDS = 3.0
 
 Pixels = Callable[[Sequence[int]], Tensor]
 """Sample positions -> normalised pixels float32 [n, 3, s, s]."""
+Start = Callable[[], Mapping[str, Tensor]]
+"""Reads the state dict of the classifier that a run begins with."""
 
 
 def initial_model(
-    run: RunConfig, training: TrainingConfig, classes: int, pixels: Pixels, training_rows: Sequence[int]
+    run: RunConfig,
+    training: TrainingConfig,
+    classes: int,
+    pixels: Pixels,
+    training_rows: Sequence[int],
+    start: Start | None = None,
 ) -> Classifier:
     """The network before training, in evaluation mode on the CPU.
 
     Pretrained weights: blocks from the file, head from the run's seed. Weights none: everything from the seed,
-    batch-norm statistics measured on the training samples at `training_rows`.
-    Raises WeightsMissingError where the file is not to be had, ValueError where it does not fit.
+    batch-norm statistics measured on the training samples at `training_rows`. With `training.start`, all blocks below
+    the head are those of `start`, statistics included.
+    Raises WeightsMissingError where the file is not to be had, ValueError where it does not fit or `start` is missing.
     """
-    if training.weights != "none":
+    if training.start is not None:
+        if start is None:
+            raise ValueError(f"run {run.title} begins with another run's weights, which are not given")
+        model = build(run.backbone, classes, run.seed)
+        begun = {name: tensor for name, tensor in start().items() if not name.startswith("head.")}
+        model.load_state_dict(model.state_dict() | begun)
+    elif training.weights != "none":
         model = build(run.backbone, classes, run.seed, load_weights(run.backbone, training.weights))
     else:
         model = build(run.backbone, classes, run.seed).to(memory_format=torch.channels_last)  # twice as fast on a CPU
@@ -79,7 +93,8 @@ def calibrate(model: nn.Module, pixels: Pixels, rows: Sequence[int], seed: int) 
     drawn = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:CALIBRATION_SAMPLES]
     device = next(model.parameters()).device
     with torch.no_grad():
-        for batch in torch.split(drawn, CALIBRATION_BATCH):
+        size = together(CALIBRATION_BATCH, pixels(list(rows[:1])).shape) if len(rows) else CALIBRATION_BATCH
+        for batch in torch.split(drawn, size):
             if len(batch) > 1 or len(drawn) == 1:
                 given = pixels([rows[int(i)] for i in batch]).to(device)
                 model.to_level("pooled", given) if isinstance(model, Classifier) else model(given)

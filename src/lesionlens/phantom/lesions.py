@@ -73,7 +73,7 @@ def draw_lesion(
     window = (slice(box.y0, box.y1), slice(box.x0, box.x1))
     strength = 0.7 + 0.08 * finding.subtlety
     if kind == "mass":
-        light, traced = _mass(x, y, finding, pathology, rng)
+        light, traced = _mass(x, y, finding, rng)
     else:
         light, traced = _calcifications(x, y, place.radius, finding, pathology, rng)
     inside = breast.depth[window] > 0
@@ -83,13 +83,11 @@ def draw_lesion(
     return annotation
 
 
-def _mass(
-    x: Field, y: Field, finding: Finding, pathology: Pathology, rng: np.random.Generator
-) -> tuple[Field, NDArray[np.bool_]]:
+def _mass(x: Field, y: Field, finding: Finding, rng: np.random.Generator) -> tuple[Field, NDArray[np.bool_]]:
     """Light and annotation of a mass of radius 1 at the origin."""
     distance = np.hypot(x, y)
     angle = np.arctan2(y, x) + rng.uniform(0, 2 * np.pi)
-    if pathology == "MALIGNANT":
+    if "SPICULATED" in finding.words[1]:
         wave = sum(rng.normal(0, 0.16 / k**0.5) * np.cos(k * angle + rng.uniform(0, 6.3)) for k in range(2, 9))
         edge = 0.62 * np.clip(1 + wave, 0.6, 1.45)
         core = 1 / (1 + np.exp(np.clip((distance / edge - 1) / 0.14, -30, 30)))
@@ -102,6 +100,8 @@ def _mass(
     if finding.words[0] == "LOBULATED":
         edge = edge * (1 + rng.uniform(0.05, 0.1) * np.cos(int(rng.integers(3, 5)) * angle + rng.uniform(0, 6.3)))
     near = distance / (0.93 * edge)
+    if finding.words[1] == "ILL_DEFINED":
+        return (0.15 / (1 + np.exp(np.clip((near - 0.8) / 0.22, -30, 30)))).astype(np.float32), near < 1.08
     blur = 0.11 if "OBSCURED" in finding.words[1] else 0.055
     dome = np.sqrt(np.clip(1 - near * near, 0, 1))
     light = (0.06 + 0.11 * dome) / (1 + np.exp(np.clip((near - 1) / blur, -30, 30)))

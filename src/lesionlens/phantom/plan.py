@@ -38,6 +38,11 @@ WORDS: dict[tuple[Kind, Pathology], tuple[tuple[str, str], ...]] = {
     ),
     ("calc", "BENIGN_WITHOUT_CALLBACK"): (("VASCULAR", "N/A"), ("LUCENT_CENTER", "N/A"), ("N/A", "REGIONAL")),
 }  # fmt: skip
+# Where margins are drawn: a third of all masses each, of which two are mostly of one pathology, as in the case files.
+MARGIN_WORDS: dict[tuple[Kind, Pathology], tuple[tuple[str, str], ...]] = WORDS | {
+    ("mass", "BENIGN"): (("OVAL", "CIRCUMSCRIBED"), ("ROUND", "CIRCUMSCRIBED"), ("OVAL", "ILL_DEFINED")),
+    ("mass", "MALIGNANT"): (("IRREGULAR", "SPICULATED"), ("IRREGULAR", "SPICULATED"), ("OVAL", "ILL_DEFINED")),
+}
 # Assessment (BI-RADS) and subtlety (1 subtle to 5 obvious), each drawn evenly from its tuple.
 ASSESSMENT: dict[Pathology, tuple[int, ...]] = {
     "BENIGN": (4, 4, 4, 3, 3, 0),
@@ -101,9 +106,10 @@ def plan(config: PhantomConfig) -> tuple[Case, ...]:
     for calc, mass in _patients_in_both_files(slots, rng):
         numbers[calc], sides[calc] = numbers[mass], sides[mass]
     drafts = []
+    words = MARGIN_WORDS if config.margins else WORDS
     for index, (split, kind, pathology) in enumerate(slots):
         density = int(rng.choice(DENSITY))
-        for view, findings in _both_views(kind, pathology, rng):
+        for view, findings in _both_views(kind, words[kind, pathology], ASSESSMENT[pathology], rng):
             drafts.append((split, kind, numbers[index], sides[index], view, density, pathology, findings))
     drafts.sort(key=lambda d: (d[0] == "test", d[1] != "mass", d[2], d[4]))
     return tuple(Case(number, *draft) for number, draft in enumerate(drafts))
@@ -137,14 +143,16 @@ def _patients_in_both_files(
     return [(int(c), int(m)) for c, m in zip(chosen, partners, strict=True)]
 
 
-def _both_views(kind: Kind, pathology: Pathology, rng: np.random.Generator) -> list[tuple[View, tuple[Finding, ...]]]:
+def _both_views(
+    kind: Kind, named: tuple[tuple[str, str], ...], assessments: tuple[int, ...], rng: np.random.Generator
+) -> list[tuple[View, tuple[Finding, ...]]]:
     """The same findings seen in CC and MLO; size and file layout differ between the views."""
     first = 2 if rng.random() < LATE_IDS else 1
     count = 2 if rng.random() < TWO_FINDINGS else 1
     traits = []
     for n in range(count):
-        words = WORDS[kind, pathology][int(rng.integers(len(WORDS[kind, pathology])))]
-        assessment, subtlety = int(rng.choice(ASSESSMENT[pathology])), int(rng.choice(SUBTLETY))
+        words = named[int(rng.integers(len(named)))]
+        assessment, subtlety = int(rng.choice(assessments)), int(rng.choice(SUBTLETY))
         # Sizes come from one distribution for every class, so that size alone predicts nothing.
         traits.append((first + n, words, assessment, subtlety, float(np.exp(rng.uniform(np.log(0.075), np.log(0.15))))))
 

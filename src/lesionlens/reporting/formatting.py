@@ -90,6 +90,7 @@ ENTITIES = {"patient": "patients", "image": "images", "lesion": "lesions", "pixe
 
 BY_RULE = {
     "no_target_class": "belongs to no target class (benign without callback)",
+    "no_margin_class": "no mass that is circumscribed, ill-defined or spiculated alone",
     "class_of_first_row": "the breast's first finding belongs to no target class",
     "overwritten": "a later lesion of the same image and class took its place",
     "split_left_out": "official test split that the published study did not use",

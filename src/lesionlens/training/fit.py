@@ -15,7 +15,7 @@ from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.errors import CheckpointError, DivergedError, TrainingError
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.registry import build
-from lesionlens.models.weights import initial_model
+from lesionlens.models.weights import Start, initial_model
 from lesionlens.records import Checkpoint, EpochResult, SampleArrays
 from lesionlens.training import checkpoints as files
 from lesionlens.training.checkpoints import Position, Saved
@@ -57,6 +57,7 @@ def fit(
     cache: Path | None,
     device: str,
     resume: tuple[Checkpoint, ...] = (),
+    start: Start | None = None,
 ) -> Iterator[EpochResult]:
     """Train one run; yields after every epoch, when its checkpoints are safely on disk.
 
@@ -65,13 +66,16 @@ def fit(
     after the epoch of `best`; else from the beginning, and in each case ends in the same bits on the same machine's
     CPU, so epochs may be yielded again. Record what is yielded before asking for more: files that the last yielded
     result does not name are deleted then. A finished run yields nothing.
+    start: reads the weights that `training.start` names; not called where training continues.
 
     Same configuration, seed, samples and machine: same bits on the CPU. Losses are means over samples.
     Raises TrainingError: DivergedError for a NaN or infinite loss, WeightsMissingError, CheckpointError and others for
     a full disk or a full GPU; ValueError if the training or the validation split is empty.
     """
     try:
-        yield from _Fit(run, training, patches, folder, cache, torch.device(choose_device(device))).epochs(resume)
+        yield from _Fit(run, training, patches, folder, cache, torch.device(choose_device(device)), start).epochs(
+            resume
+        )
     except torch.OutOfMemoryError as error:
         raise TrainingError(
             f"run {run.title} takes more memory than the GPU has free: {error}. Lower LESIONLENS_RUNS_PER_DEVICE, end "
@@ -79,12 +83,14 @@ def fit(
         ) from error
 
 
-def first_model(run: RunConfig, training: TrainingConfig, patches: SampleArrays) -> Classifier:
+def first_model(
+    run: RunConfig, training: TrainingConfig, patches: SampleArrays, start: Start | None = None
+) -> Classifier:
     """The network before its first epoch, in evaluation mode; made on the CPU, so the same on any device."""
     cpu = torch.device("cpu")
     inputs = Inputs(patches, training.normalise, cpu)
     with reproducible(cpu, run.seed, 0):
-        return initial_model(run, training, len(patches.classes), inputs, inputs.rows("train"))
+        return initial_model(run, training, len(patches.classes), inputs, inputs.rows("train"), start)
 
 
 class _Fit:
@@ -98,8 +104,10 @@ class _Fit:
         folder: UPath | Path,
         cache: Path | None,
         device: torch.device,
+        start: Start | None = None,
     ) -> None:
         self.run, self.training, self.folder, self.device = run, training, folder, device
+        self.start = start
         self.identity = (files.configuration_of(run, training, patches.classes), patches.digest)
         self.patches = patches
         own = Inputs(patches, training.normalise, device)
@@ -121,7 +129,7 @@ class _Fit:
     def epochs(self, resume: tuple[Checkpoint, ...]) -> Iterator[EpochResult]:
         saved, best = self._newest(resume)
         if saved is None:
-            model = first_model(self.run, self.training, self.patches)
+            model = first_model(self.run, self.training, self.patches, self.start)
             position, moments = Position(1, 0, Stopper()), {}
         else:
             model = build(self.run.backbone, len(self.patches.classes), self.run.seed)

@@ -30,7 +30,7 @@ def test_check_says_what_a_study_would_do(films: Path, tmp_path: Path, capsys: p
     assert main(["check", str(films), *LIGHT, "--pictures", str(tmp_path / "ten.png")]) == 0
     said = capsys.readouterr().out
     assert "40 images of 40 patients, 40 lesions" in said
-    assert "12 runs (1 backbones x 2 strategies x 6 sets x 1 seeds), patches of 64 pixels" in said
+    assert "12 runs (1 backbone x 2 strategies x 6 sets x 1 seed), patches of 64 pixels" in said
     assert "GB are free" in said and (tmp_path / "ten.png").stat().st_size > 1000
 
 
@@ -47,9 +47,9 @@ def test_check_refuses_what_a_study_would_refuse(
 
 
 def test_the_size_of_a_small_study_follows_from_the_lesions_unless_it_is_named(films: Path) -> None:
-    assert settled(Wanted(preset="small", data=films)).patches.size in range(64, 225, 32)
-    assert settled(Wanted(preset="small", data=films, set=("patches.size=72",))).patches.size == 72
-    assert settled(Wanted(data=films)).patches.size == 224
+    assert settled(Wanted(preset="small", data=films))[0].patches.size in range(64, 225, 32)
+    assert settled(Wanted(preset="small", data=films, set=("patches.size=72",)))[0].patches.size == 72
+    assert settled(Wanted(data=films))[0].patches.size == 224
 
 
 def test_a_dry_run_of_a_study_starts_nothing(films: Path, capsys: pytest.CaptureFixture[str]) -> None:

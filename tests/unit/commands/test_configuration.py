@@ -8,7 +8,7 @@ import pytest
 
 from commands.__main__ import main
 from commands.configuration import Wanted, option
-from lesionlens.config.presets import demo, sound
+from lesionlens.config.presets import SEVERAL, demo, sound
 from lesionlens.config.study import StudyConfig
 
 
@@ -93,3 +93,21 @@ def test_a_value_is_read_as_the_option_takes_it() -> None:
 def test_a_phantom_needs_no_folder(tmp_path: Path) -> None:
     own = write(tmp_path / "own.json", **demo().model_dump(mode="json"))
     assert Wanted(config=own).study() == demo() == StudyConfig.model_validate(demo().model_dump())
+
+
+def test_options_are_laid_over_every_study_of_a_preset_and_a_name_keeps_their_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pair(root: Path) -> tuple[StudyConfig, ...]:
+        first = sound(root).model_copy(update={"name": "pair: first"})
+        training = first.training.model_copy(update={"start": "pair: first"})
+        return first, first.model_copy(update={"name": "pair: second", "training": training})
+
+    monkeypatch.setitem(SEVERAL, "pair", pair)
+    wanted = Wanted(preset="pair", data=tmp_path, name="mine", set=("grid.backbones=resnet18",))  # type: ignore[arg-type]
+    first, second = wanted.studies()
+    assert (first.name, second.name, second.training.start) == ("mine: first", "mine: second", "mine: first")
+    assert first.grid == second.grid and first.grid.backbones == ("resnet18",)
+    assert Wanted(preset="pair", data=tmp_path).studies() == pair(tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="preset pair is 2 studies"):
+        wanted.study()

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from lesionlens.config.data import DataConfig
 from lesionlens.config.evaluation import EvaluationConfig
-from lesionlens.config.presets import PRESETS, demo, paper, preset, sound
+from lesionlens.config.presets import PRESETS, SEVERAL, demo, paper, preset, sound
 from lesionlens.config.study import StudyConfig
 from lesionlens.config.training import GridConfig, HyperSet
 from lesionlens.identity import digest
@@ -58,9 +58,9 @@ def test_the_form_says_of_every_option_what_it_is() -> None:
 
 
 def test_every_preset_survives_json() -> None:
-    for name in PRESETS:
-        config = preset(name, Path("data"))
-        assert StudyConfig.model_validate_json(config.model_dump_json()) == config
+    for name in (*PRESETS, *SEVERAL):
+        for config in preset(name, Path("data")):
+            assert StudyConfig.model_validate_json(config.model_dump_json()) == config
 
 
 def test_presets_take_the_protocols_side() -> None:

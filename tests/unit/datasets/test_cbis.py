@@ -2,14 +2,20 @@
 
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lesionlens.config.data import DataConfig
+from lesionlens.config.study import StudyConfig
+from lesionlens.datasets.case_files import read_case_files
+from lesionlens.datasets.cbis import MARGINS
 from lesionlens.datasets.cbis import read_kaggle as read_index
 from lesionlens.datasets.cbis_files import read_dicom_info, role_of
-from lesionlens.records import DatasetIndex, Exclusion
+from lesionlens.datasets.registry import read_index as read_any
+from lesionlens.records import DatasetIndex, Exclusion, Sample
 from lesionlens.samples.sample_set import build_samples
 from tests.unit.files import Kaggle, small_study
 
@@ -61,6 +67,46 @@ def test_a_whole_index(kaggle: Kaggle) -> None:
     assert index.images[0].path == f"jpeg/{key}-full/1-001.png"
     assert index.lesions[1].mask_path == f"jpeg/{key}-2/2-003.png"
     assert (index.images[0].laterality, index.images[0].view, index.images[0].breast_density) == ("LEFT", "CC", 2)
+
+
+def test_margins_as_classes(kaggle: Kaggle) -> None:
+    """Of one margin alone; what is broken otherwise keeps its own reason, and no image gives background."""
+    words = ("CIRCUMSCRIBED", "ILL_DEFINED", "SPICULATED", "ILL_DEFINED-SPICULATED", "N/A", "SPICULATED")
+    keys = [kaggle.case(f"P_0000{n}", pathology="BENIGN") for n in range(len(words))]
+    for row, word in zip(kaggle.rows["mass_train"], words, strict=True):
+        row[7] = word
+    calc = kaggle.case("P_00009", kind="calc", pathology="BENIGN_WITHOUT_CALLBACK")
+    root = kaggle.finish()
+    kaggle.mask_path(keys[5]).unlink()
+    own, index = (read_any(DataConfig(root=root, classes=classes), root) for classes in ("own", "margins"))
+    assert own.digest != index.digest and {image.background for image in index.images} == {None}
+    assert [label.code for label in index.labels] == ["CM", "IM", "SM"]
+    assert [lesion.label for lesion in index.lesions] == ["CM", "IM", "SM", None, None, "SM", None]
+    items = list(build_samples(index, root, small_study(root, split={"rule": "given", "group": "patch"})))
+    assert {e.lesion_key: (e.reason, e.detail) for e in items if isinstance(e, Exclusion)} == {
+        f"{keys[3]}_1": ("no_margin_class", "ILL_DEFINED-SPICULATED"),
+        f"{keys[4]}_1": ("no_margin_class", "N/A"),
+        f"{calc}_1": ("no_margin_class", "calcification"),
+        f"{keys[5]}_1": ("mask_missing", index.exclusions[0].detail),
+    }
+    assert {item.label for item in items if isinstance(item, Sample)} == {"CM", "IM", "SM"}
+
+
+def test_margins_of_the_real_case_files(real: Path) -> None:
+    rows = read_case_files(real / "csv", real)
+    found = Counter(MARGINS.get(row.margins or "") for row in rows if row.kind == "mass")
+    assert found == {"CM": 392, "IM": 370, "SM": 363, None: 1696 - 1125}
+
+
+def test_margins_that_no_case_file_names_are_asked_for(kaggle: Kaggle) -> None:
+    kaggle.case("P_00001", kind="calc")
+    root = kaggle.finish()
+    with pytest.raises(ValueError, match="no column 'mass margins'"):
+        read_any(DataConfig(root=root, classes="margins"), root)
+    for wrong in ({"data": {"root": root, "source": "manifest", "classes": "margins"}},
+                  {"data": {"root": root, "classes": "margins"}, "patches": {"per": "image"}}):  # fmt: skip
+        with pytest.raises(ValueError, match=r"data\.classes margins"):
+            StudyConfig.model_validate(wrong)
 
 
 def test_the_digest_knows_content_and_not_the_place(kaggle: Kaggle, tmp_path: Path) -> None:

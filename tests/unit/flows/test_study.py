@@ -29,6 +29,27 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[StudyConfig]:
     return found
 
 
+def test_a_later_study_starts_from_the_very_one_that_ran_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not from another of its name; a start that is none of them is left to the record."""
+    ran: list[StudyConfig] = []
+
+    def run(config: StudyConfig) -> tuple[int, Path]:
+        ran.append(config)
+        return len(ran), Path(f"{len(ran)}.html")
+
+    monkeypatch.setattr(study, "_study", run)
+    monkeypatch.setattr(study, "study_identity", lambda number: f"digest {number}")
+
+    def part(name: str, start: str | None) -> StudyConfig:
+        base = presets.demo()
+        training = base.training.model_copy(update={"start": start})
+        return base.model_copy(update={"name": name, "training": training})
+
+    pages = study.studies.fn((part("p: one", "old"), part("p: two", "p: one"), part("p: three", "p: two")))
+    assert [config.training.start for config in ran] == ["old", "digest 1", "digest 2"]
+    assert pages == [Path("1.html"), Path("2.html"), Path("3.html")]
+
+
 def test_a_comparison_asks_for_studies_and_runs_and_needs_neither() -> None:
     schema = parameter_schema(steps.compare)
     assert set(schema.properties) == {"studies", "runs"} and not schema.required

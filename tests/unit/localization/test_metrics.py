@@ -39,7 +39,7 @@ def discs(count: int, seed: int = 0) -> NDArray[np.bool_]:
 
 def random_maps(count: int, seed: int = 0) -> NDArray[np.float32]:
     grids = np.random.default_rng(seed).normal(size=(count, 6, 6)).astype(np.float32)
-    return activation_maps(grids, SIZE, "relu_max")[0]
+    return activation_maps(grids, (SIZE, SIZE), "relu_max")[0]
 
 
 def region_iou(region: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float:
@@ -158,7 +158,7 @@ def test_a_mask_smaller_than_a_grid_cell_is_scored_like_any_other() -> None:
     masks = np.zeros((1, SIZE, SIZE), dtype=np.bool_)
     masks[0, 23:25, 23:25] = True
     scores = score_grids(grids, masks, "relu_max", 0.5)
-    maps, _ = activation_maps(grids, SIZE, "relu_max")
+    maps, _ = activation_maps(grids, (SIZE, SIZE), "relu_max")
     assert scores.hit[0]
     assert scores.fixed_iou[0] == pytest.approx(4 / (maps[0] >= 0.5).sum())
     assert scores.rank_accuracy[0] == 1
@@ -221,7 +221,7 @@ def rank_accuracy(relevance: np.ndarray, truth: np.ndarray) -> float:
 def test_energy_and_rank_accuracy_are_the_published_formulas(seed: int) -> None:
     generator = np.random.default_rng(seed)
     grids = generator.normal(size=(2, 5, 5)).astype(np.float32) + np.float32(0.5)
-    maps, blank = activation_maps(grids, 24, "minmax")
+    maps, blank = activation_maps(grids, (24, 24), "minmax")
     maps += generator.random(maps.shape).astype(np.float32) * np.float32(1e-3)  # no two pixels alike
     masks = generator.random(maps.shape) < generator.uniform(0.02, 0.9)
     masks[:, 0, 0] = True

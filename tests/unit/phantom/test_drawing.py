@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation, binary_erosion
 
 from lesionlens.config.data import PhantomConfig
 from lesionlens.datasets.case_files import View
@@ -145,3 +146,21 @@ def test_no_room_is_said() -> None:
     breast.depth[:] = -1.0
     with pytest.raises(ValueError, match="120 x 200 pixels has no room"):
         choose_place(breast, 0.1, (), np.random.default_rng(0))
+
+
+def test_margins_are_drawn_as_they_are_called() -> None:
+    """Light falls most steeply at the edge of a circumscribed mass, and varies most around a spiculated one."""
+    config = PhantomConfig(height=600, train_per_class=12, test_per_class=2, callback_free=2, margins=True)
+    steep: dict[str, list[float]] = {}
+    ragged: dict[str, list[float]] = {}
+    for case in plan(config):
+        if case.kind != "mass" or case.pathology == "BENIGN_WITHOUT_CALLBACK" or len(case.findings) > 1:
+            continue
+        pixels, (mask,) = draw_case(config, case)
+        word, width = case.findings[0].words[1], max(1, round(np.sqrt(mask.sum()) / 12))
+        inner = binary_erosion(mask, iterations=2 * width) & ~binary_erosion(mask, iterations=3 * width)
+        outer = binary_dilation(mask, iterations=width) & ~mask
+        steep.setdefault(word, []).append(float(pixels[inner].mean()) - float(pixels[outer].mean()))
+        ragged.setdefault(word, []).append(float(pixels[outer].std()))
+    assert np.mean(steep["CIRCUMSCRIBED"]) > 1.3 * np.mean(steep["ILL_DEFINED"])
+    assert np.mean(ragged["SPICULATED"]) > 1.2 * np.mean(ragged["ILL_DEFINED"])

@@ -65,3 +65,16 @@ def test_uids_are_valid_and_follow_the_seed() -> None:
     assert uid(0, "a") == uid(0, "a")
     assert len({uid(0, "a"), uid(0, "b"), uid(1, "a")}) == 3
     assert all(part == "0" or not part.startswith("0") for n in range(200) for part in uid(n, "a").split("."))
+
+
+def test_margins_come_in_thirds_and_follow_pathology_in_part() -> None:
+    config = PhantomConfig(train_per_class=150, test_per_class=50, callback_free=2, margins=True)
+    found = Counter((c.pathology, f.words[1]) for c in plan(config) if c.kind == "mass" for f in c.findings)
+    margins = Counter[str]()
+    for (pathology, word), n in found.items():
+        margins[word] += n if pathology != "BENIGN_WITHOUT_CALLBACK" else 0
+    del margins["N/A"]
+    assert set(margins) == {"CIRCUMSCRIBED", "ILL_DEFINED", "SPICULATED"}
+    assert min(margins.values()) > 0.8 * max(margins.values())
+    assert found["MALIGNANT", "CIRCUMSCRIBED"] == found["BENIGN", "SPICULATED"] == 0
+    assert min(found["BENIGN", "ILL_DEFINED"], found["MALIGNANT", "ILL_DEFINED"]) > 50
