@@ -238,7 +238,7 @@ def test_map_is_the_one_that_was_scored(seen):
 def test_upsampling_is_torch_bilinear(seen):
     grid = np.random.default_rng(0).integers(0, 256, (3, 5)).astype(np.float32)
     grid[0, 0] = 0
-    here = seen.evaluate("g => Array.from(upsample(g, 3, 5, 32))", grid.ravel().tolist())
+    here = seen.evaluate("g => Array.from(upsample(g, 3, 5, 32, 32))", grid.ravel().tolist())
     here = np.array(here).reshape(32, 32)
     there, _ = activation_maps(grid[None], (32, 32), "relu_max")
     assert np.abs((here - here.min()) / (here.max() - here.min()) - there[0]).max() < 1e-5
