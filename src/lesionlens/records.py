@@ -263,18 +263,20 @@ class EpochResult:
     """One finished epoch. `epoch` counts from 1 through all phases of a run, `phase` from 1.
 
     rates: learning rate by unit name. improved: whether validation loss fell enough to count for early
-    stopping. checkpoints: what is on disk after this epoch.
+    stopping. checkpoints: what is on disk after this epoch. A detector has no validation_accuracy, but validation_froc:
+    its mean sensitivity at 0.25 to 4 false marks per film.
     """
 
     phase: int
     epoch: int
     train_loss: float
     validation_loss: float
-    validation_accuracy: float
+    validation_accuracy: float | None
     seconds: float
     rates: dict[str, float]
     improved: bool
     checkpoints: tuple[Checkpoint, ...]
+    validation_froc: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
