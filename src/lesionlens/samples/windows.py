@@ -62,17 +62,18 @@ def windows_of_lesion(
     annotation: Annotation, shape: tuple[int, int], size: tuple[int, int], copies: int, rng: np.random.Generator
 ) -> tuple[Box, ...]:
     """Windows of `size` (width, height) that a lesion fills by nine tenths, or that hold nine tenths of its box: the
-    first centred at the median mask pixel as far as the image of `shape` admits, up to `copies` at random places.
+    first centred at the median mask pixel as far as the image of `shape` admits, up to `copies` at random places, no two the same.
     """
     (x, y), (width, height), box = median_position(annotation), size, annotation.box
     wanted = LEAST_OVERLAP * min(box.width * box.height, width * height)
     found = [_moved_inside(x - width / 2, y - height / 2, size, shape)]
     for _ in range(TRIES if copies > 1 else 0):
-        left, top = rng.uniform(box.x0 - width, box.x1), rng.uniform(box.y0 - height, box.y1)
-        window = _moved_inside(left, top, size, shape)
+        left = rng.integers(max(0, box.x0 - width), min(shape[1] - width, box.x1) + 1)
+        top = rng.integers(max(0, box.y0 - height), min(shape[0] - height, box.y1) + 1)
+        window = Box(int(left), int(top), int(left) + width, int(top) + height)
         across = min(window.x1, box.x1) - max(window.x0, box.x0)
         down = min(window.y1, box.y1) - max(window.y0, box.y0)
-        if across > 0 and down > 0 and across * down >= wanted:
+        if across > 0 and down > 0 and across * down >= wanted and window not in found:
             found.append(window)
         if len(found) == copies:
             break
