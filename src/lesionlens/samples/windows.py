@@ -62,7 +62,8 @@ def windows_of_lesion(
     annotation: Annotation, shape: tuple[int, int], size: tuple[int, int], copies: int, rng: np.random.Generator
 ) -> tuple[Box, ...]:
     """Windows of `size` (width, height) that a lesion fills by nine tenths, or that hold nine tenths of its box: the
-    first centred at the median mask pixel as far as the image of `shape` admits, up to `copies` at random places, no two the same.
+    first centred at the median mask pixel as far as the image of `shape` admits, up to `copies` at random
+    places, no two the same.
     """
     (x, y), (width, height), box = median_position(annotation), size, annotation.box
     wanted = LEAST_OVERLAP * min(box.width * box.height, width * height)
