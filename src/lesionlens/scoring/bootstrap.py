@@ -81,8 +81,9 @@ def interval(
     [resamples, k], and the number of patients that a score rests on, [k] or one for all -> low [k], high [k], within
     [lowest, highest]. Percentiles; of fewer than 30 patients, mean and standard deviation of the resamples with the
     quantile of Student's t for that many patients: percentiles of few are too narrow (a 95 % interval of 5 patients
-    covers 85 %). NaN where no resample defines the score, and where it rests on one patient: resamples of one patient do
-    not vary, and an interval without width would claim certainty. For proportions see `proportion_interval`.
+    covers 85 %). NaN where no resample defines the score, and where it rests on one patient: resamples of one
+    patient do not vary, and an interval without width would claim certainty. For proportions see
+    `proportion_interval`.
     """
     tail = (1 - confidence) / 2
     counted = np.broadcast_to(np.asarray(patients), resampled.shape[1:])
