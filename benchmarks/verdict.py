@@ -216,7 +216,7 @@ def _answered(
 ) -> str:  # fmt: skip
     """The answer of the report about all lesions of the study."""
     run = pool.data.frames["runs"].row(0, named=True)
-    cell = {name: pl.lit(run[name]) for name in ("backbone", "strategy")}
+    cell = {name: pl.lit(run[name]) for name in ("backbone", "strategy", "guidance")}
     clusters = draw(truth.patients, RESAMPLES, np.random.default_rng(0))
     rate = means([Mean({}, hit.astype(np.float64), truth.is_lesion & right)], clusters, pool.evaluation.confidence)
     frames = {
