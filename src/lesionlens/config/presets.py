@@ -54,7 +54,7 @@ def demo_films() -> tuple[StudyConfig, ...]:
             "patches": PatchConfig(size=64, frame="image", copies=2),
             "images": films,
             "grid": GridConfig(
-                backbones=("resnet18",), strategies=("gradual",),
+                backbones=("resnet18",), strategies=("simultaneous",),
                 sets=(HyperSet(batch_size=16, head_rate=1e-3, unit1_rate=3e-4),),
             ),
             "evaluation": EvaluationConfig(randomisation_samples=0),
