@@ -46,7 +46,7 @@ def test_the_rank_correlation_is_spearmans(connection: Connection, seed: int) ->
         rows.append(
             "SELECT " + ", ".join(f"CAST({known.get(name, 'NULL')} AS {kind}) AS {name}" for name, kind in kinds)
         )
-    connection.execute(text("CREATE OR REPLACE VIEW transfer AS " + " UNION ALL ".join(rows)))
+    connection.execute(text("CREATE OR REPLACE VIEW lens.transfer AS " + " UNION ALL ".join(rows)))
     found = connection.execute(text("SELECT measure, rank_correlation, low, high, n FROM transfer_correlations")).all()
     for measure, value, low, high, count in found:
         expected = spearmanr(pairs[:, 0], pairs[:, 1 if measure == "auc" else 2]).statistic
