@@ -1,10 +1,14 @@
 """Patch runs beside the films' runs that begin with them: the pairs, and how their ranks go together."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 from sqlalchemy import Connection, text
 
+from db import datasets, studies
+from db.queries import starts
 from tests.record.makers import Filled
 
 
@@ -56,3 +60,24 @@ def test_the_rank_correlation_is_spearmans(connection: Connection, seed: int) ->
             (np.tanh(np.arctanh(expected) - half), np.tanh(np.arctanh(expected) + half))
         )
     assert {row[0] for row in found} == {"auc", "lift"}
+
+
+def test_films_begin_with_patches_of_their_scale_alone(connection: Connection, filled: Filled) -> None:
+    size = {"height": 96, "width": 64, "fit": "stretch"}
+    dataset = connection.scalar(text("SELECT dataset_id FROM sample_set"))
+    config = {"unit": "image", "images": size}
+    films = datasets.open_sample_set(connection, int(dataset or 0), "films", config, (96, 64, 4))
+    wanted = studies.run_row(connection, filled.runs[0]).config
+    put = text("UPDATE sample_set SET config = CAST(:config AS jsonb) WHERE id = :number")
+
+    def begin(frame: str, images: dict[str, object], unit: str = "patch") -> str:
+        given = json.dumps({"unit": unit, "patches": {"frame": frame}, "images": images})
+        connection.execute(put, {"config": given, "number": filled.sample_set})
+        return starts.run_to_start(connection, "tiny", wanted, films)
+
+    digest = connection.scalar(text("SELECT digest FROM run WHERE id = :run"), {"run": filled.runs[0]})
+    assert begin("image", size) == begin("lesion", size, unit="image") == digest
+    with pytest.raises(ValueError, match=r"patches\.frame image"):
+        begin("lesion", size)
+    with pytest.raises(ValueError, match="films of another size or fit"):
+        begin("image", size | {"height": 128})

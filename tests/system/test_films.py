@@ -61,7 +61,3 @@ def test_films_begin_with_patches_at_their_scale_and_are_reported(new_home: Call
     assert "Bright blobs" in page and "whole films, stretched to 128 x 80 pixels" in page
     wrong = home.study(films("patches", height=160))
     assert wrong.returncode != 0 and "films of another size or fit" in wrong.stdout + wrong.stderr
-    apart = study("other patches", patches=PatchConfig(size=48), seed=1)
-    assert home.study(apart).returncode == 0
-    wrong = home.study(films("other patches"))
-    assert wrong.returncode != 0 and "patches.frame image" in wrong.stdout + wrong.stderr
