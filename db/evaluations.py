@@ -36,6 +36,8 @@ TABLES: dict[str, Table] = {
     "occlusions": samples.occlusion,
     "swaps": samples.swap,
     "randomisations": scores.randomisation,
+    "marks": samples.mark,
+    "detections": scores.detection_score,
 }
 # columns of frames that hold label ordinals, and the table's column for the label's id
 LABELS = {"label": "label_id", "predicted": "predicted_label_id"}

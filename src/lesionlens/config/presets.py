@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
-from lesionlens.config.data import BackgroundConfig, DataConfig, PatchConfig, PhantomConfig, SplitConfig
-from lesionlens.config.evaluation import EvaluationConfig, Method
+from lesionlens.config.data import BackgroundConfig, DataConfig, ImageConfig, PatchConfig, PhantomConfig, SplitConfig
+from lesionlens.config.evaluation import ATTRIBUTION, BOXES, EvaluationConfig
 from lesionlens.config.study import StudyConfig
-from lesionlens.config.training import GridConfig, HyperSet, StoppingConfig, TrainingConfig
+from lesionlens.config.training import DetectorConfig, GridConfig, HyperSet, StoppingConfig, TrainingConfig
 from lesionlens.config.words import plain_words
 
-PRESETS = ("demo", "paper", "small", "sound")
+PRESETS = ("demo", "detector", "paper", "small", "sound")
 SEVERAL: dict[str, Callable[[Path], tuple[StudyConfig, ...]]] = {}
 """Presets of several studies, named `preset: part`, which run one after another; a later one may start from an earlier
 one by its name.
@@ -40,10 +40,36 @@ def demo() -> StudyConfig:
 def demo_systems() -> tuple[StudyConfig, ...]:
     """Studies of the demo's data and runs that ask more of them; what the demo trained is not trained anew."""
     found = demo()
-    every = EvaluationConfig(methods=get_args(Method), randomisation_samples=12, perturbation_samples=8)
+    every = EvaluationConfig(methods=ATTRIBUTION, randomisation_samples=12, perturbation_samples=8)
     # VGG11 takes four times as long for a pass, and the methods of many passes take a thousand for a sample
     grid = found.grid.model_copy(update={"backbones": ("resnet18",), "strategies": ("gradual",)})
-    return (found.model_copy(update={"name": "demo, every method", "grid": grid, "evaluation": every}),)
+    return found.model_copy(update={"name": "demo, every method", "grid": grid, "evaluation": every}), demo_detector()
+
+
+def demo_detector() -> StudyConfig:
+    """A slim detector from random weights on small phantom films: it finds what a bright blob does not."""
+    return StudyConfig(
+        name="demo, detector",
+        data=DataConfig(
+            source="phantom",
+            phantom=PhantomConfig(height=640, train_per_class=20, test_per_class=12, callback_free=4),
+        ),
+        unit="image",
+        images=ImageConfig(height=320, width=200),
+        training=TrainingConfig(
+            weights="none",
+            augment="flips",
+            detector=DetectorConfig(channels=64),
+            stopping=StoppingConfig(patience=6, max_epochs=6),
+        ),
+        grid=GridConfig(
+            system="detector",
+            backbones=("resnet18",),
+            strategies=("simultaneous",),
+            sets=(HyperSet(batch_size=4, head_rate=3e-4, unit1_rate=3e-4),),
+        ),
+        evaluation=EvaluationConfig(methods=(BOXES,), randomisation_samples=0),
+    )
 
 
 def paper(root: Path) -> StudyConfig:
@@ -83,6 +109,24 @@ def small(root: Path) -> StudyConfig:
     )
 
 
+def detector(root: Path) -> StudyConfig:
+    """Lesions found on whole films: FCOS on ResNet50 from ImageNet, three seeds."""
+    return StudyConfig(
+        name="detector",
+        data=DataConfig(root=root),
+        unit="image",
+        training=TrainingConfig(augment="flips", stopping=StoppingConfig(patience=5, max_epochs=30)),
+        grid=GridConfig(
+            system="detector",
+            backbones=("resnet50",),
+            strategies=("simultaneous",),
+            sets=(HyperSet(batch_size=4, head_rate=1e-4, unit1_rate=3e-5),),
+            seeds=(0, 1, 2),
+        ),
+        evaluation=EvaluationConfig(methods=(BOXES,)),
+    )
+
+
 def preset(name: str, root: Path | None = None) -> tuple[StudyConfig, ...]:
     """The studies of the preset of that name. ValueError for an unknown name or a missing data folder."""
     if name == "demo":
@@ -95,7 +139,7 @@ def preset(name: str, root: Path | None = None) -> tuple[StudyConfig, ...]:
         )
     if name in SEVERAL:
         return SEVERAL[name](root)
-    return ({"paper": paper, "small": small, "sound": sound}[name](root),)
+    return ({"detector": detector, "paper": paper, "small": small, "sound": sound}[name](root),)
 
 
 def layered(name: str, *layers: Mapping[str, Any]) -> tuple[StudyConfig, ...]:

@@ -12,7 +12,7 @@ Strategy = Literal["gradual", "simultaneous"]
 Normalise = Literal["per_class", "train", "imagenet", "per_patch"]
 RateRule = Literal["published", "author"]
 Augment = Literal["none", "flips", "surroundings"]
-System = Literal["classifier"]
+System = Literal["classifier", "detector"]
 DetectorNetwork = Literal["fcos", "retinanet"]
 
 
@@ -27,6 +27,16 @@ class StoppingConfig(Frozen):
         description="What a later phase must improve on: anew, its own first epoch (the study); loaded, the weights"
         " that it starts from, so that no phase ends worse than it began",
     )
+
+
+class DetectorConfig(Frozen):
+    """A detector on a backbone."""
+
+    network: DetectorNetwork = Field("fcos", description="fcos, without anchors, or retinanet")
+    channels: int = Field(
+        256, ge=32, le=1024, multiple_of=32, description="Width of the feature pyramid and of the layers behind it"
+    )
+    one_class: bool = Field(False, description="Lesions are found as such, benign or malignant alike")
 
 
 class TrainingConfig(Frozen):
@@ -62,6 +72,8 @@ class TrainingConfig(Frozen):
         " surroundings: half of the time lesions lie in another training patient's tissue, labelled by the lesion",
     )
 
+    detector: DetectorConfig = Field(default_factory=DetectorConfig, description="Used where the system is detector")
+
     @field_validator("weights")
     @classmethod
     def _names_or_a_file(cls, weights: str) -> str:
@@ -70,15 +82,6 @@ class TrainingConfig(Frozen):
         if "/" not in weights:
             raise ValueError(f"{weights!r} is neither imagenet nor none; the path of a file is written ./{weights}")
         return str(Path(weights).expanduser().absolute())
-
-
-class DetectorConfig(Frozen):
-    """A detector on a backbone."""
-
-    network: DetectorNetwork = Field("fcos", description="fcos, without anchors, or retinanet")
-    channels: int = Field(
-        256, ge=32, le=1024, multiple_of=32, description="Width of the feature pyramid and of the layers behind it"
-    )
 
 
 class HyperSet(Frozen):
@@ -137,7 +140,10 @@ PAPER_SETS = tuple(HyperSet(batch_size=b, unit1_rate=r) for b in (8, 16, 32) for
 class GridConfig(Frozen):
     """Every backbone with every strategy, set and seed."""
 
-    system: System = Field("classifier", description="What kind of model is trained: classifier, one linear layer")
+    system: System = Field(
+        "classifier",
+        description="What kind of model is trained: classifier, one linear layer; detector, boxes on films",
+    )
 
     backbones: tuple[Backbone, ...] = Field(
         ("vgg16", "vgg19", "resnet34", "resnet50"), min_length=1, description="Networks to train"

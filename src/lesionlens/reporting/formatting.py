@@ -17,6 +17,8 @@ BACKBONES = {
 STRATEGIES = {"gradual": "gradual unfreezing", "simultaneous": "simultaneous training", "examined": "as given"}
 STRATEGY_NUMBERS = {"gradual": "Strategy 1", "simultaneous": "Strategy 2"}
 METHODS = {
+    "boxes": "detector's boxes",
+    "bright_blob": "bright blob",
     "grad_cam": "Grad-CAM",
     "grad_cam_pp": "Grad-CAM++",
     "hires_cam": "HiResCAM",
