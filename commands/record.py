@@ -10,7 +10,7 @@ from commands.services import say
 
 
 def sql(*options: Annotated[str, Parameter(allow_leading_hyphen=True)], write: bool = False) -> None:
-    """A prompt on the record, reading only; or SQL, given first or from standard input.
+    """A prompt on the record, reading only; or SQL, given or piped in.
 
     What is piped in is answered up to its first error.
 

@@ -90,8 +90,30 @@ class StudyConfig(Frozen):
             raise ValueError("grid.system detector finds lesions on films: choose unit image")
         if self.grid.strategies != ("simultaneous",) or any(each.weight for each in self.grid.guidance):
             raise ValueError("grid.system detector: choose grid.strategies simultaneous alone, and no guidance")
+        if self.training.augment not in ("none", "flips"):
+            raise ValueError("grid.system detector: training.augment flips moves boxes along; choose it, or none")
         if self.evaluation.methods != (BOXES,):
             raise ValueError("grid.system detector: its only map is that of its boxes; choose evaluation.methods boxes")
+        return self
+
+    @model_validator(mode="after")
+    def _copies_are_of_films(self) -> Self:
+        frame, patches = self.patches.frame, self.patches
+        if frame == "lesion" and patches.copies > 1:
+            raise ValueError("patches.copies is for patches.frame image: choose that, or 1")
+        if frame == "image" and patches.size > min(self.images.height, self.images.width):
+            raise ValueError(f"patches.size {patches.size} is more than the film has: images.height, images.width")
+        return self
+
+    @model_validator(mode="after")
+    def _tops_are_of_films(self) -> Self:
+        if self.training.top != "none":
+            if self.unit == "patch" or self.grid.system != "classifier":
+                raise ValueError("training.top is for classifiers of films: choose none, or unit image")
+            if any(each.weight for each in self.grid.guidance):
+                raise ValueError("grid.guidance needs the linear layer on unit1: choose training.top none, or weight 0")
+            if set(self.grid.strategies) - {"two_step"}:
+                raise ValueError("training.top is trained by grid.strategies two_step")
         return self
 
     @property
@@ -132,7 +154,11 @@ PREPARED = {"data", "annotation", "patches", "images", "background", "split"}
 
 def sample_set_digest(config: StudyConfig, index: str) -> str:
     """Identity of the samples that a study cuts from a data set whose index has this digest."""
-    cut = (config.patches, config.background) if config.unit == "patch" else (config.unit, config.images)
+    cut: tuple[Any, ...] = (config.patches, config.background)
+    if config.unit == "image":
+        cut = (config.unit, config.images)
+    elif config.patches.frame == "image":
+        cut = (*cut, config.images)
     return digest(index, config.annotation, *cut, config.split, config.seed)
 
 

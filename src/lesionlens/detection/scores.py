@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from lesionlens.attribution.scaling import activation_maps
 from lesionlens.config.evaluation import EvaluationConfig
@@ -13,6 +12,7 @@ from lesionlens.detection.froc import CURVE, READ, froc, froc_difference
 from lesionlens.detection.marks import CRITERIA, NO_LABEL, Lesions, Marks, matches, peaks
 from lesionlens.detection.precision import average_precisions
 from lesionlens.frames import FRAMES
+from lesionlens.localization.baselines import blobs
 from lesionlens.localization.samples import ScoredMaps
 from lesionlens.records import SampleArrays
 from lesionlens.scoring.bootstrap import Clusters, draw, interval, resampled_auc
@@ -42,18 +42,6 @@ def groups_of(shown: pl.DataFrame, ids: NDArray[np.int64], classes: tuple[str, .
     return {name: used for name, used in found.items() if used.any()}
 
 
-def bright_blobs(pixels: NDArray[np.uint8], side: float) -> Marks:
-    """What marks without having learnt: the peaks of films' brightness at the scale of a lesion.
-
-    pixels uint8 [n, h, w]; side: of a typical lesion. A difference of Gaussians of a quarter and half that side.
-    """
-    found = []
-    for film in pixels:
-        grey = film.astype(np.float32)
-        found.append(gaussian_filter(grey, side / 4) - gaussian_filter(grey, side / 2))
-    return peaks(np.stack(found), side)
-
-
 def mark_frames(
     samples: SampleArrays,
     shown: pl.DataFrame | None,
@@ -68,14 +56,15 @@ def mark_frames(
     A detector's `marks`, else the peaks of the headline's maps, weighted by the probability of the last class
     (probabilities float32 [n, classes]); beside them the bright blob's.
     """
-    if shown is None or not shown.height or headline.grids is None:
+    if shown is None or not shown.height or headline.grids is None or samples.breasts is None:
         return {name: pl.DataFrame(schema=FRAMES[name]) for name in ("marks", "detections")}
     test = samples.split("test")
     side = lesions_of(shown, samples.split("train").ids).side()
     if marks is None:
         maps, _ = activation_maps(headline.grids, test.masks.shape[1:], evaluation.scaling)
         marks = peaks(maps, side, probabilities[:, -1].astype(np.float64), samples.scale)
-    methods = {headline.method: marks, BLOB: bright_blobs(test.pixels, side)}
+    bright = peaks(blobs(test, side / 2 / samples.scale), side, scale=samples.scale)
+    methods = {headline.method: marks, BLOB: bright}
     lesions, groups = lesions_of(shown, test.ids), groups_of(shown, test.ids, samples.classes)
     clusters = draw(test.patients, evaluation.resamples, np.random.default_rng(seed))
     return {

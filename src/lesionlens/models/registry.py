@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from lesionlens.config.training import Backbone
-from lesionlens.models.backbones import cut_efficientnet, cut_resnet, cut_vgg, vgg_features
+from lesionlens.config.training import Backbone, Top
+from lesionlens.models.backbones import cut_efficientnet, cut_resnet, cut_vgg, vgg_features, with_top
 from lesionlens.models.classifier import Classifier, Trunk
 
 
@@ -44,11 +44,13 @@ def trunk_state(backbone: Backbone) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in state.items() if not name.startswith(HEADS)}
 
 
-def build(backbone: str, classes: int, seed: int, pretrained: Mapping[str, Tensor] | None = None) -> Classifier:
-    """The network of that name with random weights from `seed`, in evaluation mode on the CPU.
+def build(
+    backbone: str, classes: int, seed: int, pretrained: Mapping[str, Tensor] | None = None, top: Top = "none"
+) -> Classifier:
+    """The network of that name, for films with a top, with random weights from `seed`, in evaluation mode on the CPU.
 
     Initialised by torchvision's own rules (Kaiming); `pretrained`, a state dict of torchvision's network, replaces all
-    but the head. The global random state is left as it was.
+    but head and top. The global random state is left as it was.
     Raises ValueError for an unknown name or a state dict that does not fit.
     """
     if backbone not in BACKBONES:
@@ -66,4 +68,4 @@ def build(backbone: str, classes: int, seed: int, pretrained: Mapping[str, Tenso
                 network.load_state_dict(wanted)
             except RuntimeError as error:
                 raise ValueError(f"the pretrained weights do not fit {backbone}: {error}") from error
-        return Classifier(backbone, architecture.cut(network), classes).eval()
+        return Classifier(backbone, with_top(architecture.cut(network), top, seed), classes).eval()

@@ -55,13 +55,14 @@ def initial_model(
     if training.start is not None:
         if start is None:
             raise ValueError(f"run {run.title} begins with another run's weights, which are not given")
-        model = build(run.backbone, classes, run.seed)
+        model = build(run.backbone, classes, run.seed, top=training.top)
         begun = {name: tensor for name, tensor in start().items() if not name.startswith("head.")}
         model.load_state_dict(model.state_dict() | begun)
     elif training.weights != "none":
-        model = build(run.backbone, classes, run.seed, load_weights(run.backbone, training.weights))
+        model = build(run.backbone, classes, run.seed, load_weights(run.backbone, training.weights), training.top)
     else:
-        model = build(run.backbone, classes, run.seed).to(memory_format=torch.channels_last)  # twice as fast on a CPU
+        model = build(run.backbone, classes, run.seed, top=training.top)
+        model = model.to(memory_format=torch.channels_last)  # twice as fast on a CPU
         calibrate(model, pixels, training_rows, run.seed)
     if training.head == "centred":
         centre(model.head)

@@ -242,6 +242,6 @@ def load_model(
     saved = read_checkpoint(folder, checkpoint)
     if saved.configuration != configuration_of(run, training, classes):
         raise CheckpointError(f"checkpoint {checkpoint.path} in {folder} was not made by run {run.title}")
-    model = build(run.backbone, len(classes), run.seed)
+    model = build(run.backbone, len(classes), run.seed, top=training.top)
     model.load_state_dict(saved.model)
     return model.eval()

@@ -8,7 +8,7 @@ from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.detection.froc import CURVE, READ
 from lesionlens.detection.marks import CRITERIA, Lesions, Marks
 from lesionlens.detection.outputs import painted
-from lesionlens.detection.scores import BLOB, bright_blobs, detection_scores, groups_of, lesions_of, mark_frame
+from lesionlens.detection.scores import BLOB, detection_scores, groups_of, lesions_of, mark_frame
 from lesionlens.frames import FRAMES
 from lesionlens.records import SampleArrays
 from lesionlens.scoring.bootstrap import draw
@@ -91,14 +91,6 @@ def test_marks_are_ranked_within_their_film() -> None:
         assert rows["score"].is_sorted(descending=True)
     assert frame.filter(pl.col("label").is_null()).height == 3 * FILMS
     assert frame["on_lesion"].sum() >= len(lesions.film) and not frame["strongest"].all()
-
-
-def test_bright_blobs_are_marked_at_the_scale_of_a_lesion() -> None:
-    rows, columns = np.mgrid[:100, :80]
-    spot = 120 * np.exp(-((rows - 60) ** 2 + (columns - 25) ** 2) / 72)
-    film = (40 + spot + np.random.default_rng(0).normal(0, 2, spot.shape)).clip(0, 255).astype(np.uint8)
-    found = bright_blobs(film[None], 20.0)
-    assert np.abs(found.centres[found.scores.argmax()] - [25.5, 60.5]).max() <= 2
 
 
 def test_boxes_are_painted_with_their_highest_score() -> None:

@@ -8,9 +8,7 @@ from lesionlens.records import ReportData
 from lesionlens.reporting.charts import style as draw
 from lesionlens.reporting.charts.style import Chart
 from lesionlens.reporting.data import Model, by_model, frame
-from lesionlens.reporting.formatting import METHODS, count, number, term
-
-READ = (0.25, 0.5, 1.0, 2.0, 4.0)
+from lesionlens.reporting.formatting import METHODS, POINTS, count, number, term
 
 
 def froc_curves(data: ReportData) -> tuple[Chart, ...]:
@@ -21,13 +19,13 @@ def froc_curves(data: ReportData) -> tuple[Chart, ...]:
 
 def _froc(model: Model, points: pl.DataFrame) -> Chart:
     figure, axes = draw.canvas((log2(1 / 16), log2(8)), (0, 1), "false marks per film", "lesions found", right=180)
-    axes.set_xticks([log2(at) for at in READ], labels=[f"{at:g}" for at in READ])
+    axes.set_xticks([log2(at) for at in POINTS], labels=list(POINTS.values()))
     beside, words = [], []
     for n, ((method,), curve) in enumerate(points.group_by("method", maintain_order=True)):
         colour, name = draw.series(n), term(str(method), METHODS)
         rows = curve.sort("false_marks")
         draw.line(axes, rows["false_marks"].log(2), rows["value"], "curve", colour)
-        for row in rows.filter(pl.col("false_marks").is_in(READ)).iter_rows(named=True):
+        for row in rows.filter(pl.col("false_marks").is_in(list(POINTS))).iter_rows(named=True):
             own, at = draw.scored(row, "value"), log2(row["false_marks"])
             draw.interval(axes, own, at, "whisker", colour)
             tip = f"{row['false_marks']:g} false marks per film: {own.text}, {count(own.n)} lesions"

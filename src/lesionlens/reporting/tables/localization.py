@@ -2,11 +2,13 @@
 
 import polars as pl
 
-from lesionlens.records import BASELINES, ReportData
+from lesionlens.records import BASELINES, FILM_MAPS, ReportData
 from lesionlens.reporting.data import ESTIMATE, confidence, frame, lookup, shown, sign, sql, wide, with_models
 from lesionlens.reporting.formatting import (
+    CRITERIA,
     DASH,
     METHODS,
+    POINTS,
     POLICIES,
     TARGETS,
     interval,
@@ -218,23 +220,29 @@ def other_scores(data: ReportData) -> TableSpec:
     """Localisation scores that need no threshold, over correctly classified lesions, beside those of baselines."""
     headline = frame(data, "table_4_localization").filter("headline")
     found = frame(data, "threshold_free_scores").filter(population="correct_lesions")
+    films = not found.filter(score="lift").is_empty()
+    beside = {"random_weights": "predicted"} | dict.fromkeys(FILM_MAPS if films else ("centred_disc",), "none")
     shown_maps = pl.concat(
         [
             headline.select("run_id", "method", "target"),
-            headline.select("run_id", method=pl.lit("random_weights"), target=pl.lit("predicted")),
-            headline.select("run_id", method=pl.lit("centred_disc"), target=pl.lit("none")),
+            *(headline.select("run_id", method=pl.lit(m), target=pl.lit(target)) for m, target in beside.items()),
         ]
     )
     index = ["run_id", "method", "target"]
-    scores = wide(found, index, "score", THRESHOLD_FREE, ESTIMATE)
+    names = {"lift": "Lift"} | THRESHOLD_FREE if films else THRESHOLD_FREE
+    scores = wide(found, index, "score", names, ESTIMATE)
     table = shown_maps.join(scores, on=index, maintain_order="left")
-    table = table.with_columns(mark=pl.when(pl.col("method").is_in(BASELINES)).then(pl.lit("published")))
+    table = table.with_columns(mark=pl.when(pl.col("method").is_in((*BASELINES, *FILM_MAPS))).then(pl.lit("published")))
     columns = (
         model(),
         text("Map", "method", terms=METHODS),
-        *(estimate(head, name, small=confidence(data)) for name, head in THRESHOLD_FREE.items()),
+        *(estimate(head, name, small=confidence(data)) for name, head in names.items()),
     )
-    note = (
+    lift = (
+        "Lift: energy inside over the proportion of the breast that the annotation is; 1 is no better than all of the "
+        "breast. Bright blobs: brighter than what surrounds them, at the size of training lesions; no network. "
+    )
+    note = (lift if films else "") + (
         "Hit rate (pointing game): the map's maximum lies in the annotation. Energy inside: proportion of the map's "
         "sum inside the annotation. Relevance rank accuracy: of as many strongest pixels as the annotation has, the "
         "proportion inside it. Pixel average precision: area under the precision-recall curve over all thresholds."
@@ -245,16 +253,9 @@ def other_scores(data: ReportData) -> TableSpec:
     )  # fmt: skip
 
 
-POINTS = {0.25: "0.25", 0.5: "0.5", 1.0: "1", 2.0: "2", 4.0: "4"}
-"""False marks per film at which a FROC curve is read."""
-CRITERIA = {"centre": "centre in its box", "iou_0.2": "IoU from 0.2", "iou_0.5": "IoU from 0.5"}
-
-
 def froc_points(data: ReportData) -> TableSpec | None:
     """Lesions found at 0.25 to 4 false marks per film, of everything that marks; None without films."""
     found = frame(data, "detections").filter(measure="sensitivity")
-    if found.is_empty():
-        return None
     read = found.filter(pl.col("false_marks").is_in(list(POINTS))).with_columns(
         point=pl.col("false_marks").replace_strict(POINTS, return_dtype=pl.String)
     )
@@ -273,13 +274,13 @@ def froc_points(data: ReportData) -> TableSpec | None:
         "Marks of a map are its peaks; those of the bright blob have learnt nothing.",
         *_beside(data),
     )
-    return TableSpec(
-        "froc", "FROC", "Lesions found, by false marks per film", columns, table, notes, sql(data, ["detections"])
-    )
+    words = "Lesions found, by false marks per film"
+    found_any = not found.is_empty()
+    return TableSpec("froc", "FROC", words, columns, table, notes, sql(data, ["detections"])) if found_any else None
 
 
 def _beside(data: ReportData) -> list[str]:
-    """Sentences on the difference from the bright blob, average precision and the class of lesions found."""
+    """Difference from the bright blob, average precision, class of lesions found, in words."""
     notes = []
     for each in shown(data):
         own = frame(data, "detections").filter(pl.col("method") != "bright_blob", run_id=each.run_id)
@@ -294,6 +295,5 @@ def _beside(data: ReportData) -> list[str]:
         if row := rows.get(("class_auc", "centre")):
             area = with_interval(row["value"], row["low"], row["high"])
             words.append(f"AUC of malignant against benign among {row['n']} lesions found {area}")
-        if words:
-            notes.append(f"{each.title}: {'; '.join(words)}.")
+        notes += [f"{each.title}: {'; '.join(words)}."] if words else []
     return notes
