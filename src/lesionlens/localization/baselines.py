@@ -74,13 +74,13 @@ def film_maps(split: EvaluatedSplit) -> list[ScoredMaps]:
 def bright_blobs(films: SampleArrays, radius: float, rows: Sequence[int] | None = None) -> NDArray[np.float32]:
     """Maps float32 [n, h, w] in [0, 1]: `blobs` in proportion to the brightest of the film."""
     found = blobs(films, radius, rows)
-    brightest: NDArray[np.float32] = found.max(axis=(1, 2), keepdims=True)
-    return found / np.maximum(brightest, np.float32(1e-6))
+    found /= np.maximum(found.max(axis=(1, 2), keepdims=True), np.float32(1e-6))
+    return found
 
 
 def blobs(films: SampleArrays, radius: float, rows: Sequence[int] | None = None) -> NDArray[np.float32]:
-    """Maps float32 [n, h, w] of films at these positions, all without: by how many grey values a blob of `radius` pixels
-    of the mask is brighter than what surrounds it; 0 outside the breast.
+    """Maps float32 [n, h, w] of films at these positions, all without: by how many grey values a blob of `radius`
+    pixels of the mask is brighter than what surrounds it; 0 outside the breast.
     """
     assert films.breasts is not None
     at = range(len(films.ids)) if rows is None else rows
