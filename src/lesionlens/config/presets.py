@@ -60,7 +60,7 @@ def demo_detector() -> StudyConfig:
             weights="none",
             augment="flips",
             detector=DetectorConfig(channels=64),
-            stopping=StoppingConfig(patience=6, max_epochs=6),
+            stopping=StoppingConfig(patience=5, max_epochs=5),
         ),
         grid=GridConfig(
             system="detector",
