@@ -94,7 +94,7 @@ CREATE TABLE run (
     reason text, device text, created_at timestamptz DEFAULT now() NOT NULL, started_at timestamptz,
     finished_at timestamptz,
     CONSTRAINT pk_run PRIMARY KEY (id),
-    CONSTRAINT ck_run_system CHECK (system IN ('classifier')),
+    CONSTRAINT ck_run_system CHECK (system IN ('classifier', 'prototype')),
     CONSTRAINT ck_run_status CHECK (status IN ('pending', 'running', 'finished', 'failed')),
     CONSTRAINT ck_run_trained
         CHECK (num_nulls(batch_size, head_rate, unit1_rate) = CASE strategy WHEN 'examined' THEN 3 ELSE 0 END),
@@ -168,7 +168,7 @@ CREATE TABLE epoch (
     CONSTRAINT pk_epoch PRIMARY KEY (run_id, epoch),
     CONSTRAINT ck_epoch_validation_accuracy CHECK (validation_accuracy BETWEEN 0 AND 1),
     CONSTRAINT ck_epoch_counts CHECK (epoch >= 1 AND phase >= 1 AND seconds >= 0 AND seconds < 'infinity'),
-    CONSTRAINT ck_epoch_train_loss CHECK (train_loss >= 0 AND train_loss < 'infinity'),
+    CONSTRAINT ck_epoch_train_loss CHECK (train_loss > '-infinity' AND train_loss < 'infinity'),
     CONSTRAINT ck_epoch_validation_loss CHECK (validation_loss >= 0 AND validation_loss < 'infinity'),
     CONSTRAINT fk_epoch_run_id_run FOREIGN KEY (run_id) REFERENCES run (id) ON DELETE CASCADE
 );

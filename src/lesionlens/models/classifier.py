@@ -1,17 +1,17 @@
-"""A classifier cut into blocks: the frozen stem, unit2, unit1 and the head."""
+"""A classifier cut into blocks: the frozen stem, unit2, unit1, a pooling that may have weights, and the head."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
 from torch import Tensor, nn
 
-Block = Literal["stem", "unit2", "unit1", "head"]
+Block = Literal["stem", "unit2", "unit1", "pool", "head"]
 BLOCKS: tuple[Block, ...] = get_args(Block)
 Layer = Literal["block", "conv"]
-Level = Literal["pixels", "stem", "unit2", "pooled"]
+Level = Literal["pixels", "stem", "unit2", "unit1", "pooled"]
 """What may be stored of a sample: the input, or the output of a block or of the pooling before the head."""
 
-_AFTER: dict[Level, int] = {"pixels": 0, "stem": 1, "unit2": 2, "pooled": 4}
+_AFTER: dict[Level, int] = {"pixels": 0, "stem": 1, "unit2": 2, "unit1": 3, "pooled": 4}
 
 
 class Model(Protocol):
@@ -55,7 +55,8 @@ class Classifier(nn.Module):
     @property
     def blocks(self) -> dict[Block, nn.Module]:
         """The blocks that have parameters, from the input to the output."""
-        return {name: self.get_submodule(name) for name in BLOCKS}
+        found = {name: self.get_submodule(name) for name in BLOCKS}
+        return {name: block for name, block in found.items() if name != "pool" or any(True for _ in block.parameters())}
 
     def map_block(self, layer: Layer) -> nn.Module:
         """The module whose output an activation map explains.

@@ -20,7 +20,8 @@ from lesionlens.errors import WeightsMissingError
 from lesionlens.identity import bytes_digest
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.names import Fit, best_fit, unwrapped
-from lesionlens.models.registry import build, trunk_state
+from lesionlens.models.prototypes import with_prototypes
+from lesionlens.models.registry import build, network, trunk_state
 from lesionlens.records import SampleArrays
 from lesionlens.settings import settings
 
@@ -55,15 +56,17 @@ def initial_model(
     if training.start is not None:
         if start is None:
             raise ValueError(f"run {run.title} begins with another run's weights, which are not given")
-        model = build(run.backbone, classes, run.seed)
-        begun = {name: tensor for name, tensor in start().items() if not name.startswith("head.")}
+        model = network(run, training, classes)
+        begun = {name: tensor for name, tensor in start().items() if name.startswith(("stem.", "unit2.", "unit1."))}
         model.load_state_dict(model.state_dict() | begun)
     elif training.weights != "none":
         model = build(run.backbone, classes, run.seed, load_weights(run.backbone, training.weights))
+        if run.system == "prototype":
+            model = with_prototypes(model, classes, training.prototypes, run.seed)
     else:
-        model = build(run.backbone, classes, run.seed).to(memory_format=torch.channels_last)  # twice as fast on a CPU
+        model = network(run, training, classes).to(memory_format=torch.channels_last)  # twice as fast on a CPU
         calibrate(model, pixels, training_rows, run.seed)
-    if training.head == "centred":
+    if training.head == "centred" and run.system == "classifier":
         centre(model.head)
     return model
 

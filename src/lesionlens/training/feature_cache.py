@@ -28,7 +28,7 @@ from lesionlens.models.weights import state_digest
 from lesionlens.training.inputs import Inputs
 
 BUILD_BATCH = 16
-DEPTH: tuple[Level, ...] = ("stem", "unit2", "pooled")
+DEPTH: tuple[Level, ...] = ("stem", "unit2", "unit1", "pooled")
 LIMIT_BYTES = 64 * 2**30
 """Bound of the folder; only what one run is using may exceed it."""
 ABANDONED_SECONDS = 3600
