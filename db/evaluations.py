@@ -36,6 +36,9 @@ TABLES: dict[str, Table] = {
     "occlusions": samples.occlusion,
     "swaps": samples.swap,
     "randomisations": scores.randomisation,
+    "activation_precisions": scores.activation_precision,
+    "prototypes": samples.prototype,
+    "prototype_matches": samples.prototype_match,
 }
 # columns of frames that hold label ordinals, and the table's column for the label's id
 LABELS = {"label": "label_id", "predicted": "predicted_label_id"}

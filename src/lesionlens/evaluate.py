@@ -23,6 +23,7 @@ from lesionlens.localization.baselines import constant_baselines, random_weights
 from lesionlens.localization.ceiling import ceiling
 from lesionlens.localization.dealt import Dealt, dealt_frames, dealt_maps, nulls
 from lesionlens.localization.maps import EvaluatedSplit, drawn_lesions, evaluated_split, model_maps, scored_methods
+from lesionlens.localization.prototypes import Cases, cases
 from lesionlens.localization.samples import ScoredMaps, localization_frame, map_frame
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.own import Network
@@ -39,6 +40,7 @@ from lesionlens.scoring.localization import (
     localization_scores,
 )
 from lesionlens.scoring.operating import operating_points
+from lesionlens.scoring.prototypes import activation_precisions, explained_scores, prototype_frames
 from lesionlens.scoring.subgroups import quadrants, subgroup_scores
 from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.inputs import Inputs
@@ -83,6 +85,7 @@ class _Measured:
     faithful: dict[str, Curves]
     followed: NDArray[np.int64]
     randomisations: pl.DataFrame
+    cases: Cases | None = None
 
 
 def evaluate(
@@ -157,7 +160,7 @@ def _measured(
         randomisations = randomisation_test(model, given.random(0), inputs, drawn, evaluation, given.seed, advance)
     everything = [*maps, *baselines, top]
     audited = occlusions, swaps, faithful, followed, randomisations
-    return _Measured(predictions, validation, everything, dealt, random, *audited)
+    return _Measured(predictions, validation, everything, dealt, random, *audited, cases(model, split))
 
 
 def _shape(maps: ScoredMaps) -> tuple[int, int]:
@@ -247,6 +250,8 @@ def _frames(given: EvaluationInputs, measured: _Measured) -> Evaluation:
         ),
         "swaps": measured.swaps.frame(test),
         "randomisations": measured.randomisations,
+        "activation_precisions": activation_precisions(test, maps, measured.cases, clusters, confidence),
+        **prototype_frames(test, given.samples.ids, given.samples.labels, measured.cases, clusters, confidence),
     }
     return Evaluation(frames)
 
@@ -269,6 +274,7 @@ def _run_scores(given: EvaluationInputs, measured: _Measured, clusters: Clusters
         ceiling_shares(test, correct, maps, maps[-1], clusters, confidence),
         *(occlusion_scores(test, probabilities, each, clusters, confidence) for each in measured.occlusions[:1]),
         faithfulness_scores(measured.faithful, few, confidence),
+        explained_scores(test, measured.predictions.predicted, measured.cases, clusters, confidence),
     ]
 
 

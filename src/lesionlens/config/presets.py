@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
 from lesionlens.config.data import BackgroundConfig, DataConfig, PatchConfig, PhantomConfig, SplitConfig
-from lesionlens.config.evaluation import EvaluationConfig, Method
+from lesionlens.config.evaluation import ALL, EvaluationConfig
 from lesionlens.config.study import StudyConfig
 from lesionlens.config.training import GridConfig, HyperSet, StoppingConfig, TrainingConfig
 from lesionlens.config.words import plain_words
@@ -40,7 +40,7 @@ def demo() -> StudyConfig:
 def demo_systems() -> tuple[StudyConfig, ...]:
     """Studies of the demo's data and runs that ask more of them; what the demo trained is not trained anew."""
     found = demo()
-    every = EvaluationConfig(methods=get_args(Method), randomisation_samples=12, perturbation_samples=8)
+    every = EvaluationConfig(methods=ALL, randomisation_samples=12, perturbation_samples=8)
     # VGG11 takes four times as long for a pass, and the methods of many passes take a thousand for a sample
     grid = found.grid.model_copy(update={"backbones": ("resnet18",), "strategies": ("gradual",)})
     return (found.model_copy(update={"name": "demo, every method", "grid": grid, "evaluation": every}),)

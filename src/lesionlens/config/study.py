@@ -55,6 +55,21 @@ class StudyConfig(Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def _prototypes_where_they_are(self) -> Self:
+        cases, training = self.grid.system == "prototype", self.training
+        if "prototypes" in self.evaluation.methods and not cases:
+            raise ValueError("evaluation.methods names prototypes, which grid.system prototype alone has")
+        if cases and any(each.weight for each in self.grid.guidance):
+            raise ValueError("grid.guidance is for grid.system classifier: prototypes have training.prototypes.fine")
+        shown = training.prototypes.fine and training.prototypes.annotation != "none"
+        if cases and shown and training.augment == "flips":
+            raise ValueError(
+                "training.augment flips turns samples, but not the annotations that training.prototypes.fine shows: "
+                "choose none or surroundings, or fine 0"
+            )
+        return self
+
     @model_validator(mode="wrap")
     @classmethod
     def _name_unknown_options(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:

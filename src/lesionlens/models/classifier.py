@@ -6,7 +6,8 @@ from typing import Literal, Protocol, get_args
 from torch import Tensor, nn
 
 Block = Literal["stem", "unit2", "unit1", "pool", "head"]
-BLOCKS: tuple[Block, ...] = get_args(Block)
+BLOCKS: tuple[Block, ...] = ("stem", "unit2", "unit1", "head")
+"""Those of every classifier; prototypes stand in the place of the pooling, and have weights."""
 Layer = Literal["block", "conv"]
 Level = Literal["pixels", "stem", "unit2", "unit1", "pooled"]
 """What may be stored of a sample: the input, or the output of a block or of the pooling before the head."""
@@ -55,8 +56,8 @@ class Classifier(nn.Module):
     @property
     def blocks(self) -> dict[Block, nn.Module]:
         """The blocks that have parameters, from the input to the output."""
-        found = {name: self.get_submodule(name) for name in BLOCKS}
-        return {name: block for name, block in found.items() if name != "pool" or any(True for _ in block.parameters())}
+        weighted = any(True for _ in self.pool.parameters())
+        return {name: self.get_submodule(name) for name in get_args(Block) if name != "pool" or weighted}
 
     def map_block(self, layer: Layer) -> nn.Module:
         """The module whose output an activation map explains.

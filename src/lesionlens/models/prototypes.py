@@ -9,8 +9,6 @@
 The layer stands where another classifier has its pooling, and W is its head.
 """
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +27,10 @@ class Prototypes(nn.Module):
     the training sample, row and column of the place that a prototype is; -1 before the first push. kept bool
     [prototypes]: not pruned.
     """
+
+    owners: Tensor
+    sources: Tensor
+    kept: Tensor
 
     def __init__(self, width: int, classes: int, config: PrototypeConfig) -> None:
         super().__init__()
@@ -61,7 +63,7 @@ class Prototypes(nn.Module):
 
     def pooled(self, distances: Tensor) -> Tensor:
         """g [n, prototypes] of distances [n, prototypes, h, w]."""
-        return nearest(similarity(distances), self.topk).mean(dim=2) * cast(Tensor, self.kept)
+        return nearest(similarity(distances), self.topk).mean(dim=2) * self.kept
 
 
 def similarity(distances: Tensor) -> Tensor:
@@ -108,4 +110,4 @@ def layer_of(model: Classifier) -> Prototypes:
 
 def layer_owners(model: Classifier) -> Tensor:
     """Class of every prototype, int64 [prototypes]."""
-    return cast(Tensor, layer_of(model).owners)
+    return layer_of(model).owners

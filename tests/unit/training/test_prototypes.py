@@ -54,7 +54,7 @@ def test_a_layer_is_its_formula(model: Classifier, patches: SampleArrays) -> Non
     """Place by place and prototype by prototype; a pruned one counts nothing."""
     features = model.to_level("unit1", Inputs(patches, "train", CPU)([0, 1, 2]))
     layer = layer_of(model)
-    layer.kept[1] = False  # type: ignore[index, operator]
+    layer.kept[1] = False
     z, found = layer.embedded(features).detach(), layer(features)
     rows, columns = z.shape[2:]
     k = max(1, round(0.3 * rows * columns))
@@ -68,7 +68,7 @@ def test_a_layer_is_its_formula(model: Classifier, patches: SampleArrays) -> Non
             expected = 0.0 if j == 1 else np.mean(sorted(values)[-k:])
             assert float(found[n, j]) == pytest.approx(expected, rel=1e-4)
     torch.testing.assert_close(model.logits(Inputs(patches, "train", CPU)([0, 1, 2])), found @ model.head.weight.T)
-    own = layer.owners[None, :] == torch.arange(len(patches.classes))[:, None]  # type: ignore[index]
+    own = layer.owners[None, :] == torch.arange(len(patches.classes))[:, None]
     assert model.head.bias is None and torch.equal(model.head.weight, torch.where(own, 1.0, -1.0))
 
 
@@ -112,11 +112,11 @@ def test_a_push_finds_the_nearest_place_of_its_own_class_in_training(model: Clas
     inputs, layer = Inputs(patches, "train", CPU), layer_of(model)
     before, rows = layer.vectors.detach().clone(), inputs.rows("train")
     push(model, inputs, rows)
-    sources: Tensor = layer.sources  # type: ignore[assignment]
+    sources: Tensor = layer.sources
     with torch.no_grad():
         z = {row: layer.embedded(model.to_level("unit1", inputs([row])))[0] for row in rows}
     for j, vector in enumerate(before):
-        label = int(layer.owners[j])  # type: ignore[index]
+        label = int(layer.owners[j])
         of_class = [row for row in rows if patches.labels[row] == label]
         places = [
             (float((z[row][:, h, w] - vector).norm()), int(patches.ids[row]), h, w)
@@ -135,7 +135,7 @@ def test_equal_places_give_the_lowest_sample_and_cell(model: Classifier, patches
     rows = Inputs(flat, "train", CPU).rows("train")
     push(model, Inputs(flat, "train", CPU), rows)
     first = {label: min(int(flat.ids[row]) for row in rows if flat.labels[row] == label) for label in range(5)}
-    sources: Tensor = layer_of(model).sources  # type: ignore[assignment]
+    sources: Tensor = layer_of(model).sources
     assert [sources[j, 0].item() for j in range(10)] == [first[j // 2] for j in range(10)]
 
 
@@ -148,9 +148,9 @@ def test_pruning_drops_what_lives_among_another_class_but_never_a_whole_class(
     with torch.no_grad():  # the first prototype of class 0 becomes one of class 1
         layer.vectors[0].copy_(layer.vectors[2])
     _, near = neighbours(model, inputs, rows, 4)
-    own = [int((patches.labels[near[j]] == int(layer.owners[j])).sum()) for j in range(10)]  # type: ignore[index]
+    own = [int((patches.labels[near[j]] == int(layer.owners[j])).sum()) for j in range(10)]
     prune(model, inputs, rows, TINY)
-    kept: Tensor = layer.kept  # type: ignore[assignment]
+    kept: Tensor = layer.kept
     for label in range(5):
         of_class = [2 * label, 2 * label + 1]
         enough = [own[j] >= 2 for j in of_class]
@@ -187,7 +187,7 @@ def test_only_pushed_and_refitted_states_are_the_best_of_a_run(
     losses_of = {r.epoch: r.validation_loss for r in results if r.phase == len(course)}
     assert best.epoch == min(losses_of, key=lambda epoch: losses_of[epoch]) and best.phase == len(course)
     model = load_model(run, training, patches.classes, tmp_path / "run", best)
-    sources: Tensor = layer_of(model).sources  # type: ignore[assignment]
+    sources: Tensor = layer_of(model).sources
     assert set(sources[:, 0].tolist()) <= set(patches.ids[patches.splits == "train"].tolist())
     middle = [r.checkpoints[0] for r in results if r.phase == 4]  # while the second round trains, the first one's best
     assert {found.phase for found in middle} == {3}

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -154,7 +153,7 @@ class _PrototypeFit(Fit):
 
     def _terms(self, model: Classifier, stage: Stage, source: Source, losses: bool) -> Scored:
         layer, config = layer_of(model), self.training.prototypes
-        owners, kept = cast(Tensor, layer.owners), cast(Tensor, layer.kept)
+        owners, kept = layer.owners, layer.kept
 
         def last(rows: Tensor) -> tuple[Tensor, Tensor | None]:
             logits = model.head(source(rows))

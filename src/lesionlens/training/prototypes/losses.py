@@ -54,7 +54,8 @@ def fine(similarities: Tensor, own: Tensor, other: Tensor, shown: Tensor) -> Ten
     outside = ~shown[:, None]
     elsewhere = torch.linalg.vector_norm((large * other[:, :, None, None]).flatten(1), dim=1)
     astray = torch.linalg.vector_norm((large * own[:, :, None, None] * outside).flatten(1), dim=1)
-    return (elsewhere + astray) * shown.flatten(1).any(dim=1) * PUBLISHED_SIDE / side
+    term: Tensor = (elsewhere + astray) * shown.flatten(1).any(dim=1) * PUBLISHED_SIDE / side
+    return term
 
 
 def other_weights(weight: Tensor, owners: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ def push(model: Classifier, inputs: Inputs, rows: Sequence[int]) -> None:
     class has no sample.
     """
     layer, labels = layer_of(model.eval()), torch.from_numpy(inputs.patches.labels)
-    owners, ids = layer.owners.cpu(), torch.from_numpy(inputs.patches.ids)  # type: ignore[operator]
+    owners, ids = layer.owners.cpu(), torch.from_numpy(inputs.patches.ids)
     count = len(layer.vectors)
     least = torch.full((count,), torch.inf)
     vectors, sources = layer.vectors.detach().clone(), torch.full((count, 3), -1)
@@ -45,7 +45,7 @@ def push(model: Classifier, inputs: Inputs, rows: Sequence[int]) -> None:
         lost = inputs.patches.classes[int(owners[int(torch.isinf(least).nonzero()[0])])]
         raise ValueError(f"class {lost} has no training sample that could be a prototype")
     layer.vectors.copy_(vectors)
-    layer.sources.copy_(sources)  # type: ignore[operator]
+    layer.sources.copy_(sources)
 
 
 @torch.no_grad()
@@ -56,14 +56,14 @@ def prune(model: Classifier, inputs: Inputs, rows: Sequence[int], config: Protot
     """
     layer = layer_of(model.eval())
     _, near = neighbours(model, inputs, rows, config.prune[0])
-    owners = layer.owners.cpu()  # type: ignore[operator]
+    owners = layer.owners.cpu()
     own = (torch.from_numpy(inputs.patches.labels)[near] == owners[:, None]).sum(dim=1)
     kept = own >= config.prune[1]
-    for label in owners.unique().tolist():
+    for label in sorted(set(owners.tolist())):
         of_class = torch.nonzero(owners == label).flatten()
         if not kept[of_class].any():
             kept[of_class[own[of_class].argmax()]] = True
-    layer.kept.copy_(kept)  # type: ignore[operator]
+    layer.kept.copy_(kept)
 
 
 @torch.no_grad()
