@@ -88,7 +88,7 @@ def our_maps(work: Work, cached: bool) -> NDArray[np.float32]:
     for batch in torch.split(source, BATCH):
         outputs = closed_form.forward(work.fast, "block", batch, level)
         grids = closed_form.grad_cam(work.model, "block", outputs, outputs.logits.argmax(dim=1))
-        parts.append(activation_maps(grids.numpy(), work.size, "relu_max")[0])
+        parts.append(activation_maps(grids.numpy(), (work.size, work.size), "relu_max")[0])
     return np.concatenate(parts)
 
 
@@ -207,7 +207,7 @@ def measure_sweep(count: int, size: int, rounds: int) -> None:
     """Print the time of 19 thresholds and Otsu's."""
     generator = np.random.default_rng(0)
     grids = generator.normal(size=(count, 7, 7)).astype(np.float32)
-    maps, _blank = activation_maps(grids, size, "relu_max")
+    maps, _blank = activation_maps(grids, (size, size), "relu_max")
     rows, columns = np.mgrid[:size, :size]
     centres = generator.uniform(0.3, 0.7, size=(count, 2, 1, 1)) * size
     masks = (rows - centres[:, 0]) ** 2 + (columns - centres[:, 1]) ** 2 < (size / 6) ** 2

@@ -37,8 +37,9 @@ from sqlalchemy import (
 )
 
 from benchmarks.record import Setting, prepare
-from db import datasets, evaluations, reports, schema, studies
+from db import evaluations, reports, schema, studies
 from db.postgres import server
+from db.queries import arrays
 from db.tables import metadata
 from lesionlens.config.data import DataConfig
 from lesionlens.config.evaluation import EvaluationConfig
@@ -86,8 +87,8 @@ def first_evaluation(engine: Engine, setting: Setting, run: int) -> int:
     config = StudyConfig(data=DataConfig(source="phantom"), training={"weights": "none"})
     small = config.grid.runs()[0].model_copy(update={"backbone": "resnet18"})
     with engine.connect() as connection:
-        patches = datasets.load_samples(connection, setting.sample_set)
-        attributes = datasets.sample_attributes(connection, setting.sample_set)
+        patches = arrays.load_samples(connection, setting.sample_set)
+        attributes = arrays.sample_attributes(connection, setting.sample_set)
     model = first_model(small, config.training, patches)
     random = partial(random_model, small, config.training, patches)
     given = EvaluationInputs(config.training.normalise, config.evaluation, patches, attributes, 0, random)

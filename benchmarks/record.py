@@ -23,10 +23,11 @@ from psycopg import sql
 from sqlalchemy import Connection, Engine, Table, create_engine, insert, select, text
 
 from benchmarks.interleaved import interleaved, ratios, spread
-from db import datasets, evaluations, schema, studies
+from db import evaluations, schema, studies
 from db.bulk import driver, frame, type_name
-from db.datasets import SAMPLES as ARRAYS
 from db.postgres import server
+from db.queries import arrays
+from db.queries.arrays import SAMPLES as ARRAYS
 from db.tables import metadata
 from lesionlens.config.data import DataConfig
 from lesionlens.config.evaluation import EvaluationConfig
@@ -241,11 +242,11 @@ def measure_patches(setting: Setting, rounds: int) -> None:
                 copy.set_types(["int8", "int8", "text", "text", "bytea", "bytea"])
                 return list(copy.rows())
 
-        known = datasets.load_samples(connection, setting.sample_set)
+        known = arrays.load_samples(connection, setting.sample_set)
         rows = bare()
         assert known.pixels.tobytes() == b"".join(row[4] for row in rows)
         size = sum(len(row[4]) + len(row[5]) for row in rows) / 1e6
-        sides = {"lesionlens": lambda: datasets.load_samples(connection, setting.sample_set), "bare COPY out": bare}
+        sides = {"lesionlens": lambda: arrays.load_samples(connection, setting.sample_set), "bare COPY out": bare}
         seconds = interleaved(sides, rounds, time.perf_counter)
     print(f"\nLoading {len(rows):,} patches, {size:.0f} MB, {rounds} rounds, seconds")
     _show(seconds, "bare COPY out")

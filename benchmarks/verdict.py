@@ -20,8 +20,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from db import datasets, evaluations, reports, studies
+from db import evaluations, reports, studies
 from db.engine import make_engine
+from db.queries import arrays
 from lesionlens.attribution.scaling import activation_maps
 from lesionlens.audits.cells import Stored, seed_of, truth_of
 from lesionlens.audits.decision import Occluded, Seed, Truth, decisions
@@ -67,8 +68,8 @@ def load(name: str) -> Pool:
         study_id = studies.find_study(connection, name)
         config = StudyConfig.model_validate(studies.study_config(connection, study_id))
         sample_set_id = studies.study_row(connection, study_id).sample_set_id
-        samples = datasets.load_samples(connection, sample_set_id)
-        views = binary_views(samples, datasets.sample_attributes(connection, sample_set_id), config.data.positive)
+        samples = arrays.load_samples(connection, sample_set_id)
+        views = binary_views(samples, arrays.sample_attributes(connection, sample_set_id), config.data.positive)
         stored = Stored(**evaluations.decided(connection, study_id))
         data = reports.report_data(connection, study_id, (*JUDGED, "maps"))
     model = chosen(data)
@@ -117,7 +118,7 @@ def crossed(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """IoU and hit of every outline with every map of a lesion, cut at the map's own threshold: [n, n]."""
     rows = np.flatnonzero(has_mask & masks.any(axis=(1, 2)))
-    maps, _ = activation_maps(grids[rows], masks.shape[1], evaluation.scaling)
+    maps, _ = activation_maps(grids[rows], masks.shape[1:], evaluation.scaling)
     regions = (maps >= levels[rows].astype(np.float32)[:, None, None]).reshape(len(rows), -1).astype(np.float32)
     outlines = masks[rows].reshape(len(rows), -1).astype(np.float32)
     both = (outlines @ regions.T).astype(np.float64)  # counts of pixels, exact in float32

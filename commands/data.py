@@ -87,19 +87,25 @@ def rehearse(config: "StudyConfig", sized: bool = False, pictures: Path | None =
         print(f"Study {config.name} draws its own data; {_grid(config)}")
         return
     found = _look_through(config, config.data.root)
-    if sized and len(found.windows):
+    if sized and len(found.windows) and config.unit == "patch":
         config = _with_size(config, size_for(found.windows))
     _print_data(found)
     if found.fault and not len(found.windows):  # nothing to show, and no study to speak of
         raise ValueError(f"this study would stop: {found.fault}")
     print(f"Pictures: {_draw(found, pictures)}")
-    print(f"\nStudy {config.name}: {_grid(config)}, patches of {config.patches.size} pixels", flush=True)
+    print(f"\nStudy {config.name}: {_grid(config)}, {_samples(config)}", flush=True)
     faults = [found.fault] if found.fault else []
     faults += _print_cost(config, found)
     if len(found.windows) < SMALL and config.grid.runs()[12:]:
         print(f"{len(found.windows)} lesions are few for {len(config.grid.runs())} runs: try --preset small")
     if faults:
         raise ValueError("this study would stop: " + "; ".join(faults))
+
+
+def _samples(config: "StudyConfig") -> str:
+    if config.unit == "patch":
+        return f"patches of {config.patches.size} pixels"
+    return f"films of {config.images.height} x {config.images.width} pixels"
 
 
 def _with_size(config: "StudyConfig", size: int) -> "StudyConfig":
@@ -186,8 +192,8 @@ def _print_cost(config: "StudyConfig", found: "Rehearsal") -> list[str]:
         device = choose_device(settings().device)
     except TrainingError as error:
         return [*faults, str(error)]
-    classes, size = len(found.index.labels), config.patches.size
-    rates = {name: measure(name, classes, size, device) for name in config.grid.backbones}
+    classes, shape = len(found.index.labels), config.sample_shape[:2]
+    rates = {name: measure(name, classes, shape, device) for name in config.grid.backbones}
     cost = estimate(config, rates, *(found.of_split(split) for split in ("train", "validation", "test")))
     stopping = config.training.stopping
     print(

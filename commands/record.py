@@ -10,7 +10,7 @@ from commands.services import say
 
 
 def sql(*options: Annotated[str, Parameter(allow_leading_hyphen=True)], write: bool = False) -> None:
-    """A prompt on the record, reading only; or SQL from standard input.
+    """A prompt on the record, reading only; or SQL, given or piped in.
 
     What is piped in is answered up to its first error.
 
@@ -18,10 +18,10 @@ def sql(*options: Annotated[str, Parameter(allow_leading_hyphen=True)], write: b
 
         lesionlens sql
         echo "TABLE table_2_accuracy;" | lesionlens sql --csv
-        lesionlens sql --csv --command "SELECT * FROM sample_results" > samples.csv
+        lesionlens sql "SELECT * FROM sample_results" --csv > samples.csv
 
     Args:
-        options: psql's own options.
+        options: SQL, and psql's own options.
         write: The prompt may change the record.
     """
     from db.clients import psql

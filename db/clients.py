@@ -62,8 +62,8 @@ def environment(url: URL, base: Mapping[str, str]) -> dict[str, str]:
 def psql(options: Sequence[str] = (), write: bool = False) -> None:
     """Become psql on the record, reading only unless `write`; SQL on standard input ends at an error.
 
-    Reading only guards against slips; who has the rights to write can say so in SQL. A prompt shows wide rows as
-    lists, floats with six digits, and reads the user's psqlrc.
+    options: psql's own; SQL may stand before them. Reading only guards against slips; who has the rights to write can
+    say so in SQL. A prompt shows wide rows as lists, floats with six digits, and reads the user's psqlrc.
     """
     with suppress(InsufficientPrivilege):  # a reader sees the record as its owner left it
         make_engine().dispose()  # started and upgraded
@@ -78,6 +78,8 @@ def psql(options: Sequence[str] = (), write: bool = False) -> None:
         first = ["--no-psqlrc", "--set", "ON_ERROR_STOP=1"]
     variables["PGOPTIONS"] = " ".join(given).strip()
     sys.stdout.flush()
+    if options and not options[0].startswith("-"):  # psql would take it for the name of a database
+        first.append("--command")
     os.execve(program, [program, *first, *options], variables)
 
 

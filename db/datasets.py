@@ -1,16 +1,13 @@
 """Data sets and the sample sets cut from them, written and read."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, LiteralString
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
-import polars as pl
-from psycopg import sql
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, Table, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from db.bulk import copy_rows, driver, enter, finite, frame
+from db.bulk import copy_rows, enter, finite
 from db.tables.data import (
     LESION_BOX,
     WINDOW,
@@ -22,6 +19,7 @@ from db.tables.data import (
     normalisation,
     overview,
     sample,
+    sample_lesion,
     sample_set,
     split_check,
 )
@@ -34,10 +32,9 @@ from lesionlens.records import (
     Lesion,
     Overview,
     Sample,
-    SampleArrays,
     Statistics,
 )
-from lesionlens.samples.normalise import pack_mask, pack_pixels, unpack_mask, unpack_pixels
+from lesionlens.samples.normalise import pack_mask, pack_pixels
 
 # columns in the order in which rows are written
 LABEL = ("dataset_id", "code", "name", "group_name", "ordinal", "is_lesion")
@@ -48,30 +45,13 @@ LESION = (
 )  # fmt: skip
 SAMPLE = (
     "sample_set_id", "key", "label_id", "image_id", "lesion_id", "split", *WINDOW, *LESION_BOX, "mask_fraction",
-    "pixels", "mask",
+    "pixels", "mask", "breast",
 )  # fmt: skip
 EXCLUSION = ("sample_set_id", "image_id", "lesion_id", "reason", "detail")
 CHECK = ("sample_set_id", "entity", "split_a", "split_b", "shared", "examples")
 
 LONGEST = 1000
 """Bytes of a name; an index of PostgreSQL takes 2,704, and samples are named after images."""
-
-# ordinal instead of label id: arrays know classes by position
-SAMPLES = """COPY (
-    SELECT sample.id, label.ordinal::int8, sample.split, image.patient, sample.pixels, sample.mask
-    FROM sample JOIN label ON label.id = sample.label_id JOIN image ON image.id = sample.image_id
-    WHERE sample.sample_set_id = {sample_set_id}
-    ORDER BY sample.id
-) TO STDOUT (FORMAT BINARY)"""
-
-ATTRIBUTES: LiteralString = """
-    SELECT
-        s.id AS sample_id, l.lesion_type, l.pathology, s.mask_fraction, l.subtlety, i.breast_density, i.view,
-        i.laterality,
-        s.window_x1 - s.window_x0 AS window_width, s.window_y1 - s.window_y0 AS window_height
-    FROM sample AS s JOIN image AS i ON i.id = s.image_id LEFT JOIN lesion AS l ON l.id = s.lesion_id
-    WHERE s.sample_set_id = %(sample_set_id)s
-    ORDER BY s.id"""
 
 
 def save_dataset(connection: Connection, index: DatasetIndex, root: str) -> int:
@@ -132,24 +112,29 @@ def _id(numbers: dict[str, int], key: str | None) -> int | None:
     return None if key is None else numbers[key]
 
 
-def open_sample_set(connection: Connection, dataset_id: int, digest: str, config: dict[str, Any], size: int) -> int:
-    """Begin a sample set; returns its id. What a killed predecessor left of the same set is removed first.
+def open_sample_set(
+    connection: Connection, dataset_id: int, digest: str, config: dict[str, Any], shape: tuple[int, int, int]
+) -> int:
+    """Begin a sample set of samples of (height, width, scale); returns its id.
 
+    What a killed predecessor left of the same set is removed first.
     The caller holds the set's lease. Samples may be committed in batches: nobody finds the set before it is closed.
     `config` may hold Pydantic's JSON form of any options.
     """
     unfinished = (sample_set.c.digest == digest) & sample_set.c.finished_at.is_(None)
     connection.execute(sample_set.delete().where(unfinished))
-    values = {"digest": digest, "dataset_id": dataset_id, "config": config, "size": size}
+    values = {"digest": digest, "dataset_id": dataset_id, "config": config}
+    values |= dict(zip(("height", "width", "scale"), shape, strict=True))
     return int(connection.execute(sample_set.insert().values(**values).returning(sample_set.c.id)).scalar_one())
 
 
 class SampleWriter:
     """Adds to an open sample set; knows the ids of the data set's labels, images and lesions."""
 
-    def __init__(self, connection: Connection, dataset_id: int, sample_set_id: int, size: int) -> None:
+    def __init__(self, connection: Connection, dataset_id: int, sample_set_id: int) -> None:
+        shape = select(sample_set.c.height, sample_set.c.width, sample_set.c.scale)
+        self.height, self.width, self.scale = connection.execute(shape.where(sample_set.c.id == sample_set_id)).one()
         self.sample_set_id = sample_set_id
-        self.size = size
         self.labels = _ids(connection, label, "code", dataset_id)
         self.images = _ids(connection, image, "key", dataset_id)
         self.lesions = _ids(connection, lesion, "key", dataset_id)
@@ -157,11 +142,13 @@ class SampleWriter:
     def add(self, connection: Connection, items: Sequence[Sample | Exclusion | ImageSize | Overview]) -> None:
         """Store a batch in its order, sizes of images first: the record refuses a box that leaves its image.
 
-        Raises ValueError where a sample's arrays are not `size` x `size`, KeyError where an item names an image,
+        Raises ValueError where a sample's arrays are not of the set's shape, KeyError where an item names an image,
         lesion or label that the data set lacks.
         """
         self._sizes(connection, [item for item in items if isinstance(item, ImageSize)])
-        copy_rows(connection, sample, SAMPLE, (self._row(item) for item in items if isinstance(item, Sample)))
+        samples = [item for item in items if isinstance(item, Sample)]
+        copy_rows(connection, sample, SAMPLE, (self._row(item) for item in samples))
+        self._lesions(connection, [item for item in samples if item.lesions])
         excluded = (
             (self.sample_set_id, self.images[x.image_key], _id(self.lesions, x.lesion_key), x.reason, x.detail)
             for x in items
@@ -197,18 +184,30 @@ class SampleWriter:
             values = unknown.values(width=bindparam("columns"), height=bindparam("rows"), pixels=bindparam("content"))
             connection.execute(values, sorted(found, key=lambda row: row["number"]))
 
+    def _lesions(self, connection: Connection, films: Sequence[Sample]) -> None:
+        keys = [film.key for film in films]
+        stored = select(sample.c.key, sample.c.id).where(sample.c.key.in_(keys))
+        found = connection.execute(stored.where(sample.c.sample_set_id == self.sample_set_id))
+        ids = {key: number for key, number in found}
+        rows = ((ids[film.key], self.lesions[shown.key], *shown.box) for film in films for shown in film.lesions)
+        copy_rows(connection, sample_lesion, ("sample_id", "lesion_id", "x0", "y0", "x1", "y1"), rows)
+
     def _row(self, item: Sample) -> tuple[Any, ...]:
         """The values of SAMPLE."""
-        for name, array in (("pixels", item.pixels), ("mask", item.mask)):
-            if array is not None and array.shape != (self.size, self.size):
-                raise ValueError(f"sample {item.key}: {name} is {array.shape}, not {self.size} x {self.size}")
+        coarse = self.height // self.scale, self.width // self.scale
+        wanted = {"pixels": (self.height, self.width), "mask": coarse, "breast": coarse}
+        for name, shape in wanted.items():
+            array = getattr(item, name)
+            if array is not None and array.shape != shape:
+                raise ValueError(f"sample {item.key}: {name} is {array.shape}, not {shape[0]} x {shape[1]}")
         window, box, fraction = item.window, item.lesion_box, item.mask_fraction
         return (
             self.sample_set_id, item.key, self.labels[item.label], self.images[item.image_key],
             _id(self.lesions, item.lesion_key), item.split, window.x0, window.y0, window.x1, window.y1,
             *((box.x0, box.y0, box.x1, box.y1) if box else (None,) * 4),
-            None if fraction is None else finite("sample.mask_fraction", fraction), pack_pixels(item.pixels),
-            None if item.mask is None else pack_mask(item.mask),
+            None if fraction is None else finite("sample.mask_fraction", fraction),
+            pack_pixels(item.pixels, compress=self.scale > 1), None if item.mask is None else pack_mask(item.mask),
+            None if item.breast is None else pack_mask(item.breast),
         )  # fmt: skip
 
 
@@ -230,65 +229,3 @@ def dataset_digest(connection: Connection, sample_set_id: int) -> str | None:
     """Digest of the data set that a sample set was cut from, or None."""
     cut = select(dataset.c.digest).join(sample_set, sample_set.c.dataset_id == dataset.c.id)
     return connection.scalar(cut.where(sample_set.c.id == sample_set_id))
-
-
-def sample_attributes(connection: Connection, sample_set_id: int) -> pl.DataFrame:
-    """What subgroups, binary views and the shortcut audit need of every sample, in ascending sample_id.
-
-    Columns: sample_id, lesion_type, pathology, mask_fraction, subtlety (null for background), breast_density, view,
-    laterality, window_width and window_height (full-image pixels).
-    """
-    return frame(connection, ATTRIBUTES, sample_set_id=sample_set_id)
-
-
-def load_samples(connection: Connection, sample_set_id: int) -> SampleArrays:
-    """All samples of a set, in ascending id. ValueError for an unknown id."""
-    digest = sample_set_digest(connection, sample_set_id)
-    labels = connection.execute(
-        select(label.c.code, label.c.group_name)
-        .join(sample_set, sample_set.c.dataset_id == label.c.dataset_id)
-        .where(sample_set.c.id == sample_set_id)
-        .order_by(label.c.ordinal)
-    ).all()
-    size = connection.execute(select(sample_set.c.size).where(sample_set.c.id == sample_set_id)).scalar_one()
-    count = connection.scalar(select(func.count()).where(sample.c.sample_set_id == sample_set_id)) or 0
-    pixels, masks = np.empty((count, size, size), dtype=np.uint8), np.zeros((count, size, size), dtype=np.bool_)
-    columns: tuple[list[Any], ...] = ([], [], [], [], [])
-    for n, (*values, stored, mask) in enumerate(_rows(connection, sample_set_id)):
-        pixels[n] = unpack_pixels(stored)
-        if mask is not None:
-            masks[n] = unpack_mask(mask, size)
-        for column, value in zip(columns, (*values, mask is not None), strict=True):
-            column.append(value)
-    return SampleArrays(
-        digest=digest,
-        classes=tuple(code for code, _ in labels),
-        ids=np.array(columns[0], dtype=np.int64),
-        pixels=pixels,
-        masks=masks,
-        labels=np.array(columns[1], dtype=np.int64),
-        splits=np.array(columns[2], dtype=np.str_),
-        patients=np.array(columns[3], dtype=np.str_),
-        has_mask=np.array(columns[4], dtype=np.bool_),
-        groups=tuple(group for _, group in labels),
-        statistics=_statistics(connection, sample_set_id),
-    )
-
-
-def _rows(connection: Connection, sample_set_id: int) -> Iterator[tuple[Any, ...]]:
-    """Rows as the server sends them, so that no second copy of the pixels waits in memory."""
-    # COPY takes no parameters: psycopg quotes the number
-    query = sql.SQL(SAMPLES).format(sample_set_id=sql.Literal(sample_set_id))
-    with driver(connection).cursor() as cursor, cursor.copy(query) as copy:
-        copy.set_types(["int8", "int8", "text", "text", "bytea", "bytea"])
-        yield from copy.rows()
-
-
-def _statistics(connection: Connection, sample_set_id: int) -> tuple[Statistics, ...]:
-    found = connection.execute(
-        select(label.c.code, normalisation.c.mean, normalisation.c.std)
-        .outerjoin_from(normalisation, label, label.c.id == normalisation.c.label_id)
-        .where(normalisation.c.sample_set_id == sample_set_id)
-        .order_by(normalisation.c.id)
-    )
-    return tuple(Statistics(code, mean, std) for code, mean, std in found)

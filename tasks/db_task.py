@@ -14,9 +14,10 @@ from prefect.client.schemas.objects import State, TaskRun
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from db import datasets, studies
+from db import studies
 from db.engine import make_engine
 from db.locks import LeaseLostError
+from db.queries import arrays
 from lesionlens.config.study import StudyConfig
 from lesionlens.records import SampleArrays
 
@@ -148,4 +149,4 @@ def study_identity(study_id: int) -> str:
 def samples_of(sample_set_id: int) -> SampleArrays:
     """All samples of a set as arrays. A finished set never changes, so the last one read stays in memory."""
     with make_engine().connect() as connection:
-        return datasets.load_samples(connection, sample_set_id)
+        return arrays.load_samples(connection, sample_set_id)

@@ -9,9 +9,10 @@ from prefect import get_run_logger
 from sqlalchemy import Engine
 from torch import OutOfMemoryError
 
-from db import datasets, evaluations, studies
+from db import evaluations, studies
 from db.engine import make_engine
 from db.locks import Lease, free_lease, lease
+from db.queries import arrays
 from lesionlens.audits.cells import Stored, cell_decisions, probabilities_of
 from lesionlens.audits.guided import guidance_effects
 from lesionlens.audits.shortcuts import shortcut_audit
@@ -72,7 +73,7 @@ def _evaluate(engine: Engine, study_id: int, run_id: int, title: str, claim: Lea
     config = study_config(study_id)
     with engine.connect() as connection:
         sample_set_id = studies.run_row(connection, run_id).sample_set_id
-        attributes = datasets.sample_attributes(connection, sample_set_id)
+        attributes = arrays.sample_attributes(connection, sample_set_id)
     result, seconds = evaluated(engine, config, run_id, title, samples_of(sample_set_id), attributes)
     claim.check()
     with engine.begin() as connection:
@@ -98,7 +99,7 @@ def evaluated(
         folder = checkpoint_folder(paths.checkpoints, run.digest)
         model = load_model(run.config, run.training, samples.classes, folder, checkpoint)
         random = partial(random_model, run.config, run.training, samples)
-        options = config.evaluation, samples, attributes, config.seed, random, config.data.positive
+        options = config.evaluation, samples, attributes, config.seed, random, config.positive
         given = EvaluationInputs(run.training.normalise, *options)
         result = evaluate(model, given, device, paths.cache, advance)
     return result, time.monotonic() - started
@@ -142,9 +143,9 @@ def enter_comparisons(study_id: int, config: StudyConfig) -> int:
         scores = common_scores(*evaluations.common_samples(connection, study_id), config.evaluation, config.seed)
         evaluations.save_study_scores(connection, study_id, scores)
         sample_set_id = studies.study_row(connection, study_id).sample_set_id
-        samples = datasets.load_samples(connection, sample_set_id)
-        attributes = datasets.sample_attributes(connection, sample_set_id)
-        views = binary_views(samples, attributes, config.data.positive)
+        samples = arrays.load_samples(connection, sample_set_id)
+        attributes = arrays.sample_attributes(connection, sample_set_id)
+        views = binary_views(samples, attributes, config.positive)
         stored, test = Stored(**evaluations.decided(connection, study_id)), samples.split("test")
         areas = compare_areas(probabilities_of(stored, test), test, views, selected, config.evaluation, config.seed)
         frame = pl.concat([compare(compared, selected, config.evaluation, config.seed), areas])
@@ -171,10 +172,10 @@ def enter_shortcuts(study_id: int, config: StudyConfig) -> bool:
         with engine.connect() as connection:
             if evaluations.has_shortcuts(connection, sample_set_id, identity):
                 return False
-            attributes = datasets.sample_attributes(connection, sample_set_id)
+            attributes = arrays.sample_attributes(connection, sample_set_id)
         windows = attributes.select("window_width", "window_height").cast(pl.Float64).to_numpy()
         samples = samples_of(sample_set_id)
-        views = binary_views(samples, attributes, config.data.positive)
+        views = binary_views(samples, attributes, config.positive)
         found = shortcut_audit(samples, windows, views, config.evaluation, config.seed)
         with engine.begin() as connection:
             evaluations.save_shortcuts(connection, sample_set_id, identity, found)

@@ -9,6 +9,7 @@ from prefect import get_run_logger
 from db import datasets, evaluations, studies
 from db.engine import make_engine
 from db.locks import lease
+from db.queries import arrays
 from lesionlens.config.data import DataConfig, SplitConfig
 from lesionlens.config.study import evaluation_digest
 from lesionlens.datasets.registry import read_index
@@ -34,12 +35,14 @@ def prepare_external(study_id: int, data: Path) -> int:
     The study's own data set keeps its samples and splits. ValueError for a class that the study does not know.
     """
     config, data = study_config(study_id), data.expanduser().resolve()
+    if config.unit != "patch":
+        raise ValueError(f"study {study_id} is of whole films: other data can be given to studies of patches alone")
     index = read_index(DataConfig(root=data), data)
     with make_engine().connect() as connection:
         own = studies.study_row(connection, study_id).sample_set_id
         if datasets.dataset_digest(connection, own) == index.digest:
             return own
-        windows = datasets.sample_attributes(connection, own).select("window_width", "window_height")
+        windows = arrays.sample_attributes(connection, own).select("window_width", "window_height")
     samples = samples_of(own)
     missing = require_known(index, samples.classes)
     if missing:
@@ -79,7 +82,7 @@ def evaluate_external(study_id: int, run_id: int, sample_set_id: int) -> int:
             if internal is None:
                 raise ValueError(f"run {run_id} is not evaluated in study {study_id}: finish the study first")
             found = overlap(evaluations.shared_images(connection, own, sample_set_id))
-            both = [datasets.sample_attributes(connection, number) for number in dict.fromkeys((own, sample_set_id))]
+            both = [arrays.sample_attributes(connection, number) for number in dict.fromkeys((own, sample_set_id))]
         mine, others = samples_of(own), samples_of(sample_set_id)
         samples = carried_over(mine, others, found)
         title = f"run {run_id} on other data"

@@ -14,12 +14,13 @@ from db.engine import make_engine
 from db.locks import lease
 from db.queries import starts
 from lesionlens.config.data import DataConfig
-from lesionlens.config.study import StudyConfig, evaluation_digest, sample_set_digest, study_digest
+from lesionlens.config.study import PREPARED, StudyConfig, evaluation_digest, sample_set_digest, study_digest
 from lesionlens.datasets.registry import read_index, resolve_source
 from lesionlens.identity import digest
 from lesionlens.models.weights import with_digest
 from lesionlens.phantom.dataset import write_phantom
 from lesionlens.records import DatasetIndex, Exclusion, Sample
+from lesionlens.samples.films.merging import sampled
 from lesionlens.samples.normalise import GreyStatistics
 from lesionlens.samples.sample_set import build_samples
 from lesionlens.samples.splits import SplitCheck, official_overlap
@@ -85,10 +86,10 @@ def enter_samples(
                 return known
             if tested is None:
                 _warn_of_overlap(index, config)
-            dataset_id = datasets.save_dataset(connection, index, str(root))
-            settings = config.model_dump(mode="json", include={"annotation", "patches", "background", "split", "seed"})
-            sample_set_id = datasets.open_sample_set(connection, dataset_id, identity, settings, config.patches.size)
-            writer = datasets.SampleWriter(connection, dataset_id, sample_set_id, config.patches.size)
+            dataset_id = datasets.save_dataset(connection, sampled(index, config), str(root))
+            settings = config.model_dump(mode="json", include={"unit", "seed", *PREPARED} - {"data"})
+            sample_set_id = datasets.open_sample_set(connection, dataset_id, identity, settings, config.sample_shape)
+            writer = datasets.SampleWriter(connection, dataset_id, sample_set_id)
         _cut(engine, writer, tested or index, root, config, carried, trains=tested is None)
     return sample_set_id
 
@@ -116,7 +117,7 @@ def _cut(
     trains: bool,
 ) -> None:
     """Samples into the record, batch by batch."""
-    check, grey = SplitCheck(index), GreyStatistics()
+    check, grey = SplitCheck(sampled(index, config)), GreyStatistics()
     reasons: Counter[str] = Counter()
     with progress("cut samples", "images") as advance:
         items = build_samples(index, root, config, advance, carried)

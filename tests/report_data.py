@@ -76,9 +76,15 @@ class Samples:
         pixels = np.clip(texture + (gaussian_filter(mask.astype(float), 3) * 70 if is_lesion else 0), 0, 255)
         stored = {"pixels": pack_pixels(pixels.astype(np.uint8)), "mask": pack_mask(mask) if is_lesion else None}
         kind = self.labels[ordinal][2] if is_lesion else None
-        self.gallery.append({"sample_id": sample_id, "lesion_type": kind, "pathology": None} | stored)
+        shape = {"height": self.size, "width": self.size, "scale": 1}
+        self.gallery.append({"sample_id": sample_id, "lesion_type": kind, "pathology": None} | shape | stored)
         if len(self.sheet) < 2 * len(self.labels):
-            self.sheet.append({"code": code, "name": name} | _window(len(self.sheet), sample_id) | stored)
+            self.sheet.append(
+                {"code": code, "name": name}
+                | _window(len(self.sheet), sample_id)
+                | stored
+                | {"sample_height": self.size, "sample_width": self.size, "scale": 1}
+            )
         patch = {
             "sample_id": sample_id, "sample_key": f"case_{sample_id}:{code}", "image_key": f"case_{sample_id}",
             "patient": f"P_{sample_id:05d}", "laterality": "LEFT", "view": "CC", "breast_density": 2, "subtlety": 4,
@@ -406,7 +412,8 @@ RARE: dict[str, Rows] = {
     ],
     "cases": [
         {"run_id": 1, "number": 1, "place": place, "sample_key": f"case {place + 1}", "code": "BM",
-         "pixels": pack_pixels(np.full((32, 32), 40 * place + 40, np.uint8)), "mask": None} for place in (0, 1)
+         "pixels": pack_pixels(np.full((32, 32), 40 * place + 40, np.uint8)), "mask": None, "height": 32,
+         "width": 32} for place in (0, 1)
     ],
     "comparison": [
         {"run_a": 1, "run_b": 2, "score": "accuracy", "p_holm": 0.5, "n": 60} | scored(0.1, 0.2, "difference")

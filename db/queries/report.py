@@ -217,8 +217,9 @@ WHERE study_id = {study} ORDER BY run_id, sample_id""",
 # pixels, masks and maps of the gallery and the contact sheet
 PICTURES: dict[str, LiteralString] = {
     "gallery": """\
-SELECT p.id AS sample_id, p.pixels, p.mask, l.lesion_type, l.pathology
-FROM study AS s JOIN sample AS p ON p.sample_set_id = s.sample_set_id AND p.split = 'test'
+SELECT p.id AS sample_id, p.pixels, p.mask, t.height, t.width, t.scale, l.lesion_type, l.pathology
+FROM study AS s JOIN sample_set AS t ON t.id = s.sample_set_id
+JOIN sample AS p ON p.sample_set_id = t.id AND p.split = 'test'
 LEFT JOIN lesion AS l ON l.id = p.lesion_id
 WHERE s.id = {study} ORDER BY p.id""",
     "maps": """\
@@ -237,15 +238,17 @@ WHERE e.study_id = {study} AND m.place > 1 AND x.grid IS NOT NULL AND e.run_id =
     SELECT run_id FROM selected_runs WHERE study_id = {study} ORDER BY validation_loss, run_id LIMIT 1)
 ORDER BY x.sample_id, m.place""",
     "cases": """\
-SELECT p.run_id, p.number, n.place, s.key AS sample_key, l.code, s.pixels, s.mask
+SELECT p.run_id, p.number, n.place, s.key AS sample_key, l.code, s.pixels, s.mask, t.height, t.width
 FROM prototypes AS p CROSS JOIN LATERAL (
     SELECT 0 AS place, p.source_id AS sample_id
     UNION ALL SELECT place, sample_id FROM unnest(p.neighbours) WITH ORDINALITY AS near (sample_id, place)
 ) AS n JOIN sample AS s ON s.id = n.sample_id JOIN label AS l ON l.id = s.label_id
+JOIN sample_set AS t ON t.id = s.sample_set_id
 WHERE p.study_id = {study} AND p.kept AND n.place <= 6 ORDER BY p.run_id, p.number, n.place""",
     "contact_sheet": """\
 SELECT l.code, l.name, i.patient, i.laterality, i.view, x.split, x.window_x0, x.window_y0, x.window_x1, x.window_y1,
-       x.pixels, x.mask, i.width, i.height, o.pixels AS overview
+       x.pixels, x.mask, t.height AS sample_height, t.width AS sample_width, t.scale, i.width, i.height,
+       o.pixels AS overview
 FROM (
     SELECT p.*, row_number() OVER (PARTITION BY p.label_id ORDER BY p.id) AS place
     FROM (
@@ -254,6 +257,7 @@ FROM (
         WHERE study.id = {study} ORDER BY sample.label_id, sample.image_id, sample.id
     ) AS p
 ) AS x
+JOIN sample_set AS t ON t.id = x.sample_set_id
 JOIN overview AS o ON o.image_id = x.image_id JOIN image AS i ON i.id = x.image_id JOIN label AS l ON l.id = x.label_id
 WHERE x.place <= 4 ORDER BY l.ordinal, x.id""",
 }

@@ -3,7 +3,7 @@
 from sqlalchemy import ARRAY, CheckConstraint, Column, Index, Integer, LargeBinary, SmallInteger, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 
-from db.tables.columns import document, flags, identity, moment, number, proportion, reference, table, text, texts
+from db.tables.columns import document, flags, identity, moment, number, proportion, real, reference, table, text, texts
 
 SPLITS = "('train', 'validation', 'test')"
 
@@ -80,11 +80,12 @@ sample_set = table(
     identity(),
     reference("dataset", index=True),
     text("digest", unique=True),
-    *number(Integer, "size"),
+    *number(Integer, "height", "width", "scale"),
     document("config"),
     moment("created_at"),
     moment("finished_at", nullable=True),
-    CheckConstraint("size > 0", name="size"),
+    CheckConstraint("height > 0 AND width > 0 AND scale > 0", name="size"),
+    CheckConstraint("height % scale = 0 AND width % scale = 0", name="scale"),
 )
 
 exclusion = table(
@@ -146,6 +147,7 @@ sample = table(
     *proportion("mask_fraction"),
     Column("pixels", LargeBinary, nullable=False),
     Column("mask", LargeBinary),
+    Column("breast", LargeBinary),
     UniqueConstraint("sample_set_id", "key"),
     CheckConstraint(f"split IN {SPLITS}", name="split"),
     CheckConstraint(box("window"), name="window"),
@@ -153,4 +155,13 @@ sample = table(
     CheckConstraint(f"num_nulls({', '.join(LESION_BOX)}) IN (0, 4)", name="whole_box"),
     CheckConstraint("lesion_id IS NULL OR num_nulls(mask, mask_fraction, lesion_x0) = 0", name="lesion_has_mask"),
     Index(None, "sample_set_id", "split"),
+)
+
+sample_lesion = table(
+    "sample_lesion",
+    "A lesion that a film shows",
+    reference("sample", primary_key=True),
+    reference("lesion", primary_key=True, index=True),
+    *(real(name) for name in CORNERS),
+    CheckConstraint("x0 >= 0 AND y0 >= 0 AND x1 > x0 AND y1 > y0", name="box"),
 )

@@ -125,13 +125,22 @@ class Box:
         return self.y1 - self.y0
 
 
+@dataclass(frozen=True, slots=True)
+class ShownLesion:
+    """A lesion that a sample shows, and its box x0, y0, x1, y1 in the sample's pixels."""
+
+    key: str
+    box: tuple[float, float, float, float]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """What a model sees once: a window of an image, resized to size x size (a patch).
+    """What a model sees once: a window of an image, resized (a patch), or a whole film.
 
-    pixels uint8 [size, size]; mask bool [size, size] or None for background; window and lesion_box in
-    full-image pixels; mask_fraction is the proportion of window pixels (before resizing) inside the mask,
-    None for background. `key` is unique in the sample set and the same for the same content.
+    pixels uint8 [h, w]; mask bool, a patch's of the same shape, a film's of a quarter of its sides, None for
+    background; window and lesion_box in full-image pixels; mask_fraction is the proportion of window pixels (before
+    resizing) inside the mask, None for background. `key` is unique in the sample set and the same for the same content.
+    breast: where a film shows the breast, of the mask's shape; None for patches. lesions: all that a film shows.
     """
 
     key: str
@@ -145,6 +154,8 @@ class Sample:
     mask_fraction: float | None
     pixels: NDArray[np.uint8]
     mask: NDArray[np.bool_] | None
+    breast: NDArray[np.bool_] | None = None
+    lesions: tuple[ShownLesion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,11 +201,12 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampleArrays:
-    """A sample set as arrays, in ascending patch id.
+    """A sample set as arrays, in ascending sample id.
 
-    ids int64 [n]; pixels uint8 [n, s, s]; masks bool [n, s, s] (all False for background);
-    labels int64 [n] (label ordinals); splits, patients str [n]; has_mask bool [n];
-    statistics: rows as stored with the sample set; classes: label codes by ordinal.
+    ids int64 [n]; pixels uint8 [n, h, w], of films a file in memory; masks bool [n, rows, cols] (all False for
+    background), rows and cols those of the pixels divided by `scale`; labels int64 [n] (label ordinals); splits,
+    patients str [n]; has_mask bool [n]; statistics: rows as stored with the sample set; classes: label codes by
+    ordinal. breasts bool [n, rows, cols]: where films show the breast; None for patches.
     """
 
     digest: str
@@ -208,9 +220,15 @@ class SampleArrays:
     has_mask: NDArray[np.bool_]
     groups: tuple[str, ...]
     statistics: tuple[Statistics, ...]
+    breasts: NDArray[np.bool_] | None = None
+
+    @property
+    def scale(self) -> int:
+        """Pixels of a sample per pixel of its mask, along each side: 1 for patches, 4 for films."""
+        return int(self.pixels.shape[1] // self.masks.shape[1])
 
     def split(self, name: Split) -> "SampleArrays":
-        """The patches of one split, same order."""
+        """The samples of one split, same order."""
         keep = self.splits == name
         return SampleArrays(
             self.digest,
@@ -224,6 +242,7 @@ class SampleArrays:
             self.has_mask[keep],
             self.groups,
             self.statistics,
+            None if self.breasts is None else self.breasts[keep],
         )
 
 
@@ -244,18 +263,20 @@ class EpochResult:
     """One finished epoch. `epoch` counts from 1 through all phases of a run, `phase` from 1.
 
     rates: learning rate by unit name. improved: whether validation loss fell enough to count for early
-    stopping. checkpoints: what is on disk after this epoch.
+    stopping. checkpoints: what is on disk after this epoch. A detector has no validation_accuracy, but validation_froc:
+    its mean sensitivity at 0.25 to 4 false marks per film.
     """
 
     phase: int
     epoch: int
     train_loss: float
     validation_loss: float
-    validation_accuracy: float
+    validation_accuracy: float | None
     seconds: float
     rates: dict[str, float]
     improved: bool
     checkpoints: tuple[Checkpoint, ...]
+    validation_froc: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

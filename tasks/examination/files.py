@@ -43,7 +43,7 @@ def examine_files(
         with make_engine().connect() as connection:
             names = dict(sample_windows(connection, sample_set_id).select("sample_id", "sample").iter_rows())
         config = with_evaluation(config, GivenMaps(), samples)
-        options = config.evaluation, samples, attributes, config.seed, None, config.data.positive
+        options = config.evaluation, samples, attributes, config.seed, None, config.positive
         test, tuning = (_outputs(predictions, maps, samples, names, split) for split in ("test", "validation"))
         result = evaluate_outputs(test, tuning, EvaluationInputs("train", *options))
         about = {

@@ -66,7 +66,7 @@ def examine(
         config = with_evaluation(config, EvaluationConfig(methods=tuple(methods)), samples)
         has_weights = any(True for _ in network.parameters())
         random = partial(random_own, network, inputs, config.seed) if has_weights else None
-        options = config.evaluation, samples, attributes, config.seed, random, config.data.positive
+        options = config.evaluation, samples, attributes, config.seed, random, config.positive
         with device_slot(make_engine()) as device, progress(f"examine {name}", "samples") as advance:
             started = time.monotonic()
             result = evaluate(network, EvaluationInputs(mode, *options), device, progress=advance)

@@ -11,9 +11,10 @@ from typing import Any
 
 import polars as pl
 
-from db import datasets, evaluations, reports, studies
+from db import evaluations, reports, studies
 from db.engine import make_engine
 from db.postgres import server
+from db.queries import arrays
 from db.queries.examination import exclusion_counts
 from lesionlens.config.data import BackgroundConfig, DataConfig, PatchConfig, SplitConfig
 from lesionlens.config.evaluation import EvaluationConfig
@@ -71,7 +72,7 @@ def prepared(config: StudyConfig, classes: Sequence[str] | None = None) -> tuple
     number = enter_samples(config, config.data.root, index, identity, index if has_splits else all_test(index))
     samples = samples_of(number)
     with make_engine().connect() as connection:
-        attributes = datasets.sample_attributes(connection, number)
+        attributes = arrays.sample_attributes(connection, number)
         left_out = exclusion_counts(connection, number)
     if not scorable(samples.split("test")).any():
         why = ", ".join(f"{reason} {n}" for reason, n in left_out) or "none has an annotation"

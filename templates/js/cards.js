@@ -24,21 +24,21 @@ const link = (sample) => "#sample=" + encodeURIComponent(sample.key);
 
 // The patch as a picture; the map is drawn when it first comes into view.
 function picture(sample, r) {
-  const size = sample.size;
-  const frame = element("div", { class: "picture" });
-  frame.append(element("img", { src: sample.image, width: size, height: size, loading: "lazy", alt: describe(sample, r) }));
+  const { width, height } = sample;
+  const frame = element("div", { class: "picture", style: `aspect-ratio: ${width} / ${height}` });
+  frame.append(element("img", { src: sample.image, width, height, loading: "lazy", alt: describe(sample, r) }));
   const lines = document.createElementNS(SVG, "svg");
-  lines.setAttribute("viewBox", `0 0 ${size} ${size}`);
+  lines.setAttribute("viewBox", `0 0 ${width} ${height}`);
   lines.setAttribute("aria-hidden", "true");
   if (r && r.map) {
-    const canvas = element("canvas", { width: size, height: size, "aria-hidden": "true" });
+    const canvas = element("canvas", { width, height, "aria-hidden": "true" });
     frame.append(canvas);
     frame.draw = () => {
       frame.draw = null;
-      const values = scaled(r.map, size);
+      const values = scaled(r.map, width, height);
       if (values === null) return;
       paint(canvas, values, record.heat);
-      if (r.threshold !== null) lines.prepend(path("marked", border(values, size, r.threshold)));
+      if (r.threshold !== null) lines.prepend(path("marked", border(values, width, height, r.threshold)));
     };
     seen.observe(frame);
   }

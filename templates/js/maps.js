@@ -2,29 +2,29 @@
 const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 
 // Bilinear with pixel centres aligned, borders repeated (align_corners=False).
-function upsample(grid, rows, cols, size) {
-  const out = new Float32Array(size * size);
-  const place = (i, n) => {
+function upsample(grid, rows, cols, width, height) {
+  const out = new Float32Array(width * height);
+  const place = (i, n, size) => {
     const at = Math.max(0, ((i + 0.5) * n) / size - 0.5);
     const low = Math.min(Math.floor(at), n - 1);
     return [low, Math.min(low + 1, n - 1), at - low];
   };
-  const across = Array.from({ length: size }, (_, i) => place(i, cols));
-  for (let y = 0; y < size; y++) {
-    const [top, bottom, v] = place(y, rows);
-    for (let x = 0; x < size; x++) {
+  const across = Array.from({ length: width }, (_, i) => place(i, cols, width));
+  for (let y = 0; y < height; y++) {
+    const [top, bottom, v] = place(y, rows, height);
+    for (let x = 0; x < width; x++) {
       const [left, right, u] = across[x];
       const upper = grid[top * cols + left] * (1 - u) + grid[top * cols + right] * u;
       const lower = grid[bottom * cols + left] * (1 - u) + grid[bottom * cols + right] * u;
-      out[y * size + x] = upper * (1 - v) + lower * v;
+      out[y * width + x] = upper * (1 - v) + lower * v;
     }
   }
   return out;
 }
 
 // Values in 0..1; null for a blank map. What was not positive is zero already.
-function scaled(map, size) {
-  const values = upsample(bytes(map.values), map.rows, map.cols, size);
+function scaled(map, width, height) {
+  const values = upsample(bytes(map.values), map.rows, map.cols, width, height);
   let low = Infinity, high = -Infinity;
   for (const v of values) { low = Math.min(low, v); high = Math.max(high, v); }
   if (high <= 0) return null;
@@ -34,9 +34,8 @@ function scaled(map, size) {
 
 // Colour says the value; weak activation lets the patch shine through.
 function paint(canvas, values, heat) {
-  const size = canvas.width;
   const context = canvas.getContext("2d");
-  const image = context.createImageData(size, size);
+  const image = context.createImageData(canvas.width, canvas.height);
   for (let i = 0; i < values.length; i++) {
     const step = Math.round(values[i] * 255);
     image.data.set(heat.subarray(3 * step, 3 * step + 3), 4 * i);
@@ -46,13 +45,13 @@ function paint(canvas, values, heat) {
 }
 
 // The border of values >= threshold, as path data in pixels: marching squares, cut linearly, joined into lines.
-function border(values, size, threshold) {
-  const at = (x, y) => (x < 0 || y < 0 || x >= size || y >= size ? -1 : values[y * size + x]);
+function border(values, width, height, threshold) {
+  const at = (x, y) => (x < 0 || y < 0 || x >= width || y >= height ? -1 : values[y * width + x]);
   const cut = (a, b) => (a < 0 || b < 0 ? 0.5 : (threshold - a) / (b - a));
   const points = new Map(), next = new Map();
   const join = (from, to) => { next.set(from, [...(next.get(from) || []), to]); };
-  for (let y = -1; y < size; y++) {
-    for (let x = -1; x < size; x++) {
+  for (let y = -1; y < height; y++) {
+    for (let x = -1; x < width; x++) {
       const a = at(x, y), b = at(x + 1, y), c = at(x + 1, y + 1), d = at(x, y + 1);
       const inside = [a, b, c, d].map((v) => v >= threshold);
       if (inside.every((v) => v === inside[0])) continue;

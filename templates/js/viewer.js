@@ -17,7 +17,7 @@ function panel(title, sample, r, series) {
   if (r) {
     const against = r.iou === null ? "background: no annotation to compare with" : `IoU ${score(r.iou)}, whole patch ${score(r.whole)}`;
     item.append(verdict(r), element("span", { class: "numbers" }, r.confidence === null ? "" : `${Math.round(100 * r.confidence)} % confidence`), element("span", { class: "numbers" }, against));
-    if (!r.map || scaled(r.map, 8) === null) item.append(element("span", { class: "numbers" }, "The map has no positive value."));
+    if (!r.map || scaled(r.map, 8, 8) === null) item.append(element("span", { class: "numbers" }, "The map has no positive value."));
   }
   return item;
 }
@@ -29,7 +29,7 @@ function byMethod(run, sample) {
     const against = m.iou === null ? [] : [`IoU ${score(m.iou)}`, m.hit ? "maximum inside" : "maximum outside"];
     const item = element("li", {}, element("h3", {}, m.name), picture(sample, m));
     item.append(...against.map((line) => element("span", { class: "numbers" }, line)));
-    if (!m.map || scaled(m.map, 8) === null) item.append(element("span", { class: "numbers" }, "The map has no positive value."));
+    if (!m.map || scaled(m.map, 8, 8) === null) item.append(element("span", { class: "numbers" }, "The map has no positive value."));
     return item;
   });
   return [element("h3", {}, `Every attribution method that explained this patch: ${run.title}`), element("ul", { class: "panels" }, ...panels)];
@@ -42,8 +42,8 @@ function matches(sample, run) {
   const known = new Map(found.prototypes.map((p) => [p.number, p]));
   const at = record.classes.findIndex((each) => each.code === r.to);
   return found.likeness[sample.key].map(([number, similarity, row, column]) => {
-    const prototype = known.get(number), [rows, columns] = found.grid, size = sample.size;
-    const box = [column * size / columns, row * size / rows, size / columns, size / rows];
+    const prototype = known.get(number), [rows, columns] = found.grid;
+    const across = sample.width / columns, down = sample.height / rows, box = [column * across, row * down, across, down];
     return { number, prototype, similarity, box, weight: prototype.weights[at], points: similarity * prototype.weights[at] };
   }).sort((a, b) => b.points - a.points);
 }

@@ -33,5 +33,5 @@ def test_the_gallery_filters_by_any_study_s_model(page):
 
 
 def test_a_query_is_there_to_be_copied(page):
-    page.locator("#models summary").click()
+    page.locator("#models summary").press("Enter")
     assert "SELECT" in page.locator("#models code").inner_text()

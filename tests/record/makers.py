@@ -9,6 +9,7 @@ import polars as pl
 from sqlalchemy import Connection
 
 from db import datasets, evaluations, reports, studies
+from db.queries import arrays
 from lesionlens.config.data import DataConfig
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.study import StudyConfig
@@ -109,8 +110,8 @@ def save_samples(
     if found is not None:
         return found
     dataset_id = datasets.save_dataset(connection, index, "/data")
-    sample_set_id = datasets.open_sample_set(connection, dataset_id, digest, {"seed": 0}, size)
-    writer = datasets.SampleWriter(connection, dataset_id, sample_set_id, size)
+    sample_set_id = datasets.open_sample_set(connection, dataset_id, digest, {"seed": 0}, (size, size, 1))
+    writer = datasets.SampleWriter(connection, dataset_id, sample_set_id)
     writer.add(connection, items)
     writer.close(connection, checks, statistics)
     return sample_set_id
@@ -288,7 +289,7 @@ def make_evaluation(ids: list[int], labels: list[int], wrong: int = 0, iou: floa
 
 def evaluate_run(connection: Connection, run_id: int, wrong: int = 0, iou: float = 0.5) -> int:
     run = studies.run_row(connection, run_id)
-    test = datasets.load_samples(connection, run.sample_set_id).split("test")
+    test = arrays.load_samples(connection, run.sample_set_id).split("test")
     result = make_evaluation(test.ids.tolist(), test.labels.tolist(), wrong, iou)
     return evaluations.save_evaluation(connection, run_id, IDENTITY, EvaluationConfig(), 1.5, result)
 

@@ -15,7 +15,7 @@ EXPECTED = {
     "4": "questions asked of the classifier: detection, diagnosis",
     "7": f"tiny, layout phantom, digest {make_index().digest}",
     "8": "1 of 9 lesions excluded: no mask 1",
-    "9": "windows 3.0 times the lesion's box, square, resized to 16 pixels; input statistics: train",
+    "9": "windows 3.0 times the lesion's box, square, resized to 16 x 16 pixels (h x w); input statistics: train",
     "10": "grey values of one window per lesion; without a lesion at most 4 windows an image, size 550",
     "12": "lesions left out because of their files: 0",
     "14": "classes of the data set: B (background), BM (benign mass), MM (malignant mass)",

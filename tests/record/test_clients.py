@@ -49,6 +49,11 @@ def test_sql_on_standard_input_is_answered_up_to_the_first_error(filled_url: str
     assert lines[0] == "backbone,accuracy" and len(lines) == 3
 
 
+def test_sql_may_be_given_as_it_is(filled_url: str) -> None:
+    done = psql("", "SELECT count(*) AS runs FROM table_2_accuracy", "--csv")
+    assert done.returncode == 0 and done.stdout.split() == ["runs", "2"], done.stderr
+
+
 def test_the_prompt_reads_only_unless_it_is_to_write(filled_url: str) -> None:
     change = "CREATE TABLE mine AS SELECT 1 AS n; SELECT n FROM mine;"
     refused = psql(change)

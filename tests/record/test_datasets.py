@@ -1,18 +1,20 @@
 """Data sets and sample sets come back as they were written."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sqlalchemy import Connection, text
 
 from db import datasets
-from lesionlens.records import SampleArrays
+from db.queries import arrays
+from lesionlens.records import SampleArrays, ShownLesion
 from tests.record.makers import Filled, make_index, make_patches, save_patches
 
 
 def test_samples_come_back_bit_for_bit(empty: Connection) -> None:
-    found = datasets.load_samples(empty, save_patches(empty))
+    found = arrays.load_samples(empty, save_patches(empty))
     given = make_patches()
     assert isinstance(found, SampleArrays)
     assert found.classes == ("B", "BM", "MM")
@@ -68,12 +70,12 @@ def test_a_name_as_long_as_is_taken_is_kept(empty: Connection) -> None:
 
 def test_a_sample_set_is_found_once_it_is_closed_and_begun_anew_before(empty: Connection) -> None:
     dataset = datasets.save_dataset(empty, make_index(), "/data")
-    killed = datasets.open_sample_set(empty, dataset, "d", {}, 16)
-    datasets.SampleWriter(empty, dataset, killed, 16).add(empty, make_patches()[:5])
+    killed = datasets.open_sample_set(empty, dataset, "d", {}, (16, 16, 1))
+    datasets.SampleWriter(empty, dataset, killed).add(empty, make_patches()[:5])
     assert datasets.find_sample_set(empty, "d") is None
-    again = datasets.open_sample_set(empty, dataset, "d", {}, 16)
+    again = datasets.open_sample_set(empty, dataset, "d", {}, (16, 16, 1))
     assert empty.scalar(text("SELECT count(*) FROM sample")) == 0
-    writer = datasets.SampleWriter(empty, dataset, again, 16)
+    writer = datasets.SampleWriter(empty, dataset, again)
     writer.add(empty, make_patches())
     writer.close(empty, (), ())
     assert datasets.find_sample_set(empty, "d") == again != killed
@@ -82,7 +84,7 @@ def test_a_sample_set_is_found_once_it_is_closed_and_begun_anew_before(empty: Co
 
 def test_samples_that_do_not_fit_their_set_are_refused(empty: Connection) -> None:
     dataset = datasets.save_dataset(empty, make_index(), "/data")
-    writer = datasets.SampleWriter(empty, dataset, datasets.open_sample_set(empty, dataset, "d", {}, 16), 16)
+    writer = datasets.SampleWriter(empty, dataset, datasets.open_sample_set(empty, dataset, "d", {}, (16, 16, 1)))
     patch = make_patches()[1]
     with pytest.raises(ValueError, match=r"sample 1: mask is \(8, 8\)"), empty.begin_nested():
         writer.add(empty, [replace(patch, mask=np.ones((8, 8), dtype=np.bool_))])
@@ -91,8 +93,8 @@ def test_samples_that_do_not_fit_their_set_are_refused(empty: Connection) -> Non
 
 
 def test_attributes_of_every_sample(connection: Connection, filled: Filled) -> None:
-    found = datasets.sample_attributes(connection, filled.sample_set)
-    samples = datasets.load_samples(connection, filled.sample_set)
+    found = arrays.sample_attributes(connection, filled.sample_set)
+    samples = arrays.load_samples(connection, filled.sample_set)
     assert found["sample_id"].to_list() == samples.ids.tolist()
     assert (found["pathology"].is_null().to_numpy() == ~samples.has_mask).all()
     assert set(found["window_width"]) == {100} and set(found["view"]) == {"CC"}
@@ -100,4 +102,36 @@ def test_attributes_of_every_sample(connection: Connection, filled: Filled) -> N
 
 def test_unknown_sets_are_named(empty: Connection) -> None:
     with pytest.raises(ValueError, match="no sample set 999"):
-        datasets.load_samples(empty, 999)
+        arrays.load_samples(empty, 999)
+
+
+def test_films_come_back_with_their_breasts_and_lesions(
+    empty: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path))
+    dataset = datasets.save_dataset(empty, make_index(), "/data")
+    opened = datasets.open_sample_set(empty, dataset, "films", {}, (24, 16, 4))
+    writer = datasets.SampleWriter(empty, dataset, opened)
+    pixels = np.zeros((3, 24, 16), dtype=np.uint8)
+    pixels[:, 4:20, :9] = np.random.default_rng(0).integers(50, 200, (3, 16, 9))
+    mask, breast = np.zeros((6, 4), dtype=np.bool_), np.ones((6, 4), dtype=np.bool_)
+    mask[2:4, 1], breast[:, 3] = True, False
+    given = [
+        replace(
+            made, key=f"film {n}", pixels=pixels[n], mask=mask if n else None, breast=breast,
+            lesions=(ShownLesion(f"lesion {n}", (4.0, 8.5, 8.0, 16.0)),) if n else (),
+        )
+        for n, made in enumerate(make_patches()[:3])
+    ]  # fmt: skip
+    writer.add(empty, given)
+    writer.close(empty, (), ())
+    found = arrays.load_samples(empty, opened)
+    np.testing.assert_array_equal(found.pixels, pixels)
+    assert isinstance(found.pixels, np.memmap) and found.scale == 4 and found.breasts is not None
+    np.testing.assert_array_equal(found.masks, [mask & False, mask, mask])
+    np.testing.assert_array_equal(found.breasts, [breast] * 3)
+    shown = arrays.shown_lesions(empty, opened)
+    assert shown.rows() == [(int(found.ids[n]), f"lesion {n}", n, 4.0, 8.5, 8.0, 16.0) for n in (1, 2)]
+    assert found.split("train").breasts is not None and not arrays.shown_lesions(empty, -1).height
+    with pytest.raises(ValueError, match="mask is"):
+        writer.add(empty, [replace(given[1], mask=np.ones((24, 16), dtype=np.bool_))])

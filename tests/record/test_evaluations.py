@@ -10,8 +10,9 @@ from psycopg import sql
 from sklearn.metrics import confusion_matrix, roc_curve
 from sqlalchemy import Connection, delete
 
-from db import datasets, evaluations
+from db import evaluations
 from db.bulk import frame
+from db.queries import arrays
 from db.reports import report_data
 from db.tables.scores import confusion_interval, study_score
 from lesionlens.config.evaluation import EvaluationConfig
@@ -36,7 +37,7 @@ def test_every_frame_has_its_table() -> None:
 @pytest.fixture
 def good(connection: Connection, filled: Filled) -> Evaluation:
     """An evaluation of the filled record's samples."""
-    test = datasets.load_samples(connection, filled.sample_set).split("test")
+    test = arrays.load_samples(connection, filled.sample_set).split("test")
     return make_evaluation(test.ids.tolist(), test.labels.tolist())
 
 

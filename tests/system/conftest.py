@@ -140,11 +140,15 @@ class Home:
         """Run a study whose process is killed at an event (tests/system/kill.py); returns its exit status."""
         return self.run("tests.system.kill", event, "study", "--config", str(self.write(config))).returncode
 
+    @property
+    def url(self) -> str:
+        """Where the embedded record is reached; started where it is not running."""
+        return record.start(self.path / "record").replace("postgresql+psycopg", "postgresql")
+
     def sql(self, query: str) -> pl.DataFrame:
         """Ask the embedded record; all values as text."""
-        url = record.start(self.path / "record").replace("postgresql+psycopg", "postgresql")
         command: Any = f"COPY ({query.strip().rstrip(';')}) TO STDOUT (FORMAT csv, HEADER)"
-        with psycopg.connect(url) as connection, connection.cursor() as cursor, cursor.copy(command) as copy:
+        with psycopg.connect(self.url) as connection, connection.cursor() as cursor, cursor.copy(command) as copy:
             text = b"".join(bytes(block) for block in copy)
         return pl.read_csv(text, infer_schema=False)
 

@@ -3,8 +3,14 @@
 import html
 import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
+import polars as pl
+import psycopg
 import pytest
 
 from tests.system.conftest import Home, small_study
@@ -98,6 +104,77 @@ def test_a_card_is_written_by_one_command(finished: Home) -> None:
         assert f"{reason.replace('_', ' ')} {lesions}" in answered["8"]
     unknown = finished.run("commands", "card", "nobody")
     assert unknown.returncode == 2 and "no study 'nobody'" in unknown.stderr
+
+
+BARE = """
+import json, numpy, sys
+about = json.load(open("model.json"))
+exec("\\n".join(about["loading"]))
+pixels = torch.from_numpy(numpy.load(sys.argv[1])).float() / 255
+given = ((pixels - about["input"]["mean"]) / about["input"]["std"]).unsqueeze(1).expand(-1, 3, -1, -1)
+numpy.save(sys.argv[2], net(given).softmax(1).detach().numpy())
+"""
+"""An exported model as somebody opens it who has torch, torchvision and safetensors alone."""
+
+
+def test_an_exported_model_says_elsewhere_what_it_said_here(finished: Home, tmp_path: Path) -> None:
+    held = finished.sql("SELECT run_id, accuracy, n FROM table_2_accuracy WHERE backbone = 'resnet18' LIMIT 1")
+    run, accuracy, n = held.row(0)
+    done = finished.run("commands", "export", run, "--to", str(tmp_path / "model"), "--no-onnx")
+    assert done.returncode == 0, done.stderr
+    with psycopg.connect(finished.url) as connection:
+        of_run = "SELECT pixels, probabilities FROM prediction JOIN sample ON sample.id = sample_id JOIN evaluation ON "
+        asked = connection.execute(of_run + "evaluation.id = evaluation_id WHERE run_id = %s ORDER BY 1", [run])
+        stored = asked.fetchall()
+    assert len(stored) == int(n)
+    np.save(tmp_path / "pixels.npy", np.stack([np.frombuffer(row[0], np.uint8).reshape(48, 48) for row in stored]))
+    (tmp_path / "bare.py").write_text(BARE)
+    words = [sys.executable, "-I", tmp_path / "bare.py", tmp_path / "pixels.npy", tmp_path / "found.npy"]
+    subprocess.run(words, cwd=tmp_path / "model", check=True)
+    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), np.array([row[1] for row in stored]), atol=1e-4)
+    about = json.loads((tmp_path / "model" / "model.json").read_text())
+    assert (
+        about["scores"]["accuracy"]["value"] == pytest.approx(float(accuracy)) and "medical device" in about["notice"]
+    )
+    again = finished.run("commands", "export", run, "--to", str(tmp_path / "model"))
+    assert again.returncode == 2 and "is there already" in again.stderr
+
+
+def test_lesions_are_predicted_in_windows_around_their_boxes(finished: Home, tmp_path: Path) -> None:
+    held = finished.sql(
+        "SELECT run_id, path, width, height, lesion_x0 AS x0, lesion_y0 AS y0, lesion_x1 AS x1, lesion_y1 AS y1"
+        " FROM sample_results JOIN sample ON sample.id = sample_id JOIN image ON image.id = image_id"
+        " WHERE sample_results.lesion_key IS NOT NULL ORDER BY run_id, sample_id LIMIT 3"
+    )
+    corners = held.select("x0", "y0", "x1", "y1").cast(pl.Int64).to_numpy()
+    films = []
+    for number, row in enumerate(held.iter_rows(named=True)):
+        (film,) = (finished.path / "phantom").glob(f"*/{row['path']}")
+        films.append(shutil.copy(film, tmp_path / f"{number}{film.suffix}"))
+    lines = [",".join(map(str, [Path(film).name, *box])) for film, box in zip(films, corners.tolist(), strict=True)]
+    (tmp_path / "boxes.csv").write_text("\n".join(["image,x0,y0,x1,y1", *lines]))
+    words = ["predict", held["run_id"][0], *map(str, films), "--boxes", str(tmp_path / "boxes.csv")]
+    done = finished.run("commands", *words, "--to", str(tmp_path / "found"))
+    assert done.returncode == 0, done.stderr
+    found = pl.read_csv(tmp_path / "found" / "predictions.csv")
+    windows = found.select("x0", "y0", "x1", "y1").to_numpy()
+    assert (windows[:, :2] <= corners[:, :2]).all() and (windows[:, 2:] >= corners[:, 2:]).all()
+    sides = held.select("width", "height").cast(pl.Int64).to_numpy()
+    assert ((windows[:, 2:] - windows[:, :2]) < 0.8 * sides).any(axis=1).all()  # and not the whole film
+    codes = finished.sql("SELECT code FROM label ORDER BY ordinal")["code"].to_list()
+    chances = found.select(codes).to_numpy()
+    assert chances.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert [codes[k] for k in chances.argmax(axis=1)] == found["predicted"].to_list()
+    assert len(list((tmp_path / "found").glob("*.png"))) == len(list((tmp_path / "found").glob("*.npy"))) == 3
+    nothing = finished.run("commands", "predict", held["run_id"][0], str(tmp_path / "none.png"))
+    assert nothing.returncode == 2 and "none.png is not there" in nothing.stderr
+
+
+def test_results_are_the_views_as_files(finished: Home, tmp_path: Path) -> None:
+    done = finished.run("commands", "results", "small", "--format", "csv", "--to", str(tmp_path / "results"))
+    assert done.returncode == 0, done.stderr
+    samples = pl.read_csv(tmp_path / "results" / "sample_results.csv")
+    assert samples.height == finished.count("SELECT count(*) FROM sample_results")
 
 
 def test_checkpoints_on_disk_are_those_in_the_record(finished: Home) -> None:

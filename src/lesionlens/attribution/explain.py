@@ -13,7 +13,7 @@ from lesionlens.attribution import closed_form
 from lesionlens.attribution.registry import METHODS
 from lesionlens.config.evaluation import EvaluationConfig, Method
 from lesionlens.errors import EvaluationError
-from lesionlens.models.classifier import Classifier, Layer
+from lesionlens.models.classifier import Classifier, Layer, together
 from lesionlens.models.own import Network, OwnNetwork
 from lesionlens.training.inputs import Inputs
 
@@ -106,12 +106,12 @@ def references(inputs: Inputs) -> Tensor:
 
     Fewer than 8 are repeated; where there is none, the training mean stands for them.
     """
-    rows, side = np.array(inputs.rows("train"), dtype=np.int64), inputs.patches.pixels.shape[1]
+    rows, shape = np.array(inputs.rows("train"), dtype=np.int64), inputs.patches.pixels.shape[1:]
     found = []
     for label in range(len(inputs.patches.classes)):
         others = rows[inputs.patches.labels[rows] != label]
         chosen = others[np.linspace(0, len(others) - 1, REFERENCES).round().astype(np.int64)] if len(others) else []
-        grey = inputs(list(map(int, chosen)))[:, :1] if len(others) else torch.zeros(REFERENCES, 1, side, side)
+        grey = inputs(list(map(int, chosen)))[:, :1] if len(others) else torch.zeros(REFERENCES, 1, *shape)
         found.append(grey.to(inputs.device))
     return torch.stack(found)
 
@@ -172,8 +172,9 @@ def _batches(
         fast = closed_form.fast(model, layer) if many else model.to(memory_format=torch.channels_last)
     package = any(_way(model, layer, method) == "pixels" for method in methods)
     others = references(inputs) if "gradient_shap" in methods else None
-    for start in range(0, len(source.rows), BATCH):
-        at = np.asarray(source.rows[start : start + BATCH], dtype=np.int64)
+    size = together(BATCH, inputs.patches.pixels.shape)
+    for start in range(0, len(source.rows), size):
+        at = np.asarray(source.rows[start : start + size], dtype=np.int64)
         pixels = inputs(at.tolist()) if package or stem is None else None
         if stem is not None and isinstance(fast, Classifier):
             features = stem[torch.from_numpy(at)].to(inputs.device).float()

@@ -61,10 +61,10 @@ def lime(score: Score, image: Tensor, label: Tensor) -> Tensor:
 
 def occlusion(score: Score, image: Tensor, label: Tensor) -> Tensor:
     """The mean fall of the score over all windows that cover a pixel (Zeiler and Fergus 2014)."""
-    side = image.shape[-1]
-    window, stride = max(1, side // WINDOW), max(1, side // STRIDE)
+    sides = image.shape[-2:]
+    window, stride = ((1, *(max(1, side // part) for side in sides)) for part in (WINDOW, STRIDE))
     found: Tensor = Occlusion(score).attribute(
-        image, (1, window, window), (1, stride, stride), 0.0, target=label, perturbations_per_eval=TOGETHER
+        image, window, stride, 0.0, target=label, perturbations_per_eval=TOGETHER
     )
     return found
 

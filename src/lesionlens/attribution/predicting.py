@@ -45,6 +45,12 @@ class Predictor:
     classes: tuple[str, ...]
     statistics: tuple[Statistics, ...]
 
+    def __post_init__(self) -> None:
+        if self.study.unit != "patch":
+            raise ValueError(
+                f"study {self.study.name} is of whole films: models of patches alone can be applied so far"
+            )
+
     @property
     def size(self) -> int:
         """Side of an input in pixels."""
@@ -86,7 +92,7 @@ class Predictor:
 
     def picture(self, patch: NDArray[np.uint8], grid: NDArray[np.float32]) -> Image.Image:
         """The patch uint8 [size, size] with its map float32 [h, w] laid over it in colour."""
-        scaled, _ = activation_maps(grid[None], len(patch), self.study.evaluation.scaling)
+        scaled, _ = activation_maps(grid[None], patch.shape, self.study.evaluation.scaling)
         heat = colormaps["viridis"](scaled[0])[:, :, :3] * 255
         mixed = (1 - OPACITY) * patch[:, :, None].astype(np.float64) + OPACITY * heat
         return Image.fromarray(np.rint(mixed).clip(0, 255).astype(np.uint8))

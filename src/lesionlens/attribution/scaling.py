@@ -16,11 +16,12 @@ SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 def activation_maps(
-    grids: NDArray[np.float32], size: int, scaling: Scaling
+    grids: NDArray[np.float32], shape: tuple[int, ...], scaling: Scaling
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Scaled maps and which of them are blank, from unscaled ones.
 
-    grids float32 [n, rows, cols], any range -> maps float32 [n, size, size] in [0, 1], blank bool [n].
+    grids float32 [n, rows, cols], any range -> maps float32 [n, *shape] in [0, 1], blank bool [n].
+    shape: (height, width).
     Upsampled first (bilinear, pixel centres aligned as in OpenCV and torch's align_corners=False), then scaled, so
     every map that is not blank reaches 1 exactly.
 
@@ -30,16 +31,16 @@ def activation_maps(
     Blank maps and maps with NaN or infinite values are all zeros and flagged.
 
     >>> grid = np.array([[[-8, 0], [0, 4]]], dtype=np.float32)
-    >>> activation_maps(grid, 2, "relu_max")[0].tolist()
+    >>> activation_maps(grid, (2, 2), "relu_max")[0].tolist()
     [[[0.0, 0.0], [0.0, 1.0]]]
-    >>> activation_maps(grid, 2, "minmax")[0].astype(float).round(2).tolist()
+    >>> activation_maps(grid, (2, 2), "minmax")[0].astype(float).round(2).tolist()
     [[[0.0, 0.67], [0.67, 1.0]]]
     """
     finite: NDArray[np.bool_] = (~np.isfinite(grids)).sum(axis=(1, 2)) == 0
     values = np.where(finite[:, None, None], grids, np.float32(0))
     if scaling == "relu_max":
         values = np.maximum(values, 0)
-    maps: NDArray[np.float32] = _upsample(values, size)
+    maps: NDArray[np.float32] = _upsample(values, shape)
     low, high = maps.min(axis=(1, 2)), maps.max(axis=(1, 2))
     flat = high - low <= np.maximum(FLAT * np.maximum(np.abs(high), np.abs(low)), SMALLEST)
     blank = ~finite | (high <= 0 if scaling == "relu_max" else flat)
@@ -50,7 +51,7 @@ def activation_maps(
     return maps, blank
 
 
-def _upsample(grids: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+def _upsample(grids: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
     tensor = torch.from_numpy(np.ascontiguousarray(grids, dtype=np.float32))[:, None]
-    upsampled: NDArray[np.float32] = interpolate(tensor, size=(size, size), mode="bilinear")[:, 0].numpy()
+    upsampled: NDArray[np.float32] = interpolate(tensor, size=shape, mode="bilinear")[:, 0].numpy()
     return upsampled

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from lesionlens.models.classifier import together
 from lesionlens.records import SampleArrays, Statistics
 from lesionlens.training.inputs import Inputs
 
@@ -24,9 +25,9 @@ def altered_probabilities(
 
     A sample may be wanted several times. model: in evaluation mode on the inputs' device; inputs -> logits.
     """
-    parts = []
-    for start in range(0, len(rows), BATCH):
-        part = slice(start, min(start + BATCH, len(rows)))
+    parts, size = [], together(BATCH, inputs.patches.pixels.shape)
+    for start in range(0, len(rows), size):
+        part = slice(start, min(start + size, len(rows)))
         pictures = _normalised_as(inputs, rows[part], change(part))
         pixels = pictures(range(len(rows[part]))).contiguous(memory_format=torch.channels_last)
         parts.append(torch.softmax(model(pixels).double(), dim=1).float().cpu().numpy())

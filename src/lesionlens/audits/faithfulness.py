@@ -39,13 +39,13 @@ def faithfulness(
     map has a low deletion and a high insertion AUC. 'random': an order of the cells of an 8 x 8 grid, drawn by the
     generator.
     """
-    size, predicted = inputs.patches.pixels.shape[1], whole.argmax(axis=1)
+    shape, predicted = inputs.patches.pixels.shape[1:], whole.argmax(axis=1)
     grids = {"random": generator.random((len(rows), GRID, GRID)).astype(np.float32), **maps}
     found: dict[str, Curves] = {}
     for method, grid in grids.items() if len(rows) else ():
         explained = ~np.isnan(grid).all(axis=(1, 2))
         tensor = torch.from_numpy(np.nan_to_num(grid[explained]))[:, None]
-        order = ranks(interpolate(tensor, size=(size, size), mode="bilinear")[:, 0].numpy())
+        order = ranks(interpolate(tensor, size=shape, mode="bilinear")[:, 0].numpy())
         found[method] = {name: np.full(len(rows), np.nan) for name in ("deletion", "insertion")}
         for name, curve in found[method].items():
             own = rows[explained], predicted[explained]

@@ -94,11 +94,11 @@ def _located(
 def located(grids: NDArray[np.float32], test: SampleArrays, scaling: Scaling) -> Located:
     """hit, energy and blank of unscaled maps [n, h, w], and hit and energy dealt: the mean over all maps of other
     patients' lesions. A blank map hits nothing and has no energy. A hit: the first maximum lies in the annotation."""
-    size, rows = test.masks.shape[1], np.flatnonzero(scorable(test))
+    rows = np.flatnonzero(scorable(test))
     found = {name: np.full(len(test.ids), np.nan) for name in ("hit", "energy", "blank", "dealt_hit", "dealt_energy")}
-    scaled, blank = activation_maps(grids[rows], size, scaling)
-    maps = scaled.reshape(len(rows), size * size).astype(np.float64)
-    masks = test.masks[rows].reshape(len(rows), size * size)
+    scaled, blank = activation_maps(grids[rows], test.masks.shape[1:], scaling)
+    maps = scaled.reshape(len(rows), -1).astype(np.float64)
+    masks = test.masks[rows].reshape(len(rows), -1)
     hits = masks[:, maps.argmax(axis=1)] & ~blank
     energies = masks @ (maps / np.maximum(maps.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)).T
     others = test.patients[rows][:, None] != test.patients[rows][None, :]

@@ -6,13 +6,14 @@ from typing import Literal
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import nn
 
 from lesionlens.audits.altered import altered_probabilities
 from lesionlens.frames import FRAMES
 from lesionlens.localization.samples import scorable
 from lesionlens.records import SampleArrays
-from lesionlens.samples.filling import Fill, control_regions, filled, grown_hulls
+from lesionlens.samples.filling import Fill, control_regions, enlarged, filled, grown_hulls, reduced
 from lesionlens.scoring.bootstrap import Clusters
 from lesionlens.scoring.means import Mean, lesion_populations, means
 from lesionlens.training.inputs import Inputs
@@ -38,9 +39,17 @@ def places_wanted(lesions: int) -> int:
 
 
 def lesion_regions(samples: SampleArrays, margin: float) -> NDArray[np.bool_]:
-    """`grown_hulls` of the samples' annotations, bool [n, s, s]; empty where there is nothing to score."""
+    """`grown_hulls` of the samples' annotations, of their masks' shape; empty where there is nothing to score.
+
+    Lesions of a film may lie far apart: each has a hull of its own.
+    """
     rows, regions = np.flatnonzero(scorable(samples)), np.zeros_like(samples.masks)
-    regions[rows] = grown_hulls(samples.masks[rows], margin)
+    if samples.breasts is None:
+        regions[rows] = grown_hulls(samples.masks[rows], margin)
+        return regions
+    for row in rows:
+        apart, count = ndimage.label(samples.masks[row])
+        regions[row] = grown_hulls(np.stack([apart == n for n in range(1, count + 1)]), margin).any(axis=0)
     return regions
 
 
@@ -90,7 +99,7 @@ def occlusion_test(
 ) -> Occlusions:
     """Fill in every lesion of the inputs' samples. All classes are kept.
 
-    regions bool [n, s, s]: `lesion_regions` at the variant's margin; samples where it is empty take no part.
+    regions bool, of the masks' shape: `lesion_regions` at the variant's margin; samples where it is empty take no part.
     Under 'smooth' also up to `places_wanted` fair control places of the same sample (`control_regions`), drawn by the
     generator. Whatever the normalisation, only the filled pixels change. model: in evaluation mode on the inputs'
     device.
@@ -112,8 +121,14 @@ def occlusion_test(
         return found
     wanted = places_wanted(len(rows))
     controls = [
-        control_regions(region, grey, wanted, generator)
-        for region, grey in zip(regions, samples.pixels[rows], strict=True)
+        control_regions(
+            region,
+            reduced(samples.pixels[row], samples.scale),
+            wanted,
+            generator,
+            None if samples.breasts is None else samples.breasts[row],
+        )
+        for region, row in zip(regions, rows, strict=True)
     ]
     found.places[rows] = [len(places) for places in controls]
     at = np.repeat(np.arange(len(rows)), found.places[rows])
@@ -131,13 +146,13 @@ def _occluded(
     fill: Fill,
     generator: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Probabilities [k, classes] of the samples at positions `rows` [k] with regions bool [k, s, s] filled in, and the
+    """Probabilities [k, classes] of the samples at positions `rows` [k] with regions bool [k, ...] filled in, and the
     mean absolute change of their grey values [k], 0 to 1."""
     changes = np.zeros(len(rows))
 
     def change(part: slice) -> NDArray[np.uint8]:
         intact = inputs.patches.pixels[rows[part]]
-        pictures = filled(intact, regions[part], fill, generator)
+        pictures = filled(intact, enlarged(regions[part], inputs.patches.scale), fill, generator)
         changes[part] = np.abs(pictures.astype(np.int16) - intact).mean(axis=(1, 2)) / 255
         return pictures
 

@@ -97,11 +97,11 @@ def _frame(
     grids: dict[str, NDArray[np.float32]], source: Source, evaluation: EvaluationConfig, seed: int
 ) -> pl.DataFrame:
     """Rows of the frame from maps by layer, the intact ones among them."""
-    size, patients = source.inputs.patches.pixels.shape[1], source.inputs.patches.patients[list(source.rows)]
+    shape, patients = source.inputs.patches.masks.shape[1:], source.inputs.patches.patients[list(source.rows)]
     clusters = draw(patients, evaluation.resamples, np.random.default_rng(seed))
     wanted = []
     for layer, found in grids.items():
-        both, ssim, ranks = _similarity(grids["intact"], found, size, evaluation)
+        both, ssim, ranks = _similarity(grids["intact"], found, shape, evaluation)
         if layer == OTHERS:
             both &= patients != np.roll(patients, 1)
         wanted += [Mean({"layer": layer}, ssim, both), Mean({"layer": layer}, ranks, both)]
@@ -115,11 +115,11 @@ def _frame(
 
 
 def _similarity(
-    first: NDArray[np.float32], second: NDArray[np.float32], size: int, evaluation: EvaluationConfig
+    first: NDArray[np.float32], second: NDArray[np.float32], shape: tuple[int, ...], evaluation: EvaluationConfig
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
     """Pairs without a blank map bool [n]; SSIM of activation maps, rank correlation of unscaled ones, float64 [n]."""
-    maps, blank = activation_maps(first, size, evaluation.scaling)
-    others, other_blank = activation_maps(second, size, evaluation.scaling)
+    maps, blank = activation_maps(first, shape, evaluation.scaling)
+    others, other_blank = activation_maps(second, shape, evaluation.scaling)
     both = ~(blank | other_blank)
     ssim, ranks = np.full(len(both), np.nan), np.full(len(both), np.nan)
     if both.any():

@@ -15,7 +15,7 @@ from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.frames import INTERVAL, Schema
 from lesionlens.localization.samples import scorable
 from lesionlens.records import SampleArrays
-from lesionlens.samples.filling import grown_hulls
+from lesionlens.samples.filling import enlarged, grown_hulls
 from lesionlens.scoring.binary import View
 from lesionlens.scoring.bootstrap import Clusters, draw, proportion_interval, ratios, resampled_auc
 
@@ -100,7 +100,9 @@ def _auc(
 
 def _features(samples: SampleArrays, windows: NDArray[np.float64] | None, seed: int) -> dict[str, NDArray[np.float64]]:
     hidden = hidden_regions(samples, np.random.default_rng(seed))
-    found = np.array([outside(grey, region) for grey, region in zip(samples.pixels, hidden, strict=True)])
+    found = np.array(
+        [outside(grey, enlarged(region, samples.scale)) for grey, region in zip(samples.pixels, hidden, strict=True)]
+    )
     sets = {"intensity": found[:, :7], "sharpness": found[:, 7:], "surroundings": found}
     if windows is not None:
         width, height = np.log(windows[:, 0]), np.log(windows[:, 1])
@@ -129,10 +131,10 @@ def outside(grey: NDArray[np.uint8], region: NDArray[np.bool_]) -> NDArray[np.fl
     seen = grey[~region].astype(np.float64)
     if not len(seen):
         return np.zeros(9)
-    side = len(grey) // 2 * 2
-    blocks = (side // 2, 2, side // 2, 2)
-    half = grey[:side, :side].reshape(blocks).mean(axis=(1, 3))
-    coarse: NDArray[np.bool_] = np.asarray(region[:side, :side].reshape(blocks).any(axis=(1, 3)))
+    rows, columns = (side // 2 for side in grey.shape)
+    blocks = (rows, 2, columns, 2)
+    half = grey[: 2 * rows, : 2 * columns].reshape(blocks).mean(axis=(1, 3))
+    coarse: NDArray[np.bool_] = np.asarray(region[: 2 * rows, : 2 * columns].reshape(blocks).any(axis=(1, 3)))
     sharp = [_sharpness(grey.astype(np.float64), region), _sharpness(half, coarse)]
     return np.array([seen.mean(), seen.std(), *np.percentile(seen, (5, 25, 50, 75, 95)), *sharp])
 

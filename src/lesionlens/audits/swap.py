@@ -10,7 +10,7 @@ from torch import nn
 from lesionlens.audits.altered import altered_probabilities
 from lesionlens.frames import FRAMES
 from lesionlens.records import SampleArrays
-from lesionlens.samples.filling import inpainted, pasted
+from lesionlens.samples.filling import enlarged, inpainted, pasted
 from lesionlens.training.inputs import Inputs
 
 CANDIDATES = 8  # drawn donors, of which the one with the most similar size is taken
@@ -48,10 +48,10 @@ def swap_test(
 
     Among many lesions (more than 100) with one of them, the same side and another in turn within each side.
 
-    regions bool [n, s, s]: `lesion_regions` of the inputs' samples. sides int64 [n]: of each sample, for example 1
-    malignant, 0 benign; -1 takes no part. So the side of the lesion tells nothing of that of the surroundings, and AUCs
-    by the one and by the other say what decides. The surroundings' own lesion is filled in first; the pasted region
-    comes to lie where that was. model: in evaluation mode on the inputs' device.
+    regions bool, of the masks' shape: `lesion_regions` of the inputs' samples. sides int64 [n]: of each sample, for
+    example 1 malignant, 0 benign; -1 takes no part. So the side of the lesion tells nothing of that of the
+    surroundings, and AUCs by the one and by the other say what decides. The surroundings' own lesion is filled in
+    first; the pasted region comes to lie where that was. model: in evaluation mode on the inputs' device.
     """
     samples = inputs.patches
     rows = np.flatnonzero(regions.any(axis=(1, 2)) & (sides >= 0))
@@ -59,8 +59,9 @@ def swap_test(
 
     def change(part: slice) -> NDArray[np.uint8]:
         places, given = surroundings[part], donors[part]
-        filled = inpainted(samples.pixels[places], regions[places])
-        pairs = zip(filled, regions[places], samples.pixels[given], regions[given], strict=True)
+        here, there = (enlarged(regions[at], samples.scale) for at in (places, given))
+        filled = inpainted(samples.pixels[places], here)
+        pairs = zip(filled, here, samples.pixels[given], there, strict=True)
         return np.stack([pasted(*pair) for pair in pairs])
 
     return Swaps(surroundings, donors, altered_probabilities(model, inputs, surroundings, change))

@@ -110,6 +110,21 @@ class PatchConfig(Frozen):
     )
 
 
+FILM_SCALE = 4
+"""Pixels of a film per pixel of its masks, along each side."""
+
+
+class ImageConfig(Frozen):
+    """Whole films."""
+
+    height: int = Field(1152, ge=64, le=4096, multiple_of=FILM_SCALE, description="Height of a film in pixels")
+    width: int = Field(896, ge=64, le=4096, multiple_of=FILM_SCALE, description="Width of a film in pixels")
+    fit: Literal["stretch", "pad"] = Field(
+        "stretch",
+        description="Films of another shape are stretched (as published), or padded with black on both sides",
+    )
+
+
 class BackgroundConfig(Frozen):
     """Patches of classes without lesions."""
 

@@ -1,12 +1,20 @@
 """One study, whole. This is what the Prefect form shows."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from lesionlens.config.base import Frozen
-from lesionlens.config.data import AnnotationConfig, BackgroundConfig, DataConfig, PatchConfig, SplitConfig
+from lesionlens.config.data import (
+    FILM_SCALE,
+    AnnotationConfig,
+    BackgroundConfig,
+    DataConfig,
+    ImageConfig,
+    PatchConfig,
+    SplitConfig,
+)
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.training import GridConfig, TrainingConfig
 from lesionlens.config.words import unknown
@@ -15,6 +23,7 @@ from lesionlens.identity import digest
 REVISION = 5
 """Raised by every change of the evaluation after which the same options give other numbers, or more of them."""
 
+Unit = Literal["patch", "image"]
 StudyName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -24,8 +33,10 @@ class StudyConfig(Frozen):
     name: StudyName = Field("study", description="One line, shown in reports")
     seed: int = Field(0, ge=0, description="Splits, background windows, jitter and bootstrap derive from it")
     data: DataConfig
+    unit: Unit = Field("patch", description="What a sample is: a patch, or an image, the whole film")
     annotation: AnnotationConfig = Field(default_factory=AnnotationConfig)
     patches: PatchConfig = Field(default_factory=PatchConfig)
+    images: ImageConfig = Field(default_factory=ImageConfig, description="Used where the unit is image")
     background: BackgroundConfig = Field(default_factory=BackgroundConfig)
     split: SplitConfig = Field(default_factory=SplitConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
@@ -60,6 +71,8 @@ class StudyConfig(Frozen):
         cases, training = self.grid.system == "prototype", self.training
         if "prototypes" in self.evaluation.methods and not cases:
             raise ValueError("evaluation.methods names prototypes, which grid.system prototype alone has")
+        if cases and self.unit != "patch":
+            raise ValueError("grid.system prototype compares patches: choose unit patch")
         if cases and any(each.weight for each in self.grid.guidance):
             raise ValueError("grid.guidance is for grid.system classifier: prototypes have training.prototypes.fine")
         shown = training.prototypes.fine and training.prototypes.annotation != "none"
@@ -69,6 +82,31 @@ class StudyConfig(Frozen):
                 "choose none or surroundings, or fine 0"
             )
         return self
+
+    @model_validator(mode="after")
+    def _films_lie_as_they_are(self) -> Self:
+        if self.unit == "image":
+            if self.split.rule == "paper" or self.split.group == "patch":
+                raise ValueError("unit image: films are split by patient; choose split.rule sound, official or given")
+            if self.training.augment in ("flips", "surroundings"):
+                raise ValueError(f"unit image: training.augment {self.training.augment} is for patches; choose none")
+            if self.data.classes == "margins":
+                raise ValueError("unit image: a film is malignant or not; data.classes margins is for patches")
+            if self.training.normalise == "per_class":
+                raise ValueError("unit image: training.normalise per_class is for patches; choose train")
+        return self
+
+    @property
+    def sample_shape(self) -> tuple[int, int, int]:
+        """Height and width of a sample in pixels, and how many of them are a side of a pixel of its mask."""
+        if self.unit == "patch":
+            return self.patches.size, self.patches.size, 1
+        return self.images.height, self.images.width, FILM_SCALE
+
+    @property
+    def positive(self) -> tuple[str, ...]:
+        """Classes of samples on the positive side of the diagnosis; of films these are known by their names."""
+        return self.data.positive if self.unit == "patch" else ()
 
     @model_validator(mode="wrap")
     @classmethod
@@ -90,17 +128,22 @@ def started_by(config: StudyConfig, digests: Mapping[str, str]) -> StudyConfig:
     return config.model_copy(update={"training": config.training.model_copy(update={"start": digests[start]})})
 
 
+PREPARED = {"data", "annotation", "patches", "images", "background", "split"}
+"""Parts that decide the samples, by whose digest a study knows them."""
+
+
 def sample_set_digest(config: StudyConfig, index: str) -> str:
     """Identity of the samples that a study cuts from a data set whose index has this digest."""
-    return digest(index, config.annotation, config.patches, config.background, config.split, config.seed)
+    cut = (config.patches, config.background) if config.unit == "patch" else (config.unit, config.images)
+    return digest(index, config.annotation, *cut, config.split, config.seed)
 
 
 def study_digest(config: StudyConfig, samples: str) -> str:
     """Identity of a study over the sample set of this digest, wherever its data lie."""
-    content = config.model_dump(mode="json", exclude={"data", "annotation", "patches", "background", "split"})
+    content = config.model_dump(mode="json", exclude=PREPARED)
     return digest(content, samples)
 
 
 def evaluation_digest(config: StudyConfig) -> str:
     """Identity of a study's evaluations: 64 hex characters. Evaluations of an older revision have another one."""
-    return digest("evaluation", REVISION, config.evaluation, config.data.positive, config.seed)
+    return digest("evaluation", REVISION, config.evaluation, config.positive, config.seed)

@@ -14,6 +14,7 @@ RateRule = Literal["published", "author"]
 Augment = Literal["none", "flips", "surroundings"]
 System = Literal["classifier", "prototype"]
 Shown = Literal["lesion", "margin", "none"]
+DetectorNetwork = Literal["fcos", "retinanet"]
 
 
 class StoppingConfig(Frozen):
@@ -105,6 +106,15 @@ class TrainingConfig(Frozen):
         if "/" not in weights:
             raise ValueError(f"{weights!r} is neither imagenet nor none; the path of a file is written ./{weights}")
         return str(Path(weights).expanduser().absolute())
+
+
+class DetectorConfig(Frozen):
+    """A detector on a backbone."""
+
+    network: DetectorNetwork = Field("fcos", description="fcos, without anchors, or retinanet")
+    channels: int = Field(
+        256, ge=32, le=1024, multiple_of=32, description="Width of the feature pyramid and of the layers behind it"
+    )
 
 
 class HyperSet(Frozen):

@@ -75,6 +75,8 @@ def read_manifest(root: Path) -> DatasetIndex:
     images = _images(rows, frozenset(label.code for label in labels if not label.is_lesion))
     check_official_splits(path, {row.split for row in rows})
     sizes: dict[str, int] = {}
+    shown = {(row.mask, row.image) for row in rows if row.mask}
+    shared = {mask for mask, times in Counter(mask for mask, _ in shown).items() if times > 1}
     lesions: list[Lesion] = []
     exclusions: list[Exclusion] = []
     numbers: Counter[str] = Counter()
@@ -85,6 +87,8 @@ def read_manifest(root: Path) -> DatasetIndex:
             lesion = _lesion(row, image, f"{row.image}#{row.lesion or numbers[row.image]}")
             lesions.append(lesion)
         problem = _problem(root, row, lesion, sizes)
+        if problem is None and lesion is not None and row.mask in shared:
+            problem = "mask_ambiguous", f"{row.place}: {row.mask} is the mask of several images; name each one's own"
         if problem is not None:
             exclusions.append(Exclusion(row.image, lesion.key if lesion else None, *problem))
     _check_lesions(path, lesions)

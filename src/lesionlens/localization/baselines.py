@@ -24,10 +24,10 @@ OTHER_SEED = 1_000_003
 DRAWS = 10  # networks with random weights
 
 
-def baseline_maps(train_masks: NDArray[np.bool_], size: int) -> dict[Baseline, tuple[NDArray[np.float32], float]]:
-    """A map float32 [size, size] in [0, 1] and the threshold that makes it a region, for every constant baseline.
+def baseline_maps(train_masks: NDArray[np.bool_]) -> dict[Baseline, tuple[NDArray[np.float32], float]]:
+    """A map float32 [height, width] in [0, 1] and the threshold that makes it a region, for every constant baseline.
 
-    train_masks bool [n, size, size]: the masks of the training split's lesions; empty ones do not count.
+    train_masks bool [n, height, width]: the masks of the training split's lesions; empty ones do not count.
     whole_patch: 1 everywhere. centred_disc: the disc around the centre with the area of the mean training lesion.
     mean_mask: the mean of the training masks, min-max scaled, cut at that threshold of 0.05..0.95 which has the highest
     mean IoU with the training masks themselves. Raises ValueError where there is no training lesion.
@@ -40,27 +40,27 @@ def baseline_maps(train_masks: NDArray[np.bool_], size: int) -> dict[Baseline, t
         [iou_curve(np.broadcast_to(mean, part.shape), part) for part in np.array_split(masks, 1 + len(masks) // 64)]
     )
     return {
-        "whole_patch": (np.ones((size, size), dtype=np.float32), 0.5),
-        "centred_disc": (disc(size, float(masks.sum(axis=(1, 2)).mean())).astype(np.float32), 0.5),
+        "whole_patch": (np.ones(mean.shape, dtype=np.float32), 0.5),
+        "centred_disc": (disc(mean.shape, float(masks.sum(axis=(1, 2)).mean())).astype(np.float32), 0.5),
         "mean_mask": (mean, tuned(curves) or float(CURVE[9])),
     }
 
 
-def disc(size: int, area: float) -> NDArray[np.bool_]:
-    """A disc of `area` pixels around the centre of a square of side `size`: bool [size, size].
+def disc(shape: tuple[int, ...], area: float) -> NDArray[np.bool_]:
+    """A disc of `area` pixels around the centre: bool [height, width] of `shape`.
 
     Its pixels are those nearest to the centre, as many as `area` rounded, so the area is exact at any size; at least
     one.
 
-    >>> disc(4, 4).astype(int).tolist()
+    >>> disc((4, 4), 4).astype(int).tolist()
     [[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
     """
-    axis = np.arange(size) - (size - 1) / 2
-    distance = (axis[:, None] ** 2 + axis[None, :] ** 2).ravel()
-    nearest = np.argsort(distance, kind="stable")[: max(1, min(size * size, round(area)))]
-    region = np.zeros(size * size, dtype=np.bool_)
+    down, across = (np.arange(side) - (side - 1) / 2 for side in shape)
+    distance = (down[:, None] ** 2 + across[None, :] ** 2).ravel()
+    nearest = np.argsort(distance, kind="stable")[: max(1, min(len(distance), round(area)))]
+    region = np.zeros(len(distance), dtype=np.bool_)
     region[nearest] = True
-    return region.reshape(size, size)
+    return region.reshape(shape)
 
 
 def mean_map(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -81,7 +81,7 @@ def constant_baselines(split: EvaluatedSplit) -> list[ScoredMaps]:
     train, test = split.inputs.patches.split("train"), split.test
     train = train if scorable(train).any() else test
     baselines = []
-    for name, (constant, level) in baseline_maps(train.masks[scorable(train)], test.masks.shape[1]).items():
+    for name, (constant, level) in baseline_maps(train.masks[scorable(train)]).items():
         maps = np.broadcast_to(constant, test.masks.shape)
         cut = np.full(len(test.ids), level)
         # The threshold of a map that is only 0 and 1 means nothing, so none is stored.

@@ -54,7 +54,7 @@ def dealt_maps(
     population and group is over maps of that population and group. Each of their maps keeps its own threshold. Where a
     method explains some lesions only, these are dealt among themselves.
     """
-    size, groups = samples.masks.shape[1], np.unique(np.array(samples.groups), return_inverse=True)[1]
+    shape, groups = samples.masks.shape[1:], np.unique(np.array(samples.groups), return_inverse=True)[1]
     drawn: dict[bytes, list[NDArray[np.int64]]] = {}
     found = []
     for m in maps:
@@ -64,8 +64,8 @@ def dealt_maps(
         if rows.tobytes() not in drawn:
             strata = 2 * groups[samples.labels[rows]] + correct[rows]
             drawn[rows.tobytes()] = others(samples.patients[rows], strata, generator)
-        masks = np.packbits(samples.masks[rows].reshape(len(rows), size * size), axis=1)
-        ious = _ious(m, rows, masks, drawn[rows.tobytes()], scaling, size)
+        masks = np.packbits(samples.masks[rows].reshape(len(rows), -1), axis=1)
+        ious = _ious(m, rows, masks, drawn[rows.tobytes()], scaling, shape)
         found.append(Dealt(m.method, m.target, m.layer, ious, _untuned(m, rows)))
     return found
 
@@ -89,14 +89,14 @@ def _ious(
     masks: NDArray[np.uint8],
     drawn: Sequence[NDArray[np.int64]],
     scaling: Scaling,
-    size: int,
+    shape: tuple[int, ...],
 ) -> dict[str, NDArray[np.float64]]:
     assert maps.grids is not None
-    activation, _ = activation_maps(maps.grids[rows], size, scaling)
+    activation, _ = activation_maps(maps.grids[rows], shape, scaling)
     found = {}
     for policy, cut in maps.cuts.items():
         levels = cut.threshold[rows].astype(np.float32)
-        regions = np.packbits((activation >= levels[:, None, None]).reshape(len(rows), size * size), axis=1)
+        regions = np.packbits((activation >= levels[:, None, None]).reshape(len(rows), -1), axis=1)
         means = np.full(len(maps.grids), np.nan)
         for row, mask, chosen in zip(rows, masks, drawn, strict=True):
             # The region of a blank map at threshold 0 or less would be everything; NaN levels give no region at all.

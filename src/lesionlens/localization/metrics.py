@@ -43,13 +43,13 @@ class MapScores:
 
 
 def score_grids(grids: NDArray[np.float32], masks: NDArray[np.bool_], scaling: Scaling, fixed: float) -> MapScores:
-    """Scores of unscaled maps float32 [n, rows, cols] against masks bool [n, s, s].
+    """Scores of unscaled maps float32 [n, rows, cols] against masks bool [n, height, width].
 
     fixed: the threshold of the policy of that name, in (0, 1).
     """
     parts = []
     for rows in _chunks(len(grids)):
-        maps, blank = activation_maps(grids[rows], masks.shape[1], scaling)
+        maps, blank = activation_maps(grids[rows], masks.shape[1:], scaling)
         parts.append(_score(maps, blank, masks[rows], fixed))
     return _joined(parts)
 

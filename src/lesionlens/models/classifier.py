@@ -15,6 +15,11 @@ Level = Literal["pixels", "stem", "unit2", "unit1", "pooled"]
 _AFTER: dict[Level, int] = {"pixels": 0, "stem": 1, "unit2": 2, "unit1": 3, "pooled": 4}
 
 
+def together(most: int, shape: tuple[int, ...]) -> int:
+    """How many samples of (height, width) go through a network at once: `most` of 224 x 224, fewer larger ones."""
+    return max(1, min(most, most * 224 * 224 // (shape[-2] * shape[-1])))
+
+
 class Model(Protocol):
     """Anything that scores classes. Models that have them also offer `blocks` and `map_block`, as `Classifier` does."""
 

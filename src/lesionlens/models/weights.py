@@ -18,7 +18,7 @@ from torchvision import models
 from lesionlens.config.training import Backbone, RunConfig, TrainingConfig
 from lesionlens.errors import WeightsMissingError
 from lesionlens.identity import bytes_digest
-from lesionlens.models.classifier import Classifier
+from lesionlens.models.classifier import Classifier, together
 from lesionlens.models.names import Fit, best_fit, unwrapped
 from lesionlens.models.prototypes import with_prototypes
 from lesionlens.models.registry import build, network, trunk_state
@@ -96,7 +96,8 @@ def calibrate(model: nn.Module, pixels: Pixels, rows: Sequence[int], seed: int) 
     drawn = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:CALIBRATION_SAMPLES]
     device = next(model.parameters()).device
     with torch.no_grad():
-        for batch in torch.split(drawn, CALIBRATION_BATCH):
+        size = together(CALIBRATION_BATCH, pixels(list(rows[:1])).shape) if len(rows) else CALIBRATION_BATCH
+        for batch in torch.split(drawn, size):
             if len(batch) > 1 or len(drawn) == 1:
                 given = pixels([rows[int(i)] for i in batch]).to(device)
                 model.to_level("pooled", given) if isinstance(model, Classifier) else model(given)

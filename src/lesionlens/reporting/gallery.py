@@ -26,6 +26,8 @@ TOLERANCE = 0.4
 """Pixels by which an outline may miss the mask."""
 METHOD_BYTES = BYTES // 2
 """Of these what the maps of other methods may take."""
+FILM = 400
+"""Longer side of a film's picture in pixels at most."""
 QUALITY = 72
 LEVELS = ((QUALITY, 1), (50, 1), (30, 1), (30, 2), (20, 4))
 """WebP quality, and by how much the sides shrink: tried in turn until all pictures fit."""
@@ -37,8 +39,8 @@ def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
 
     Pictures take what the rest leaves of BYTES; `reduced`: at less than the usual quality.
 
-    A sample: key (permanent), image (WebP data URI), size, outline (SVG path in pixels, '' for background), and
-    results by run id with the scaled map as base64 of uint8 [rows x cols].
+    A sample: key (permanent), image (WebP data URI), width and height of its mask, outline (SVG path in its pixels, ''
+    for background), and results by run id with the scaled map as base64 of uint8 [rows x cols].
     """
     labels = frame(data, "labels").sort("ordinal")
     names = dict(labels.select("code", "name").rows())
@@ -51,8 +53,8 @@ def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
     for row in frame(data, "gallery").iter_rows(named=True):
         found = by_patch.get((row["sample_id"],))
         if found is not None:
-            patches.append(unpack_pixels(row["pixels"]))
-            samples.append(_sample(row, len(patches[-1]), found.to_dicts(), names, maps, others))
+            patches.append(shown(unpack_pixels(row["pixels"], (row["height"], row["width"])), row["scale"]))
+            samples.append(_sample(row, found.to_dicts(), names, maps, others))
     images, reduced = pictures(patches, BYTES - len(json.dumps(samples)))
     return {
         "runs": [
@@ -73,18 +75,18 @@ def _headline(data: ReportData) -> str:
 
 def _sample(
     row: dict[str, Any],
-    size: int,
     results: list[dict[str, Any]],
     names: dict[str, str],
     maps: dict[tuple[int, int], Any],
     others: dict[tuple[int, int], list[Any]],
 ) -> dict[str, Any]:
-    first = results[0]
+    first, (height, width) = results[0], (row["height"] // row["scale"], row["width"] // row["scale"])
     return {
         "image": "",
         "key": first["sample_key"],
-        "size": size,
-        "outline": outline(unpack_mask(row["mask"], size)) if row["mask"] is not None else "",
+        "width": width,
+        "height": height,
+        "outline": outline(unpack_mask(row["mask"], (height, width))) if row["mask"] is not None else "",
         "code": first["true_code"],
         "label": names.get(first["true_code"], first["true_code"]),
         "facts": _facts(first),
@@ -215,8 +217,14 @@ def examples(data: ReportData, models: Sequence[Model]) -> dict[str, list[list[s
     return result
 
 
+def shown(pixels: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """A sample uint8 [h, w] at the size at which a page shows it: a patch (`scale` 1) as it is, a film smaller."""
+    shrink = 1 if scale == 1 else -(-max(pixels.shape) // FILM)
+    return np.asarray(Image.fromarray(pixels).reduce(shrink))
+
+
 def pictures(patches: Sequence[NDArray[np.uint8]], room: int) -> tuple[list[str], bool]:
-    """Data URIs of grey patches uint8 [s, s] that have at most `room` characters together, and whether that took
+    """Data URIs of grey samples uint8 [h, w] that have at most `room` characters together, and whether that took
     less than the usual quality. The smallest level is taken as it comes.
     """
     found: list[str] = []
@@ -228,14 +236,14 @@ def pictures(patches: Sequence[NDArray[np.uint8]], room: int) -> tuple[list[str]
 
 
 def webp(pixels: NDArray[np.uint8], quality: int = QUALITY, shrink: int = 1) -> str:
-    """A grey patch uint8 [s, s] as a WebP data URI, its sides divided by `shrink`."""
+    """A grey sample uint8 [h, w] as a WebP data URI, its sides divided by `shrink`."""
     if shrink > 1:
         pixels = np.asarray(Image.fromarray(pixels).reduce(shrink))
     return "data:image/webp;base64," + base64.b64encode(encode_webp(pixels, quality)).decode()
 
 
 def outline(mask: NDArray[np.bool_]) -> str:
-    """The outline of a mask bool [s, s] as SVG path data in pixels of the patch; '' for an empty mask."""
+    """The outline of a mask bool [h, w] as SVG path data in its pixels; '' for an empty mask."""
     mask = np.pad(mask, 1)
     paths = []
     for contour in find_contours(mask.astype(np.float32), 0.5):  # type: ignore[no-untyped-call]
@@ -249,8 +257,8 @@ def contact_sheet(data: ReportData) -> list[dict[str, Any]]:
     """Classes in their order, each with `name` and `samples`; empty where the record holds no overviews.
 
     A sample: `whole` and `patch` (data URIs) with a text each, the full image's `width` and `height`, `window` (x, y,
-    width, height in its pixels), `outline` (SVG path in pixels of the patch, '' for none), `size` of the patch, and
-    `facts`.
+    width, height in its pixels), `outline` (SVG path in pixels of the mask, '' for none), `rows` and
+    `columns` of the mask, and `facts`.
     """
     found = frame(data, "contact_sheet").partition_by("code", as_dict=True, maintain_order=True)
     return [
@@ -260,8 +268,9 @@ def contact_sheet(data: ReportData) -> list[dict[str, Any]]:
 
 
 def _in_image(row: Row) -> dict[str, Any]:
-    pixels = unpack_pixels(row["pixels"])
-    size = len(pixels)
+    size = row["sample_height"], row["sample_width"]
+    pixels = shown(unpack_pixels(row["pixels"], size), row["scale"])
+    rows, columns = (side // row["scale"] for side in size)
     width, height = row["window_x1"] - row["window_x0"], row["window_y1"] - row["window_y0"]
     lesion = row["mask"] is not None
     drawn = "the window and the annotation are" if lesion else "the window is"
@@ -275,8 +284,9 @@ def _in_image(row: Row) -> dict[str, Any]:
         "width": row["width"],
         "height": row["height"],
         "window": (row["window_x0"], row["window_y0"], width, height),
-        "outline": outline(unpack_mask(row["mask"], size)) if lesion else "",
-        "size": size,
+        "outline": outline(unpack_mask(row["mask"], (rows, columns))) if lesion else "",
+        "rows": rows,
+        "columns": columns,
         "title": row["patient"],
         "where": where,
         "facts": f"{term(row['split'], SPLITS)}, window {count(width)} × {count(height)} pixels",

@@ -75,7 +75,8 @@ def cut_lesions(job: LesionJob) -> list[Item]:
     except UnusableImageError as error:
         reason = f"image_{error.reason}"
         return [Exclusion(job.image.key, task.lesion.key, reason, error.detail) for task in job.tasks]
-    return _with_image(job, image, [item for task in job.tasks for item in _cut_lesion(job, task, image)])
+    cut = [item for task in job.tasks for item in _cut_lesion(job, task, image)]
+    return with_image(job.image, image, cut, job.overview)
 
 
 def _cut_lesion(job: LesionJob, task: LesionTask, image: GreyImage) -> list[Sample | Exclusion]:
@@ -152,7 +153,8 @@ def cut_background(job: BackgroundJob) -> list[Item]:
         return [Exclusion(job.image.key, None, "background_unreadable", error.detail)]
     rng, config = generator(job.study.seed, "background", job.image.key), job.study.background
     windows = background_windows(image, masked, job.sizes, config.min_mean, config.per_image, rng)
-    return _with_image(job, image, [_background_sample(job, image, window) for window in windows])
+    cut = [_background_sample(job, image, window) for window in windows]
+    return with_image(job.image, image, cut, job.overview)
 
 
 def _background_sample(job: BackgroundJob, image: GreyImage, window: Box) -> Sample:
@@ -172,14 +174,15 @@ def _background_sample(job: BackgroundJob, image: GreyImage, window: Box) -> Sam
     )
 
 
-def _with_image(job: LesionJob | BackgroundJob, image: GreyImage, cut: Sequence[Sample | Exclusion]) -> list[Item]:
+def with_image(of: Image, image: GreyImage, cut: Sequence[Sample | Exclusion], overview: bool) -> list[Item]:
+    """What was cut from an image after its size, before notes about it and, where it is asked for, its overview."""
     height, width = image.shape
-    items: list[Item] = [ImageSize(job.image.key, width, height, image.digest()), *cut]
+    items: list[Item] = [ImageSize(of.key, width, height, image.digest()), *cut]
     if image.turn > 1:
-        detail = f"{job.image.path} is shown by its orientation {image.turn}; annotations are taken for drawn on that"
-        items.append(Exclusion(job.image.key, None, "image_turned", detail))
-    if job.overview and any(isinstance(item, Sample) for item in cut):
+        detail = f"{of.path} is shown by its orientation {image.turn}; annotations are taken for drawn on that"
+        items.append(Exclusion(of.key, None, "image_turned", detail))
+    if overview and any(isinstance(item, Sample) for item in cut):
         scale = min(1.0, OVERVIEW / max(width, height))
         small = max(1, round(width * scale)), max(1, round(height * scale))
-        items.append(Overview(job.image.key, image.patch(Box(0, 0, width, height), *small)))
+        items.append(Overview(of.key, image.patch(Box(0, 0, width, height), *small)))
     return items

@@ -32,6 +32,20 @@ def grown_hulls(masks: NDArray[np.bool_], margin: float) -> NDArray[np.bool_]:
     return regions
 
 
+def enlarged(regions: NDArray[np.bool_], scale: int) -> NDArray[np.bool_]:
+    """Regions bool [..., h, w] at the resolution of samples whose masks have `scale` pixels to a side's pixel."""
+    return regions if scale == 1 else regions.repeat(scale, axis=-2).repeat(scale, axis=-1)
+
+
+def reduced(pixels: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """Grey values uint8 [h, w] at the resolution of their mask: means of `scale` x `scale` pixels."""
+    if scale == 1:
+        return pixels
+    blocks = pixels.reshape(pixels.shape[0] // scale, scale, pixels.shape[1] // scale, scale)
+    means: NDArray[np.uint8] = blocks.mean(axis=(1, 3)).round().astype(np.uint8)
+    return means
+
+
 def filled(
     pixels: NDArray[np.uint8], regions: NDArray[np.bool_], fill: Fill, generator: np.random.Generator
 ) -> NDArray[np.uint8]:
@@ -100,26 +114,28 @@ def pasted(
 
 
 def control_regions(
-    region: NDArray[np.bool_], pixels: NDArray[np.uint8], count: int, generator: np.random.Generator
+    region: NDArray[np.bool_],
+    pixels: NDArray[np.uint8],
+    count: int,
+    generator: np.random.Generator,
+    breast: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_]:
-    """Up to `count` fair places for the region's own shape in the same sample, drawn at random: bool [k, s, s].
+    """Up to `count` fair places for the region's own shape in the same sample, drawn at random: bool [k, h, w].
 
-    region bool [s, s], not empty; pixels uint8 [s, s]. Fair: apart from the region; in tissue, at least half as bright
+    region bool [h, w], not empty; pixels uint8 [h, w]. Fair: apart from the region; in tissue, at least half as bright
     on average as the sample is outside the region (filling in air removes nothing, and any lesion would seem necessary
     beside it); and as far from the sample's centre, within 6 % of its side, as networks and croppers favour the centre.
+    Of a film, whose `breast` bool [h, w] is given, the last does not matter: a place lies wholly in the breast.
     k is 0 where there is no such place: the lesion is too large or too central, or only air lies beside it.
     """
     rows, columns = np.nonzero(region)
-    top, left, side = rows.min(), columns.min(), len(region)
+    top, left = rows.min(), columns.min()
     shape = region[top : rows.max() + 1, left : columns.max() + 1]
     apart = _sums_under(shape, region) < 0.5
-    least = pixels[~region].mean() / 2 * shape.sum() if apart.any() else 0.0
+    around = ~region if breast is None else ~region & breast
+    least = pixels[around].mean() / 2 * shape.sum() if apart.any() and around.any() else 0.0
     tissue = _sums_under(shape, pixels) >= least - 0.5
-    middle = (side - 1) / 2
-    down = np.arange(apart.shape[0]) - top + rows.mean() - middle
-    across = np.arange(apart.shape[1]) - left + columns.mean() - middle
-    distance = np.hypot(down[:, None], across[None, :])
-    fair = np.abs(distance - np.hypot(rows.mean() - middle, columns.mean() - middle)) <= FAIR * side
+    fair = _as_central(region, apart.shape) if breast is None else _sums_under(shape, ~breast) < 0.5
     places = np.argwhere(apart & tissue & fair)
     chosen = places[generator.permutation(len(places))[:count]]
     found = np.zeros((len(chosen), *region.shape), dtype=np.bool_)
@@ -128,11 +144,24 @@ def control_regions(
     return found
 
 
+def _as_central(region: NDArray[np.bool_], places: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Places [rows, columns] at which the region is as far from the sample's centre as it is."""
+    rows, columns = np.nonzero(region)
+    middle = (len(region) - 1) / 2
+    down = np.arange(places[0]) - rows.min() + rows.mean() - middle
+    across = np.arange(places[1]) - columns.min() + columns.mean() - middle
+    distance = np.hypot(down[:, None], across[None, :])
+    central: NDArray[np.bool_] = np.abs(
+        distance - np.hypot(rows.mean() - middle, columns.mean() - middle)
+    ) <= FAIR * len(region)
+    return central
+
+
 def _sums_under(shape: NDArray[np.bool_], values: NDArray[np.bool_] | NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Sums of values [s, s] under the shape bool [h, w] put at every place: [s - h + 1, s - w + 1], by FFT."""
-    size, (height, width) = len(values), shape.shape
-    padded = np.zeros((2 * size, 2 * size))
-    padded[:size, :size] = values
+    """Sums of values [r, c] under the shape bool [h, w] put at every place: [r - h + 1, c - w + 1], by FFT."""
+    (rows, columns), (height, width) = values.shape, shape.shape
+    padded = np.zeros((2 * rows, 2 * columns))
+    padded[:rows, :columns] = values
     spectrum = np.fft.rfft2(padded) * np.conj(np.fft.rfft2(shape.astype(np.float64), padded.shape))
-    sums: NDArray[np.float64] = np.fft.irfft2(spectrum, padded.shape)[: size - height + 1, : size - width + 1]
+    sums: NDArray[np.float64] = np.fft.irfft2(spectrum, padded.shape)[: rows - height + 1, : columns - width + 1]
     return sums

@@ -1,7 +1,7 @@
 """Grey statistics of the training split, the input normalisations built on them, and patches as stored bytes."""
 
+import zlib
 from collections.abc import Sequence
-from math import isqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ def normalise(
     statistics: Sequence[Statistics],
     mode: Normalise,
 ) -> NDArray[np.float32]:
-    """Grey values as z-scores, float32 [n, s, s], from pixels uint8 [n, s, s] and class codes `labels` str [n].
+    """Grey values as z-scores, float32 [n, h, w], from pixels uint8 [n, h, w] and class codes `labels` str [n].
 
     per_class: by the statistics of the patch's own class (needs the label, so it leaks it); train: by those of the
     training split; imagenet: by ImageNet's, averaged over channels; per_patch: by the patch's own. Standard
@@ -75,27 +75,37 @@ def _statistics(code: str | None, histogram: NDArray[np.int64]) -> Statistics:
     return Statistics(code, mean, float(np.sqrt((histogram * (values - mean) ** 2).sum() / n)))
 
 
-def pack_pixels(pixels: NDArray[np.uint8]) -> bytes:
-    """Grey values uint8 [s, s] as s * s bytes, row by row."""
-    return np.ascontiguousarray(pixels, dtype=np.uint8).tobytes()
+def pack_pixels(pixels: NDArray[np.uint8], compress: bool = False) -> bytes:
+    """Grey values uint8 [h, w] as h * w bytes, row by row; `compress`: by zlib, where that makes fewer of them.
+
+    Most of a film is black and takes a third of its bytes. Patches are tissue and compress badly.
+    """
+    raw = np.ascontiguousarray(pixels, dtype=np.uint8).tobytes()
+    packed = zlib.compress(raw, 1) if compress else raw
+    return packed if len(packed) < len(raw) else raw
 
 
-def unpack_pixels(stored: bytes) -> NDArray[np.uint8]:
-    """uint8 [s, s] from s * s bytes. ValueError where they are no square."""
-    size = isqrt(len(stored))
-    if not size or size * size != len(stored):
-        raise ValueError(f"{len(stored)} bytes are no square patch")
-    return np.frombuffer(stored, dtype=np.uint8).reshape(size, size)
+def unpack_pixels(stored: bytes, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """uint8 of that shape from its bytes. ValueError where they do not fit."""
+    count = shape[0] * shape[1]
+    try:
+        raw = stored if len(stored) == count else zlib.decompress(stored)
+    except zlib.error:
+        raw = b""
+    if len(raw) != count:
+        raise ValueError(f"{len(stored)} bytes are no picture of {shape[0]} x {shape[1]}")
+    return np.frombuffer(raw, dtype=np.uint8).reshape(shape)
 
 
 def pack_mask(mask: NDArray[np.bool_]) -> bytes:
-    """A mask bool [s, s] as bits, row by row, the first pixel in the highest bit; the last byte is filled with 0."""
+    """A mask bool [h, w] as bits, row by row, the first pixel in the highest bit; the last byte is filled with 0."""
     return np.packbits(mask).tobytes()
 
 
-def unpack_mask(stored: bytes, size: int) -> NDArray[np.bool_]:
-    """bool [size, size] from its bits. ValueError where their number does not fit."""
-    if len(stored) != (size * size + 7) // 8:
-        raise ValueError(f"{len(stored)} bytes are no mask of {size} x {size}")
-    bits = np.unpackbits(np.frombuffer(stored, dtype=np.uint8), count=size * size)
-    return bits.reshape(size, size).view(np.bool_)
+def unpack_mask(stored: bytes, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """bool of that shape from its bits. ValueError where their number does not fit."""
+    count = shape[0] * shape[1]
+    if len(stored) != (count + 7) // 8:
+        raise ValueError(f"{len(stored)} bytes are no mask of {shape[0]} x {shape[1]}")
+    bits = np.unpackbits(np.frombuffer(stored, dtype=np.uint8), count=count)
+    return bits.reshape(shape).view(np.bool_)

@@ -13,6 +13,8 @@ from scipy.ndimage import binary_erosion
 
 from lesionlens.config.study import StudyConfig
 from lesionlens.records import SPLITS, DatasetIndex, Exclusion, LeakCheck, Sample
+from lesionlens.samples.filling import enlarged
+from lesionlens.samples.films.merging import sampled
 from lesionlens.samples.sample_set import build_samples
 from lesionlens.samples.splits import SplitCheck
 
@@ -51,9 +53,10 @@ def rehearse(
     index: DatasetIndex, root: Path, study: StudyConfig, report: Callable[[int, int], None] = lambda done, total: None
 ) -> Rehearsal:
     """Open every image and annotation and cut every sample, as `build_samples` does, and keep ten."""
-    started, check = time.monotonic(), SplitCheck(index)
-    exclusions, windows = list(index.exclusions), []
-    kept: dict[str, list[Sample]] = {label.code: [] for label in index.labels}
+    named = sampled(index, study)
+    started, check = time.monotonic(), SplitCheck(named)
+    exclusions, windows = list(named.exclusions), []
+    kept: dict[str, list[Sample]] = {label.code: [] for label in named.labels}
     for item in build_samples(index, root, study, report):
         check.add(item)
         if isinstance(item, Exclusion):
@@ -70,7 +73,7 @@ def rehearse(
         fault = str(error)
     counts = Counter({(str(split), code): n for (split, code), n in check.counts.items()})
     return Rehearsal(
-        index, counts, tuple(dict.fromkeys(exclusions)), check.leaks(), np.array(windows, dtype=np.float64),
+        named, counts, tuple(dict.fromkeys(exclusions)), check.leaks(), np.array(windows, dtype=np.float64),
         _some_of_each(list(kept.values())), time.monotonic() - started, fault,
     )  # fmt: skip
 
@@ -99,7 +102,9 @@ def contact_sheet(samples: Sequence[Sample], names: dict[str, str]) -> Image.Ima
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
     for place, sample in enumerate(samples):
         x, y = place % COLUMNS * SIDE, place // COLUMNS * (SIDE + CAPTION)
-        sheet.paste(Image.fromarray(_outlined(sample)).resize((SIDE - 4, SIDE - 4)), (x + 2, y + 2))
+        picture = Image.fromarray(_outlined(sample))
+        scale = (SIDE - 4) / max(picture.size)
+        sheet.paste(picture.resize((round(picture.width * scale), round(picture.height * scale))), (x + 2, y + 2))
         pen.text((x + 3, y + SIDE), f"{names[sample.label]}, {sample.split}"[:34], "black", font)
         pen.text((x + 3, y + SIDE + 13), sample.image_key[-34:], "dimgray", font)
     return sheet
@@ -108,7 +113,9 @@ def contact_sheet(samples: Sequence[Sample], names: dict[str, str]) -> Image.Ima
 def _outlined(sample: Sample) -> NDArray[np.uint8]:
     picture = np.repeat(sample.pixels[:, :, None], 3, axis=2)
     if sample.mask is not None:
-        picture[sample.mask & ~binary_erosion(sample.mask, border_value=1)] = OUTLINE
+        scale = len(sample.pixels) // len(sample.mask)
+        edge = sample.mask & ~binary_erosion(sample.mask, border_value=1)
+        picture[enlarged(edge, scale)] = OUTLINE
     return picture
 
 

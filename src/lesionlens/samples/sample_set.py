@@ -6,8 +6,9 @@ margin than `data.classes: margins` knows), `class_of_first_row` and
 files: `path_refused`, `image_` or `mask_` followed by `missing`, `ambiguous`, `refused` (a link that leaves the data
 folder), `unreadable`, `too_large`; `mask_shape` (another aspect ratio than its image's, or an outline that leaves it),
 `empty_mask`. Notes about an image, without a lesion: `mask_resized`, `image_turned` (its file says how it is to be
-shown), `same_pixels` and `same_view` (another image of the data set is the same), `background_short`, and
-`background_unreadable`.
+shown), `same_film` and `both_splits` (a film that is two images of the data set, and one that both official splits
+hold), `breast_unclear`, `same_pixels` and `same_view` (another image of the data set is the same),
+`background_short`, and `background_unreadable`.
 """
 
 from collections import defaultdict
@@ -24,6 +25,8 @@ from lesionlens.processes import Processes
 from lesionlens.records import DatasetIndex, Exclusion, Image, ImageSize, Lesion, Sample, Split
 from lesionlens.samples.background import background_plans, background_samples
 from lesionlens.samples.cutting import Item, LesionJob, LesionTask, cut_lesions
+from lesionlens.samples.films.building import build_films
+from lesionlens.samples.films.merging import sampled
 from lesionlens.samples.splits import Member, assign_splits, crossing_patients
 from lesionlens.settings import settings
 
@@ -51,11 +54,19 @@ def build_samples(
 
     Lesion samples first, by image, then windows of the classes without lesions. Content and order depend on the
     index, `study.patches`, `study.background`, `study.split` and `study.seed` alone, not on the number of processes.
+    Films come in the order of the index, whose images are then those of `sampled`.
     Every lesion of the index has either samples or one exclusion. Memory is bounded by a few full images per process.
     `report` receives (images done, images expected). carried: (width, height) of the windows of another set's training
     lesions, from which sizes of background windows are drawn, too. Where all is test
     and nothing carried, the test lesions' windows.
     """
+    if study.unit == "image":
+        twins = Twins(sampled(index, study))
+        for items in build_films(index, root, study, report):
+            twins.add(items)
+            yield from items
+        yield from twins.notes()
+        return
     choices, left_out = select(index, study.patches.per)
     plans = background_plans(index, study)
     members = [*_members(index, choices), *(member for plan in plans for member in plan.members())]

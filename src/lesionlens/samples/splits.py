@@ -125,8 +125,8 @@ class SplitCheck:
             self._found["image", item.split].add("_".join(self._images[item.image_key].view_key))
             if item.image_key in self._content:
                 self._found["pixels", item.split].add(self._content[item.image_key])
-            if item.lesion_key is not None:
-                self._found["lesion", item.split].add(item.lesion_key)
+            own = set() if item.lesion_key is None else {item.lesion_key}
+            self._found["lesion", item.split] |= own.union(shown.key for shown in item.lesions)
 
     def leaks(self) -> tuple[LeakCheck, ...]:
         """What every two splits have in common; images of the same pixels by the name of one of them."""

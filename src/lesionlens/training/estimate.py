@@ -42,11 +42,11 @@ class Estimate:
     cache_bytes: int
 
 
-def measure(backbone: Backbone, classes: int, size: int, device: str) -> Rates:
-    """Rates of a backbone on this device, with random samples of size x size pixels in batches of 2."""
+def measure(backbone: Backbone, classes: int, shape: tuple[int, int], device: str) -> Rates:
+    """Rates of a backbone on this device, with random samples of (height, width) pixels in batches of 2."""
     place = torch.device(device)
     model = build(backbone, classes, 0).to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    pixels = torch.rand(BATCH, 3, size, size, device=place)
+    pixels = torch.rand(BATCH, 3, *shape, device=place)
     labels = torch.zeros(BATCH, dtype=torch.long, device=place)
     with torch.no_grad():
         values: dict[Level, Tensor] = {"stem": model.to_level("stem", pixels), "unit2": model.to_level("unit2", pixels)}

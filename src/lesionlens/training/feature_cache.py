@@ -23,7 +23,7 @@ from torch import Tensor
 
 from lesionlens.errors import TrainingError
 from lesionlens.identity import digest
-from lesionlens.models.classifier import Classifier, Level
+from lesionlens.models.classifier import Classifier, Level, together
 from lesionlens.models.weights import state_digest
 from lesionlens.training.inputs import Inputs
 
@@ -86,7 +86,7 @@ class FeatureCache:
         try:
             with ExitStack() as stack, torch.no_grad():
                 files = {level: stack.enter_context(path.open("wb")) for level, path in half_written.items()}
-                for rows in torch.split(torch.arange(count), BUILD_BATCH):
+                for rows in torch.split(torch.arange(count), together(BUILD_BATCH, self.inputs.patches.pixels.shape)):
                     features = _features(frozen, self.inputs(rows), keys)
                     if rows[0] == 0:
                         self._make_room(count * sum(values[0].nbytes for values in features.values()), kept)

@@ -20,7 +20,7 @@ Source = Callable[[Tensor], Tensor]
 
 
 class Inputs:
-    """Called with positions: pixels float32 [n, 3, s, s], normalised, grey repeated in three channels, on the device.
+    """Called with positions: pixels float32 [n, 3, h, w], normalised, grey repeated in three channels, on the device.
 
     A GPU keeps all normalised samples in its memory if they take less than half of what is free.
     """
@@ -42,7 +42,7 @@ class Inputs:
         return grey.to(self.device).unsqueeze(1).expand(-1, 3, -1, -1).contiguous()
 
     def _grey(self, at: NDArray[np.int64]) -> Tensor:
-        """Normalised grey values float32 [n, s, s], on the CPU."""
+        """Normalised grey values float32 [n, h, w], on the CPU."""
         codes = np.array(self.patches.classes)[self.patches.labels[at]]
         grey = normalise(self.patches.pixels[at], codes, self.patches.statistics, self.mode)
         return torch.from_numpy(np.ascontiguousarray(grey, dtype=np.float32))
@@ -62,7 +62,7 @@ class Inputs:
         """SHA-256 of all that decides the normalised pixels: grey values, mode, statistics, and labels if used."""
         labels = self.patches.labels.tolist() if self.mode == "per_class" else None
         statistics = [(row.label, row.mean, row.std) for row in self.patches.statistics]
-        grey = bytes_digest([self.patches.pixels.tobytes()])
+        grey = bytes_digest(part.tobytes() for part in self.patches.pixels)
         return digest(self.patches.digest, list(self.patches.pixels.shape), grey, self.mode, statistics, labels)
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, text
 
 from db import studies
 from db.bulk import frame
+from lesionlens.attribution import perturbation
 from lesionlens.attribution.registry import METHODS as REGISTRY
 from lesionlens.config import study as revision
 from lesionlens.config.evaluation import ALL, EvaluationConfig, Method
@@ -50,8 +51,9 @@ def trained(plan: Callable[[StudyConfig], Planned]) -> Callable[[EvaluationConfi
 
 @pytest.mark.slow
 def test_every_method_and_class_is_in_the_record_and_scored_anew_without_a_model(
-    engine: Engine, trained: Callable[[EvaluationConfig], Planned]
+    engine: Engine, trained: Callable[[EvaluationConfig], Planned], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(perturbation, "SAMPLES", 16)
     planned = trained(ALL_METHODS)
     study, (run,) = planned.study_id, planned.runs
     assert [evaluate_run.fn(study, run, "resnet18", datetime.now(UTC)) for _ in range(2)] == ["finished"] * 2

@@ -30,7 +30,7 @@ def test_own_and_dealt_maps_are_those_of_a_plain_loop_and_blank_maps_count(tiny_
     lesions = np.flatnonzero(test.has_mask)
     grids[lesions[0]] = -1  # nothing speaks for the class
     found = located(grids, test, "relu_max")
-    maps, _ = activation_maps(grids, test.masks.shape[1], "relu_max")
+    maps, _ = activation_maps(grids, test.masks.shape[1:], "relu_max")
 
     def hit(m: int, n: int) -> float:
         return float(maps[m].any() and test.masks[n].ravel()[maps[m].argmax()])

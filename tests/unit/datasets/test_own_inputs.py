@@ -128,6 +128,16 @@ def test_the_image_is_no_mask_of_itself(own: Own) -> None:
     assert "the pixels of the image itself" in left_out[0].detail
 
 
+def test_a_mask_of_several_images_is_asked_about(own: Own) -> None:
+    filled(own)
+    own.rows[2]["mask"] = own.rows[0]["mask"]
+    samples, left_out, _ = own.cut()
+    assert [(e.reason, e.lesion_key) for e in left_out] == [
+        ("mask_ambiguous", f"{own.rows[n]['image']}#1") for n in (0, 2)
+    ]
+    assert sum(s.lesion_key is not None for s in samples) == 10
+
+
 def test_boxes_are_annotations(own: Own) -> None:
     for n, row in enumerate(filled(own).rows):
         row["mask"] = "NA" if n % 3 else ""

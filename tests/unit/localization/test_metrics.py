@@ -39,7 +39,7 @@ def discs(count: int, seed: int = 0) -> NDArray[np.bool_]:
 
 def random_maps(count: int, seed: int = 0) -> NDArray[np.float32]:
     grids = np.random.default_rng(seed).normal(size=(count, 6, 6)).astype(np.float32)
-    return activation_maps(grids, SIZE, "relu_max")[0]
+    return activation_maps(grids, (SIZE, SIZE), "relu_max")[0]
 
 
 def region_iou(region: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float:
@@ -89,6 +89,22 @@ def test_pixel_ap_is_scikit_learn_and_rank_accuracy_a_sorted_loop() -> None:
     np.testing.assert_allclose(found.rank_accuracy, proportions, atol=1e-12)
     # Without ties the area policy keeps as many pixels as the mask has: IoU = p / (2 - p) for a proportion p inside.
     np.testing.assert_allclose(found.area_iou, np.array(proportions) / (2 - np.array(proportions)), atol=1e-12)
+
+
+def test_activation_precision_is_a_literal_percentile_loop() -> None:
+    """Where no pixels are equal; among equal ones it is the mean over all orders, so a flat map's is chance."""
+    for side in (7, 20, 33, 96):
+        random = np.random.default_rng(side)
+        maps = random.permuted(np.tile(np.linspace(0.01, 1, side * side, dtype=np.float32), (6, 1)), axis=1)
+        maps, masks = maps.reshape(6, side, side), random.random((6, side, side)) < 0.3
+        expected = []
+        for values, mask in zip(maps, masks, strict=True):
+            top = values >= np.percentile(values, 95)
+            expected.append((top & mask).sum() / top.sum())
+        np.testing.assert_allclose(rank_scores(maps, masks).top5, expected, atol=1e-12)
+        flat = rank_scores(np.ones_like(maps), masks).top5
+        np.testing.assert_allclose(flat, masks.mean(axis=(1, 2)), atol=1e-12)
+    assert rank_scores(np.zeros((1, 9, 9), np.float32), masks[:1, :9, :9]).top5[0] == 0
 
 
 def test_rank_accuracy_takes_the_expected_proportion_where_the_cut_falls_among_equal_pixels() -> None:
@@ -158,7 +174,7 @@ def test_a_mask_smaller_than_a_grid_cell_is_scored_like_any_other() -> None:
     masks = np.zeros((1, SIZE, SIZE), dtype=np.bool_)
     masks[0, 23:25, 23:25] = True
     scores = score_grids(grids, masks, "relu_max", 0.5)
-    maps, _ = activation_maps(grids, SIZE, "relu_max")
+    maps, _ = activation_maps(grids, (SIZE, SIZE), "relu_max")
     assert scores.hit[0]
     assert scores.fixed_iou[0] == pytest.approx(4 / (maps[0] >= 0.5).sum())
     assert scores.rank_accuracy[0] == 1
@@ -221,7 +237,7 @@ def rank_accuracy(relevance: np.ndarray, truth: np.ndarray) -> float:
 def test_energy_and_rank_accuracy_are_the_published_formulas(seed: int) -> None:
     generator = np.random.default_rng(seed)
     grids = generator.normal(size=(2, 5, 5)).astype(np.float32) + np.float32(0.5)
-    maps, blank = activation_maps(grids, 24, "minmax")
+    maps, blank = activation_maps(grids, (24, 24), "minmax")
     maps += generator.random(maps.shape).astype(np.float32) * np.float32(1e-3)  # no two pixels alike
     masks = generator.random(maps.shape) < generator.uniform(0.02, 0.9)
     masks[:, 0, 0] = True

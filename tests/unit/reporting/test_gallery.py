@@ -31,8 +31,8 @@ def test_quantised_grid_gives_the_same_map(scaling, grid):
     if 0 < top < 1e-2 or (scaling == "relu_max" and 0 < top - low < 0.5 * top):
         return  # nearly flat: rounding to 255 steps is then a visible part of the range
     steps = quantised(grid, scaling)
-    exact, blank = activation_maps(grid[None].astype(np.float32), 20, scaling)
-    drawn, drawn_blank = activation_maps(steps[None].astype(np.float32), 20, scaling)
+    exact, blank = activation_maps(grid[None].astype(np.float32), (20, 20), scaling)
+    drawn, drawn_blank = activation_maps(steps[None].astype(np.float32), (20, 20), scaling)
     assert bool(blank[0]) == bool(drawn_blank[0])
     assert np.abs(exact - drawn).max() < 0.03
 

@@ -86,17 +86,26 @@ def test_a_flat_patch_stays_finite_and_an_unknown_class_is_named() -> None:
 def test_what_is_packed_comes_back(size: int, data: st.DataObject) -> None:
     pixels = data.draw(arrays(np.uint8, (size, size)))
     mask = data.draw(arrays(np.bool_, (size, size)))
-    np.testing.assert_array_equal(unpack_pixels(pack_pixels(pixels)), pixels)
-    np.testing.assert_array_equal(unpack_mask(pack_mask(mask), size), mask)
+    for compress in (False, True):
+        np.testing.assert_array_equal(unpack_pixels(pack_pixels(pixels, compress), (size, size)), pixels)
+    np.testing.assert_array_equal(unpack_mask(pack_mask(mask), (size, size)), mask)
+
+
+def test_films_are_packed_small() -> None:
+    film = np.zeros((64, 48), dtype=np.uint8)
+    film[20:40, 10:30] = np.arange(20, dtype=np.uint8)
+    packed = pack_pixels(film, compress=True)
+    assert len(packed) < 300
+    np.testing.assert_array_equal(unpack_pixels(packed, (64, 48)), film)
 
 
 def test_a_view_is_packed_as_it_looks() -> None:
     pixels = np.arange(16, dtype=np.uint8).reshape(4, 4).T
-    np.testing.assert_array_equal(unpack_pixels(pack_pixels(pixels)), pixels)
+    np.testing.assert_array_equal(unpack_pixels(pack_pixels(pixels), (4, 4)), pixels)
 
 
 def test_the_wrong_length_is_named() -> None:
-    with pytest.raises(ValueError, match="10 bytes are no square patch"):
-        unpack_pixels(bytes(10))
+    with pytest.raises(ValueError, match="10 bytes are no picture of 4 x 3"):
+        unpack_pixels(bytes(10), (4, 3))
     with pytest.raises(ValueError, match="2 bytes are no mask of 5 x 5"):
-        unpack_mask(bytes(2), 5)
+        unpack_mask(bytes(2), (5, 5))

@@ -23,7 +23,7 @@ def test_time_is_the_sum_over_runs_phases_and_epochs() -> None:
 
 
 def test_measured_rates_are_of_this_network() -> None:
-    found = measure("resnet18", 5, 32, "cpu")
+    found = measure("resnet18", 5, (32, 32), "cpu")
     assert found.parameter_bytes == pytest.approx(11.18e6 * 4, rel=0.01)
     assert found.feature_bytes == 128 * 4 * 4 * 4
     assert 0 < found.stem < found.whole

@@ -16,7 +16,7 @@ BYTES = 2_000_000
 
 def cases(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
     """`images`: WebP data URIs of training patches by key. `runs`, by run id: `title`; `prototypes`, those kept, with
-    `number`, `code`, `label`, `key` of the training patch, its `size` and `outline`, `box` [x, y, width, height] in
+    `number`, `code`, `label`, `key` of the training patch, its `height`, `width` and `outline`, `box` [x, y, width, height] in
     pixels of the place that the prototype is, `weights` by class, `near`, the most similar other training patches;
     `grid` [rows, columns]; `likeness`, by key of a test patch a list of [number, similarity, row, column].
 
@@ -25,12 +25,13 @@ def cases(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
     labels = dict(frame(data, "labels").select("code", "name").rows())
     shown = frame(data, "cases")
     patches = shown.unique("sample_key", keep="first", maintain_order=True)
-    pixels = {row["sample_key"]: unpack_pixels(row["pixels"]) for row in patches.iter_rows(named=True)}
+    pixels = {
+        row["sample_key"]: unpack_pixels(row["pixels"], (row["height"], row["width"]))
+        for row in patches.iter_rows(named=True)
+    }
     drawn, _ = pictures(list(pixels.values()), BYTES)
     outlines = {
-        row["sample_key"]: ""
-        if row["mask"] is None
-        else outline(unpack_mask(row["mask"], len(pixels[row["sample_key"]])))
+        row["sample_key"]: outline(unpack_mask(row["mask"], (row["height"], row["width"]))) if row["mask"] else ""
         for row in patches.iter_rows(named=True)
     }
     runs: dict[str, Any] = {}
@@ -41,7 +42,7 @@ def cases(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
         near = shown.filter(pl.col("place") > 0, run_id=model.run_id)
         prototypes = []
         for row in own.iter_rows(named=True):
-            size = len(pixels[row["source_key"]])
+            height, width = pixels[row["source_key"]].shape
             others = near.filter(pl.col("sample_key") != row["source_key"], number=row["number"]).head(5)
             prototypes.append(
                 {
@@ -49,16 +50,18 @@ def cases(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
                     "code": row["code"],
                     "label": labels.get(row["code"], row["code"]),
                     "key": row["source_key"],
-                    "size": size,
+                    "height": height,
+                    "width": width,
                     "outline": outlines[row["source_key"]],
-                    "box": place(row["row"], row["col"], row["rows"], row["cols"], size),
+                    "box": place(row["row"], row["col"], row["rows"], row["cols"], (height, width)),
                     "weights": [round(weight, 3) for weight in row["weights"]],
                     "near": [
                         {
                             "key": key,
                             "label": labels.get(code, code),
                             "outline": outlines[key],
-                            "size": len(pixels[key]),
+                            "height": pixels[key].shape[0],
+                            "width": pixels[key].shape[1],
                         }
                         for key, code in others.select("sample_key", "code").rows()
                     ],
@@ -82,10 +85,11 @@ def _likeness(data: ReportData, run_id: int) -> dict[str, list[list[float]]]:
     return found
 
 
-def place(row: int, col: int, rows: int, cols: int, size: int) -> list[float]:
-    """The cell of a grid as [x, y, width, height] in pixels of a patch of that size.
+def place(row: int, col: int, rows: int, cols: int, shape: tuple[int, int]) -> list[float]:
+    """The cell of a grid as [x, y, width, height] in pixels of a patch of that height and width.
 
-    >>> place(1, 2, 4, 4, 96)
+    >>> place(1, 2, 4, 4, (96, 96))
     [48.0, 24.0, 24.0, 24.0]
     """
-    return [round(value, 2) for value in (col * size / cols, row * size / rows, size / cols, size / rows)]
+    down, across = shape[0] / rows, shape[1] / cols
+    return [round(value, 2) for value in (col * across, row * down, across, down)]

@@ -1,9 +1,11 @@
 """The data behind the numbers: exclusions, leaks between splits, normalisation, runs and configuration."""
 
 import json
+from typing import Any
 
 import polars as pl
 
+from lesionlens.config.data import FILM_SCALE
 from lesionlens.records import ReportData
 from lesionlens.reporting.data import frame, lookup, models, sql, wide
 from lesionlens.reporting.formatting import (
@@ -24,6 +26,9 @@ from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, decimal, m
 
 NOTES = {
     "image_turned": "note: the image is shown as its orientation says",
+    "same_film": "note: several images of the data set are this film; one sample with the lesions of all",
+    "both_splits": "note: the film is in the official training and test split; it is tested",
+    "breast_unclear": "note: breast and background cannot be told apart; the whole film counts as breast",
     "same_pixels": "note: the pixels of another image",
     "same_view": "note: patient, side and view of another image",
     "mask_resized": "note: the mask was resized to its image",
@@ -158,16 +163,8 @@ def facts(data: ReportData) -> tuple[tuple[str, str], ...]:
     layers = {"block": "output of the last block", "conv": "the last convolution"}
     groups = {"patient": "by patient", "patch": "by patch"}
     scalings = {"relu_max": "positive part divided by its maximum", "minmax": "min-max of raw values"}
-    background = lookup(config, "background.size")
-    square = ", square" if lookup(config, "patches.aspect") == "keep" else ", stretched to a square"
     return (
-        ("Patch size", f"{lookup(config, 'patches.size')} pixels"),
-        ("Window", f"{lookup(config, 'patches.context'):g} times the lesion's bounding box{square}"),
-        ("Position of the lesion", f"jitter {lookup(config, 'patches.jitter'):g} (0 centred, 1 anywhere)"),
-        (
-            "Background windows",
-            "sizes drawn from the lesion windows" if background == "matched" else f"{background} pixels",
-        ),
+        *(_of_films(config) if lookup(config, "unit") == "image" else _of_patches(config)),
         ("Split", term(lookup(config, "split.rule"), SPLIT_RULES)),
         ("Training and validation split", term(lookup(config, "split.group"), groups)),
         ("Normalisation", term(_of_model(config, "normalise"), NORMALISATIONS)),
@@ -179,6 +176,30 @@ def facts(data: ReportData) -> tuple[tuple[str, str], ...]:
         ("Seed", str(lookup(config, "seed"))),
         ("Data set digest", str(data.study["dataset_digest"])),
         ("Sample set digest", str(data.study["sample_set_digest"])),
+    )
+
+
+def _of_patches(config: Any) -> tuple[tuple[str, str], ...]:
+    background = lookup(config, "background.size")
+    square = ", square" if lookup(config, "patches.aspect") == "keep" else ", stretched to a square"
+    return (
+        ("Patch size", f"{lookup(config, 'patches.size')} pixels"),
+        ("Window", f"{lookup(config, 'patches.context'):g} times the lesion's bounding box{square}"),
+        ("Position of the lesion", f"jitter {lookup(config, 'patches.jitter'):g} (0 centred, 1 anywhere)"),
+        (
+            "Background windows",
+            "sizes drawn from the lesion windows" if background == "matched" else f"{background} pixels",
+        ),
+    )
+
+
+def _of_films(config: Any) -> tuple[tuple[str, str], ...]:
+    fits = {"stretch": "stretched", "pad": "padded with black"}
+    height, width, fit = (lookup(config, f"images.{name}") for name in ("height", "width", "fit"))
+    return (
+        ("Samples", f"whole films, {fits[fit]} to {height} x {width} pixels (height x width)"),
+        ("Class of a film", "malignant by any of its lesions; its annotation is that of the lesions of its class"),
+        ("Resolution of annotations and scores", f"{height // FILM_SCALE} x {width // FILM_SCALE} pixels"),
     )
 
 
