@@ -16,9 +16,9 @@ BYTES = 2_000_000
 
 def cases(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
     """`images`: WebP data URIs of training patches by key. `runs`, by run id: `title`; `prototypes`, those kept, with
-    `number`, `code`, `label`, `key` of the training patch, its `height`, `width` and `outline`, `box` [x, y, width, height] in
-    pixels of the place that the prototype is, `weights` by class, `near`, the most similar other training patches;
-    `grid` [rows, columns]; `likeness`, by key of a test patch a list of [number, similarity, row, column].
+    `number`, `code`, `label`, `key` of the training patch, its `height`, `width` and `outline`, `box` [x, y, width,
+    height] in pixels of the place that the prototype is, `weights` by class, `near`, the most similar other training
+    patches; `grid` [rows, columns]; `likeness`, by key of a test patch a list of [number, similarity, row, column].
 
     A model without prototypes is not among the runs.
     """
