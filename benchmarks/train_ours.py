@@ -115,7 +115,7 @@ def train_phase(bench: Bench, phase: Phase, clock: Callable[[], float], epochs: 
             step(batch.to(device))
     marks.append(clock())
     network.eval()
-    loss, _ = validate(scored, labels, validation, bench.run.batch_size)
+    loss, *_ = validate(scored, labels, validation, bench.run.batch_size)
     return Trained([b - a for a, b in pairwise(marks)], clock() - marks[-1], loss, network)
 
 

@@ -73,6 +73,7 @@ def run_to_start(connection: Connection, name: str, wanted: RunConfig, sample_se
     chosen = rows[0]
     if chosen.status != "finished":
         raise ValueError(f"training.start: {chosen.title} of study {study_id} ({before.name}) failed to train")
+    _require_one_scale(connection, sample_set_id, before.sample_set_id, f"study {study_id} ({before.name})")
     seen = connection.scalar(TRAINED_ON, {"own": sample_set_id, "other": before.sample_set_id})
     if seen:
         raise ValueError(
@@ -80,6 +81,23 @@ def run_to_start(connection: Connection, name: str, wanted: RunConfig, sample_se
             "the same seed and split for both"
         )
     return str(chosen.digest)
+
+
+def _require_one_scale(connection: Connection, own: int, other: int, name: str) -> None:
+    """ValueError where a network of films would start from one that saw lesions at another size."""
+    configs = select(sample_set.c.config)
+    mine, theirs = (
+        connection.execute(configs.where(sample_set.c.id == number)).scalar_one() for number in (own, other)
+    )
+    if mine.get("unit") != "image":
+        return
+    if theirs.get("unit") == "patch" and theirs["patches"]["frame"] == "lesion":
+        raise ValueError(
+            f"training.start: {name} cuts patches in proportion to the lesion, so its network knows lesions of another "
+            "size than on films: prepare it with patches.frame image"
+        )
+    if theirs["images"] != mine["images"]:
+        raise ValueError(f"training.start: {name} has films of another size or fit: choose the same images options")
 
 
 def run_of(connection: Connection, digest: str) -> RunRow | None:

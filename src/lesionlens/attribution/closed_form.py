@@ -42,6 +42,8 @@ def holds(model: nn.Module, layer: Layer) -> TypeGuard[Classifier]:
     """Whether the closed form is Grad-CAM for this network and layer."""
     if not isinstance(model, Classifier) or isinstance(model.pool, Prototypes):
         return False
+    if model.has_top:
+        return False  # what follows is not linear
     return layer == "block" or not any(isinstance(module, nn.SiLU) for module in model.unit1.modules())
 
 
@@ -70,7 +72,7 @@ def forward(model: Classifier, layer: Layer, inputs: Tensor, level: Level = "pix
             features = block(features)
     finally:
         handle.remove()
-    pooled = model.pool(features)
+    pooled = model.pool(model.top(features))
     logits = model.head(pooled)
     if layer == "block":
         return LayerOutputs(logits, features, torch.ones_like(pooled))

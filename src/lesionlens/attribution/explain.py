@@ -140,7 +140,7 @@ class _Batch:
             closed: NDArray[np.float32] = maps.cpu().numpy()
             return closed
         if way == "layer" and isinstance(self.fast, Classifier):
-            rest = nn.Sequential(nn.Identity(), self.fast.pool, self.fast.head).eval()
+            rest = nn.Sequential(nn.Identity(), self.fast.top, self.fast.pool, self.fast.head).eval()
             return METHODS[method].maps(rest, self.outputs.layer[chosen], classes, rest[0], explains)
         assert self.pixels is not None, "the method starts from pixels"
         block = self.fast.map_block(self.evaluation.layer)

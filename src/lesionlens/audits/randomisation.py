@@ -73,8 +73,8 @@ def randomisation_test(
 
 
 def layers(model: Network) -> list[list[str]]:
-    """The steps from the output inwards: the head, any prototypes, then every child of unit1, unit2, stem that has a
-    convolution; of a network of another make its own `steps`.
+    """The steps from the output inwards: the head, any prototypes, then every child of top, unit1, unit2, stem that has
+    a convolution; of a network of another make its own `steps`.
 
     A batch normalisation beside its convolution goes with it. A step is names of modules, the convolution's (or
     residual block's) last.
@@ -82,7 +82,7 @@ def layers(model: Network) -> list[list[str]]:
     if isinstance(model, OwnNetwork):
         return model.steps()
     steps: list[list[str]] = [["head"]] + ([["pool"]] if "pool" in model.blocks else [])
-    for block in ("unit1", "unit2", "stem"):
+    for block in ("top", "unit1", "unit2", "stem"):
         pending: list[str] = []
         for child, module in reversed(list(model.get_submodule(block).named_children())):
             if any(isinstance(part, nn.Conv2d) for part in module.modules()):

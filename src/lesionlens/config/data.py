@@ -92,6 +92,14 @@ class PatchConfig(Frozen):
     """Patches around lesions."""
 
     size: int = Field(224, ge=32, le=1024, description="Side of a stored patch in pixels")
+    frame: Literal["lesion", "image"] = Field(
+        "lesion",
+        description="lesion: windows in proportion to the lesion (the study); image: windows that are `size` pixels of"
+        " the film as `images` makes it, so that a network of films may start from the patches' one",
+    )
+    copies: int = Field(
+        1, ge=1, le=30, description="With frame image: training windows of a lesion, each with nine tenths of it"
+    )
     context: float = Field(3.0, ge=1, le=10, description="Window side divided by lesion box side")
     aspect: Literal["keep", "stretch"] = Field(
         "keep", description="Square windows, or windows of the lesion box's shape stretched to squares (the study)"

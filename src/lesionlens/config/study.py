@@ -73,6 +73,10 @@ class StudyConfig(Frozen):
             raise ValueError("evaluation.methods names prototypes, which grid.system prototype alone has")
         if cases and self.unit != "patch":
             raise ValueError("grid.system prototype compares patches: choose unit patch")
+        if cases and "two_step" in self.grid.strategies:
+            raise ValueError(
+                "grid.strategies two_step trains a top: prototypes have none; choose gradual or simultaneous"
+            )
         if cases and any(each.weight for each in self.grid.guidance):
             raise ValueError("grid.guidance is for grid.system classifier: prototypes have training.prototypes.fine")
         shown = training.prototypes.fine and training.prototypes.annotation != "none"
@@ -94,6 +98,26 @@ class StudyConfig(Frozen):
                 raise ValueError("unit image: a film is malignant or not; data.classes margins is for patches")
             if self.training.normalise == "per_class":
                 raise ValueError("unit image: training.normalise per_class is for patches; choose train")
+        return self
+
+    @model_validator(mode="after")
+    def _copies_are_of_films(self) -> Self:
+        frame, patches = self.patches.frame, self.patches
+        if frame == "lesion" and patches.copies > 1:
+            raise ValueError("patches.copies is for patches.frame image: choose that, or 1")
+        if frame == "image" and patches.size > min(self.images.height, self.images.width):
+            raise ValueError(f"patches.size {patches.size} is more than the film has: images.height, images.width")
+        return self
+
+    @model_validator(mode="after")
+    def _tops_are_of_films(self) -> Self:
+        if self.training.top != "none":
+            if self.unit == "patch" or self.grid.system != "classifier":
+                raise ValueError("training.top is for classifiers of films: choose none, or unit image")
+            if any(each.weight for each in self.grid.guidance):
+                raise ValueError("grid.guidance needs the linear layer on unit1: choose training.top none, or weight 0")
+            if set(self.grid.strategies) - {"two_step"}:
+                raise ValueError("training.top is trained by grid.strategies two_step")
         return self
 
     @property
@@ -134,7 +158,11 @@ PREPARED = {"data", "annotation", "patches", "images", "background", "split"}
 
 def sample_set_digest(config: StudyConfig, index: str) -> str:
     """Identity of the samples that a study cuts from a data set whose index has this digest."""
-    cut = (config.patches, config.background) if config.unit == "patch" else (config.unit, config.images)
+    cut: tuple[Any, ...] = (config.patches, config.background)
+    if config.unit == "image":
+        cut = (config.unit, config.images)
+    elif config.patches.frame == "image":
+        cut = (*cut, config.images)
     return digest(index, config.annotation, *cut, config.split, config.seed)
 
 

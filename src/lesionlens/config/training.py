@@ -8,21 +8,25 @@ from pydantic import Field, field_validator, model_validator
 from lesionlens.config.base import Frozen
 
 Backbone = Literal["vgg16", "vgg19", "resnet34", "resnet50", "resnet18", "vgg11_bn", "efficientnet_b0"]
-Strategy = Literal["gradual", "simultaneous"]
+Strategy = Literal["gradual", "simultaneous", "two_step"]
+Top = Literal["none", "residual", "vgg", "mbconv"]
 Normalise = Literal["per_class", "train", "imagenet", "per_patch"]
 RateRule = Literal["published", "author"]
-Augment = Literal["none", "flips", "surroundings"]
+Augment = Literal["none", "flips", "surroundings", "mammogram"]
 System = Literal["classifier", "prototype"]
 Shown = Literal["lesion", "margin", "none"]
 DetectorNetwork = Literal["fcos", "retinanet"]
 
 
 class StoppingConfig(Frozen):
-    """Early stopping of a training phase on validation loss."""
+    """Early stopping of a training phase on the validation split."""
 
     patience: int = Field(7, ge=1, description="Epochs without a sufficient improvement before a phase ends")
-    min_delta: float = Field(0.01, ge=0, description="Least decrease of validation loss that counts as improvement")
+    min_delta: float = Field(0.01, ge=0, description="Least improvement that counts")
     max_epochs: int = Field(100, ge=1, description="Upper bound for the epochs of one phase")
+    monitor: Literal["loss", "auc"] = Field(
+        "loss", description="What improves and chooses the checkpoint: validation loss (the study), or validation AUC"
+    )
     start: Literal["anew", "loaded"] = Field(
         "anew",
         description="What a later phase must improve on: anew, its own first epoch (the study); loaded, the weights"
@@ -79,6 +83,11 @@ class TrainingConfig(Frozen):
         description="Study of the record, by name, number or digest, whose run of the same backbone gives stem, unit2"
         " and unit1 their first weights: of the same seed, else its selected one; null: begin with `weights`",
     )
+    top: Top = Field(
+        "none",
+        description="What of a film's network follows unit1, with first weights drawn: residual, two stages of two"
+        " bottlenecks 512-512-1024; vgg, two of a convolution of 512; mbconv, two MBConv blocks; or none",
+    )
     head: Literal["drawn", "centred"] = Field(
         "centred",
         description="The linear layer's first weights: drawn (the study), or centred: less their mean over the classes,"
@@ -95,7 +104,11 @@ class TrainingConfig(Frozen):
     augment: Augment = Field(
         "none",
         description="none (the study); flips: random flips and quarter turns, no features are cached then;"
-        " surroundings: half of the time lesions lie in another training patient's tissue, labelled by the lesion",
+        " surroundings: half of the time lesions lie in another training patient's tissue, labelled by the lesion;"
+        " mammogram, for films: flips, rotation to 25 degrees, shear to 12, zoom 0.8 to 1.2, brightness +-20 of 255",
+    )
+    balance: Literal["none", "class_weights"] = Field(
+        "none", description="class_weights: a training sample counts by one over the frequency of its class"
     )
 
     @field_validator("weights")
@@ -184,7 +197,8 @@ class GridConfig(Frozen):
     strategies: tuple[Strategy, ...] = Field(
         ("gradual", "simultaneous"),
         min_length=1,
-        description="gradual: the head, then unit1, then unit2 join in; simultaneous: all three from the start",
+        description="gradual: the head, then unit1, then unit2 join in; simultaneous: all three from the start;"
+        " two_step: top and head at head_rate, then every layer at unit1_rate",
     )
     sets: tuple[HyperSet, ...] = Field(PAPER_SETS, min_length=1, description="Hyper-parameter sets, numbered from 1")
     guidance: tuple[GuidanceConfig, ...] = Field(

@@ -11,11 +11,18 @@ in every network the output of unit1 is the last block after its activation, at 
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from torchvision.models import vgg
+from torchvision.models.efficientnet import MBConv, MBConvConfig
+from torchvision.models.resnet import Bottleneck
+from torchvision.ops import Conv2dNormActivation
 
+from lesionlens.config.training import Top
 from lesionlens.models.classifier import Trunk
 
 
@@ -46,6 +53,53 @@ def cut_efficientnet(network: Any) -> Trunk:
     features = network.features
     unit1 = nn.Sequential(*features[7:])
     return Trunk(features[:5], nn.Sequential(*features[5:7]), unit1, _average(), "1.0", features[8].out_channels)
+
+
+def with_top(trunk: Trunk, top: Top, seed: int) -> Trunk:
+    """The trunk with a top of random weights between unit1 and its pooling; VGG's last max pooling comes before it.
+
+    residual: two stages of two bottlenecks (1x1 512, 3x3 512, 1x1 1024), the stride of 2 in the first 3x3 of each
+    (Shen et al. 2019 have it in the 1x1 before). vgg: two of a 3x3 convolution of 512, batch normalisation, ReLU and
+    2x2 max pooling (the same). mbconv: two MBConv blocks of stride 2, expansion 2 and squeeze 1/4 (Petrini et al.
+    2022).
+    """
+    if top == "none":
+        return trunk
+    before = [module for module in trunk.pool.children() if isinstance(module, nn.MaxPool2d)]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made, width = TOPS[top](trunk.width)
+    return replace(trunk, top=nn.Sequential(*before, *made), pool=_average(), width=width)
+
+
+def _residual(width: int) -> tuple[list[nn.Module], int]:
+    made: list[nn.Module] = []
+    for _ in range(2):
+        side = nn.Sequential(nn.Conv2d(width, 1024, 1, 2, bias=False), nn.BatchNorm2d(1024))
+        made += [Bottleneck(width, 256, 2, side, base_width=128), Bottleneck(1024, 256, base_width=128)]
+        width = 1024
+    for module in [m for part in made for m in part.modules() if isinstance(m, nn.Conv2d)]:
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return made, width
+
+
+def _convolutions(width: int) -> tuple[list[nn.Module], int]:
+    made: list[nn.Module] = []
+    for given in (width, 512):
+        made += [Conv2dNormActivation(given, 512, inplace=False), nn.MaxPool2d(2)]
+    return made, 512
+
+
+def _mbconv(width: int) -> tuple[list[nn.Module], int]:
+    block = MBConvConfig(2, 3, 2, width, width, 1)
+    return [MBConv(block, 0.0, nn.BatchNorm2d) for _ in range(2)], width
+
+
+TOPS: dict[Top, Callable[[int], tuple[list[nn.Module], int]]] = {
+    "residual": _residual,
+    "vgg": _convolutions,
+    "mbconv": _mbconv,
+}
 
 
 def _average() -> nn.Module:

@@ -1,18 +1,18 @@
-"""A classifier cut into blocks: the frozen stem, unit2, unit1, a pooling that may have weights, and the head."""
+"""A classifier cut into blocks: stem, unit2, unit1, for films a top, a pooling that may have weights, and the head."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, get_args
 
 from torch import Tensor, nn
 
-Block = Literal["stem", "unit2", "unit1", "pool", "head"]
-BLOCKS: tuple[Block, ...] = ("stem", "unit2", "unit1", "head")
-"""Those of every classifier; prototypes stand in the place of the pooling, and have weights."""
+Block = Literal["stem", "unit2", "unit1", "top", "pool", "head"]
+BLOCKS: tuple[Block, ...] = ("stem", "unit2", "unit1", "top", "head")
+"""Those of classifiers; prototypes stand in the place of the pooling, and have weights."""
 Layer = Literal["block", "conv"]
 Level = Literal["pixels", "stem", "unit2", "unit1", "pooled"]
 """What may be stored of a sample: the input, or the output of a block or of the pooling before the head."""
 
-_AFTER: dict[Level, int] = {"pixels": 0, "stem": 1, "unit2": 2, "unit1": 3, "pooled": 4}
+_AFTER: dict[Level, int] = {"pixels": 0, "stem": 1, "unit2": 2, "unit1": 3, "pooled": 5}
 
 
 def together(most: int, shape: tuple[int, ...]) -> int:
@@ -29,7 +29,8 @@ class Model(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Trunk:
-    """A network without its head. last_conv: name of the last convolution in unit1; width: pooled features."""
+    """A network without its head. last_conv: name of the last convolution in unit1; width: pooled features; top: what
+    lies between unit1 and pooling."""
 
     stem: nn.Module
     unit2: nn.Module
@@ -37,10 +38,14 @@ class Trunk:
     pool: nn.Module
     last_conv: str
     width: int
+    top: nn.Module = field(default_factory=nn.Identity)
 
 
 class Classifier(nn.Module):
-    """stem, unit2, unit1, global pooling and a linear head, in this order. `backbone` is its name in the registry."""
+    """stem, unit2, unit1, for films a top, global pooling and a linear head, in this order.
+
+    `backbone` is its name in the registry; without a top that block does nothing.
+    """
 
     def __init__(self, backbone: str, trunk: Trunk, classes: int) -> None:
         super().__init__()
@@ -48,6 +53,7 @@ class Classifier(nn.Module):
         self.stem = trunk.stem
         self.unit2 = trunk.unit2
         self.unit1 = trunk.unit1
+        self.top = trunk.top
         self.pool = trunk.pool
         self.head = nn.Linear(trunk.width, classes)
         self.last_conv = trunk.last_conv
@@ -61,8 +67,13 @@ class Classifier(nn.Module):
     @property
     def blocks(self) -> dict[Block, nn.Module]:
         """The blocks that have parameters, from the input to the output."""
-        weighted = any(True for _ in self.pool.parameters())
-        return {name: self.get_submodule(name) for name in get_args(Block) if name != "pool" or weighted}
+        there = {"top": self.has_top, "pool": any(True for _ in self.pool.parameters())}
+        return {name: self.get_submodule(name) for name in get_args(Block) if there.get(name, True)}
+
+    @property
+    def has_top(self) -> bool:
+        """Whether something lies between unit1, whose output maps explain, and pooling."""
+        return not isinstance(self.top, nn.Identity)
 
     def map_block(self, layer: Layer) -> nn.Module:
         """The module whose output an activation map explains.
@@ -74,7 +85,7 @@ class Classifier(nn.Module):
 
     def between(self, start: Level, end: Level | None = None) -> tuple[nn.Module, ...]:
         """The modules that lead from one level to another, or to the logits."""
-        modules = (self.stem, self.unit2, self.unit1, self.pool, self.head)
+        modules = (self.stem, self.unit2, self.unit1, self.top, self.pool, self.head)
         return modules[_AFTER[start] : _AFTER[end] if end else None]
 
     def from_level(self, level: Level, x: Tensor) -> Tensor:

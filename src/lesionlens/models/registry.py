@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from lesionlens.config.training import Backbone, RunConfig, TrainingConfig
-from lesionlens.models.backbones import cut_efficientnet, cut_resnet, cut_vgg, vgg_features
+from lesionlens.config.training import Backbone, RunConfig, Top, TrainingConfig
+from lesionlens.models.backbones import cut_efficientnet, cut_resnet, cut_vgg, vgg_features, with_top
 from lesionlens.models.classifier import Classifier, Trunk
 from lesionlens.models.prototypes import with_prototypes
 
@@ -45,17 +45,21 @@ def trunk_state(backbone: Backbone) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in state.items() if not name.startswith(HEADS)}
 
 
-def network(run: RunConfig, training: TrainingConfig, classes: int) -> Classifier:
-    """The run's network with random weights from its seed, in evaluation mode on the CPU."""
-    made = build(run.backbone, classes, run.seed)
+def network(
+    run: RunConfig, training: TrainingConfig, classes: int, pretrained: Mapping[str, Tensor] | None = None
+) -> Classifier:
+    """The run's network with random weights from its seed, in evaluation mode on the CPU; `pretrained` as `build`."""
+    made = build(run.backbone, classes, run.seed, pretrained, training.top)
     return with_prototypes(made, classes, training.prototypes, run.seed) if run.system == "prototype" else made
 
 
-def build(backbone: str, classes: int, seed: int, pretrained: Mapping[str, Tensor] | None = None) -> Classifier:
-    """The network of that name with random weights from `seed`, in evaluation mode on the CPU.
+def build(
+    backbone: str, classes: int, seed: int, pretrained: Mapping[str, Tensor] | None = None, top: Top = "none"
+) -> Classifier:
+    """The network of that name, for films with a top, with random weights from `seed`, in evaluation mode on the CPU.
 
     Initialised by torchvision's own rules (Kaiming); `pretrained`, a state dict of torchvision's network, replaces all
-    but the head. The global random state is left as it was.
+    but head and top. The global random state is left as it was.
     Raises ValueError for an unknown name or a state dict that does not fit.
     """
     if backbone not in BACKBONES:
@@ -73,4 +77,4 @@ def build(backbone: str, classes: int, seed: int, pretrained: Mapping[str, Tenso
                 network.load_state_dict(wanted)
             except RuntimeError as error:
                 raise ValueError(f"the pretrained weights do not fit {backbone}: {error}") from error
-        return Classifier(backbone, architecture.cut(network), classes).eval()
+        return Classifier(backbone, with_top(architecture.cut(network), top, seed), classes).eval()

@@ -20,8 +20,7 @@ from lesionlens.errors import WeightsMissingError
 from lesionlens.identity import bytes_digest
 from lesionlens.models.classifier import Classifier, together
 from lesionlens.models.names import Fit, best_fit, unwrapped
-from lesionlens.models.prototypes import with_prototypes
-from lesionlens.models.registry import build, network, trunk_state
+from lesionlens.models.registry import network, trunk_state
 from lesionlens.records import SampleArrays
 from lesionlens.settings import settings
 
@@ -57,12 +56,10 @@ def initial_model(
         if start is None:
             raise ValueError(f"run {run.title} begins with another run's weights, which are not given")
         model = network(run, training, classes)
-        begun = {name: tensor for name, tensor in start().items() if name.startswith(("stem.", "unit2.", "unit1."))}
+        begun = {name: tensor for name, tensor in start().items() if not name.startswith("head.")}
         model.load_state_dict(model.state_dict() | begun)
     elif training.weights != "none":
-        model = build(run.backbone, classes, run.seed, load_weights(run.backbone, training.weights))
-        if run.system == "prototype":
-            model = with_prototypes(model, classes, training.prototypes, run.seed)
+        model = network(run, training, classes, load_weights(run.backbone, training.weights))
     else:
         model = network(run, training, classes).to(memory_format=torch.channels_last)  # twice as fast on a CPU
         calibrate(model, pixels, training_rows, run.seed)

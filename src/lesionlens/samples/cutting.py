@@ -24,7 +24,7 @@ from lesionlens.images.annotation import (
 from lesionlens.images.image import GreyImage, Pixels, UnusableImageError
 from lesionlens.images.reading import read_image, read_mask
 from lesionlens.records import Box, Exclusion, Image, ImageSize, Lesion, Overview, Sample, Split
-from lesionlens.samples.windows import background_windows, cut_mask, lesion_window
+from lesionlens.samples.windows import background_windows, cut_mask, film_window, lesion_window, windows_of_lesion
 
 Item = Sample | Exclusion | ImageSize | Overview
 
@@ -94,19 +94,54 @@ def _cut_lesion(job: LesionJob, task: LesionTask, image: GreyImage) -> list[Samp
     if whole is None:
         return [*notes, Exclusion(job.image.key, key, "empty_mask", f"{task.lesion.mask_path or key} marks no pixel")]
     if job.study.patches.component == "all":
-        return [*notes, _lesion_sample(job, task, image, whole, whole, key)]
-    found = enumerate(components(whole), 1)
-    return [*notes, *(_lesion_sample(job, task, image, whole, component, f"{key}#{n}") for n, component in found)]
+        return [*notes, *_lesion_samples(job, task, image, whole, whole, key)]
+    for n, component in enumerate(components(whole), 1):
+        notes += _lesion_samples(job, task, image, whole, component, f"{key}#{n}")
+    return notes
+
+
+def _lesion_samples(
+    job: LesionJob, task: LesionTask, image: GreyImage, whole: Annotation, component: Annotation, key: str
+) -> list[Sample]:
+    """The patch around a component of an annotation, or the training split's copies of one at a film's scale."""
+    patches = job.study.patches
+    rng = generator(job.study.seed, "jitter", key)
+    if patches.frame == "image":
+        size, copies = window_in_film(image, job.study), patches.copies if task.split == "train" else 1
+        windows = windows_of_lesion(component, image.shape, size, copies, rng)
+        names = [key, *(f"{key}/{n}" for n in range(1, len(windows)))]
+        return [
+            _lesion_sample(job, task, image, whole, component, name, window)
+            for name, window in zip(names, windows, strict=True)
+        ]
+    x, y = rng.random(2)
+    square = patches.aspect == "keep"
+    window = lesion_window(component, image.shape, patches.context, patches.jitter, (float(x), float(y)), square)
+    return [_lesion_sample(job, task, image, whole, component, key, window)]
+
+
+def window_in_film(image: GreyImage, study: StudyConfig) -> tuple[int, int]:
+    """Width and height of a window at the scale at which the study's films are shown."""
+    films = study.images
+    return film_window(image.shape, study.patches.size, (films.height, films.width), films.fit == "pad")
+
+
+def is_square(study: StudyConfig) -> bool:
+    """Whether windows are squares of the image; at a film's scale they become squares as the film is stretched."""
+    return study.patches.aspect == "keep" and study.patches.frame == "lesion"
 
 
 def _lesion_sample(
-    job: LesionJob, task: LesionTask, image: GreyImage, whole: Annotation, component: Annotation, key: str
+    job: LesionJob,
+    task: LesionTask,
+    image: GreyImage,
+    whole: Annotation,
+    component: Annotation,
+    key: str,
+    window: Box,
 ) -> Sample:
-    """The patch around a component of an annotation; its mask shows all of the annotation within the window."""
-    patches = job.study.patches
-    x, y = generator(job.study.seed, "jitter", key).random(2)
-    square = patches.aspect == "keep"
-    window = lesion_window(component, image.shape, patches.context, patches.jitter, (float(x), float(y)), square)
+    """A patch; its mask shows all of the annotation within the window."""
+    patches, square = job.study.patches, is_square(job.study)
     mask, fraction = cut_mask(whole, window, patches.size, square)
     return Sample(
         key=key,
@@ -152,13 +187,16 @@ def cut_background(job: BackgroundJob) -> list[Item]:
     except UnusableImageError as error:
         return [Exclusion(job.image.key, None, "background_unreadable", error.detail)]
     rng, config = generator(job.study.seed, "background", job.image.key), job.study.background
-    windows = background_windows(image, masked, job.sizes, config.min_mean, config.per_image, rng)
+    sizes = job.sizes
+    if job.study.patches.frame == "image":
+        sizes = (window_in_film(image, job.study),) * (2 * config.per_image)
+    windows = background_windows(image, masked, sizes, config.min_mean, config.per_image, rng)
     cut = [_background_sample(job, image, window) for window in windows]
     return with_image(job.image, image, cut, job.overview)
 
 
 def _background_sample(job: BackgroundJob, image: GreyImage, window: Box) -> Sample:
-    size, square = job.study.patches.size, job.study.patches.aspect == "keep"
+    size, square = job.study.patches.size, is_square(job.study)
     return Sample(
         key=f"{job.image.key}@{window.x0},{window.y0},{window.x1},{window.y1}",
         label=job.label,

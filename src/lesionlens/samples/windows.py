@@ -11,6 +11,7 @@ from lesionlens.images.image import GreyImage, box_iou, resize_mask, squared
 from lesionlens.records import Box
 
 TRIES = 300  # places drawn for a background window of one size
+LEAST_OVERLAP = 0.9  # of a lesion and its window in a film
 MAX_IOU = 0.25  # of two background windows of one image
 
 
@@ -44,6 +45,46 @@ def lesion_window(
     x0, x1 = _span(box.x0, box.x1, x, lengths[0], jitter, draw[0], width if square else None)
     y0, y1 = _span(box.y0, box.y1, y, lengths[1], jitter, draw[1], height if square else None)
     return Box(max(x0, 0), max(y0, 0), min(x1, width), min(y1, height))
+
+
+def film_window(shape: tuple[int, int], side: int, film: tuple[int, int], pad: bool) -> tuple[int, int]:
+    """Width and height in pixels of an image of `shape` (height, width) that are `side` pixels each of the film that it
+    becomes, (height, width), stretched or padded; at most the image's own.
+    """
+    (height, width), (rows, columns) = shape, film
+    down, across = height / rows, width / columns
+    if pad:
+        down = across = max(down, across)
+    return min(width, max(1, round(side * across))), min(height, max(1, round(side * down)))
+
+
+def windows_of_lesion(
+    annotation: Annotation, shape: tuple[int, int], size: tuple[int, int], copies: int, rng: np.random.Generator
+) -> tuple[Box, ...]:
+    """Windows of `size` (width, height) that a lesion fills by nine tenths, or that hold nine tenths of its box: the
+    first centred at the median mask pixel as far as the image of `shape` admits, up to `copies` at random
+    places, no two the same.
+    """
+    (x, y), (width, height), box = median_position(annotation), size, annotation.box
+    wanted = LEAST_OVERLAP * min(box.width * box.height, width * height)
+    found = [_moved_inside(x - width / 2, y - height / 2, size, shape)]
+    for _ in range(TRIES if copies > 1 else 0):
+        left = rng.integers(max(0, box.x0 - width), min(shape[1] - width, box.x1) + 1)
+        top = rng.integers(max(0, box.y0 - height), min(shape[0] - height, box.y1) + 1)
+        window = Box(int(left), int(top), int(left) + width, int(top) + height)
+        across = min(window.x1, box.x1) - max(window.x0, box.x0)
+        down = min(window.y1, box.y1) - max(window.y0, box.y0)
+        if across > 0 and down > 0 and across * down >= wanted and window not in found:
+            found.append(window)
+        if len(found) == copies:
+            break
+    return tuple(found)
+
+
+def _moved_inside(left: float, top: float, size: tuple[int, int], shape: tuple[int, int]) -> Box:
+    x0 = min(max(floor(left + 0.5), 0), shape[1] - size[0])
+    y0 = min(max(floor(top + 0.5), 0), shape[0] - size[1])
+    return Box(x0, y0, x0 + size[0], y0 + size[1])
 
 
 def cut_mask(annotation: Annotation, window: Box, size: int, square: bool = False) -> tuple[NDArray[np.bool_], float]:

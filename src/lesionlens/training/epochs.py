@@ -1,6 +1,7 @@
 """One epoch: order of samples, training steps and validation, reproducible from the run's seed and its number."""
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torchmetrics.functional.classification import binary_auroc
 
 from lesionlens.identity import digest
 
@@ -29,13 +31,14 @@ def precision(device: torch.device) -> AbstractContextManager[None]:
     return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
 
 
-def eager(scored: Scored, optimizer: torch.optim.Optimizer, labels: Tensor) -> Step:
-    """A training step without a CUDA graph. labels int64 [samples] of the whole set, on the device."""
+def eager(scored: Scored, optimizer: torch.optim.Optimizer, labels: Tensor, weights: Tensor | None = None) -> Step:
+    """A training step without a CUDA graph. labels int64 [samples] of the whole set, weights float32 [classes] of their
+    losses (None: all 1), both on the device."""
 
     def step(rows: Tensor) -> Tensor:
         optimizer.zero_grad(set_to_none=True)
         logits, added = scored(rows)
-        loss = cross_entropy(logits, labels[rows])
+        loss = cross_entropy(logits, labels[rows], weights)
         if added is not None:
             loss = loss + added.mean()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -97,11 +100,12 @@ class Graphed:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """Losses are means over samples; accuracy in [0, 1]."""
+    """Losses are means over samples; accuracy in [0, 1], AUC as `mean_auc`."""
 
     train_loss: float
     validation_loss: float
     validation_accuracy: float
+    validation_auc: float
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
@@ -155,14 +159,32 @@ def train_epoch(step: Step, device: torch.device, rows: Sequence[int], size: int
 
 
 @torch.no_grad()
-def validate(scored: Scored, labels: Tensor, rows: Sequence[int], size: int) -> tuple[float, float]:
-    """Mean loss and accuracy over the rows. labels int64 [samples] of the whole set, on the device."""
+def validate(scored: Scored, labels: Tensor, rows: Sequence[int], size: int) -> tuple[float, float, float]:
+    """Mean loss, accuracy and `mean_auc` over the rows. labels int64 [samples] of the whole set, on the device."""
     loss = torch.zeros((), dtype=torch.float64, device=labels.device)
     correct = torch.zeros((), dtype=torch.int64, device=labels.device)
+    outputs = []
     for batch in torch.split(torch.tensor(rows, device=labels.device), size):
         (output, added), truth = scored(batch), labels[batch]
+        outputs.append(output)
         loss += cross_entropy(output, truth, reduction="sum").double()
         if added is not None:
             loss += added.sum().double()
         correct += (output.argmax(1) == truth).sum()
-    return float(loss) / len(rows), float(correct) / len(rows)
+    auc = mean_auc(torch.cat(outputs), labels[torch.tensor(rows, device=labels.device)])
+    return float(loss) / len(rows), float(correct) / len(rows), auc
+
+
+def mean_auc(logits: Tensor, labels: Tensor) -> float:
+    """Mean over classes of the AUC of each against the rest, from logits [n, classes] and labels int64 [n].
+
+    Only classes that have samples, and samples of others beside them, count; NaN where there is none.
+    """
+    probabilities = torch.softmax(logits.double(), dim=1)
+    sides = [labels == label for label in range(logits.shape[1])]
+    areas = [
+        float(binary_auroc(probabilities[:, label], side.long(), thresholds=None))
+        for label, side in enumerate(sides)
+        if side.any() and not side.all()
+    ]
+    return sum(areas) / len(areas) if areas else math.nan

@@ -96,5 +96,9 @@ def estimate(study: StudyConfig, rates: dict[Backbone, Rates], train: int, valid
         fixed = test * rate.whole * PASSES
         seconds = [total + epochs * epoch + fixed for total, epochs in zip(seconds, bounds, strict=True)]
         stored += rate.parameter_bytes
-    cached = 0 if study.training.augment == "flips" else sum(samples * rate.feature_bytes for rate in rates.values())
+    cached = (
+        0
+        if study.training.augment in ("flips", "mammogram")
+        else sum(samples * rate.feature_bytes for rate in rates.values())
+    )
     return Estimate(seconds[0], seconds[1], stored, cached)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from upath import UPath
@@ -32,7 +33,7 @@ from lesionlens.training.epochs import (
 )
 from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.guidance import guide
-from lesionlens.training.inputs import Inputs, Source, cached, computed
+from lesionlens.training.inputs import AUGMENTS, Inputs, Source, cached, computed
 from lesionlens.training.strategies import PHASES, Phase, Stopper, parameter_groups, set_modes
 from lesionlens.training.surroundings import drawn_rows, with_surroundings
 
@@ -91,6 +92,14 @@ def first_model(
         return initial_model(run, training, len(patches.classes), inputs, inputs.rows("train"), start)
 
 
+def class_weights(labels: Tensor, classes: int) -> Tensor:
+    """What a sample of each class counts, float32 [classes]: one over the class's frequency among labels int64 [n] that
+    are there, so that the mean over samples is 1; 1 for classes without any."""
+    counts = torch.bincount(labels, minlength=classes).float()
+    present = (counts > 0).sum()
+    return torch.where(counts > 0, len(labels) / (present * counts.clamp(min=1)), torch.ones_like(counts))
+
+
 class Fit:
     """What stays the same through a run."""
 
@@ -118,10 +127,15 @@ class Fit:
             seen, self.pictures = with_surroundings(patches, run.seed)
         self.inputs = Inputs(seen, training.normalise, device)
         self.labels = torch.from_numpy(seen.labels).to(device)
+        self.weights = None
+        if training.balance == "class_weights":
+            self.weights = class_weights(self.labels[self.train_rows], len(patches.classes))
+        if training.stopping.monitor == "auc" and len(np.unique(patches.labels[self.validation_rows])) < 2:
+            raise ValueError("training.stopping.monitor auc: the validation split has one class; monitor the loss")
         self.guide = guide(seen, run.guidance, run.seed, device)
-        if training.augment == "flips":
-            log.warning("%s: samples are flipped and turned, so every layer runs in every step", run.title)
-        uncached = cache is None or training.augment == "flips"
+        if training.augment in AUGMENTS:
+            log.warning("%s: samples are changed at random, so every layer runs in every step", run.title)
+        uncached = cache is None or training.augment in AUGMENTS
         self.features = None if cache is None or uncached else FeatureCache(cache, self.inputs)
 
     def epochs(self, resume: tuple[Checkpoint, ...]) -> Iterator[EpochResult]:
@@ -192,7 +206,7 @@ class Fit:
         while not position.stopper.done(self.training.stopping):
             started = time.monotonic()
             epoch = self._epoch(model, phase, step, validation, position.epoch + 1)
-            stopper = position.stopper.after(epoch.validation_loss, self.training.stopping)
+            stopper = position.stopper.after(self._monitored(epoch), self.training.stopping)
             lowest = stopper.improved_on(position.stopper)
             position = Position(position.phase, position.epoch + 1, stopper)
             last = self._write(model, optimizer, position)
@@ -212,14 +226,20 @@ class Fit:
                 position,
             )
 
+    def _monitored(self, epoch: Epoch) -> float:
+        """What is to fall: validation loss, or what its AUC lacks to 1."""
+        return epoch.validation_loss if self.training.stopping.monitor == "loss" else 1 - epoch.validation_auc
+
     def _sources(self, model: Classifier, phase: Phase, position: Position) -> tuple[Source, Source]:
         """What the trained blocks take for a sample, in training and in validation."""
-        if self.features is None:
+        if self.features is None or phase.level == "pixels":
             plain = computed(model, phase.level, self.inputs)
-            return computed(model, phase.level, self.inputs, self.training.augment == "flips"), plain
+            augment = AUGMENTS.get(self.training.augment)
+            return plain if augment is None else computed(model, phase.level, self.inputs, augment), plain
         with reproducible(self.device, self.run.seed, 0):
             # A run's first phase asks for what its later ones take, too: one pass over the samples for all.
             levels = [each.level for each in PHASES[self.run.strategy]] if position.phase == 1 else [phase.level]
+            levels = [level for level in levels if level != "pixels"]
             found = cached(self.features.get(model, levels)[phase.level], self.device)
         return found, found
 
@@ -242,25 +262,25 @@ class Fit:
         return scored
 
     def _step(self, model: Classifier, phase: Phase, optimizer: torch.optim.Optimizer, source: Source) -> Step:
-        step = eager(self._scored(model, phase, source), optimizer, self.labels)
-        constant = self.features is not None and self.device.type == "cuda"
+        step = eager(self._scored(model, phase, source), optimizer, self.labels, self.weights)
+        constant = self.features is not None and phase.level != "pixels" and self.device.type == "cuda"
         return Graphed(step, self.run.batch_size, self.device) if constant else step
 
     def _epoch(self, model: Classifier, phase: Phase, step: Step, validation: Source, epoch: int) -> Epoch:
         size, seed = self.run.batch_size, self.run.seed
         with reproducible(self.device, seed, epoch):
-            set_modes(model, phase)
+            set_modes(model, phase, size)
             train_loss = train_epoch(step, self.device, self._shown_rows(epoch), size, seed, epoch)
             model.eval()
             scored = self._scored(model, phase, validation)
-            validation_loss, accuracy = validate(scored, self.labels, self.validation_rows, size)
+            validation_loss, accuracy, auc = validate(scored, self.labels, self.validation_rows, size)
         for name, loss in (("training", train_loss), ("validation", validation_loss)):
             if not math.isfinite(loss):
                 raise DivergedError(
                     f"{name} loss is {loss} in epoch {epoch} of run {self.run.title}: training diverged. "
                     f"Choose lower rates than head {self.run.head_rate:g}, unit1 {self.run.unit1_rate:g}"
                 )
-        return Epoch(train_loss, validation_loss, accuracy)
+        return Epoch(train_loss, validation_loss, accuracy, auc)
 
     def _shown_rows(self, epoch: int) -> list[int]:
         """What the epoch shows for every training sample."""

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode, RandomAffine, RandomHorizontalFlip, RandomVerticalFlip
 
-from lesionlens.config.training import Normalise
+from lesionlens.config.training import Augment, Normalise
 from lesionlens.identity import bytes_digest, digest
 from lesionlens.models.classifier import Classifier, Level
 from lesionlens.records import SampleArrays, Split
@@ -90,15 +91,33 @@ def cached(features: Tensor, device: torch.device) -> Source:
     return source
 
 
-def computed(model: Classifier, level: Level, inputs: Inputs, augment: bool = False) -> Source:
-    """The frozen blocks run anew for every batch; `augment` flips and turns its pixels at random."""
+def computed(
+    model: Classifier, level: Level, inputs: Inputs, augment: Callable[[Tensor], Tensor] = lambda pixels: pixels
+) -> Source:
+    """The frozen blocks run anew for every batch; `augment` changes its pixels at random."""
 
     @torch.no_grad()
     def source(rows: Tensor) -> Tensor:
         pixels = inputs(rows)
-        return model.to_level(level, flipped_and_turned(pixels) if augment else pixels)
+        return model.to_level(level, augment(pixels))
 
     return source
+
+
+def as_mammogram(pixels: Tensor) -> Tensor:
+    """Every film of [n, c, h, w] flipped both ways at random, turned by up to 25 degrees, sheared by up to 12, zoomed
+    by 0.8 to 1.2, and brighter or darker by up to 20 of 255 grey values, drawn by torch's global generator.
+
+    What comes in from outside is as dark as the film's darkest pixel; what leaves the range of a film is cut.
+    """
+    changed = []
+    for film in pixels:
+        low, high = float(film.min()), float(film.max())
+        moved = RandomAffine(25, scale=(0.8, 1.2), shear=12, interpolation=InterpolationMode.BILINEAR, fill=low)
+        turned = RandomVerticalFlip()(RandomHorizontalFlip()(moved(film)))
+        brighter = (2 * torch.rand(1).item() - 1) * 20 / 255 * (high - low)
+        changed.append((turned + brighter).clamp(low, high))
+    return torch.stack(changed)
 
 
 def flipped_and_turned(pixels: Tensor) -> Tensor:
@@ -109,3 +128,7 @@ def flipped_and_turned(pixels: Tensor) -> Tensor:
         for sample, way in zip(pixels, drawn, strict=True)
     ]
     return torch.stack(turned)
+
+
+AUGMENTS: dict[Augment, Callable[[Tensor], Tensor]] = {"flips": flipped_and_turned, "mammogram": as_mammogram}
+"""Changes of a training step's pixels by name; what they feed is not cached."""

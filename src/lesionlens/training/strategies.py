@@ -23,18 +23,32 @@ class Phase:
 HEAD = Phase(("head",), "pooled")
 HEAD_1 = Phase(("unit1", "head"), "unit2")
 HEAD_1_2 = Phase(("unit2", "unit1", "head"), "stem")
+TOP = Phase(("top", "head"), "unit1")
+ALL = Phase(("stem", "unit2", "unit1", "top", "head"), "pixels")
 
 PHASES: dict[Strategy, tuple[Phase, ...]] = {
     "gradual": (HEAD, HEAD_1, HEAD_1_2),
     "simultaneous": (HEAD_1_2,),
+    "two_step": (TOP, ALL),
 }
 
 
-def set_modes(model: Classifier, phase: Phase) -> None:
-    """Put the blocks of the phase into training mode and freeze the others: no gradient, evaluation mode."""
+LEAST_BATCH = 8
+"""Films in a batch from which on the trunk's batch normalisation is measured on it; with fewer it stays as it was."""
+
+
+def set_modes(model: Classifier, phase: Phase, batch: int = LEAST_BATCH) -> None:
+    """Put the blocks of the phase into training mode and freeze the others: no gradient, evaluation mode.
+
+    batch: samples of a training step, which matters where every layer trains.
+    """
     for name, block in model.blocks.items():
         block.requires_grad_(name in phase.blocks)
         block.train(name in phase.blocks)
+        if phase == ALL and batch < LEAST_BATCH and name in ("stem", "unit2", "unit1"):
+            for module in block.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
 
 
 def parameter_groups(model: Classifier, phase: Phase, run: RunConfig, rule: RateRule) -> list[dict[str, Any]]:
@@ -43,8 +57,12 @@ def parameter_groups(model: Classifier, phase: Phase, run: RunConfig, rule: Rate
     ResNet and EfficientNet: head_rate, unit1_rate, unit1_rate / 10, one group per block. VGG: the i-th convolution
     from the output, counted from 0 through both units, gets unit1_rate / (i + 1), or by the author's code
     head_rate / (2 (i + 1)); a batch normalisation goes with the convolution before it. VGG's groups are named by block
-    and convolution, counted from the input: unit1.conv3.
+    and convolution, counted from the input: unit1.conv3. two_step: top and head at head_rate, then all at unit1_rate.
     """
+    if phase in (TOP, ALL):
+        rate = run.head_rate if phase == TOP else run.unit1_rate
+        found = [(name, list(model.blocks[name].parameters())) for name in phase.blocks if name in model.blocks]
+        return [{"name": name, "params": parameters, "lr": rate} for name, parameters in reversed(found)]
     groups: list[dict[str, Any]] = [{"name": "head", "params": list(model.head.parameters()), "lr": run.head_rate}]
     units = [name for name in ("unit1", "unit2") if name in phase.blocks]
     if BACKBONES[run.backbone].family == "resnet":

@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 from lesionlens.images.annotation import Annotation
 from lesionlens.images.image import GreyImage, bounding_box, box_iou
 from lesionlens.records import Box
-from lesionlens.samples.windows import background_windows, cut_mask, lesion_window, median_position
+from lesionlens.samples.windows import (
+    background_windows,
+    cut_mask,
+    film_window,
+    lesion_window,
+    median_position,
+    windows_of_lesion,
+)
 
 HEIGHT, WIDTH = 120, 90
 
@@ -145,3 +152,28 @@ def test_a_square_window_at_the_border_is_moved_and_not_clipped() -> None:
     mask = np.zeros((300, 200), np.bool_)
     mask[0:30, 180:200] = True
     assert lesion_window(annotation_of(mask), mask.shape, 3.0, square=True) == Box(110, 0, 200, 90)
+
+
+def test_a_window_of_a_film_has_the_films_scale() -> None:
+    assert film_window((4608, 3136), 224, (1152, 896), pad=False) == (784, 896)
+    assert film_window((4608, 3136), 224, (1152, 896), pad=True) == (896, 896)
+    assert film_window((300, 200), 224, (150, 100), pad=False) == (200, 300)
+
+
+@pytest.mark.parametrize(("x", "y"), [(60, 80), (0, 0), (170, 270)])
+def test_every_copy_holds_nine_tenths_of_the_lesion(x: int, y: int) -> None:
+    lesion = Annotation(Box(x, y, x + 30, y + 25), np.ones((25, 30), dtype=np.bool_))
+    found = windows_of_lesion(lesion, (300, 200), (60, 50), 10, np.random.default_rng(0))
+    assert len(set(found)) == len(found) and len(found) == (10 if (x, y) == (60, 80) else len(found)) and len(found) > 1
+    for window in found:
+        assert (window.width, window.height) == (60, 50)
+        assert window.x0 >= 0 and window.y0 >= 0 and window.x1 <= 200 and window.y1 <= 300
+        across = min(window.x1, x + 30) - max(window.x0, x)
+        down = min(window.y1, y + 25) - max(window.y0, y)
+        assert across * down >= 0.9 * 30 * 25
+
+
+def test_a_lesion_larger_than_the_window_fills_it() -> None:
+    lesion = Annotation(Box(20, 20, 180, 280), np.ones((260, 160), dtype=np.bool_))
+    found = windows_of_lesion(lesion, (300, 200), (60, 50), 4, np.random.default_rng(0))
+    assert len(found) == 4

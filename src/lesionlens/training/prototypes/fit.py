@@ -21,7 +21,7 @@ from lesionlens.training import checkpoints as files
 from lesionlens.training.checkpoints import Position
 from lesionlens.training.epochs import Epoch, Scored, eager, reproducible, train_epoch, validate
 from lesionlens.training.fit import Fit, choose_device, first_model
-from lesionlens.training.inputs import Inputs, Source, cached, computed
+from lesionlens.training.inputs import AUGMENTS, Inputs, Source, cached, computed
 from lesionlens.training.prototypes.losses import added, annotations, other_weights
 from lesionlens.training.prototypes.projection import prune, push
 from lesionlens.training.prototypes.schedule import Stage, groups, stages
@@ -99,7 +99,7 @@ class _PrototypeFit(Fit):
         if position.stopper.epochs >= stage.epochs:
             return
         train, validation = self._level_sources(model, stage)
-        step = eager(self._terms(model, stage, train, losses=True), optimizer, self.labels)
+        step = eager(self._terms(model, stage, train, losses=True), optimizer, self.labels, self.weights)
         scored = self._terms(model, stage, validation, losses=False)
         while position.stopper.epochs < stage.epochs:
             started = time.monotonic()
@@ -146,7 +146,8 @@ class _PrototypeFit(Fit):
         level = stage.phase.level
         if self.features is None:
             plain = computed(model, level, self.inputs)
-            return computed(model, level, self.inputs, self.training.augment == "flips"), plain
+            augment = AUGMENTS.get(self.training.augment)
+            return plain if augment is None else computed(model, level, self.inputs, augment), plain
         with reproducible(self.device, self.run.seed, 0):
             found = cached(self.features.get(model, [level])[level], self.device)
         return found, found

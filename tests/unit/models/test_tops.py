@@ -1,0 +1,122 @@
+"""Tops of films' networks: shapes, maps of unit1 through them, and the two steps in which they are trained."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lesionlens.attribution.explain import Source, explain
+from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.config.training import RunConfig, StoppingConfig, Top, TrainingConfig
+from lesionlens.models.registry import build
+from lesionlens.models.weights import initial_model
+from lesionlens.training.epochs import mean_auc
+from lesionlens.training.fit import class_weights, fit
+from lesionlens.training.inputs import Inputs, as_mammogram
+from lesionlens.training.strategies import ALL, TOP, parameter_groups, set_modes
+from tests.unit.arrays import bright_squares
+
+SET = {"batch_size": 8, "head_rate": 1e-3, "unit1_rate": 1e-4}
+
+
+def run(backbone: str = "resnet18") -> RunConfig:
+    return RunConfig.model_validate({"backbone": backbone, "strategy": "two_step"} | SET)
+
+
+def training(top: Top, **parts: object) -> TrainingConfig:
+    values = {"weights": "none", "top": top, "stopping": StoppingConfig(patience=2, max_epochs=2)}
+    return TrainingConfig.model_validate(values | parts)
+
+
+@pytest.mark.parametrize(
+    ("top", "width", "millions"), [("residual", 1024, 15.0), ("vgg", 512, 4.7), ("mbconv", 512, 2.7)]
+)
+def test_a_top_halves_the_map_twice_and_has_the_published_size(top: Top, width: int, millions: float) -> None:
+    model = build("resnet18", 2, 0, top=top)
+    features = model.to_level("unit1", torch.zeros(1, 3, 288, 224))
+    assert features.shape == (1, 512, 9, 7)
+    assert model.top(features).shape == (1, width, 3 if top != "vgg" else 2, 2 if top != "vgg" else 1)
+    assert model.head.in_features == width
+    assert sum(p.numel() for p in model.top.parameters()) / 1e6 == pytest.approx(millions, rel=0.05)
+    same = build("resnet18", 2, 0)
+    assert all(
+        torch.equal(model.state_dict()[name], tensor) for name, tensor in same.stem.state_dict(prefix="stem.").items()
+    )
+
+
+def test_the_last_pooling_of_vgg_comes_before_its_top() -> None:
+    model = build("vgg11_bn", 2, 0, top="vgg")
+    features = model.to_level("unit1", torch.zeros(1, 3, 128, 96))
+    assert features.shape[2:] == (8, 6) and model.top[0](features).shape[2:] == (4, 3)
+
+
+def test_maps_are_of_unit1_and_follow_the_gradient_through_the_top() -> None:
+    samples = bright_squares(30)
+    inputs = Inputs(samples, "train", torch.device("cpu"))
+    model = initial_model(run(), training("residual"), 5, inputs, inputs.rows("train"))
+    rows, evaluation = inputs.rows("test")[:3], EvaluationConfig(explains="logit")
+    found = explain(model, Source(inputs, rows), evaluation, ("grad_cam",), ("predicted",), lambda _: None)
+    pixels = inputs(rows)
+    features = model.to_level("unit1", pixels).detach().requires_grad_()
+    logits = model.head(model.pool(model.top(features)))
+    (gradient,) = torch.autograd.grad(logits[torch.arange(3), found.predicted].sum(), features)
+    expected = (gradient.mean(dim=(2, 3), keepdim=True) * features).sum(dim=1).detach().numpy()
+    np.testing.assert_allclose(found.maps["grad_cam", "predicted"], expected, rtol=1e-3, atol=1e-6)
+
+
+def test_the_top_trains_first_and_then_every_layer(tmp_path: Path) -> None:
+    samples, how = bright_squares(60), training("residual", balance="class_weights")
+    results = list(fit(run(), how, samples, tmp_path / "run", tmp_path / "cache", "cpu"))
+    assert [result.phase for result in results] == [1, 1, 2, 2]
+    assert results[0].rates == {"head": 1e-3, "top": 1e-3}
+    assert results[2].rates == dict.fromkeys(("head", "top", "unit1", "unit2", "stem"), 1e-4)
+
+
+def test_features_below_the_top_are_computed_once_and_give_the_same_losses(tmp_path: Path) -> None:
+    samples, how = bright_squares(60), training("residual")
+    cached, plain = (
+        next(fit(run(), how, samples, tmp_path / name, cache, "cpu"))
+        for name, cache in (("a", tmp_path / "cache"), ("b", None))
+    )
+    assert cached.train_loss == pytest.approx(plain.train_loss, rel=1e-4)
+    assert cached.validation_loss == pytest.approx(plain.validation_loss, rel=1e-3)
+
+
+def test_small_batches_leave_the_trunks_normalisation_as_it_was() -> None:
+    model = build("resnet18", 2, 0, top="residual")
+    for batch, measured in ((4, False), (8, True)):
+        set_modes(model, ALL, batch)
+        assert model.stem.bn1.training is measured and model.top[0].bn1.training
+    set_modes(model, TOP)
+    assert not model.stem.bn1.training and model.top[0].bn1.training
+    assert [group["name"] for group in parameter_groups(model, TOP, run(), "published")] == ["head", "top"]
+
+
+def test_augmented_films_keep_shape_and_range_and_differ() -> None:
+    films = torch.rand(4, 1, 48, 32).expand(-1, 3, -1, -1)
+    torch.manual_seed(0)
+    found, again = as_mammogram(films), as_mammogram(films)
+    assert found.shape == films.shape and not torch.equal(found, again)
+    assert torch.equal(found[:, 0], found[:, 1]) and found.min() >= films.min() and found.max() <= films.max()
+
+
+def test_the_auc_ranks_and_weights_balance() -> None:
+    labels = torch.tensor([0, 0, 0, 1])
+    assert mean_auc(torch.tensor([[2.0, 0], [1, 0], [0, 0], [0, 3]]), labels) == 1
+    assert mean_auc(torch.zeros(4, 2), labels) == 0.5
+    weights = class_weights(labels, 3)
+    assert weights.tolist() == pytest.approx([4 / 6, 2, 1]) and weights[labels].mean() == pytest.approx(1)
+
+
+def test_the_best_epoch_is_that_of_the_highest_auc(tmp_path: Path) -> None:
+    samples = bright_squares(60)
+    how = training("none", stopping=StoppingConfig(patience=3, max_epochs=3, monitor="auc"))
+    results = list(fit(run(), how, samples, tmp_path / "run", tmp_path / "cache", "cpu"))
+    assert all(result.checkpoints[0].role == "best" for result in results)
+    one = samples.labels.copy()
+    one[samples.splits == "validation"] = 1
+    from dataclasses import replace
+
+    with pytest.raises(ValueError, match="monitor auc"):
+        next(fit(run(), how, replace(samples, labels=one), tmp_path / "other", None, "cpu"))
