@@ -6,8 +6,8 @@ from typing import Literal, Protocol, get_args
 from torch import Tensor, nn
 
 Block = Literal["stem", "unit2", "unit1", "top", "pool", "head"]
-BLOCKS: tuple[Block, ...] = ("stem", "unit2", "unit1", "top", "head")
-"""Those of classifiers; prototypes stand in the place of the pooling, and have weights."""
+BLOCKS: tuple[Block, ...] = ("stem", "unit2", "unit1", "head")
+"""Those of every model; films have a top, and prototypes, in the place of the pooling, have weights."""
 Layer = Literal["block", "conv"]
 Level = Literal["pixels", "stem", "unit2", "unit1", "pooled"]
 """What may be stored of a sample: the input, or the output of a block or of the pooling before the head."""
