@@ -68,7 +68,7 @@ def psql(options: Sequence[str] = (), write: bool = False) -> None:
     with suppress(InsufficientPrivilege):  # a reader sees the record as its owner left it
         make_engine().dispose()  # started and upgraded
     program, variables = _client("psql")
-    given = [variables.get("PGOPTIONS", "")]
+    given = [variables.get("PGOPTIONS", ""), f"-c search_path=public,{schema.LENS}"]
     if not write:
         given.append("-c default_transaction_read_only=on")
     if sys.stdin.isatty() and sys.stdout.isatty():

@@ -96,7 +96,7 @@ def _connect(dialect: Dialect, _record: Any, arguments: list[Any], options: dict
             if time.monotonic() > deadline or not RECOVERING.search(str(error)):
                 raise
         else:
-            connection.execute("SET datestyle = ISO")
+            connection.execute(f"SET datestyle = ISO; {schema.PATH}")
             connection.commit()
             return connection
         time.sleep(0.1)

@@ -1,5 +1,7 @@
 """The record's schema: tables by migrations; views, comments and the reader's rights anew after every upgrade.
 
+Tables lie in `public`, views, which are for people, in `lens`.
+
 Views and comments hold no data, so their change needs no migration. A migration that removes a view's file drops
 the view itself.
 """
@@ -24,6 +26,8 @@ from lesionlens.identity import digest
 
 VIEWS = Path(__file__).parent / "views"
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
+LENS = "lens"
+PATH = f"SET search_path = public, {LENS}"
 LOCK = 7_305_194_102  # any number, the same in all versions
 # the table's comment carries the schema's digest: every role can read it, whatever its rights
 STAMP = "Which migration this record is at; schema {}"
@@ -39,6 +43,21 @@ BEGIN
     END IF;
 EXCEPTION
     WHEN duplicate_object OR unique_violation OR insufficient_privilege THEN NULL;
+END $$
+"""
+# so that other programs find views by their names alone, where nobody has set another path
+FOUND = f"""
+DO $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_db_role_setting AS s JOIN pg_database AS d ON d.oid = s.setdatabase
+        WHERE d.datname = current_database() AND s.setrole = 0
+        AND array_to_string(s.setconfig, ' ') LIKE '%search_path=%'
+    ) THEN
+        EXECUTE format('ALTER DATABASE %I SET search_path = public, {LENS}', current_database());
+    END IF;
+EXCEPTION
+    WHEN insufficient_privilege THEN NULL;
 END $$
 """
 READER_EXISTS = text("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'lesionlens_reader')")
@@ -63,7 +82,8 @@ def upgrade(engine: Engine) -> None:
             return
         # rather give up than make readers wait behind it for long
         connection.execute(text("SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = '30min'"))
-        driver(connection).execute(_names("DROP VIEW IF EXISTS {}", views()))
+        driver(connection).execute(f"CREATE SCHEMA IF NOT EXISTS {LENS}")
+        driver(connection).execute(_views("DROP VIEW IF EXISTS {}"))
         try:
             command.upgrade(configuration(connection), "head")
         except CommandError as error:
@@ -73,8 +93,10 @@ def upgrade(engine: Engine) -> None:
                 f"the record was migrated by a newer version of lesionlens ({error}): install that version, or "
                 "restore a backup made before"
             ) from None
+        driver(connection).execute(f"SET LOCAL search_path = {LENS}, public")
         for view in views().values():
             driver(connection).execute(view.encode())
+        driver(connection).execute(f"SET LOCAL search_path = public, {LENS}")
         _comment(connection)
         let_read(connection)
 
@@ -119,16 +141,17 @@ def views() -> dict[str, str]:
 
 
 def let_read(connection: Connection) -> bool:
-    """Let `lesionlens_reader`, made where it is missing, select from the record's views.
+    """Let `lesionlens_reader`, made where it is missing, select from the record's views; and any program find them.
 
     False where the role is missing and may not be made: an administrator has to make it first.
     """
+    driver(connection).execute(FOUND)
     connection.exec_driver_sql(READER)
     if not connection.scalar(READER_EXISTS):
         return False
     # no other views: those that somebody else made in the same database may show more
-    driver(connection).execute("GRANT USAGE ON SCHEMA public TO lesionlens_reader")
-    driver(connection).execute(_names("GRANT SELECT ON {} TO lesionlens_reader", views()))
+    driver(connection).execute(f"GRANT USAGE ON SCHEMA public, {LENS} TO lesionlens_reader")
+    driver(connection).execute(_views("GRANT SELECT ON {} TO lesionlens_reader"))
     return True
 
 
@@ -146,6 +169,6 @@ def _comment(connection: Connection) -> None:
     driver(connection).execute(sql.SQL("; ").join(statements))
 
 
-def _names(statement: Any, names: Any) -> sql.Composed:
-    """The statement with a list of names in its place {}."""
-    return sql.SQL(statement).format(sql.SQL(", ").join(map(sql.Identifier, names)))
+def _views(statement: Any) -> sql.Composed:
+    """The statement with the names of all views in its place {}."""
+    return sql.SQL(statement).format(sql.SQL(", ").join(sql.Identifier(LENS, name) for name in views()))

@@ -66,6 +66,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with psycopg.connect(plain(url), autocommit=True) as connection:
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):
             connection.execute(f"ALTER SYSTEM SET {setting} = off")  # nothing here outlives the session
+        # copies of a database do not have its settings
+        connection.execute("ALTER SYSTEM SET search_path = public, lens")
         connection.execute("SELECT pg_reload_conf()")
         connection.execute(f"CREATE DATABASE {TEMPLATE}")
     engine = create_engine(named(url, TEMPLATE))

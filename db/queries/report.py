@@ -67,7 +67,7 @@ ORDER BY backbone, strategy, batch_size, head_rate, unit1_rate, guidance, questi
 SELECT run_id, method, target, population, score, value, low, high, n
 FROM run_scores
 WHERE study_id = {study} AND score IN (
-    'hit_rate', 'energy', 'rank_accuracy', 'pixel_ap', 'deletion_gain', 'insertion_gain')
+    'hit_rate', 'energy', 'lift', 'rank_accuracy', 'pixel_ap', 'deletion_gain', 'insertion_gain')
   AND population IN ('lesions', 'correct_lesions', 'drawn_lesions') AND group_name = 'all'
 ORDER BY run_id, method, target, population, score""",
     "confusion_matrix": """\

@@ -31,7 +31,7 @@ SELECT * FROM sample_results WHERE study_id = {} ORDER BY run_id, sample_id"""
 
 MAPS = """
 SELECT e.study_id, e.run_id, m.sample_id, m.method, m.target, m.layer, m.rows, m.cols, m.grid, m.blank, m.hit, m.energy,
-    m.rank_accuracy, m.pixel_ap, m.top5
+    m.rank_accuracy, m.pixel_ap, m.top5, m.lift
 FROM study_evaluations AS e JOIN activation_map AS m USING (evaluation_id)
 WHERE e.study_id = {} ORDER BY e.run_id, m.sample_id, m.method, m.target"""
 

@@ -47,7 +47,15 @@ run_score = table(
     text("name"),
     *texts("method", "target", "policy", nullable=True),
     *texts("population", "group_name"),
-    *scored("value", lowest=-1),
+    *(real(name, nullable=True) for name in ("value", "low", "high")),
+    *(
+        CheckConstraint(f"{name} BETWEEN -1 AND 1 OR name = 'lift' AND {name} < 'infinity'", name=name)
+        for name in ("value", "low", "high")
+    ),
+    CheckConstraint("low <= high", name="interval"),
+    *count("n"),
+    text("reason", nullable=True),
+    explained("value"),
     UniqueConstraint(
         "evaluation_id", "name", "method", "target", "policy", "population", "group_name",
         name="uq_run_score_identity", postgresql_nulls_not_distinct=True,

@@ -6,7 +6,7 @@ SELECT
     truth.code AS true_code, predicted.code AS predicted_code, truth.id = predicted.id AS correct,
     prediction.probabilities[predicted.ordinal + 1] AS confidence,
     prediction.probabilities[truth.ordinal + 1] AS probability_true, sample.mask_fraction, map.method, place.policy,
-    place.threshold, place.iou, map.blank, map.hit, map.energy, map.rank_accuracy, map.pixel_ap,
+    place.threshold, place.iou, map.blank, map.hit, map.energy, map.rank_accuracy, map.pixel_ap, map.lift,
     whole_patch.iou AS whole_patch_iou, centred_disc.iou AS centred_disc_iou, mean_mask.iou AS mean_mask_iou,
     random_weights.iou AS random_weights_iou, dealt_maps.iou AS dealt_maps_iou, place.reason
 FROM study_evaluations AS e

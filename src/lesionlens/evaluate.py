@@ -19,7 +19,7 @@ from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.training import Normalise
 from lesionlens.errors import EvaluationError
 from lesionlens.frames import FRAMES
-from lesionlens.localization.baselines import constant_baselines, random_weights
+from lesionlens.localization.baselines import constant_baselines, film_maps, random_weights
 from lesionlens.localization.ceiling import ceiling
 from lesionlens.localization.dealt import Dealt, dealt_frames, dealt_maps, nulls
 from lesionlens.localization.maps import EvaluatedSplit, drawn_lesions, evaluated_split, model_maps, scored_methods
@@ -152,7 +152,7 @@ def _measured(
     correct, scaling = np.equal(predictions.predicted, split.test.labels), evaluation.scaling
     dealt = dealt_maps(split.test, correct, maps, scaling, np.random.default_rng(given.seed))
     random = random_weights(given.random, split, evaluation.methods, advance) if given.random else {}
-    baselines = [*list(random.values())[:1], *constant_baselines(split)]
+    baselines = [*list(random.values())[:1], *constant_baselines(split), *film_maps(split)]
     own = {m.method: m.grids[followed] for m in maps if m.target == "predicted" and m.grids is not None}
     occlusions, swaps, faithful = _audits(model, given, split, predictions, followed, own, advance)
     randomisations = pl.DataFrame(schema=FRAMES["randomisations"])

@@ -24,7 +24,7 @@ FRAMES: dict[str, Schema] = {
     | _columns(pl.String, "method", "target", "layer")
     | _columns(pl.Int16, "label", "rows", "cols")
     | {"grid": pl.List(pl.Float32), "blank": pl.Boolean, "iou_curve": pl.List(pl.Float32), "hit": pl.Boolean}
-    | _columns(pl.Float64, "energy", "rank_accuracy", "pixel_ap", "top5")
+    | _columns(pl.Float64, "energy", "rank_accuracy", "pixel_ap", "top5", "lift")
     | {"reason": pl.String},
     "localizations": {"sample_id": pl.Int64}
     | _columns(pl.String, "method", "target", "policy")

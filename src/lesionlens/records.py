@@ -15,6 +15,8 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 Baseline = Literal["whole_patch", "centred_disc", "mean_mask", "random_weights", "dealt_maps"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 """Names that baselines have for a method. The first three are the same for every sample (target 'none')."""
+FILM_MAPS = ("breast", "bright_blob")
+"""Maps of films that no model made, beside which a model's stand: the whole breast, and whatever is a bright blob."""
 CEILING = "ceiling"
 """Method of the annotation itself at the resolution of the model's maps: what could be reached, no baseline."""
 

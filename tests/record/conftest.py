@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine
 
 from db import schema
-from db.engine import parse
+from db.engine import open_engine, parse
 from tests.full_postgres import FullPostgres, programs
 from tests.record.makers import Filled, fill
 
@@ -79,7 +79,7 @@ def full_postgres() -> Iterator[FullPostgres]:
     if programs() is None:
         pytest.skip("needs a full PostgreSQL: apt-get install postgresql")
     made = FullPostgres()
-    engine = create_engine(parse(made.url("record")))
+    engine = open_engine(parse(made.url("record")))
     schema.upgrade(engine)
     with engine.begin() as connection:
         fill(connection)

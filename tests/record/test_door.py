@@ -8,9 +8,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import make_url
 
 from db import schema
+from db.engine import open_engine
 from db.postgres import server
 from db.postgres.door import DATABASE, Door, opened
 from db.postgres.programs import ServerError
@@ -23,7 +24,7 @@ def owner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a filled embedded record, as its owner reaches it."""
     folder = tmp_path_factory.mktemp("door") / "record"
     url = server.start(folder)
-    engine = create_engine(url)
+    engine = open_engine(url)
     schema.upgrade(engine)
     with engine.begin() as connection:
         fill(connection)

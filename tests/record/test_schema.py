@@ -63,7 +63,7 @@ def test_views_comments_and_rights_are_made_anew_where_they_differ(filled_engine
     with filled_engine.begin() as connection:
         before = connection.execute(counted).one()
         connection.execute(text("DROP VIEW table_2_accuracy CASCADE; DROP VIEW sample_results"))
-        connection.execute(text("CREATE VIEW sample_results AS SELECT 1 AS stale"))
+        connection.execute(text("CREATE VIEW lens.sample_results AS SELECT 1 AS stale"))
         connection.execute(text("COMMENT ON TABLE alembic_version IS 'another schema'"))
         connection.execute(text("COMMENT ON COLUMN run.id IS 'stale'"))
     schema.upgrade(filled_engine)
@@ -95,6 +95,7 @@ def test_migrations_make_what_the_tables_say(engine: Engine) -> None:
         run._columns.remove(added)  # type: ignore[attr-defined]
 
 
+COLUMNS = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema IN ('public', 'lens')"
 SHAPE = {
     "constraints": "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
     " WHERE connamespace = 'public'::regnamespace AND contype <> 'n' AND conrelid <> 'alembic_version'::regclass",
@@ -122,14 +123,14 @@ def test_every_table_view_and_column_is_explained(empty: Connection) -> None:
         SELECT c.relname, a.attname
         FROM pg_class AS c
         JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum >= 0 AND NOT a.attisdropped
-        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v')
+        WHERE c.relnamespace IN ('public'::regnamespace, 'lens'::regnamespace) AND c.relkind IN ('r', 'v')
         AND (col_description(c.oid, a.attnum) IS NULL OR obj_description(c.oid, 'pg_class') IS NULL)
     """)
     assert empty.execute(bare).all() == []
 
 
 def test_the_dictionary_explains_nothing_that_is_not_there(empty: Connection) -> None:
-    columns = text("SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'")
+    columns = text(COLUMNS)
     found = set(empty.execute(columns).all())
     names = {column for _, column in found}
     assert TERMS["columns"].keys() - names == set()
@@ -141,10 +142,18 @@ def test_the_dictionary_explains_nothing_that_is_not_there(empty: Connection) ->
 
 def test_a_view_of_runs_names_study_and_run_alike(empty: Connection) -> None:
     """So that `WHERE study = 'demo' AND backbone = ...` works wherever a row is one run's."""
-    columns = text("SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'")
+    columns = text(COLUMNS)
     found: dict[str, set[str]] = {name: set() for name in schema.views()}
     for relation, name in empty.execute(columns):
         if relation in found:
             found[relation].add(name)
     common = {"study_id", "study", "backbone", "strategy", "seed"}
     assert {view: common - names for view, names in found.items() if "run_id" in names and common - names} == {}
+
+
+def test_views_are_apart_and_found_by_their_names(empty: Connection) -> None:
+    kinds = text("SELECT relkind, relnamespace::regnamespace::text FROM pg_class JOIN pg_namespace AS n"
+                 " ON n.oid = relnamespace WHERE relkind IN ('r', 'v') AND nspname IN ('public', 'lens')")  # fmt: skip
+    assert set(empty.execute(kinds).all()) == {("r", "public"), ("v", "lens")}
+    setting = text("SELECT count(*) FROM pg_db_role_setting WHERE array_to_string(setconfig, ' ') LIKE '%search_path%'")
+    assert empty.scalar(setting) >= 1

@@ -14,8 +14,8 @@ from lesionlens.identity import digest
 from lesionlens.records import Checkpoint, EpochResult
 from tests.record.makers import IDENTITY, Filled, evaluate_run, fill, make_epoch, save_patches, save_study
 
-UNFILLED = {"report", "comparison_page", "evaluation_failure", "external_evaluation", "external_score"}
-"""Tables in which one study without faults, on its own data alone, enters nothing."""
+UNFILLED = {"report", "comparison_page", "evaluation_failure", "external_evaluation", "external_score", "sample_lesion"}
+"""Tables in which one study of patches without faults, on its own data alone, enters nothing."""
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 

@@ -1,10 +1,11 @@
 """Baseline maps: three that are independent of the image, and those of an untrained network."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from lesionlens.attribution.explain import Advance, Source, explain
 from lesionlens.config.evaluation import Method
@@ -17,11 +18,13 @@ from lesionlens.models.classifier import Classifier
 from lesionlens.models.own import Network, OwnNetwork
 from lesionlens.models.weights import calibrate, initial_model, measured_on
 from lesionlens.records import Baseline, SampleArrays
+from lesionlens.samples.filling import reduced
 from lesionlens.training.inputs import Inputs
 
 # Added to a run's seed for its random counterpart, so that no weight equals one of a run trained from its seed.
 OTHER_SEED = 1_000_003
 DRAWS = 10  # networks with random weights
+BLOB = 1.6  # ratio of two Gaussians whose difference is nearly a Laplacian (Marr and Hildreth 1980)
 
 
 def baseline_maps(train_masks: NDArray[np.bool_]) -> dict[Baseline, tuple[NDArray[np.float32], float]]:
@@ -44,6 +47,44 @@ def baseline_maps(train_masks: NDArray[np.bool_]) -> dict[Baseline, tuple[NDArra
         "centred_disc": (disc(mean.shape, float(masks.sum(axis=(1, 2)).mean())).astype(np.float32), 0.5),
         "mean_mask": (mean, tuned(curves) or float(CURVE[9])),
     }
+
+
+def film_maps(split: EvaluatedSplit) -> list[ScoredMaps]:
+    """Of films two maps that no model made: the breast, and bright blobs of the size of the training lesions, a
+    difference of Gaussians whose positive part within the breast is kept, cut at the threshold tuned on the validation
+    lesions.
+    """
+    test = split.test
+    if test.breasts is None:
+        return []
+    every = split.inputs.patches
+    sizes = every.masks[scorable(every) & (every.splits != "test")].sum(axis=(1, 2))
+    radius = float(np.sqrt(np.median(sizes) / np.pi)) if len(sizes) else test.masks.shape[1] / 16
+    blobs, tuning = bright_blobs(test, radius), bright_blobs(every, radius, split.tuning_rows)
+    level = tuned(iou_curve(tuning, every.masks[list(split.tuning_rows)])) or float(CURVE[9])
+    found = []
+    for name, maps, cut in (("breast", test.breasts.astype(np.float32), np.nan), ("bright_blob", blobs, level)):
+        iou = iou_at(maps, test.masks, np.full(len(test.ids), 0.5 if np.isnan(cut) else cut))
+        scores = score_maps(maps, test.masks, FIXED_THRESHOLD)
+        cuts = {"mask": Cut(np.full(len(test.ids), cut), iou)}
+        found.append(ScoredMaps(name, "none", "none", None, None, scores, cuts))
+    return found
+
+
+def bright_blobs(films: SampleArrays, radius: float, rows: Sequence[int] | None = None) -> NDArray[np.float32]:
+    """Maps float32 [n, h, w] in [0, 1] of films at these positions, all without: how much brighter than what surrounds
+    it a blob of `radius` pixels of the mask is, in proportion to the brightest; 0 outside the breast.
+    """
+    assert films.breasts is not None
+    at = range(len(films.ids)) if rows is None else rows
+    found = np.zeros((len(at), *films.masks.shape[1:]), dtype=np.float32)
+    for blobs, row in zip(found, at, strict=True):
+        grey = reduced(films.pixels[row], films.scale).astype(np.float32)
+        inner = radius / np.sqrt(2)  # of a disc this Gaussian has the highest answer
+        brighter = gaussian_filter(grey, inner) - gaussian_filter(grey, BLOB * inner)
+        blobs[:] = np.where(films.breasts[row], np.maximum(brighter, 0), 0)
+        blobs /= max(float(blobs.max()), 1e-6)
+    return found
 
 
 def disc(shape: tuple[int, ...], area: float) -> NDArray[np.bool_]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lesionlens.frames import FRAMES
 from lesionlens.localization.metrics import MapScores
-from lesionlens.records import BASELINES, CEILING, SampleArrays
+from lesionlens.records import BASELINES, CEILING, FILM_MAPS, SampleArrays
 
 Nulls = Mapping[str, Mapping[str, NDArray[np.float64]]]
 """IoU [n] by threshold policy of a method's own baselines: 'dealt', its maps of other patients, and 'random', its maps
@@ -46,8 +46,8 @@ class ScoredMaps:
 
     @property
     def is_reference(self) -> bool:
-        """Whether this is no map of the evaluated model: a baseline, or the ceiling of its grid."""
-        return self.is_baseline or self.method == CEILING
+        """Whether this is no map of the evaluated model: a baseline, a map of FILM_MAPS, or the ceiling of its grid."""
+        return self.is_baseline or self.method in (*FILM_MAPS, CEILING)
 
     def cut(self, policy: str) -> Cut:
         """The regions to compare with those of another method under this policy."""
@@ -84,9 +84,22 @@ def scored_samples(samples: SampleArrays, maps: ScoredMaps) -> NDArray[np.bool_]
     return scorable(samples) if maps.explained is None else scorable(samples) & maps.explained
 
 
+def lifts(energy: NDArray[np.float64], samples: SampleArrays) -> NDArray[np.float64]:
+    """Energy over the proportion of the breast that the annotation is, float64 [n]: 1 for a map that is the same all
+    over the breast and 0 outside. NaN for patches, without an annotation, and where none of it is on the breast.
+    """
+    if samples.breasts is None:
+        return np.full(len(energy), np.nan)
+    inside = (samples.masks & samples.breasts).sum(axis=(1, 2))
+    share = inside / np.maximum(samples.breasts.sum(axis=(1, 2)), 1)
+    found: NDArray[np.float64] = np.divide(energy, share, out=np.full(len(energy), np.nan), where=share > 0)
+    return found
+
+
 def map_frame(samples: SampleArrays, maps: ScoredMaps) -> pl.DataFrame:
     """One row per sample: the unscaled map, row by row, and the scores that need no threshold."""
     count, scores, masked = len(samples.ids), maps.scores, scored_samples(samples, maps)
+    lift = lifts(scores.energy, samples)
     grids = np.zeros((count, 1, 1), dtype=np.float32) if maps.grids is None else maps.grids
     finite = np.full(count, maps.grids is not None)
     finite &= np.isfinite(grids).all(axis=(1, 2))
@@ -107,6 +120,7 @@ def map_frame(samples: SampleArrays, maps: ScoredMaps) -> pl.DataFrame:
         "rank_accuracy": _nullable(scores.rank_accuracy, masked),
         "pixel_ap": _nullable(scores.pixel_ap, masked),
         "top5": _nullable(scores.top5, masked),
+        "lift": _nullable(lift, masked & ~np.isnan(lift)),
         "reason": reasons(samples, maps).tolist(),
     }
     return pl.DataFrame(columns, schema=FRAMES["maps"])

@@ -38,6 +38,8 @@ METHODS = {
     "mean_mask": "mean training mask",
     "random_weights": "random weights",
     "dealt_maps": "other patients' maps",
+    "breast": "the whole breast",
+    "bright_blob": "bright blobs",
     "ceiling": "ceiling of the grid",
 }
 NAMES = {

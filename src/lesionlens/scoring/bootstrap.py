@@ -70,15 +70,20 @@ def ratios(values: NDArray[np.float64], used: NDArray[np.bool_], clusters: Clust
 
 
 def interval(
-    resampled: NDArray[np.float64], confidence: float, patients: NDArray[np.int64] | int, lowest: float = 0.0
+    resampled: NDArray[np.float64],
+    confidence: float,
+    patients: NDArray[np.int64] | int,
+    lowest: float = 0.0,
+    highest: float = 1.0,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Interval along the first axis, over the resamples in which the score is defined.
 
     [resamples, k], and the number of patients that a score rests on, [k] or one for all -> low [k], high [k], within
-    [lowest, 1]. Percentiles; of fewer than 30 patients, mean and standard deviation of the resamples with the quantile
-    of Student's t for that many patients: percentiles of few are too narrow (a 95 % interval of 5 patients covers
-    85 %). NaN where no resample defines the score, and where it rests on one patient: resamples of one patient do not
-    vary, and an interval without width would claim certainty. For proportions see `proportion_interval`.
+    [lowest, highest]. Percentiles; of fewer than 30 patients, mean and standard deviation of the resamples with the
+    quantile of Student's t for that many patients: percentiles of few are too narrow (a 95 % interval of 5 patients
+    covers 85 %). NaN where no resample defines the score, and where it rests on one patient: resamples of one
+    patient do not vary, and an interval without width would claim certainty. For proportions see
+    `proportion_interval`.
     """
     tail = (1 - confidence) / 2
     counted = np.broadcast_to(np.asarray(patients), resampled.shape[1:])
@@ -92,7 +97,7 @@ def interval(
         # a resampled mean varies by (n - 1) / n of the squared standard error
         half = np.nanstd(resampled[:, few], axis=0) * np.sqrt(size / (size - 1)) * t.ppf(1 - tail, size - 1)
         middle = np.nanmean(resampled[:, few], axis=0)
-        low[few], high[few] = np.clip(middle - half, lowest, 1.0), np.clip(middle + half, lowest, 1.0)
+        low[few], high[few] = (np.clip(middle + way * half, lowest, highest) for way in (-1, 1))
     return low, high
 
 

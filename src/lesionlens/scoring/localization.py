@@ -10,8 +10,8 @@ from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.frames import END, FRAMES, Schema
 from lesionlens.localization.curves import CURVE
 from lesionlens.localization.dealt import NAME, Dealt
-from lesionlens.localization.samples import ScoredMaps, scorable
-from lesionlens.records import BASELINES, CEILING, SampleArrays
+from lesionlens.localization.samples import ScoredMaps, lifts, scorable
+from lesionlens.records import BASELINES, CEILING, FILM_MAPS, SampleArrays
 from lesionlens.scoring.bootstrap import Clusters, draw, interval, ratios
 from lesionlens.scoring.means import Key, Mean, Means, lesion_populations, means, score_frame
 
@@ -27,8 +27,8 @@ def localization_scores(
     clusters: Clusters,
     confidence: float,
 ) -> pl.DataFrame:
-    """ll (mean IoU) by policy, hit_rate, energy, rank_accuracy and pixel_ap over `lesion_populations`; and acc_x_ll,
-    accuracy times ll, pooled.
+    """ll (mean IoU) by policy, hit_rate, energy, rank_accuracy and pixel_ap over `lesion_populations`, of films their
+    lift, too; and acc_x_ll, accuracy times ll, pooled.
 
     Blank maps count 0. `n` is the number of samples in the mean. Where no threshold could be tuned the reason is
     'no_validation_lesions'. Frame: run_scores.
@@ -47,8 +47,26 @@ def localization_scores(
         if "validation" in m.cuts and lesions.any() and np.isnan(m.cuts["validation"].iou[lesions]).all()
     ]
     reason = pl.when(pl.any_horizontal(pl.lit(False), *untuned)).then(pl.lit("no_validation_lesions"))
-    scores = pl.concat([found.frame(FRAMES["run_scores"]), _products(found, correct, clusters, confidence)])
+    lifted = means(_lifts(samples, maps, populations), clusters, confidence, binary=False, ratio=True)
+    scores = pl.concat(
+        [found.frame(FRAMES["run_scores"]), _products(found, correct, clusters, confidence),
+         lifted.frame(FRAMES["run_scores"])]
+    )  # fmt: skip
     return scores.with_columns(reason=reason.otherwise(pl.col("reason")))
+
+
+def _lifts(
+    samples: SampleArrays, maps: Sequence[ScoredMaps], populations: list[tuple[dict[str, object], NDArray[np.bool_]]]
+) -> list[Mean]:
+    """Of films the lift of every map over `populations`; nothing of patches."""
+    if samples.breasts is None:
+        return []
+    found = [(m, np.where(_explained(m), lifts(m.scores.energy, samples), np.nan)) for m in maps]
+    return [
+        Mean({"name": "lift", "method": m.method, "target": m.target} | where, values, chosen & ~np.isnan(values))
+        for m, values in found
+        for where, chosen in populations
+    ]
 
 
 def _sample_scores(maps: ScoredMaps) -> list[tuple[Key, NDArray[np.float64]]]:
@@ -73,7 +91,7 @@ def _products(found: Means, correct: NDArray[np.bool_], clusters: Clusters, conf
     columns = [
         column
         for column, key in enumerate(found.keys)
-        if key["name"] == "ll" and key["group_name"] == "all" and key["method"] not in (*BASELINES, CEILING)
+        if key["name"] == "ll" and key["group_name"] == "all" and key["method"] not in (*BASELINES, *FILM_MAPS, CEILING)
     ]
     right = correct.astype(np.float64)
     accuracy = ratios(right[:, None], np.ones((len(right), 1), dtype=np.bool_), clusters)
@@ -137,7 +155,7 @@ def _gaps(
     """IoU float64 [n] of every map under every policy minus that of every baseline."""
     baselines = [m for m in maps if m.is_baseline]
     for m in maps:
-        if m.is_baseline:
+        if m.is_baseline or m.method in FILM_MAPS:
             continue
         # the ceiling stands above what the model's own maps are compared with
         own = (

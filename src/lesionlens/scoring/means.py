@@ -44,11 +44,13 @@ class Means:
         return score_frame(schema, self.keys, self.value, self.low, self.high, self.n)
 
 
-def means(wanted: Sequence[Mean], clusters: Clusters, confidence: float, binary: bool = True) -> Means:
+def means(
+    wanted: Sequence[Mean], clusters: Clusters, confidence: float, binary: bool = True, ratio: bool = False
+) -> Means:
     """All means with their percentile intervals. Values outside `used` may be NaN.
 
     binary: values are proportions, and means whose values are all 0 or 1 get `proportion_interval`; else they may be
-    differences, down to -1.
+    differences, down to -1, or with `ratio` ratios from 0 to any number.
     """
     samples = len(clusters.member)
     used = np.stack([mean.used for mean in wanted], axis=1) if wanted else np.zeros((samples, 0), dtype=np.bool_)
@@ -58,7 +60,7 @@ def means(wanted: Sequence[Mean], clusters: Clusters, confidence: float, binary:
     point = np.divide(values.sum(axis=0), count, out=np.full(len(wanted), np.nan), where=count > 0)
     resampled = ratios(values, used, clusters)
     patients = clusters.patients(used)
-    low, high = interval(resampled, confidence, patients, lowest=-1.0 if not binary else 0.0)
+    low, high = interval(resampled, confidence, patients, 0.0 if binary or ratio else -1.0, np.inf if ratio else 1.0)
     if binary:
         flags = ((values == 0) | (values == 1)).all(axis=0)  # 0 where not used
         low[flags], high[flags] = proportion_interval(resampled[:, flags], confidence, patients[flags])

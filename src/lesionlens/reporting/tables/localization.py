@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from lesionlens.records import BASELINES, ReportData
+from lesionlens.records import BASELINES, FILM_MAPS, ReportData
 from lesionlens.reporting.data import ESTIMATE, confidence, frame, lookup, sign, sql, wide, with_models
 from lesionlens.reporting.formatting import DASH, METHODS, POLICIES, TARGETS, interval, number, proportion
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, estimate, model, text, whole
@@ -209,23 +209,29 @@ def other_scores(data: ReportData) -> TableSpec:
     """Localisation scores that need no threshold, over correctly classified lesions, beside those of baselines."""
     headline = frame(data, "table_4_localization").filter("headline")
     found = frame(data, "threshold_free_scores").filter(population="correct_lesions")
+    films = not found.filter(score="lift").is_empty()
+    beside = {"random_weights": "predicted"} | dict.fromkeys(FILM_MAPS if films else ("centred_disc",), "none")
     shown_maps = pl.concat(
         [
             headline.select("run_id", "method", "target"),
-            headline.select("run_id", method=pl.lit("random_weights"), target=pl.lit("predicted")),
-            headline.select("run_id", method=pl.lit("centred_disc"), target=pl.lit("none")),
+            *(headline.select("run_id", method=pl.lit(m), target=pl.lit(target)) for m, target in beside.items()),
         ]
     )
     index = ["run_id", "method", "target"]
-    scores = wide(found, index, "score", THRESHOLD_FREE, ESTIMATE)
+    names = {"lift": "Lift"} | THRESHOLD_FREE if films else THRESHOLD_FREE
+    scores = wide(found, index, "score", names, ESTIMATE)
     table = shown_maps.join(scores, on=index, maintain_order="left")
-    table = table.with_columns(mark=pl.when(pl.col("method").is_in(BASELINES)).then(pl.lit("published")))
+    table = table.with_columns(mark=pl.when(pl.col("method").is_in((*BASELINES, *FILM_MAPS))).then(pl.lit("published")))
     columns = (
         model(),
         text("Map", "method", terms=METHODS),
-        *(estimate(head, name, small=confidence(data)) for name, head in THRESHOLD_FREE.items()),
+        *(estimate(head, name, small=confidence(data)) for name, head in names.items()),
     )
-    note = (
+    lift = (
+        "Lift: energy inside over the proportion of the breast that the annotation is; 1 is no better than all of the "
+        "breast. Bright blobs: brighter than what surrounds them, at the size of training lesions; no network. "
+    )
+    note = (lift if films else "") + (
         "Hit rate (pointing game): the map's maximum lies in the annotation. Energy inside: proportion of the map's "
         "sum inside the annotation. Relevance rank accuracy: of as many strongest pixels as the annotation has, the "
         "proportion inside it. Pixel average precision: area under the precision-recall curve over all thresholds."
