@@ -155,9 +155,9 @@ def case_evidence(
 ) -> NDArray[np.float32]:
     """What prototypes say for a class at every place: the sum of their similarities there times their weights.
 
-    model: one with prototypes, or what follows its unit1 as (unit1's output, prototypes, head). ValueError for another.
+    model: one with prototypes, or what follows its unit1, prototypes and head last. ValueError for another.
     """
-    features, pool, head = inputs, *list(model.children())[1:3]
+    features, pool, head = inputs, *list(model.children())[-2:]
     if isinstance(model, Classifier):
         features, pool, head = model.to_level("unit1", inputs), model.pool, model.head
     if not isinstance(pool, Prototypes) or not isinstance(head, nn.Linear):
