@@ -31,7 +31,7 @@ def study(config: StudyConfig) -> Path:
     return _run(config)
 
 
-@flow(name="studies", flow_run_name=named("studies of a preset"), on_cancellation=[confirm_cancellation])
+@flow(name="studies", flow_run_name=named("studies {configs[0].name} ..."), on_cancellation=[confirm_cancellation])
 def studies(configs: tuple[StudyConfig, ...]) -> list[Path]:
     """Run studies one after another; returns where their reports lie.
 
