@@ -67,7 +67,9 @@ def _run(configs: Sequence[StudyConfig], dry_run: bool = False) -> None:
                 f"\n\nReport: {page}"
             )
     else:
-        for page in run_flow("flows.study", "studies", tuple(configs)):
+        several = len(configs) > 1
+        pages = run_flow("flows.study", *(("studies", tuple(configs)) if several else ("study", configs[0])))
+        for page in pages if several else [pages]:
             print(f"\nReport: {page}")
     print("Query:  lesionlens sql   (for example: TABLE table_2_accuracy; TABLE table_4_localization;)")
 

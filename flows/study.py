@@ -31,7 +31,7 @@ def study(config: StudyConfig) -> Path:
     return _run(config)
 
 
-@flow(name="studies", flow_run_name=named("studies of a preset"), on_cancellation=[confirm_cancellation])
+@flow(name="studies", flow_run_name=named("studies {configs[0].name} ..."), on_cancellation=[confirm_cancellation])
 def studies(configs: tuple[StudyConfig, ...]) -> list[Path]:
     """Run studies one after another; returns where their reports lie.
 
@@ -90,6 +90,16 @@ def study_sound(
         "evaluation": preset.evaluation.model_copy(update={"methods": methods}),
     }
     return _run(preset.model_copy(update=changes))
+
+
+@flow(name="study-barnett", flow_run_name=named("study barnett"), on_cancellation=[confirm_cancellation])
+def study_barnett(data: Path) -> list[Path]:
+    """Margins of masses by a black box, then by a case-based model that starts from it.
+
+    Args:
+        data: Folder of CBIS-DDSM
+    """
+    return _run_all(presets.barnett(data))
 
 
 @flow(name="study-nightly", flow_run_name=named("study nightly"), on_cancellation=[confirm_cancellation])

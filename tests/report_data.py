@@ -392,6 +392,29 @@ RARE: dict[str, Rows] = {
          "hit": True, "threshold": 0.5, "iou": 0.25}
         for method in ("saliency", "lime")
     ],
+    "activation_precisions": [
+        {"run_id": 1, "method": method, "ordinal": None, "code": None, "share": 0.12, "n": 36, "black_box": black_box}
+        | scored(value, 0.05) | side("difference", value - 0.12)
+        for method, value, black_box in (("each_prototype", 0.31, False), ("grad_cam", 0.45, True))
+    ],
+    "black_boxes": [
+        {"run_id": 1, "accuracy": 0.7, "low": 0.6, "high": 0.8, "n": 60, "title": "resnet18", "other": 0.75,
+         "other_low": 0.65, "other_high": 0.85, "other_n": 60}
+    ],
+    "prototypes": [
+        {"run_id": 1, "number": 1, "ordinal": 2, "code": "BM", "kept": True, "source_key": "case 1", "patient": "P_1",
+         "row": 1, "col": 0, "rows": 2, "cols": 2, "weight": 1.5, "weights": [-0.5, 0.0, 1.5, 0.0, -0.5], "purity": 0.9,
+         "coverage": 0.6, "share": 0.12, "n": 9} | scored(0.3, 0.1)
+    ],
+    "explained_inside": [{"run_id": 1, "population": "lesions", "n": 36} | scored(0.6, 0.1)],
+    "prototype_matches": [
+        {"run_id": 1, "sample_key": "patch 1", "number": 1, "row": 0, "col": 1, "similarity": 4.2, "points": 6.3}
+    ],
+    "cases": [
+        {"run_id": 1, "number": 1, "place": place, "sample_key": f"case {place + 1}", "code": "BM",
+         "pixels": pack_pixels(np.full((32, 32), 40 * place + 40, np.uint8)), "mask": None, "height": 32,
+         "width": 32} for place in (0, 1)
+    ],
     "comparison": [
         {"run_a": 1, "run_b": 2, "score": "accuracy", "p_holm": 0.5, "n": 60} | scored(0.1, 0.2, "difference")
     ],

@@ -63,6 +63,24 @@ run_score = table(
     CheckConstraint("name ~ '^occlusion_|_gain$|tion_auc$' OR (value >= 0 AND low >= 0)", name="sign"),
 )  # fmt: skip
 
+activation_precision = table(
+    "activation_precision",
+    "Mean proportion of a map's highest 5 % of pixels inside the annotation, beside the mask's share of the patch",
+    identity(),
+    reference("evaluation"),
+    text("method"),
+    reference("label", nullable=True, index=True),
+    *proportion("share"),
+    *proportion("difference", lowest=-1),
+    *proportion("difference_low", lowest=-1),
+    *proportion("difference_high", lowest=-1),
+    *scored("value"),
+    UniqueConstraint(
+        "evaluation_id", "method", "label_id",
+        name="uq_activation_precision_identity", postgresql_nulls_not_distinct=True,
+    ),
+)  # fmt: skip
+
 baseline_difference = table(
     "baseline_difference",
     "Paired difference between a map's LL and a baseline's, over the same lesions",

@@ -27,6 +27,7 @@ from lesionlens.localization.baselines import constant_baselines, film_maps, ran
 from lesionlens.localization.ceiling import ceiling
 from lesionlens.localization.dealt import Dealt, dealt_frames, dealt_maps, nulls
 from lesionlens.localization.maps import EvaluatedSplit, drawn_lesions, evaluated_split, model_maps, scored_methods
+from lesionlens.localization.prototypes import Cases, cases
 from lesionlens.localization.samples import ScoredMaps, localization_frame, map_frame
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.own import Network
@@ -43,6 +44,7 @@ from lesionlens.scoring.localization import (
     localization_scores,
 )
 from lesionlens.scoring.operating import breasts, operating_points
+from lesionlens.scoring.prototypes import activation_precisions, explained_scores, prototype_frames
 from lesionlens.scoring.subgroups import quadrants, subgroup_scores
 from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.inputs import Inputs
@@ -89,6 +91,7 @@ class _Measured:
     faithful: dict[str, Curves]
     followed: NDArray[np.int64]
     randomisations: pl.DataFrame
+    cases: Cases | None = None
     marks: Marks | None = None
 
 
@@ -129,23 +132,21 @@ def evaluate_outputs(
 ) -> Evaluation:
     """What can be computed of predictions and maps alone, of the test split (`found`) and the validation split.
 
-    marks: a detector's, of the test split.
-
     Missing is what needs the model: occlusion, swap, faithfulness, weight randomisation and the baseline of random
-    weights.
+    weights. marks: a detector's, of the test split.
     """
     split = evaluated_split(Inputs(given.samples, given.normalise, torch.device("cpu")), given.evaluation)
     split = replace(split, few=frozenset([*split.rows, *split.validation_rows]))  # every map was given
     maps = scored_methods(split, found, tuning)
     nothing = Swaps(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, len(split.test.classes)), np.float32))
-    references = [*constant_baselines(split), ceiling(split, _shape(maps[0]))]
+    references = [*constant_baselines(split), *film_maps(split), ceiling(split, _shape(maps[0]))]
     correct, scaling = np.equal(found.predicted, split.test.labels), given.evaluation.scaling
     dealt = dealt_maps(split.test, correct, maps, scaling, np.random.default_rng(given.seed))
     none, followed = pl.DataFrame(schema=FRAMES["randomisations"]), np.zeros(0, np.int64)
-    measured = _Measured(
-        found, tuning.probabilities, [*maps, *references], dealt, {}, [], nothing, {}, followed, none, marks
+    every, at = [*maps, *references], followed
+    return _frames(
+        given, _Measured(found, tuning.probabilities, every, dealt, {}, [], nothing, {}, at, none, None, marks)
     )
-    return _frames(given, measured)
 
 
 def _measured(
@@ -179,7 +180,7 @@ def _measured(
         randomisations = randomisation_test(model, given.random(0), inputs, drawn, evaluation, given.seed, advance)
     everything = [*maps, *baselines, top]
     audited = occlusions, swaps, faithful, followed, randomisations
-    return _Measured(predictions, validation, everything, dealt, random, *audited)
+    return _Measured(predictions, validation, everything, dealt, random, *audited, cases(model, split))
 
 
 def _shape(maps: ScoredMaps) -> tuple[int, int]:
@@ -258,6 +259,8 @@ def _frames(given: EvaluationInputs, measured: _Measured) -> Evaluation:
         "swaps": measured.swaps.frame(test),
         "randomisations": measured.randomisations,
         **mark_frames(given.samples, given.shown, measured.marks, maps[0], probabilities, evaluation, given.seed),
+        "activation_precisions": activation_precisions(test, maps, measured.cases, clusters, confidence),
+        **prototype_frames(test, given.samples.ids, given.samples.labels, measured.cases, clusters, confidence),
     }
     return Evaluation(frames)
 
@@ -280,6 +283,7 @@ def _run_scores(given: EvaluationInputs, measured: _Measured, clusters: Clusters
         ceiling_shares(test, correct, maps, maps[-1], clusters, confidence),
         *(occlusion_scores(test, probabilities, each, clusters, confidence) for each in measured.occlusions[:1]),
         faithfulness_scores(measured.faithful, few, confidence),
+        explained_scores(test, measured.predictions.predicted, measured.cases, clusters, confidence),
     ]
 
 

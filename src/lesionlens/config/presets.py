@@ -7,16 +7,19 @@ from typing import Any
 from pydantic import ValidationError
 
 from lesionlens.config.data import BackgroundConfig, DataConfig, ImageConfig, PatchConfig, PhantomConfig, SplitConfig
-from lesionlens.config.evaluation import ATTRIBUTION, BOXES, EvaluationConfig
+from lesionlens.config.evaluation import ALL, BOXES, EvaluationConfig
 from lesionlens.config.study import StudyConfig
-from lesionlens.config.training import DetectorConfig, GridConfig, HyperSet, StoppingConfig, TrainingConfig
+from lesionlens.config.training import (
+    DetectorConfig,
+    GridConfig,
+    HyperSet,
+    PrototypeConfig,
+    StoppingConfig,
+    TrainingConfig,
+)
 from lesionlens.config.words import plain_words
 
 PRESETS = ("demo", "detector", "paper", "small", "sound")
-SEVERAL: dict[str, Callable[[Path], tuple[StudyConfig, ...]]] = {}
-"""Presets of several studies, named `preset: part`, which run one after another; a later one may start from an earlier
-one by its name.
-"""
 
 
 def demo() -> StudyConfig:
@@ -38,12 +41,54 @@ def demo() -> StudyConfig:
 
 
 def demo_systems() -> tuple[StudyConfig, ...]:
-    """Studies of the demo's data and runs that ask more of them; what the demo trained is not trained anew."""
+    """Studies that ask more than the demo does: its runs by every method, which are not trained anew, and cases."""
     found = demo()
-    every = EvaluationConfig(methods=ATTRIBUTION, randomisation_samples=12, perturbation_samples=8)
+    every = EvaluationConfig(methods=ALL, randomisation_samples=12, perturbation_samples=8)
     # VGG11 takes four times as long for a pass, and the methods of many passes take a thousand for a sample
     grid = found.grid.model_copy(update={"backbones": ("resnet18",), "strategies": ("gradual",)})
-    return found.model_copy(update={"name": "demo, every method", "grid": grid, "evaluation": every}), demo_detector()
+    methods = found.model_copy(update={"name": "demo, every method", "grid": grid, "evaluation": every})
+    return methods, *demo_cases(), demo_detector()
+
+
+def barnett(root: Path) -> tuple[StudyConfig, ...]:
+    """Margins of masses by a black box, and by cases that start from it (Barnett et al. 2021)."""
+    base = sound(root).model_copy(update={"data": DataConfig(root=root, classes="margins")})
+    grid = GridConfig(backbones=("vgg16",), strategies=("gradual",), sets=(HyperSet(),))
+    return _with_cases(
+        "barnett", base, grid, PrototypeConfig(), HyperSet(batch_size=32, head_rate=3e-3, unit1_rate=2e-4)
+    )
+
+
+def demo_cases() -> tuple[StudyConfig, ...]:
+    """`barnett` on phantom masses, in minutes; its schedule and the weight of the annotations are tuned for them."""
+    base = StudyConfig(
+        data=DataConfig(
+            source="phantom",
+            classes="margins",
+            phantom=PhantomConfig(height=640, train_per_class=60, test_per_class=24, callback_free=2, margins=True),
+        ),
+        patches=PatchConfig(size=96, jitter=0.5),
+        training=TrainingConfig(weights="none", stopping=StoppingConfig(patience=3, max_epochs=8)),
+        evaluation=EvaluationConfig(randomisation_samples=0),
+    )
+    sets = (HyperSet(batch_size=16, head_rate=1e-3, unit1_rate=3e-4),)
+    grid = GridConfig(backbones=("vgg11_bn",), strategies=("simultaneous",), sets=sets)
+    cases = PrototypeConfig(per_class=4, channels=64, warm=4, push_every=4, last=8, rounds=2, fine=0.003)
+    return _with_cases("demo, cases", base, grid, cases, HyperSet(batch_size=16, head_rate=3e-3, unit1_rate=2e-4))
+
+
+def _with_cases(
+    name: str, base: StudyConfig, grid: GridConfig, cases: PrototypeConfig, hyper: HyperSet
+) -> tuple[StudyConfig, ...]:
+    """A black box, and prototypes that start from it, on the same samples."""
+    first = base.model_copy(update={"name": f"{name}: black box", "grid": grid})
+    second = {
+        "name": f"{name}: prototypes",
+        "training": base.training.model_copy(update={"start": first.name, "prototypes": cases}),
+        "grid": grid.model_copy(update={"system": "prototype", "strategies": ("gradual",), "sets": (hyper,)}),
+        "evaluation": base.evaluation.model_copy(update={"methods": ("prototypes", "grad_cam")}),
+    }
+    return first, base.model_copy(update=second)
 
 
 def demo_detector() -> StudyConfig:
@@ -125,6 +170,12 @@ def detector(root: Path) -> StudyConfig:
         ),
         evaluation=EvaluationConfig(methods=(BOXES,)),
     )
+
+
+SEVERAL: dict[str, Callable[[Path], tuple[StudyConfig, ...]]] = {"barnett": barnett}
+"""Presets of several studies, named `preset: part`, which run one after another; a later one may start from an earlier
+one by its name.
+"""
 
 
 def preset(name: str, root: Path | None = None) -> tuple[StudyConfig, ...]:

@@ -67,6 +67,27 @@ class StudyConfig(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _prototypes_where_they_are(self) -> Self:
+        cases, training = self.grid.system == "prototype", self.training
+        if "prototypes" in self.evaluation.methods and not cases:
+            raise ValueError("evaluation.methods names prototypes, which grid.system prototype alone has")
+        if cases and self.unit != "patch":
+            raise ValueError("grid.system prototype compares patches: choose unit patch")
+        if cases and "two_step" in self.grid.strategies:
+            raise ValueError(
+                "grid.strategies two_step trains a top: prototypes have none; choose gradual or simultaneous"
+            )
+        if cases and any(each.weight for each in self.grid.guidance):
+            raise ValueError("grid.guidance is for grid.system classifier: prototypes have training.prototypes.fine")
+        shown = training.prototypes.fine and training.prototypes.annotation != "none"
+        if cases and shown and training.augment == "flips":
+            raise ValueError(
+                "training.augment flips turns samples, but not the annotations that training.prototypes.fine shows: "
+                "choose none or surroundings, or fine 0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _films_lie_as_they_are(self) -> Self:
         if self.unit == "image":
             if self.split.rule == "paper" or self.split.group == "patch":

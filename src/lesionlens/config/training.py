@@ -13,7 +13,8 @@ Top = Literal["none", "residual", "vgg", "mbconv"]
 Normalise = Literal["per_class", "train", "imagenet", "per_patch"]
 RateRule = Literal["published", "author"]
 Augment = Literal["none", "flips", "surroundings", "mammogram"]
-System = Literal["classifier", "detector"]
+System = Literal["classifier", "prototype", "detector"]
+Shown = Literal["lesion", "margin", "none"]
 DetectorNetwork = Literal["fcos", "retinanet"]
 
 
@@ -41,6 +42,40 @@ class DetectorConfig(Frozen):
         256, ge=32, le=1024, multiple_of=32, description="Width of the feature pyramid and of the layers behind it"
     )
     one_class: bool = Field(False, description="Lesions are found as such, benign or malignant alike")
+
+
+class PrototypeConfig(Frozen):
+    """A case-based model: its prototypes, its schedule and the weights of its losses."""
+
+    per_class: int = Field(5, ge=1, le=50, description="Prototypes of every class")
+    channels: int = Field(128, ge=2, le=2048, description="Length of a prototype")
+    topk: float = Field(
+        0.046, gt=0, le=1, description="Proportion of places whose similarity is averaged; 1: the nearest place alone"
+    )
+    warm: int = Field(10, ge=0, le=1000, description="Epochs of the prototypes alone, at first")
+    push_every: int = Field(10, ge=1, le=1000, description="Epochs of prototypes and unit1 together before a push")
+    last: int = Field(10, ge=1, le=1000, description="Epochs of the last layer alone after a push, and after pruning")
+    rounds: int = Field(3, ge=1, le=100, description="How often that is done, each time at a tenth of the rates")
+    cluster: float = Field(0.8, ge=0, le=100, description="Weight of the distance to the nearest own prototype")
+    separation: float = Field(0.08, ge=0, le=100, description="Weight of that to the nearest of another class")
+    fine: float = Field(0.085, ge=0, le=100, description="Weight of similarity off the annotation, at 224 px; 0: none")
+    annotation: Shown = Field(
+        "lesion", description="What `fine` is shown: the lesion, a band around its outline (geometry), or none"
+    )
+    prune: tuple[int, int] = Field(
+        (6, 3), description="Of so many nearest training samples so many must be of a prototype's class, or it goes"
+    )
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of a whole run."""
+        return self.warm + self.rounds * (self.push_every + self.last) + self.last
+
+    @model_validator(mode="after")
+    def _prune_some_of_all(self) -> Self:
+        if not 0 <= self.prune[1] <= self.prune[0] <= 100 or self.prune[0] < 1:
+            raise ValueError("training.prototypes.prune is how many neighbours are asked, and how many of them suffice")
+        return self
 
 
 class TrainingConfig(Frozen):
@@ -75,6 +110,7 @@ class TrainingConfig(Frozen):
         description="How learning rates fall towards the input. published: VGG divides that of unit1 by 1, 2, 3..."
         " from convolution to convolution, ResNet by 10 in unit2; author: VGG divides half of the head's instead",
     )
+    prototypes: PrototypeConfig = Field(default_factory=PrototypeConfig)
     augment: Augment = Field(
         "none",
         description="none (the study); flips: random flips and quarter turns, no features are cached then;"
@@ -155,7 +191,8 @@ class GridConfig(Frozen):
 
     system: System = Field(
         "classifier",
-        description="What kind of model is trained: classifier, one linear layer; detector, boxes on films",
+        description="What kind of model is trained: classifier, a linear layer; prototype, likeness to training"
+        " cases; detector, boxes on films",
     )
 
     backbones: tuple[Backbone, ...] = Field(

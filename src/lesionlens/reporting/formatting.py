@@ -36,6 +36,8 @@ METHODS = {
     "kernel_shap": "KernelSHAP",
     "lime": "LIME",
     "occlusion": "occlusion maps",
+    "prototypes": "prototypes",
+    "each_prototype": "every prototype of the class",
     "whole_patch": "whole patch",
     "centred_disc": "centred disc",
     "mean_mask": "mean training mask",
