@@ -62,12 +62,13 @@ function framed(patch, image, box, words) {
 
 function looksLike(run, sample) {
   const all = matches(sample, run.id), r = result(sample, run.id), found = record.cases.runs[run.id];
-  const items = all.slice(0, 3).map((m) => element("li", {},
-    element("h4", {}, `Prototype ${m.number}: ${m.prototype.label}`),
+  const same = (m) => all.filter((o) => o.prototype.key === m.prototype.key && String(o.prototype.box) === String(m.prototype.box));
+  const items = all.filter((m) => same(m)[0] === m).slice(0, 3).map((m) => element("li", {},
+    element("h4", {}, `Prototype ${same(m).map((o) => o.number).join(", ")}: ${m.prototype.label}`),
     element("div", { class: "pair" },
       framed(sample, sample.image, m.box, `Where this patch looks like prototype ${m.number}`),
       framed(m.prototype, record.cases.images[m.prototype.key], m.prototype.box, `Training patch ${m.prototype.key}, the place that is prototype ${m.number}`)),
-    element("span", { class: "numbers" }, `similarity ${m.similarity.toFixed(2)} × weight ${m.weight.toFixed(2)} = ${m.points.toFixed(2)} points`),
+    element("span", { class: "numbers" }, `similarity ${m.similarity.toFixed(2)} × weight ${m.weight.toFixed(2)} = ${m.points.toFixed(2)} points${same(m).length > 1 ? `; ${same(m).length} prototypes are this place` : ""}`),
     element("a", { href: `#prototype-${run.id}-${m.number}` }, `Training patch ${m.prototype.key}`)));
   const sums = record.classes.map((each, k) => [each.name, all.reduce((sum, m) => sum + m.similarity * m.prototype.weights[k], 0)])
     .sort((a, b) => b[1] - a[1]);
@@ -90,7 +91,7 @@ function listCases() {
 function showCase() {
   const found = /^#prototype-(.+)-\d+$/.exec(location.hash), run = document.getElementById("cases-run");
   if (!caseList || !found) return;
-  if (viewer.open) viewer.close();
+  if (viewer.open) { current = null; viewer.close(); }  // nothing to go back to: the link leads elsewhere
   if (run.value !== found[1] && record.cases.runs[found[1]]) { run.value = found[1]; listCases(); }
   const item = document.getElementById(location.hash.slice(1));
   if (item) { item.scrollIntoView({ block: "center" }); item.focus(); }

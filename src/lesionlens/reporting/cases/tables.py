@@ -81,8 +81,8 @@ def quality(data: ReportData) -> TableSpec:
         "A number leads to the test patches in whose prediction the prototype has most points.",
     )
     return TableSpec(
-        "prototypes", "Prototypes", "Training cases that the model compares with", columns, with_models(data, found),
-        notes, sql(data, ["prototypes"]),
+        "every-prototype", "Every prototype", "Training cases that the model compares with", columns,
+        with_models(data, found), notes, sql(data, ["prototypes"]),
     )  # fmt: skip
 
 
