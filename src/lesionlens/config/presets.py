@@ -2,17 +2,24 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
 from lesionlens.config.data import BackgroundConfig, DataConfig, ImageConfig, PatchConfig, PhantomConfig, SplitConfig
-from lesionlens.config.evaluation import EvaluationConfig, Method
+from lesionlens.config.evaluation import ALL, BOXES, EvaluationConfig
 from lesionlens.config.study import StudyConfig
-from lesionlens.config.training import GridConfig, HyperSet, StoppingConfig, TrainingConfig
+from lesionlens.config.training import (
+    DetectorConfig,
+    GridConfig,
+    HyperSet,
+    PrototypeConfig,
+    StoppingConfig,
+    TrainingConfig,
+)
 from lesionlens.config.words import plain_words
 
-PRESETS = ("demo", "paper", "small", "sound")
+PRESETS = ("demo", "detector", "paper", "small", "sound")
 
 
 def demo() -> StudyConfig:
@@ -34,14 +41,79 @@ def demo() -> StudyConfig:
 
 
 def demo_systems() -> tuple[StudyConfig, ...]:
-    """Studies of the demo's data and runs that ask more of them; what the demo trained is not trained anew."""
+    """Studies that ask more than the demo does: its runs by every method, which are not trained anew, and cases."""
     found = demo()
-    every = EvaluationConfig(methods=get_args(Method), randomisation_samples=12, perturbation_samples=8)
+    every = EvaluationConfig(methods=ALL, randomisation_samples=12, perturbation_samples=8)
     # VGG11 takes four times as long for a pass, and the methods of many passes take a thousand for a sample
     grid = found.grid.model_copy(update={"backbones": ("resnet18",), "strategies": ("gradual",)})
-    return (
-        found.model_copy(update={"name": "demo, every method", "grid": grid, "evaluation": every}),
-        *demo_films(),
+    methods = found.model_copy(update={"name": "demo, every method", "grid": grid, "evaluation": every})
+    return methods, *demo_films(), *demo_cases(), demo_detector()
+
+
+def barnett(root: Path) -> tuple[StudyConfig, ...]:
+    """Margins of masses by a black box, and by cases that start from it (Barnett et al. 2021)."""
+    base = sound(root).model_copy(update={"data": DataConfig(root=root, classes="margins")})
+    grid = GridConfig(backbones=("vgg16",), strategies=("gradual",), sets=(HyperSet(),))
+    return _with_cases(
+        "barnett", base, grid, PrototypeConfig(), HyperSet(batch_size=32, head_rate=3e-3, unit1_rate=2e-4)
+    )
+
+
+def demo_cases() -> tuple[StudyConfig, ...]:
+    """`barnett` on phantom masses, in minutes; its schedule and the weight of the annotations are tuned for them."""
+    base = StudyConfig(
+        data=DataConfig(
+            source="phantom",
+            classes="margins",
+            phantom=PhantomConfig(height=640, train_per_class=60, test_per_class=24, callback_free=2, margins=True),
+        ),
+        patches=PatchConfig(size=96, jitter=0.5),
+        training=TrainingConfig(weights="none", stopping=StoppingConfig(patience=3, max_epochs=8)),
+        evaluation=EvaluationConfig(randomisation_samples=0),
+    )
+    sets = (HyperSet(batch_size=16, head_rate=1e-3, unit1_rate=3e-4),)
+    grid = GridConfig(backbones=("vgg11_bn",), strategies=("simultaneous",), sets=sets)
+    cases = PrototypeConfig(per_class=4, channels=64, warm=4, push_every=4, last=8, rounds=2, fine=0.003)
+    return _with_cases("demo, cases", base, grid, cases, HyperSet(batch_size=16, head_rate=3e-3, unit1_rate=2e-4))
+
+
+def _with_cases(
+    name: str, base: StudyConfig, grid: GridConfig, cases: PrototypeConfig, hyper: HyperSet
+) -> tuple[StudyConfig, ...]:
+    """A black box, and prototypes that start from it, on the same samples."""
+    first = base.model_copy(update={"name": f"{name}: black box", "grid": grid})
+    second = {
+        "name": f"{name}: prototypes",
+        "training": base.training.model_copy(update={"start": first.name, "prototypes": cases}),
+        "grid": grid.model_copy(update={"system": "prototype", "strategies": ("gradual",), "sets": (hyper,)}),
+        "evaluation": base.evaluation.model_copy(update={"methods": ("prototypes", "grad_cam")}),
+    }
+    return first, base.model_copy(update=second)
+
+
+def demo_detector() -> StudyConfig:
+    """A slim detector from random weights on small phantom films: it finds what a bright blob does not."""
+    return StudyConfig(
+        name="demo, detector",
+        data=DataConfig(
+            source="phantom",
+            phantom=PhantomConfig(height=640, train_per_class=20, test_per_class=12, callback_free=4),
+        ),
+        unit="image",
+        images=ImageConfig(height=320, width=200),
+        training=TrainingConfig(
+            weights="none",
+            augment="flips",
+            detector=DetectorConfig(channels=64),
+            stopping=StoppingConfig(patience=5, max_epochs=5),
+        ),
+        grid=GridConfig(
+            system="detector",
+            backbones=("resnet18",),
+            strategies=("simultaneous",),
+            sets=(HyperSet(batch_size=4, head_rate=3e-4, unit1_rate=3e-4),),
+        ),
+        evaluation=EvaluationConfig(methods=(BOXES,), randomisation_samples=0),
     )
 
 
@@ -67,7 +139,7 @@ def demo_films() -> tuple[StudyConfig, ...]:
             "images": films,
             "training": TrainingConfig(
                 weights="none", start=patches.name, top="residual", balance="class_weights",
-                stopping=StoppingConfig(patience=3, max_epochs=4, monitor="auc"),
+                stopping=StoppingConfig(patience=3, max_epochs=3, monitor="auc"),
             ),
             "grid": GridConfig(
                 backbones=("resnet18",), strategies=("two_step",),
@@ -151,7 +223,25 @@ def small(root: Path) -> StudyConfig:
     )
 
 
-SEVERAL: dict[str, Callable[[Path], tuple[StudyConfig, ...]]] = {"shen": shen}
+def detector(root: Path) -> StudyConfig:
+    """Lesions found on whole films: FCOS on ResNet50 from ImageNet, three seeds."""
+    return StudyConfig(
+        name="detector",
+        data=DataConfig(root=root),
+        unit="image",
+        training=TrainingConfig(augment="flips", stopping=StoppingConfig(patience=5, max_epochs=30)),
+        grid=GridConfig(
+            system="detector",
+            backbones=("resnet50",),
+            strategies=("simultaneous",),
+            sets=(HyperSet(batch_size=4, head_rate=1e-4, unit1_rate=3e-5),),
+            seeds=(0, 1, 2),
+        ),
+        evaluation=EvaluationConfig(methods=(BOXES,)),
+    )
+
+
+SEVERAL: dict[str, Callable[[Path], tuple[StudyConfig, ...]]] = {"barnett": barnett, "shen": shen}
 """Presets of several studies, named `preset: part`, which run one after another; a later one may start from an earlier
 one by its name.
 """
@@ -169,7 +259,7 @@ def preset(name: str, root: Path | None = None) -> tuple[StudyConfig, ...]:
         )
     if name in SEVERAL:
         return SEVERAL[name](root)
-    return ({"paper": paper, "small": small, "sound": sound}[name](root),)
+    return ({"detector": detector, "paper": paper, "small": small, "sound": sound}[name](root),)
 
 
 def layered(name: str, *layers: Mapping[str, Any]) -> tuple[StudyConfig, ...]:

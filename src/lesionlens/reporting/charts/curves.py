@@ -146,10 +146,10 @@ def _learning(model: Model, epochs: list[Row], top: float, best: Row) -> Chart:
     loss = number(best["validation_loss"])
     tip = f"epoch {best['epoch']}: validation loss {loss}"
     draw.mark(axes, best["epoch"], best["validation_loss"], tip, 10, draw.series(model.series))
-    summary = f"Evaluated: epoch {best['epoch']} of {len(epochs)}, validation loss {loss}, validation accuracy "
-    return draw.chart(
-        f"learning-{model.run_id}", model.title, f"{summary}{number(best['validation_accuracy'])}.", figure
-    )
+    froc = best["validation_froc"]
+    judged = f"accuracy {number(best['validation_accuracy'])}" if froc is None else f"FROC {number(froc)}"
+    summary = f"Evaluated: epoch {best['epoch']} of {len(epochs)}, validation loss {loss}, validation {judged}."
+    return draw.chart(f"learning-{model.run_id}", model.title, summary, figure)
 
 
 def _phases(axes: Axes, epochs: list[Row]) -> None:
