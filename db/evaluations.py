@@ -36,6 +36,8 @@ TABLES: dict[str, Table] = {
     "occlusions": samples.occlusion,
     "swaps": samples.swap,
     "randomisations": scores.randomisation,
+    "marks": samples.mark,
+    "detections": scores.detection_score,
     "activation_precisions": scores.activation_precision,
     "prototypes": samples.prototype,
     "prototype_matches": samples.prototype_match,

@@ -191,7 +191,8 @@ def _training(frames: dict[str, Rows], run: dict) -> None:
         frames["epochs"].append({
             "run_id": run["run_id"], "epoch": epoch, "phase": phase, "train_loss": 1.6 * 0.86**epoch,
             "validation_loss": 0.55 + 1.1 * 0.8**epoch + 0.02 * max(epoch - 9, 0) + 0.01 * run["run_id"],
-            "validation_accuracy": 0.8 - 0.5 * 0.8**epoch, "seconds": 4.1,
+            "validation_accuracy": 0.8 - 0.5 * 0.8**epoch, "validation_froc": None, "seconds": 4.1,
+            "compares": False, "weighs": True,
         })  # fmt: skip
 
 
@@ -430,6 +431,21 @@ RARE: dict[str, Rows] = {
          "internal_patients": 30, "external_n": 40, "external_patients": 20}
         | side("internal", 0.75) | side("external", 0.5) | side("difference", 0.25)
         for measure in ("ll", "accuracy")
+    ],
+    "detections": [
+        {"run_id": 1, "method": method, "measure": "sensitivity", "criterion": "centre", "group_name": "all",
+         "false_marks": at, "value": value, "low": value - 0.1, "high": value + 0.1, "n": 40, "reason": None}
+        for method, top in (("boxes", 0.8), ("bright_blob", 0.4))
+        for at, value in ((0.25, top / 4), (0.5, top / 2), (1.0, top * 0.75), (2.0, top * 0.9), (4.0, top))
+    ]
+    + [
+        {"run_id": 1, "method": "boxes", "measure": measure, "criterion": criterion, "group_name": "all",
+         "false_marks": at, "value": value, "low": None if end is None else value - end,
+         "high": None if end is None else value + end, "n": 40, "reason": None}
+        for measure, criterion, at, value, end in (
+            ("difference", "centre", 1.0, 0.3, 0.2), ("average_precision", "iou_0.2", None, 0.61, None),
+            ("average_precision", "iou_0.5", None, 0.47, None), ("class_auc", "centre", None, 0.7, 0.1),
+        )
     ],
 }  # fmt: skip
 """Rows of the frames that are empty in most studies."""

@@ -89,6 +89,10 @@ FROM binary_scores WHERE study_id = {study} ORDER BY run_id, side, score""",
 SELECT run_id, question, level, measure, at, threshold, value, low, high, n, reason
 FROM operating_points WHERE study_id = {study}
 ORDER BY run_id, question, array_position(ARRAY['lesion', 'breast', 'patient'], level), measure, at""",
+    "detections": """\
+SELECT run_id, method, measure, criterion, group_name, false_marks, value, low, high, n, reason
+FROM detection_scores WHERE study_id = {study}
+ORDER BY run_id, method = 'bright_blob', method, measure, criterion, group_name <> 'all', group_name, false_marks""",
     "comparison": """\
 SELECT run_a, run_b, score, difference, low, high, p_holm, n
 FROM model_comparisons WHERE study_id = {study} ORDER BY score, run_a, run_b""",
@@ -108,7 +112,8 @@ SELECT run_id, evaluation_id, backbone, strategy, batch_size, unit1_rate, guidan
        extract(epoch FROM finished_at - started_at)::double precision AS seconds, evaluation_seconds, digest
 FROM runs WHERE study_id = {study} ORDER BY run_id""",
     "epochs": """\
-SELECT run_id, epoch, phase, train_loss, validation_loss, validation_accuracy, seconds
+SELECT run_id, epoch, phase, train_loss, validation_loss, validation_accuracy, validation_froc, seconds,
+       rates ? 'pool.vectors' AS compares, rates ? 'head' AS weighs
 FROM learning_curves WHERE study_id = {study} ORDER BY run_id, epoch""",
     "iou_curves": """\
 SELECT run_id, method, target, threshold, iou, low, high, n

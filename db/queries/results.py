@@ -22,7 +22,8 @@ VIEWS = (
     "classes", "samples", "class_probabilities", "class_scores", "confusion_matrix", "run_scores", "binary_scores",
     "localization_scores", "baseline_differences", "subgroup_scores", "iou_curves", "roc_curve", "reliability_curve",
     "operating_points", "quadrants", "occlusion_samples", "occlusion_test", "weight_randomisation", "shortcut_audit",
-    "model_comparisons", "exclusions", "activation_precisions", "prototypes", "prototype_matches",
+    "model_comparisons", "exclusions", "activation_precisions", "prototypes", "prototype_matches", "marks",
+    "detection_scores",
 )  # fmt: skip
 """Views of one study each; its per-sample results and maps are read by statements of their own."""
 

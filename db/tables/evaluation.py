@@ -143,6 +143,20 @@ occlusion = table(
     explained("control_probabilities"),
 )
 
+mark = table(
+    "mark",
+    "A lesion is said to lie here, with a score: boxes of a detector, peaks of a map",
+    reference("evaluation", primary_key=True),
+    reference("sample", primary_key=True, index=True),
+    text("method", primary_key=True),
+    Column("rank", SmallInteger, primary_key=True),
+    *(real(name) for name in ("x", "y", "x0", "y0", "x1", "y1", "score")),
+    reference("label", nullable=True, index=True),
+    *flags("strongest", "on_lesion"),
+    CheckConstraint("rank >= 1 AND x1 >= x0 AND y1 >= y0", name="box"),
+    CheckConstraint("score > '-infinity' AND score < 'infinity'", name="score"),
+)
+
 swap = table(
     "swap",
     "Swap test: class probabilities of one sample's surroundings with another patient's lesion",

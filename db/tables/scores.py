@@ -184,6 +184,23 @@ validation_score = table(
     CheckConstraint("temperature > 0 AND temperature < 'infinity'", name="temperature"),
 )
 
+detection_score = table(
+    "detection_score",
+    "Marks of films judged: FROC curves, difference from the bright blob's, average precision, class of found lesions",
+    identity(),
+    reference("evaluation"),
+    *texts("method", "measure", "criterion", "group_name"),
+    real("at", nullable=True),
+    *scored("value", lowest=-1),
+    UniqueConstraint(
+        "evaluation_id", "method", "measure", "criterion", "group_name", "at",
+        name="uq_detection_score_identity", postgresql_nulls_not_distinct=True,
+    ),
+    CheckConstraint("criterion IN ('centre', 'iou_0.2', 'iou_0.5')", name="criterion"),
+    CheckConstraint("at >= 0 AND at < 'infinity'", name="at"),
+    CheckConstraint("measure = 'difference' OR (value >= 0 AND low >= 0)", name="sign"),
+)  # fmt: skip
+
 operating_point = table(
     "operating_point",
     "AUC, and sensitivity and specificity at thresholds from validation, by lesion, breast and patient",

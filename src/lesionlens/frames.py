@@ -68,6 +68,12 @@ FRAMES: dict[str, Schema] = {
     "operating_points": _columns(pl.String, "question", "level", "measure")
     | _columns(pl.Float64, "at", "threshold", "value")
     | END,
+    "marks": {"sample_id": pl.Int64, "method": pl.String, "rank": pl.Int16}
+    | _columns(pl.Float64, "x", "y", "x0", "y0", "x1", "y1", "score")
+    | {"label": pl.Int16, "strongest": pl.Boolean, "on_lesion": pl.Boolean},
+    "detections": _columns(pl.String, "method", "measure", "criterion", "group_name")
+    | _columns(pl.Float64, "at", "value")
+    | END,
     "activation_precisions": {"method": pl.String, "label": pl.Int16}
     | _columns(pl.Float64, "value", "share", "difference", "difference_low", "difference_high")
     | END,

@@ -231,6 +231,15 @@ def _audits(ids: list[int], lesion: list[bool], iou: float) -> dict[str, list[di
             between | {"question": "detection", "level": level, "measure": "sensitivity", "at": at, "threshold": 0.5,
                        "value": 0.6} for level in ("lesion", "breast", "patient") for at in (0.8, 0.9)
         ],
+        "marks": [
+            {"sample_id": number, "method": "boxes", "rank": rank, "x": 5.0, "y": 6.0, "x0": 3.0, "y0": 4.0, "x1": 7.0,
+             "y1": 8.0, "score": 1 / rank, "label": 1, "strongest": rank == 1, "on_lesion": there}
+            for number, there in zip(ids, lesion, strict=True) for rank in (1, 2)
+        ],
+        "detections": [
+            between | {"method": "boxes", "measure": "sensitivity", "criterion": "centre", "group_name": "all",
+                       "at": at, "value": 0.6} for at in (0.25, 1.0)
+        ],
         "activation_precisions": [
             {"method": method, "label": label, "value": iou, "low": 0.1, "high": 0.9, "share": 0.2, "n": 4,
              "difference": iou - 0.2, "difference_low": -0.1, "difference_high": 0.6}

@@ -6,13 +6,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lesionlens.config.data import BackgroundConfig, DataConfig, PatchConfig, PhantomConfig, SplitConfig
-from lesionlens.config.evaluation import ALL, EvaluationConfig
+from lesionlens.config.data import BackgroundConfig, DataConfig, ImageConfig, PatchConfig, PhantomConfig, SplitConfig
+from lesionlens.config.evaluation import ALL, BOXES, EvaluationConfig
 from lesionlens.config.study import StudyConfig
-from lesionlens.config.training import GridConfig, HyperSet, PrototypeConfig, StoppingConfig, TrainingConfig
+from lesionlens.config.training import (
+    DetectorConfig,
+    GridConfig,
+    HyperSet,
+    PrototypeConfig,
+    StoppingConfig,
+    TrainingConfig,
+)
 from lesionlens.config.words import plain_words
 
-PRESETS = ("demo", "paper", "small", "sound")
+PRESETS = ("demo", "detector", "paper", "small", "sound")
 
 
 def demo() -> StudyConfig:
@@ -40,7 +47,7 @@ def demo_systems() -> tuple[StudyConfig, ...]:
     # VGG11 takes four times as long for a pass, and the methods of many passes take a thousand for a sample
     grid = found.grid.model_copy(update={"backbones": ("resnet18",), "strategies": ("gradual",)})
     methods = found.model_copy(update={"name": "demo, every method", "grid": grid, "evaluation": every})
-    return methods, *demo_cases()
+    return methods, *demo_cases(), demo_detector()
 
 
 def barnett(root: Path) -> tuple[StudyConfig, ...]:
@@ -84,6 +91,32 @@ def _with_cases(
     return first, base.model_copy(update=second)
 
 
+def demo_detector() -> StudyConfig:
+    """A slim detector from random weights on small phantom films: it finds what a bright blob does not."""
+    return StudyConfig(
+        name="demo, detector",
+        data=DataConfig(
+            source="phantom",
+            phantom=PhantomConfig(height=640, train_per_class=20, test_per_class=12, callback_free=4),
+        ),
+        unit="image",
+        images=ImageConfig(height=320, width=200),
+        training=TrainingConfig(
+            weights="none",
+            augment="flips",
+            detector=DetectorConfig(channels=64),
+            stopping=StoppingConfig(patience=5, max_epochs=5),
+        ),
+        grid=GridConfig(
+            system="detector",
+            backbones=("resnet18",),
+            strategies=("simultaneous",),
+            sets=(HyperSet(batch_size=4, head_rate=3e-4, unit1_rate=3e-4),),
+        ),
+        evaluation=EvaluationConfig(methods=(BOXES,), randomisation_samples=0),
+    )
+
+
 def paper(root: Path) -> StudyConfig:
     """What the study did, as literally as can be established."""
     return StudyConfig(
@@ -121,6 +154,24 @@ def small(root: Path) -> StudyConfig:
     )
 
 
+def detector(root: Path) -> StudyConfig:
+    """Lesions found on whole films: FCOS on ResNet50 from ImageNet, three seeds."""
+    return StudyConfig(
+        name="detector",
+        data=DataConfig(root=root),
+        unit="image",
+        training=TrainingConfig(augment="flips", stopping=StoppingConfig(patience=5, max_epochs=30)),
+        grid=GridConfig(
+            system="detector",
+            backbones=("resnet50",),
+            strategies=("simultaneous",),
+            sets=(HyperSet(batch_size=4, head_rate=1e-4, unit1_rate=3e-5),),
+            seeds=(0, 1, 2),
+        ),
+        evaluation=EvaluationConfig(methods=(BOXES,)),
+    )
+
+
 SEVERAL: dict[str, Callable[[Path], tuple[StudyConfig, ...]]] = {"barnett": barnett}
 """Presets of several studies, named `preset: part`, which run one after another; a later one may start from an earlier
 one by its name.
@@ -139,7 +190,7 @@ def preset(name: str, root: Path | None = None) -> tuple[StudyConfig, ...]:
         )
     if name in SEVERAL:
         return SEVERAL[name](root)
-    return ({"paper": paper, "small": small, "sound": sound}[name](root),)
+    return ({"detector": detector, "paper": paper, "small": small, "sound": sound}[name](root),)
 
 
 def layered(name: str, *layers: Mapping[str, Any]) -> tuple[StudyConfig, ...]:

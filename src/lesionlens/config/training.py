@@ -13,7 +13,7 @@ Top = Literal["none", "residual", "vgg", "mbconv"]
 Normalise = Literal["per_class", "train", "imagenet", "per_patch"]
 RateRule = Literal["published", "author"]
 Augment = Literal["none", "flips", "surroundings", "mammogram"]
-System = Literal["classifier", "prototype"]
+System = Literal["classifier", "prototype", "detector"]
 Shown = Literal["lesion", "margin", "none"]
 DetectorNetwork = Literal["fcos", "retinanet"]
 
@@ -32,6 +32,16 @@ class StoppingConfig(Frozen):
         description="What a later phase must improve on: anew, its own first epoch (the study); loaded, the weights"
         " that it starts from, so that no phase ends worse than it began",
     )
+
+
+class DetectorConfig(Frozen):
+    """A detector on a backbone."""
+
+    network: DetectorNetwork = Field("fcos", description="fcos, without anchors, or retinanet")
+    channels: int = Field(
+        256, ge=32, le=1024, multiple_of=32, description="Width of the feature pyramid and of the layers behind it"
+    )
+    one_class: bool = Field(False, description="Lesions are found as such, benign or malignant alike")
 
 
 class PrototypeConfig(Frozen):
@@ -111,6 +121,8 @@ class TrainingConfig(Frozen):
         "none", description="class_weights: a training sample counts by one over the frequency of its class"
     )
 
+    detector: DetectorConfig = Field(default_factory=DetectorConfig, description="Used where the system is detector")
+
     @field_validator("weights")
     @classmethod
     def _names_or_a_file(cls, weights: str) -> str:
@@ -119,15 +131,6 @@ class TrainingConfig(Frozen):
         if "/" not in weights:
             raise ValueError(f"{weights!r} is neither imagenet nor none; the path of a file is written ./{weights}")
         return str(Path(weights).expanduser().absolute())
-
-
-class DetectorConfig(Frozen):
-    """A detector on a backbone."""
-
-    network: DetectorNetwork = Field("fcos", description="fcos, without anchors, or retinanet")
-    channels: int = Field(
-        256, ge=32, le=1024, multiple_of=32, description="Width of the feature pyramid and of the layers behind it"
-    )
 
 
 class HyperSet(Frozen):
@@ -188,7 +191,8 @@ class GridConfig(Frozen):
 
     system: System = Field(
         "classifier",
-        description="What kind of model is trained: classifier, a linear layer; prototype, likeness to training cases",
+        description="What kind of model is trained: classifier, a linear layer; prototype, likeness to training"
+        " cases; detector, boxes on films",
     )
 
     backbones: tuple[Backbone, ...] = Field(

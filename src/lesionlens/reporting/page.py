@@ -20,6 +20,7 @@ from lesionlens.reporting.card.markdown import markdown
 from lesionlens.reporting.cases import tables as case_tables
 from lesionlens.reporting.cases.pictures import cases
 from lesionlens.reporting.charts.curves import learning_curves, reliability, roc_curves, roc_levels, threshold_curves
+from lesionlens.reporting.charts.detection import froc_curves
 from lesionlens.reporting.charts.evidence import (
     by_mask_fraction,
     confidence_iou,
@@ -139,6 +140,8 @@ def context(data: ReportData) -> dict[str, Any]:
         "confidence_iou": confidence_iou(data, wrong_classes(data)),
         "roc": roc_curves(data),
         "levels": roc_levels(data),
+        "froc": froc_curves(data),
+        "froc_points": localization.froc_points(data),
         "reliability": reliability(data),
         "occlusion_chart": occlusion_chart(data),
         "randomisation": randomisation(data),

@@ -102,7 +102,7 @@ def test_presets_take_the_protocols_side() -> None:
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="demo, paper, small, sound"):
+    with pytest.raises(ValueError, match="demo, detector, paper, small, sound"):
         preset("fast")
 
 
