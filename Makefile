@@ -28,7 +28,7 @@ $(READY): pyproject.toml requirements.lock
 demo: $(READY) ## the whole study on synthetic mammograms, in minutes
 	@$(LENS) demo
 
-demo-systems: $(READY) ## the demo's runs asked by every attribution method, and a detector, in minutes after the demo
+demo-systems: $(READY) ## the demo's runs by every attribution method, cases, and a detector, in minutes after the demo
 	@$(LENS) demo --systems
 
 study: $(READY) ## the study on CBIS-DDSM or own images (docs/data.md): make study DATA=/path PRESET=sound|small|paper|barnett

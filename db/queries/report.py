@@ -112,7 +112,8 @@ SELECT run_id, evaluation_id, backbone, strategy, batch_size, unit1_rate, guidan
        extract(epoch FROM finished_at - started_at)::double precision AS seconds, evaluation_seconds, digest
 FROM runs WHERE study_id = {study} ORDER BY run_id""",
     "epochs": """\
-SELECT run_id, epoch, phase, train_loss, validation_loss, validation_accuracy, validation_froc, seconds
+SELECT run_id, epoch, phase, train_loss, validation_loss, validation_accuracy, validation_froc, seconds,
+       rates ? 'pool.vectors' AS compares, rates ? 'head' AS weighs
 FROM learning_curves WHERE study_id = {study} ORDER BY run_id, epoch""",
     "iou_curves": """\
 SELECT run_id, method, target, threshold, iou, low, high, n

@@ -14,10 +14,10 @@ from lesionlens.localization.metrics import FIXED_THRESHOLD, MapScores, score_gr
 from lesionlens.localization.samples import ScoredMaps, scorable
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.own import Network
-from lesionlens.models.prototypes import Prototypes, similarity
+from lesionlens.models.prototypes import Prototypes, nearest, similarity
 from lesionlens.records import SampleArrays
 from lesionlens.training.inputs import Inputs
-from lesionlens.training.prototypes.projection import BATCH, neighbours
+from lesionlens.training.prototypes.projection import BATCH
 
 NEIGHBOURS = 10
 EACH = "each_prototype"
@@ -59,35 +59,37 @@ def cases(model: Network, split: EvaluatedSplit) -> Cases | None:
     layer = model.pool
     assert isinstance(layer, Prototypes)
     owners, kept = layer.owners.cpu().numpy(), layer.kept.cpu().numpy()
-    similarities, maps = _similarities(model, layer, inputs, split.rows)
+    similarities, maps, _ = _similarities(model, layer, inputs, split.rows)
     n, p, _, columns = maps.shape
     highest = maps.reshape(n, p, -1).argmax(axis=2)
     scaling = split.evaluation.scaling
     scores = [
         score_grids(np.ascontiguousarray(maps[:, j]), split.test.masks, scaling, FIXED_THRESHOLD) for j in range(p)
     ]
-    distances, near = neighbours(model, inputs, rows, NEIGHBOURS)
-    trained, _ = _similarities(model, layer, inputs, rows)
+    trained, _, least = _similarities(model, layer, inputs, rows)
+    order = np.argsort(least.T, axis=1, kind="stable")[:, :NEIGHBOURS]
+    near, distances = np.array(rows)[order], np.take_along_axis(least.T, order, axis=1)
     labels = inputs.patches.labels[rows]
     own = (labels[:, None] == owners) & kept
     return Cases(
         owners, kept, layer.sources.cpu().numpy(), model.head.weight.cpu().numpy(), maps.shape[2:],
-        similarities, np.stack([highest // columns, highest % columns], axis=2), scores, near.numpy(),
-        distances.numpy(), np.where(own, trained, -1.0).argmax(axis=1), labels,
+        similarities, np.stack([highest // columns, highest % columns], axis=2), scores, near,
+        distances, np.where(own, trained, -1.0).argmax(axis=1), labels,
     )  # fmt: skip
 
 
 def _similarities(
     model: Classifier, layer: Prototypes, inputs: Inputs, rows: Sequence[int]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """g [n, p] and maps s [n, p, h, w] of the samples at these positions."""
-    pooled, maps = [], []
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """g [n, p], maps s [n, p, h, w] and distances of the nearest places [n, p] of the samples at these positions."""
+    pooled, maps, least = [], [], []
     for batch in torch.split(torch.tensor(list(rows)), BATCH):
         pixels = inputs(batch).contiguous(memory_format=torch.channels_last)
         distances = layer.distances(model.to_level("unit1", pixels))
         pooled.append(layer.pooled(distances).cpu().numpy())
         maps.append(similarity(distances).cpu().numpy())
-    return np.concatenate(pooled), np.concatenate(maps)
+        least.append(nearest(distances, layer.topk, largest=False).mean(dim=2).cpu().numpy())
+    return np.concatenate(pooled), np.concatenate(maps), np.concatenate(least)
 
 
 def match_frame(test: SampleArrays, found: Cases) -> pl.DataFrame:

@@ -98,6 +98,8 @@ def test_the_page_shows_what_every_patch_looks_like(engine: Engine, done: Planne
     assert 'id="prototypes"' in page and 'name="prototype"' in page
     with engine.connect() as connection:
         data = reports.report_data(connection, done.study_id)
+    assert data.frames["epochs"].select("compares", "weighs").rows() == [(True, False)] * 2 + [(False, True)] * 2
+    assert all(f"{words}</text>" in page for words in ("warm", "joint", "last"))
     said = sentences(data)
     assert any("different training patches" in sentence for sentence in said)
     low = {"value": pl.lit(0.01), "low": pl.lit(0.0), "high": pl.lit(0.02)} | {

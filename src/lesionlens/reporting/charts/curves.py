@@ -160,9 +160,16 @@ def _phases(axes: Axes, epochs: list[Row]) -> None:
     for (phase, start), place in zip(starts, places, strict=True):
         if start > first:
             draw.line(axes, (start, start), (0, top), "border", draw.RULE)
-        words = PHASES[phase - 1] if phase <= len(PHASES) else f"phase {phase}"
+        words = _phase_words(phase, next(row for row in epochs if row["phase"] == phase), epochs)
         axes.annotate(words, (place / wide, 1), (2, 4), xycoords="axes fraction", textcoords="offset points",
                       fontsize=draw.SMALL, color=draw.SOFT)  # fmt: skip
+
+
+def _phase_words(phase: int, first: Row, epochs: list[Row]) -> str:
+    """What a phase trains: of a classifier by its number, of prototypes by whether they or the last layer train."""
+    if any(row["compares"] for row in epochs):
+        return "last" if first["weighs"] else "warm" if phase == 1 else "joint"
+    return PHASES[phase - 1] if phase <= len(PHASES) else f"phase {phase}"
 
 
 def threshold_curves(data: ReportData) -> tuple[Chart, ...]:
