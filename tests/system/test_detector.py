@@ -89,4 +89,4 @@ def test_boxes_alone_are_enough_for_a_detector(new_home: Callable[[], Home], tmp
     predictions = rows(home, "SELECT confidence FROM sample_results")
     assert len(predictions) == films and all(math.isfinite(float(row["confidence"])) for row in predictions)
     page = next((home.path / "reports").glob("*.html")).read_text()
-    assert 'id="froc-title"' in page
+    assert 'id="froc-curves-title"' in page

@@ -105,7 +105,7 @@ def demo_detector() -> StudyConfig:
             weights="none",
             augment="flips",
             detector=DetectorConfig(channels=64),
-            stopping=StoppingConfig(patience=5, max_epochs=5),
+            stopping=StoppingConfig(patience=3, max_epochs=3),
         ),
         grid=GridConfig(
             system="detector",
