@@ -1,5 +1,8 @@
 """Everything that marks, judged in one frame."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -8,7 +11,7 @@ from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.detection.froc import CURVE, READ
 from lesionlens.detection.marks import CRITERIA, Lesions, Marks
 from lesionlens.detection.outputs import painted
-from lesionlens.detection.scores import BLOB, detection_scores, groups_of, lesions_of, mark_frame
+from lesionlens.detection.scores import BLOB, detection_scores, groups_of, lesions_of, mark_frame, mark_frames
 from lesionlens.frames import FRAMES
 from lesionlens.records import SampleArrays
 from lesionlens.scoring.bootstrap import draw
@@ -99,3 +102,27 @@ def test_boxes_are_painted_with_their_highest_score() -> None:
     expected = np.float32([[0.5, 0.9, 0.9, 0], [0, 0.9, 0.9, 0], [0] * 4, [0] * 4])
     assert np.array_equal(maps[0], expected)
     assert not maps[1].any() and not maps[2].any()
+
+
+def test_maps_of_a_classifier_stand_on_the_same_curve() -> None:
+    """Its map at the lesions finds them; maps of noise do not; patches have no marks."""
+    lesions, ids = drawn_lesions(FILMS, 1, seed=8), np.arange(FILMS)
+    splits, grey = (
+        np.array(["train"] * 10 + ["test"] * 20),
+        np.random.default_rng(0).integers(0, 255, (FILMS, 100, 100)),
+    )
+    given = replace(films(ids), splits=splits, breasts=np.ones((FILMS, 25, 25), bool), pixels=grey.astype(np.uint8))
+    chances = np.tile(np.float32([0.4, 0.6]), (20, 1))
+    found = {}
+    for name, grids in (("exact", painted(on_every(lesions), FILMS, (25, 25), 4)[10:]),
+                        ("noise", np.random.default_rng(1).normal(size=(20, 25, 25)).astype(np.float32))):  # fmt: skip
+        maps = SimpleNamespace(method=name, grids=grids)
+        frames = mark_frames(given, shown(lesions, ids), None, maps, chances, EvaluationConfig(), 0)
+        assert set(frames["marks"]["method"]) == {name, BLOB} and set(frames["marks"]["sample_id"]) <= set(
+            range(10, 30)
+        )
+        read = frames["detections"].filter(method=name, measure="sensitivity", criterion="centre", group_name="all")
+        found[name] = read.filter(at=1.0)["value"].item()
+    assert found["exact"] == 1.0 and found["noise"] < 0.5
+    nothing = mark_frames(films(ids), None, None, maps, chances, EvaluationConfig(), 0)
+    assert all(frame.is_empty() for frame in nothing.values())
