@@ -28,10 +28,10 @@ $(READY): pyproject.toml requirements.lock
 demo: $(READY) ## the whole study on synthetic mammograms, in minutes
 	@$(LENS) demo
 
-demo-systems: $(READY) ## the demo's runs asked by every attribution method, in minutes after the demo
+demo-systems: $(READY) ## the demo's runs by every attribution method, cases, and a detector, in minutes after the demo
 	@$(LENS) demo --systems
 
-study: $(READY) ## the study on CBIS-DDSM or own images (docs/data.md): make study DATA=/path PRESET=sound|small|paper
+study: $(READY) ## the study on CBIS-DDSM or own images (docs/data.md): make study DATA=/path PRESET=sound|small|paper|barnett
 	@test -n "$(DATA)" || { echo "Name the data folder: make study DATA=/path/to/cbis-ddsm PRESET=sound"; exit 2; }
 	@$(LENS) study --preset "$(PRESET)" --data "$(DATA)"
 

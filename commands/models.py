@@ -129,6 +129,8 @@ def _opened(run_id: int) -> "tuple[Predictor, dict[str, Any]]":
         best = next((found for found in studies.checkpoints(connection, run_id) if found.role == "best"), None)
         if run.status != "finished" or best is None:
             raise ValueError(f"run {run_id} is {run.status}: only a finished run has weights to use")
+        if run.config.system == "detector":
+            raise ValueError(f"run {run_id} is a detector: its marks are in the view `marks`; name a classifier")
         study_id = studies.studies_of_runs(connection, [run_id])[-1]
         data = reports.report_data(connection, study_id, FRAMES)
     classes = tuple(data.frames["labels"]["code"])

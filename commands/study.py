@@ -14,7 +14,8 @@ def demo(*, systems: bool = False, dry_run: bool = False) -> None:
     """The whole study on synthetic mammograms, in minutes.
 
     Args:
-        systems: Ask the same runs by every attribution method instead, in a study of its own.
+        systems: Instead ask the same runs by every attribution method, and train a case-based model beside a black box
+            and a detector, in studies of their own.
         dry_run: Say what would be done, and do nothing.
     """
     if systems:

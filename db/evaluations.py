@@ -36,6 +36,11 @@ TABLES: dict[str, Table] = {
     "occlusions": samples.occlusion,
     "swaps": samples.swap,
     "randomisations": scores.randomisation,
+    "marks": samples.mark,
+    "detections": scores.detection_score,
+    "activation_precisions": scores.activation_precision,
+    "prototypes": samples.prototype,
+    "prototype_matches": samples.prototype_match,
 }
 # columns of frames that hold label ordinals, and the table's column for the label's id
 LABELS = {"label": "label_id", "predicted": "predicted_label_id"}

@@ -157,7 +157,8 @@ def save_epoch(connection: Connection, run_id: int, result: EpochResult) -> None
     connection.execute(delete(epoch).where(epoch.c.run_id == run_id, epoch.c.epoch >= result.epoch))
     values: dict[str, Any] = {
         name: finite(f"epoch.{name}", getattr(result, name))
-        for name in ("train_loss", "validation_loss", "validation_accuracy", "seconds")
+        for name in ("train_loss", "validation_loss", "validation_accuracy", "validation_froc", "seconds")
+        if getattr(result, name) is not None
     }
     rates = {name: finite(f"epoch.rates.{name}", rate) for name, rate in result.rates.items()}
     connection.execute(

@@ -92,6 +92,16 @@ def study_sound(
     return _run(preset.model_copy(update=changes))
 
 
+@flow(name="study-barnett", flow_run_name=named("study barnett"), on_cancellation=[confirm_cancellation])
+def study_barnett(data: Path) -> list[Path]:
+    """Margins of masses by a black box, then by a case-based model that starts from it.
+
+    Args:
+        data: Folder of CBIS-DDSM
+    """
+    return _run_all(presets.barnett(data))
+
+
 @flow(name="study-nightly", flow_run_name=named("study nightly"), on_cancellation=[confirm_cancellation])
 def study_nightly(data: Path) -> Path | None:
     """The sound study of a folder whose files have changed since the last night; else nothing, which the log says.

@@ -5,6 +5,7 @@ Keys hold the study's id, so that the UI keeps one history per study.
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 import polars as pl
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -27,7 +28,7 @@ ANSWER = ("answers", "labels", "table_1_patches", "runs", "selected_runs", "comp
           "table_2_accuracy", "table_4_localization", "baseline_differences", "localization_scores",
           "decisions")  # fmt: skip
 EPOCHS = """
-SELECT epoch, phase, train_loss, validation_loss, validation_accuracy, seconds FROM epoch
+SELECT epoch, phase, train_loss, validation_loss, validation_accuracy, validation_froc, seconds FROM epoch
 WHERE run_id = %(run_id)s ORDER BY epoch DESC"""
 QUESTION = "Does the classifier look at the lesion?"
 
@@ -64,12 +65,19 @@ def show_training(study_id: int) -> None:
                 "epochs": epochs.height,
                 "epoch evaluated": str(best["epoch"]) if best else "",
                 "validation loss there": number(best["validation_loss"], 3) if best else "",
-                "validation accuracy there": number(best["validation_accuracy"]) if best else "",
+                "validation accuracy or FROC there": ", ".join(_judged(best).values()) if best else "",
                 "training time": duration(float(epochs["seconds"].sum())),
                 "reason": reasons[model.run_id] or "",
             }
         )
     create_table_artifact(lines, f"study-{study_id}-training", f"Runs of study {_name(data)}, as trained")
+
+
+def _judged(epoch: Mapping[str, Any]) -> dict[str, str]:
+    """What an epoch is worth on the validation split: accuracy, or a detector's mean sensitivity."""
+    if epoch["validation_froc"] is not None:
+        return {"validation FROC": number(epoch["validation_froc"])}
+    return {"validation accuracy": number(epoch["validation_accuracy"])}
 
 
 def show_epochs(run_id: int, title: str, most: int) -> None:
@@ -89,7 +97,7 @@ def show_epochs(run_id: int, title: str, most: int) -> None:
                 "phase": row["phase"],
                 "training loss": number(row["train_loss"], 3),
                 "validation loss": number(row["validation_loss"], 3),
-                "validation accuracy": number(row["validation_accuracy"]),
+                **_judged(row),
                 "time": duration(row["seconds"]),
             }
             for row in found

@@ -1,6 +1,7 @@
 """Evaluate: scores and maps of one trained run, comparisons between runs, the shortcut audit of a sample set."""
 
 import time
+from collections.abc import Collection
 from datetime import datetime
 from functools import partial
 
@@ -17,8 +18,9 @@ from lesionlens.audits.cells import Stored, cell_decisions, probabilities_of
 from lesionlens.audits.guided import guidance_effects
 from lesionlens.audits.shortcuts import shortcut_audit
 from lesionlens.config.study import StudyConfig, evaluation_digest
+from lesionlens.detection.fit import load_detector
 from lesionlens.errors import CheckpointError, EvaluationError
-from lesionlens.evaluate import EvaluationInputs, evaluate
+from lesionlens.evaluate import EvaluationInputs, evaluate, evaluate_detector
 from lesionlens.localization.baselines import random_model
 from lesionlens.records import Evaluation, SampleArrays
 from lesionlens.scoring.binary import binary_views
@@ -74,7 +76,7 @@ def _evaluate(engine: Engine, study_id: int, run_id: int, title: str, claim: Lea
     with engine.connect() as connection:
         sample_set_id = studies.run_row(connection, run_id).sample_set_id
         attributes = arrays.sample_attributes(connection, sample_set_id)
-    result, seconds = evaluated(engine, config, run_id, title, samples_of(sample_set_id), attributes)
+    result, seconds = evaluated(engine, config, run_id, title, samples_of(sample_set_id), attributes, [sample_set_id])
     claim.check()
     with engine.begin() as connection:
         identity = evaluation_digest(config)
@@ -82,14 +84,21 @@ def _evaluate(engine: Engine, study_id: int, run_id: int, title: str, claim: Lea
 
 
 def evaluated(
-    engine: Engine, config: StudyConfig, run_id: int, title: str, samples: SampleArrays, attributes: pl.DataFrame
+    engine: Engine,
+    config: StudyConfig,
+    run_id: int,
+    title: str,
+    samples: SampleArrays,
+    attributes: pl.DataFrame,
+    sets: Collection[int],
 ) -> tuple[Evaluation, float]:
-    """A run's model on the test split of these samples, and how many seconds that took.
+    """A run's model on the test split of these samples, and how many seconds that took. sets: where they come from.
 
     CheckpointError where its weights are lost; EvaluationError as `evaluate`.
     """
     with engine.connect() as connection:
         run = studies.run_row(connection, run_id)
+        shown = pl.concat([arrays.shown_lesions(connection, each) for each in sets], how="vertical_relaxed")
         checkpoint = next((c for c in studies.checkpoints(connection, run_id) if c.role == "best"), None)
     if checkpoint is None:
         raise CheckpointError(f"the record holds no checkpoint of {title}")
@@ -97,11 +106,15 @@ def evaluated(
     with device_slot(engine) as device, progress(f"evaluate {title}", "samples") as advance:
         started = time.monotonic()
         folder = checkpoint_folder(paths.checkpoints, run.digest)
-        model = load_model(run.config, run.training, samples.classes, folder, checkpoint)
-        random = partial(random_model, run.config, run.training, samples)
-        options = config.evaluation, samples, attributes, config.seed, random, config.positive
-        given = EvaluationInputs(run.training.normalise, *options)
-        result = evaluate(model, given, device, paths.cache, advance)
+        options = config.evaluation, samples, attributes, config.seed
+        weights = run.config, run.training, samples.classes, folder, checkpoint
+        if run.config.system == "detector":
+            given = EvaluationInputs(run.training.normalise, *options, None, config.positive, shown)
+            result = evaluate_detector(load_detector(*weights), given, device)
+        else:
+            random = partial(random_model, run.config, run.training, samples)
+            given = EvaluationInputs(run.training.normalise, *options, random, config.positive, shown)
+            result = evaluate(load_model(*weights), given, device, paths.cache, advance)
     return result, time.monotonic() - started
 
 

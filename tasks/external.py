@@ -82,11 +82,13 @@ def evaluate_external(study_id: int, run_id: int, sample_set_id: int) -> int:
             if internal is None:
                 raise ValueError(f"run {run_id} is not evaluated in study {study_id}: finish the study first")
             found = overlap(evaluations.shared_images(connection, own, sample_set_id))
-            both = [arrays.sample_attributes(connection, number) for number in dict.fromkeys((own, sample_set_id))]
+            sets = list(dict.fromkeys((own, sample_set_id)))
+            both = [arrays.sample_attributes(connection, number) for number in sets]
         mine, others = samples_of(own), samples_of(sample_set_id)
         samples = carried_over(mine, others, found)
         title = f"run {run_id} on other data"
-        result, seconds = evaluated(engine, config, run_id, title, samples, pl.concat(both, how="vertical_relaxed"))
+        attributes = pl.concat(both, how="vertical_relaxed")
+        result, seconds = evaluated(engine, config, run_id, title, samples, attributes, sets)
         tested = set(samples.split("test").labels.tolist())
         claim.check()
         with engine.begin() as connection:

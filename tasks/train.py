@@ -16,13 +16,16 @@ from upath import UPath
 from db import studies
 from db.engine import make_engine
 from db.locks import Lease, free_lease, lease, slot
-from db.queries import starts
+from db.queries import arrays, starts
+from lesionlens.detection.fit import Films, fit_detector
+from lesionlens.detection.scores import lesions_of
 from lesionlens.errors import CheckpointError, TrainingError
 from lesionlens.processes import keep_freed_memory
 from lesionlens.records import Checkpoint
 from lesionlens.settings import home, settings
 from lesionlens.training.checkpoints import checkpoint_folder, keep_only, load_model, size, slim
 from lesionlens.training.fit import choose_device, fit
+from lesionlens.training.prototypes.fit import fit_prototypes
 from lesionlens.training.strategies import PHASES
 from tasks.artifacts import show_epochs
 from tasks.db_task import db_task, is_transient, samples_of, timeout_behind
@@ -67,9 +70,19 @@ def _fit(engine: Engine, run_id: int, title: str, device: str, claim: Lease) -> 
     start = None if run.training.start is None else partial(start_weights, engine, run.training.start)
     folder = checkpoint_folder(paths.checkpoints, run.digest)
     most = run.training.stopping.max_epochs * len(PHASES[run.config.strategy])
+    fitted = fit
+    if run.config.system == "prototype":
+        most, fitted = run.training.prototypes.epochs, fit_prototypes
     trained = max((found.epoch for found in resume), default=0)
     with progress(f"train {title}", "epochs", most, trained) as advance:
-        for result in fit(run.config, run.training, samples, folder, paths.cache, device, resume, start):
+        options = device, resume, start
+        if run.config.system == "detector":
+            with engine.connect() as connection:
+                lesions = lesions_of(arrays.shown_lesions(connection, run.sample_set_id), samples.ids)
+            epochs = fit_detector(run.config, run.training, Films(samples, lesions), folder, *options)
+        else:
+            epochs = fitted(run.config, run.training, samples, folder, paths.cache, *options)
+        for result in epochs:
             claim.check()
             with engine.begin() as connection:
                 studies.save_epoch(connection, run_id, result)

@@ -191,7 +191,8 @@ def _training(frames: dict[str, Rows], run: dict) -> None:
         frames["epochs"].append({
             "run_id": run["run_id"], "epoch": epoch, "phase": phase, "train_loss": 1.6 * 0.86**epoch,
             "validation_loss": 0.55 + 1.1 * 0.8**epoch + 0.02 * max(epoch - 9, 0) + 0.01 * run["run_id"],
-            "validation_accuracy": 0.8 - 0.5 * 0.8**epoch, "seconds": 4.1,
+            "validation_accuracy": 0.8 - 0.5 * 0.8**epoch, "validation_froc": None, "seconds": 4.1,
+            "compares": False, "weighs": True,
         })  # fmt: skip
 
 
@@ -392,6 +393,29 @@ RARE: dict[str, Rows] = {
          "hit": True, "threshold": 0.5, "iou": 0.25}
         for method in ("saliency", "lime")
     ],
+    "activation_precisions": [
+        {"run_id": 1, "method": method, "ordinal": None, "code": None, "share": 0.12, "n": 36, "black_box": black_box}
+        | scored(value, 0.05) | side("difference", value - 0.12)
+        for method, value, black_box in (("each_prototype", 0.31, False), ("grad_cam", 0.45, True))
+    ],
+    "black_boxes": [
+        {"run_id": 1, "accuracy": 0.7, "low": 0.6, "high": 0.8, "n": 60, "title": "resnet18", "other": 0.75,
+         "other_low": 0.65, "other_high": 0.85, "other_n": 60}
+    ],
+    "prototypes": [
+        {"run_id": 1, "number": 1, "ordinal": 2, "code": "BM", "kept": True, "source_key": "case 1", "patient": "P_1",
+         "row": 1, "col": 0, "rows": 2, "cols": 2, "weight": 1.5, "weights": [-0.5, 0.0, 1.5, 0.0, -0.5], "purity": 0.9,
+         "coverage": 0.6, "share": 0.12, "n": 9} | scored(0.3, 0.1)
+    ],
+    "explained_inside": [{"run_id": 1, "population": "lesions", "n": 36} | scored(0.6, 0.1)],
+    "prototype_matches": [
+        {"run_id": 1, "sample_key": "patch 1", "number": 1, "row": 0, "col": 1, "similarity": 4.2, "points": 6.3}
+    ],
+    "cases": [
+        {"run_id": 1, "number": 1, "place": place, "sample_key": f"case {place + 1}", "code": "BM",
+         "pixels": pack_pixels(np.full((32, 32), 40 * place + 40, np.uint8)), "mask": None, "height": 32,
+         "width": 32} for place in (0, 1)
+    ],
     "comparison": [
         {"run_a": 1, "run_b": 2, "score": "accuracy", "p_holm": 0.5, "n": 60} | scored(0.1, 0.2, "difference")
     ],
@@ -407,6 +431,21 @@ RARE: dict[str, Rows] = {
          "internal_patients": 30, "external_n": 40, "external_patients": 20}
         | side("internal", 0.75) | side("external", 0.5) | side("difference", 0.25)
         for measure in ("ll", "accuracy")
+    ],
+    "detections": [
+        {"run_id": 1, "method": method, "measure": "sensitivity", "criterion": "centre", "group_name": "all",
+         "false_marks": at, "value": value, "low": value - 0.1, "high": value + 0.1, "n": 40, "reason": None}
+        for method, top in (("boxes", 0.8), ("bright_blob", 0.4))
+        for at, value in ((0.25, top / 4), (0.5, top / 2), (1.0, top * 0.75), (2.0, top * 0.9), (4.0, top))
+    ]
+    + [
+        {"run_id": 1, "method": "boxes", "measure": measure, "criterion": criterion, "group_name": "all",
+         "false_marks": at, "value": value, "low": None if end is None else value - end,
+         "high": None if end is None else value + end, "n": 40, "reason": None}
+        for measure, criterion, at, value, end in (
+            ("difference", "centre", 1.0, 0.3, 0.2), ("average_precision", "iou_0.2", None, 0.61, None),
+            ("average_precision", "iou_0.5", None, 0.47, None), ("class_auc", "centre", None, 0.7, 0.1),
+        )
     ],
 }  # fmt: skip
 """Rows of the frames that are empty in most studies."""

@@ -36,7 +36,7 @@ ATTRIBUTES: LiteralString = """
     ORDER BY s.id"""
 
 SHOWN: LiteralString = """
-    SELECT x.sample_id, lesion.key, label.ordinal, x.x0, x.y0, x.x1, x.y1
+    SELECT x.sample_id, lesion.key, lesion.lesion_type, label.ordinal, x.x0, x.y0, x.x1, x.y1
     FROM sample_lesion AS x JOIN sample ON sample.id = x.sample_id JOIN lesion ON lesion.id = x.lesion_id
     JOIN label ON label.id = lesion.label_id
     WHERE sample.sample_set_id = %(sample_set_id)s
@@ -53,8 +53,8 @@ def sample_attributes(connection: Connection, sample_set_id: int) -> pl.DataFram
 
 
 def shown_lesions(connection: Connection, sample_set_id: int) -> pl.DataFrame:
-    """Every lesion that a set's films show: sample_id, key, ordinal of its class, and its box x0, y0, x1, y1 in the
-    sample's pixels; in ascending sample_id, no rows for patches.
+    """Every lesion that a set's films show: sample_id, key, lesion_type, ordinal of its class, and its box x0, y0, x1,
+    y1 in the sample's pixels; in ascending sample_id, no rows for patches.
     """
     return frame(connection, SHOWN, sample_set_id=sample_set_id)
 

@@ -89,6 +89,10 @@ FROM binary_scores WHERE study_id = {study} ORDER BY run_id, side, score""",
 SELECT run_id, question, level, measure, at, threshold, value, low, high, n, reason
 FROM operating_points WHERE study_id = {study}
 ORDER BY run_id, question, array_position(ARRAY['lesion', 'breast', 'patient'], level), measure, at""",
+    "detections": """\
+SELECT run_id, method, measure, criterion, group_name, false_marks, value, low, high, n, reason
+FROM detection_scores WHERE study_id = {study}
+ORDER BY run_id, method = 'bright_blob', method, measure, criterion, group_name <> 'all', group_name, false_marks""",
     "comparison": """\
 SELECT run_a, run_b, score, difference, low, high, p_holm, n
 FROM model_comparisons WHERE study_id = {study} ORDER BY score, run_a, run_b""",
@@ -108,7 +112,8 @@ SELECT run_id, evaluation_id, backbone, strategy, batch_size, unit1_rate, guidan
        extract(epoch FROM finished_at - started_at)::double precision AS seconds, evaluation_seconds, digest
 FROM runs WHERE study_id = {study} ORDER BY run_id""",
     "epochs": """\
-SELECT run_id, epoch, phase, train_loss, validation_loss, validation_accuracy, seconds
+SELECT run_id, epoch, phase, train_loss, validation_loss, validation_accuracy, validation_froc, seconds,
+       rates ? 'pool.vectors' AS compares, rates ? 'head' AS weighs
 FROM learning_curves WHERE study_id = {study} ORDER BY run_id, epoch""",
     "iou_curves": """\
 SELECT run_id, method, target, threshold, iou, low, high, n
@@ -136,6 +141,37 @@ SELECT run_id, coalesce(group_name, 'all') AS group_name, count(*) AS lesions,
        avg(control_change) AS control_change
 FROM occlusion_samples WHERE study_id = {study} AND variant = 'smooth' AND correct
 GROUP BY run_id, GROUPING SETS ((group_name), ()) ORDER BY run_id, group_name""",
+    "activation_precisions": """\
+SELECT run_id, method, ordinal, code, value, low, high, share, difference, difference_low, difference_high, n,
+       FALSE AS black_box
+FROM activation_precisions WHERE study_id = {study}
+UNION ALL
+SELECT * FROM (
+    SELECT DISTINCT ON (r.run_id, a.method, a.ordinal)
+           r.run_id, a.method, a.ordinal, a.code, a.value, a.low, a.high, a.share, a.difference, a.difference_low,
+           a.difference_high, a.n, TRUE AS black_box
+    FROM runs AS r JOIN runs AS b ON b.digest = r.training_config ->> 'start'
+    JOIN activation_precisions AS a ON a.study_id = b.study_id AND a.run_id = b.run_id
+    WHERE r.study_id = {study} ORDER BY r.run_id, a.method, a.ordinal, a.study_id DESC) AS begun
+ORDER BY run_id, black_box, method, ordinal NULLS FIRST""",
+    "black_boxes": """\
+SELECT DISTINCT ON (own.run_id) own.run_id, own.accuracy, own.low, own.high, own.n, b.title, other.accuracy AS other,
+       other.low AS other_low, other.high AS other_high, other.n AS other_n
+FROM table_2_accuracy AS own
+JOIN runs AS r ON r.study_id = own.study_id AND r.run_id = own.run_id AND r.system = 'prototype'
+JOIN runs AS b ON b.digest = r.training_config ->> 'start'
+JOIN table_2_accuracy AS other ON other.study_id = b.study_id AND other.run_id = b.run_id
+WHERE own.study_id = {study} ORDER BY own.run_id, b.study_id DESC""",
+    "prototypes": """\
+SELECT run_id, number, ordinal, code, kept, source_key, patient, "row", col, rows, cols, weight, weights, purity,
+       coverage, value, low, high, share, n
+FROM prototypes WHERE study_id = {study} ORDER BY run_id, number""",
+    "explained_inside": """\
+SELECT run_id, population, value, low, high, n FROM run_scores
+WHERE study_id = {study} AND score = 'explained_inside' AND group_name = 'all' ORDER BY run_id, population""",
+    "prototype_matches": """\
+SELECT run_id, sample_key, number, "row", col, similarity, points
+FROM prototype_matches WHERE study_id = {study} ORDER BY run_id, sample_key, number""",
     "weight_randomisation": """\
 SELECT run_id, step, layer, ssim, ssim_low, ssim_high, ssim_chance,
        rank_correlation, rank_low, rank_high, rank_chance, n
@@ -206,6 +242,14 @@ LEFT JOIN localization AS p ON p.evaluation_id = v.id AND p.sample_id = x.sample
 WHERE e.study_id = {study} AND m.place > 1 AND x.grid IS NOT NULL AND e.run_id = (
     SELECT run_id FROM selected_runs WHERE study_id = {study} ORDER BY validation_loss, run_id LIMIT 1)
 ORDER BY x.sample_id, m.place""",
+    "cases": """\
+SELECT p.run_id, p.number, n.place, s.key AS sample_key, l.code, s.pixels, s.mask, t.height, t.width
+FROM prototypes AS p CROSS JOIN LATERAL (
+    SELECT 0 AS place, p.source_id AS sample_id
+    UNION ALL SELECT place, sample_id FROM unnest(p.neighbours) WITH ORDINALITY AS near (sample_id, place)
+) AS n JOIN sample AS s ON s.id = n.sample_id JOIN label AS l ON l.id = s.label_id
+JOIN sample_set AS t ON t.id = s.sample_set_id
+WHERE p.study_id = {study} AND p.kept AND n.place <= 6 ORDER BY p.run_id, p.number, n.place""",
     "contact_sheet": """\
 SELECT l.code, l.name, i.patient, i.laterality, i.view, x.split, x.window_x0, x.window_y0, x.window_x1, x.window_y1,
        x.pixels, x.mask, t.height AS sample_height, t.width AS sample_width, t.scale, i.width, i.height,

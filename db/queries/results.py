@@ -22,7 +22,8 @@ VIEWS = (
     "classes", "samples", "class_probabilities", "class_scores", "confusion_matrix", "run_scores", "binary_scores",
     "localization_scores", "baseline_differences", "subgroup_scores", "iou_curves", "roc_curve", "reliability_curve",
     "operating_points", "quadrants", "occlusion_samples", "occlusion_test", "weight_randomisation", "shortcut_audit",
-    "model_comparisons", "exclusions",
+    "model_comparisons", "exclusions", "activation_precisions", "prototypes", "prototype_matches", "marks",
+    "detection_scores",
 )  # fmt: skip
 """Views of one study each; its per-sample results and maps are read by statements of their own."""
 
@@ -31,7 +32,7 @@ SELECT * FROM sample_results WHERE study_id = {} ORDER BY run_id, sample_id"""
 
 MAPS = """
 SELECT e.study_id, e.run_id, m.sample_id, m.method, m.target, m.layer, m.rows, m.cols, m.grid, m.blank, m.hit, m.energy,
-    m.rank_accuracy, m.pixel_ap, m.lift
+    m.rank_accuracy, m.pixel_ap, m.top5, m.lift
 FROM study_evaluations AS e JOIN activation_map AS m USING (evaluation_id)
 WHERE e.study_id = {} ORDER BY e.run_id, m.sample_id, m.method, m.target"""
 

@@ -6,6 +6,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Double,
     ForeignKeyConstraint,
     Index,
     SmallInteger,
@@ -22,6 +23,7 @@ from db.tables.columns import (
     proportion,
     real,
     reference,
+    scored,
     table,
     text,
     texts,
@@ -87,6 +89,7 @@ activation_map = table(
     *proportion("energy"),
     *proportion("rank_accuracy"),
     *proportion("pixel_ap"),
+    *proportion("top5"),
     real("lift", nullable=True),
     text("reason", nullable=True),
     UniqueConstraint("evaluation_id", "sample_id", "method", "target"),
@@ -97,7 +100,7 @@ activation_map = table(
     CheckConstraint(f"'-infinity' < ALL (grid) AND 'infinity' > ALL (grid) AND {whole('grid')}", name="grid_finite"),
     CheckConstraint(proportions("iou_curve"), name="iou_curve"),
     CheckConstraint(
-        "num_nulls(iou_curve, hit, energy, rank_accuracy, pixel_ap) = 0 OR reason IS NOT NULL OR target = 'none'",
+        "num_nulls(iou_curve, hit, energy, rank_accuracy, pixel_ap, top5) = 0 OR reason IS NOT NULL OR target = 'none'",
         name="null_has_reason",
     ),
 )
@@ -140,6 +143,20 @@ occlusion = table(
     explained("control_probabilities"),
 )
 
+mark = table(
+    "mark",
+    "A lesion is said to lie here, with a score: boxes of a detector, peaks of a map",
+    reference("evaluation", primary_key=True),
+    reference("sample", primary_key=True, index=True),
+    text("method", primary_key=True),
+    Column("rank", SmallInteger, primary_key=True),
+    *(real(name) for name in ("x", "y", "x0", "y0", "x1", "y1", "score")),
+    reference("label", nullable=True, index=True),
+    *flags("strongest", "on_lesion"),
+    CheckConstraint("rank >= 1 AND x1 >= x0 AND y1 >= y0", name="box"),
+    CheckConstraint("score > '-infinity' AND score < 'infinity'", name="score"),
+)
+
 swap = table(
     "swap",
     "Swap test: class probabilities of one sample's surroundings with another patient's lesion",
@@ -148,4 +165,44 @@ swap = table(
     reference("sample", name="donor_id", primary_key=True, index=True),
     Column("probabilities", ARRAY(REAL), nullable=False),
     CheckConstraint(proportions("probabilities"), name="range"),
+)
+
+prototype = table(
+    "prototype",
+    "A prototype of a case-based model: the training case that it is, and how well it is one",
+    reference("evaluation", primary_key=True),
+    Column("number", SmallInteger, primary_key=True),
+    reference("label", index=True),
+    reference("sample", name="source_id", index=True),
+    *number(SmallInteger, "row", "col", "rows", "cols"),
+    *flags("kept"),
+    Column("weights", ARRAY(Double), nullable=False),
+    Column("neighbours", ARRAY(BigInteger), nullable=False),
+    Column("distances", ARRAY(Double), nullable=False),
+    *proportion("purity", nullable=False),
+    *proportion("coverage", nullable=False),
+    *proportion("share"),
+    *scored("value"),
+    CheckConstraint('number >= 1 AND "row" >= 0 AND "row" < rows AND col >= 0 AND col < cols', name="places"),
+    CheckConstraint("cardinality(neighbours) = cardinality(distances)", name="neighbours"),
+)
+
+prototype_match = table(
+    "prototype_match",
+    "How much a test sample looks like a prototype, and where",
+    Column("evaluation_id", BigInteger, primary_key=True),
+    reference("sample", primary_key=True, index=True),
+    Column("number", SmallInteger, primary_key=True),
+    *number(SmallInteger, "row", "col"),
+    real("similarity"),
+    *proportion("iou"),
+    *proportion("energy"),
+    *proportion("top5"),
+    *flags("hit", nullable=True),
+    text("reason", nullable=True),
+    ForeignKeyConstraint(
+        ("evaluation_id", "number"), ["prototype.evaluation_id", "prototype.number"], ondelete="CASCADE"
+    ),
+    explained("iou"),
+    CheckConstraint("similarity >= 0 AND similarity < 'infinity'", name="similarity"),
 )

@@ -63,6 +63,24 @@ run_score = table(
     CheckConstraint("name ~ '^occlusion_|_gain$|tion_auc$' OR (value >= 0 AND low >= 0)", name="sign"),
 )  # fmt: skip
 
+activation_precision = table(
+    "activation_precision",
+    "Mean proportion of a map's highest 5 % of pixels inside the annotation, beside the mask's share of the patch",
+    identity(),
+    reference("evaluation"),
+    text("method"),
+    reference("label", nullable=True, index=True),
+    *proportion("share"),
+    *proportion("difference", lowest=-1),
+    *proportion("difference_low", lowest=-1),
+    *proportion("difference_high", lowest=-1),
+    *scored("value"),
+    UniqueConstraint(
+        "evaluation_id", "method", "label_id",
+        name="uq_activation_precision_identity", postgresql_nulls_not_distinct=True,
+    ),
+)  # fmt: skip
+
 baseline_difference = table(
     "baseline_difference",
     "Paired difference between a map's LL and a baseline's, over the same lesions",
@@ -165,6 +183,23 @@ validation_score = table(
     CheckConstraint("scaled_loss >= 0 AND scaled_loss <= loss AND loss < 'infinity'", name="losses"),
     CheckConstraint("temperature > 0 AND temperature < 'infinity'", name="temperature"),
 )
+
+detection_score = table(
+    "detection_score",
+    "Marks of films judged: FROC curves, difference from the bright blob's, average precision, class of found lesions",
+    identity(),
+    reference("evaluation"),
+    *texts("method", "measure", "criterion", "group_name"),
+    real("at", nullable=True),
+    *scored("value", lowest=-1),
+    UniqueConstraint(
+        "evaluation_id", "method", "measure", "criterion", "group_name", "at",
+        name="uq_detection_score_identity", postgresql_nulls_not_distinct=True,
+    ),
+    CheckConstraint("criterion IN ('centre', 'iou_0.2', 'iou_0.5')", name="criterion"),
+    CheckConstraint("at >= 0 AND at < 'infinity'", name="at"),
+    CheckConstraint("measure = 'difference' OR (value >= 0 AND low >= 0)", name="sign"),
+)  # fmt: skip
 
 operating_point = table(
     "operating_point",

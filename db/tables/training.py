@@ -38,7 +38,7 @@ run = table(
     moment("created_at"),
     moment("started_at", nullable=True),
     moment("finished_at", nullable=True),
-    CheckConstraint("system IN ('classifier')", name="system"),
+    CheckConstraint("system IN ('classifier', 'prototype', 'detector')", name="system"),
     CheckConstraint("status IN ('pending', 'running', 'finished', 'failed')", name="status"),
     CheckConstraint(
         "num_nulls(batch_size, head_rate, unit1_rate) = CASE strategy WHEN 'examined' THEN 3 ELSE 0 END", name="trained"
@@ -68,12 +68,14 @@ epoch = table(
     *number(SmallInteger, "phase"),
     real("train_loss"),
     real("validation_loss"),
-    *proportion("validation_accuracy", nullable=False),
+    *proportion("validation_accuracy"),
+    *proportion("validation_froc"),
     real("seconds"),
     document("rates"),
     *flags("improved"),
+    CheckConstraint("num_nulls(validation_accuracy, validation_froc) = 1", name="validated"),
     CheckConstraint("epoch >= 1 AND phase >= 1 AND seconds >= 0 AND seconds < 'infinity'", name="counts"),
-    CheckConstraint("train_loss >= 0 AND train_loss < 'infinity'", name="train_loss"),
+    CheckConstraint("train_loss > '-infinity' AND train_loss < 'infinity'", name="train_loss"),
     CheckConstraint("validation_loss >= 0 AND validation_loss < 'infinity'", name="validation_loss"),
 )
 

@@ -4,7 +4,8 @@ SELECT
     sample.id AS sample_id, sample.key AS sample_key, image.patient, truth.code AS true_code,
     prediction.predicted_label_id = sample.label_id AS correct, sample.mask_fraction, map.method, map.target,
     explained.code AS explained_code, map.layer, place.policy, place.threshold, place.iou, map.hit, map.energy,
-    map.rank_accuracy, map.pixel_ap, map.lift, map.blank, map.iou_curve, map.rows AS grid_rows, map.cols AS grid_cols,
+    map.rank_accuracy, map.pixel_ap, map.top5, map.lift, map.blank, map.iou_curve, map.rows AS grid_rows,
+    map.cols AS grid_cols,
     map.grid, place.reason
 FROM study_evaluations AS e
 JOIN activation_map AS map ON map.evaluation_id = e.evaluation_id

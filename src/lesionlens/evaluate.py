@@ -10,19 +10,24 @@ import torch
 from numpy.typing import NDArray
 
 from lesionlens.attribution.closed_form import fast
-from lesionlens.attribution.explain import TARGETS, Explained
+from lesionlens.attribution.explain import TARGETS, Explained, counter
 from lesionlens.audits.faithfulness import Curves, faithfulness, faithfulness_scores
 from lesionlens.audits.occlusion import VARIANTS, Occlusions, lesion_regions, occlusion_scores, occlusion_test
 from lesionlens.audits.randomisation import layers, randomisation_test
 from lesionlens.audits.swap import Swaps, swap_test
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.training import Normalise
+from lesionlens.detection.marks import Marks
+from lesionlens.detection.network import Detector
+from lesionlens.detection.outputs import detector_outputs
+from lesionlens.detection.scores import mark_frames
 from lesionlens.errors import EvaluationError
 from lesionlens.frames import FRAMES
 from lesionlens.localization.baselines import constant_baselines, film_maps, random_weights
 from lesionlens.localization.ceiling import ceiling
 from lesionlens.localization.dealt import Dealt, dealt_frames, dealt_maps, nulls
 from lesionlens.localization.maps import EvaluatedSplit, drawn_lesions, evaluated_split, model_maps, scored_methods
+from lesionlens.localization.prototypes import Cases, cases
 from lesionlens.localization.samples import ScoredMaps, localization_frame, map_frame
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.own import Network
@@ -38,7 +43,8 @@ from lesionlens.scoring.localization import (
     iou_curves,
     localization_scores,
 )
-from lesionlens.scoring.operating import operating_points
+from lesionlens.scoring.operating import breasts, operating_points
+from lesionlens.scoring.prototypes import activation_precisions, explained_scores, prototype_frames
 from lesionlens.scoring.subgroups import quadrants, subgroup_scores
 from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.inputs import Inputs
@@ -53,7 +59,7 @@ class EvaluationInputs:
     samples: the sample set, all splits. attributes: one row per sample, sample_id and what subgroups, binary views and
     levels need (see `subgroup_scores`, `binary_views`; laterality); columns may be missing. seed: of all draws.
     random: draw -> the same network with random weights; None where it has none, so that what needs it is missing.
-    positive: as `data.positive`.
+    positive: as `data.positive`. shown: the lesions on films (see `lesions_of`, `groups_of`), None for patches.
     """
 
     normalise: Normalise
@@ -63,6 +69,7 @@ class EvaluationInputs:
     seed: int
     random: Callable[[int], Network] | None
     positive: tuple[str, ...] = ()
+    shown: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +78,7 @@ class _Measured:
 
     random: maps of networks with random weights by method. validation: probabilities of the validation split.
     occlusions: one per variant. faithful: curves by method, of the samples at positions `followed` of the test split.
+    marks: a detector's, of the test split; None of other models.
     """
 
     predictions: Explained
@@ -83,6 +91,8 @@ class _Measured:
     faithful: dict[str, Curves]
     followed: NDArray[np.int64]
     randomisations: pl.DataFrame
+    cases: Cases | None = None
+    marks: Marks | None = None
 
 
 def evaluate(
@@ -108,22 +118,35 @@ def evaluate(
     return _frames(given, _measured(model, given, device, cache, progress))
 
 
-def evaluate_outputs(found: Explained, tuning: Explained, given: EvaluationInputs) -> Evaluation:
+def evaluate_detector(model: Detector, given: EvaluationInputs, device: str) -> Evaluation:
+    """The same of a detector: its surest malignant mark is the film's probability, its boxes are the map."""
+    inputs = Inputs(given.samples, given.normalise, torch.device(device))
+    malignant = len(given.samples.classes) - 1 if model.classes > 1 else None
+    found, marks = detector_outputs(model, inputs, inputs.rows("test"), malignant)
+    tuning, _ = detector_outputs(model, inputs, inputs.rows("validation"), malignant)
+    return evaluate_outputs(found, tuning, given, marks)
+
+
+def evaluate_outputs(
+    found: Explained, tuning: Explained, given: EvaluationInputs, marks: Marks | None = None
+) -> Evaluation:
     """What can be computed of predictions and maps alone, of the test split (`found`) and the validation split.
 
     Missing is what needs the model: occlusion, swap, faithfulness, weight randomisation and the baseline of random
-    weights.
+    weights. marks: a detector's, of the test split.
     """
     split = evaluated_split(Inputs(given.samples, given.normalise, torch.device("cpu")), given.evaluation)
     split = replace(split, few=frozenset([*split.rows, *split.validation_rows]))  # every map was given
     maps = scored_methods(split, found, tuning)
     nothing = Swaps(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, len(split.test.classes)), np.float32))
-    references = [*constant_baselines(split), ceiling(split, _shape(maps[0]))]
+    references = [*constant_baselines(split), *film_maps(split), ceiling(split, _shape(maps[0]))]
     correct, scaling = np.equal(found.predicted, split.test.labels), given.evaluation.scaling
     dealt = dealt_maps(split.test, correct, maps, scaling, np.random.default_rng(given.seed))
     none, followed = pl.DataFrame(schema=FRAMES["randomisations"]), np.zeros(0, np.int64)
-    measured = _Measured(found, tuning.probabilities, [*maps, *references], dealt, {}, [], nothing, {}, followed, none)
-    return _frames(given, measured)
+    every, at = [*maps, *references], followed
+    return _frames(
+        given, _Measured(found, tuning.probabilities, every, dealt, {}, [], nothing, {}, at, none, None, marks)
+    )
 
 
 def _measured(
@@ -140,7 +163,7 @@ def _measured(
     followed = np.searchsorted(split.rows, drawn)
     tuning = len(split.validation_rows) + len(split.tuning_rows)
     total = (2 + AUDITS) * len(split.rows) + tuning + len(drawn) * (1 + len(layers(model)))
-    advance = _counter(progress, total)
+    advance = counter(progress, total)
     stem = None
     if cache and isinstance(model, Classifier):
         stem = FeatureCache(cache, inputs).get(model.to(device).eval(), ("stem",))["stem"]
@@ -157,7 +180,7 @@ def _measured(
         randomisations = randomisation_test(model, given.random(0), inputs, drawn, evaluation, given.seed, advance)
     everything = [*maps, *baselines, top]
     audited = occlusions, swaps, faithful, followed, randomisations
-    return _Measured(predictions, validation, everything, dealt, random, *audited)
+    return _Measured(predictions, validation, everything, dealt, random, *audited, cases(model, split))
 
 
 def _shape(maps: ScoredMaps) -> tuple[int, int]:
@@ -199,18 +222,6 @@ def _audits(
     return occlusions, swaps, faithful
 
 
-def _counter(progress: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
-    done = 0
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress is not None:
-            progress(done, total)
-
-    return advance
-
-
 def _frames(given: EvaluationInputs, measured: _Measured) -> Evaluation:
     """Scores of the test split, one entry per frame of FRAMES."""
     test, evaluation, maps = given.samples.split("test"), given.evaluation, measured.maps
@@ -247,6 +258,9 @@ def _frames(given: EvaluationInputs, measured: _Measured) -> Evaluation:
         ),
         "swaps": measured.swaps.frame(test),
         "randomisations": measured.randomisations,
+        **mark_frames(given.samples, given.shown, measured.marks, maps[0], probabilities, evaluation, given.seed),
+        "activation_precisions": activation_precisions(test, maps, measured.cases, clusters, confidence),
+        **prototype_frames(test, given.samples.ids, given.samples.labels, measured.cases, clusters, confidence),
     }
     return Evaluation(frames)
 
@@ -269,6 +283,7 @@ def _run_scores(given: EvaluationInputs, measured: _Measured, clusters: Clusters
         ceiling_shares(test, correct, maps, maps[-1], clusters, confidence),
         *(occlusion_scores(test, probabilities, each, clusters, confidence) for each in measured.occlusions[:1]),
         faithfulness_scores(measured.faithful, few, confidence),
+        explained_scores(test, measured.predictions.predicted, measured.cases, clusters, confidence),
     ]
 
 
@@ -283,10 +298,3 @@ def _operating_points(given: EvaluationInputs, measured: _Measured) -> pl.DataFr
         evaluation.confidence,
         given.seed,
     )
-
-
-def breasts(samples: SampleArrays, attributes: pl.DataFrame) -> NDArray[np.str_]:
-    """Patient and side of every sample, str [n]; the patient alone where the side is not known."""
-    found = pl.DataFrame({"sample_id": samples.ids}).join(attributes, on="sample_id", how="left", maintain_order="left")
-    known = found["laterality"].fill_null("").to_list() if "laterality" in found.columns else [""] * len(samples.ids)
-    return np.array([f"{patient} {side}" for patient, side in zip(samples.patients, known, strict=True)], dtype=np.str_)

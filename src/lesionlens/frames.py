@@ -24,7 +24,7 @@ FRAMES: dict[str, Schema] = {
     | _columns(pl.String, "method", "target", "layer")
     | _columns(pl.Int16, "label", "rows", "cols")
     | {"grid": pl.List(pl.Float32), "blank": pl.Boolean, "iou_curve": pl.List(pl.Float32), "hit": pl.Boolean}
-    | _columns(pl.Float64, "energy", "rank_accuracy", "pixel_ap", "lift")
+    | _columns(pl.Float64, "energy", "rank_accuracy", "pixel_ap", "top5", "lift")
     | {"reason": pl.String},
     "localizations": {"sample_id": pl.Int64}
     | _columns(pl.String, "method", "target", "policy")
@@ -68,6 +68,26 @@ FRAMES: dict[str, Schema] = {
     "operating_points": _columns(pl.String, "question", "level", "measure")
     | _columns(pl.Float64, "at", "threshold", "value")
     | END,
+    "marks": {"sample_id": pl.Int64, "method": pl.String, "rank": pl.Int16}
+    | _columns(pl.Float64, "x", "y", "x0", "y0", "x1", "y1", "score")
+    | {"label": pl.Int16, "strongest": pl.Boolean, "on_lesion": pl.Boolean},
+    "detections": _columns(pl.String, "method", "measure", "criterion", "group_name")
+    | _columns(pl.Float64, "at", "value")
+    | END,
+    "activation_precisions": {"method": pl.String, "label": pl.Int16}
+    | _columns(pl.Float64, "value", "share", "difference", "difference_low", "difference_high")
+    | END,
+    "prototypes": _columns(pl.Int16, "number", "label")
+    | {"source_id": pl.Int64}
+    | _columns(pl.Int16, "row", "col", "rows", "cols")
+    | {"kept": pl.Boolean, "weights": pl.List(pl.Float64)}
+    | {"neighbours": pl.List(pl.Int64), "distances": pl.List(pl.Float64)}
+    | _columns(pl.Float64, "purity", "coverage", "value", "share")
+    | END,
+    "prototype_matches": {"sample_id": pl.Int64}
+    | _columns(pl.Int16, "number", "row", "col")
+    | _columns(pl.Float64, "similarity", "iou", "energy", "top5")
+    | {"hit": pl.Boolean, "reason": pl.String},
     "randomisations": {"step": pl.Int16, "layer": pl.String}
     | _columns(pl.Float64, "ssim", "ssim_low", "ssim_high", "rank_correlation", "rank_low", "rank_high")
     | {"n": pl.Int64},

@@ -285,7 +285,8 @@ class EpochResult:
 class Evaluation:
     """Everything one evaluation of one run computed: `frames` by the names of FRAMES, with its schemas.
 
-    `occlusions`, `swaps` and `randomisations` may be empty: without lesions, or where not asked for. Raises
+    `occlusions`, `swaps` and `randomisations` may be empty: without lesions, or where not asked for; `marks` and
+    `detections` are of films. Raises
     ValueError where a frame is missing or its columns are others.
     """
 

@@ -35,6 +35,74 @@ function byMethod(run, sample) {
   return [element("h3", {}, `Every attribution method that explained this patch: ${run.title}`), element("ul", { class: "panels" }, ...panels)];
 }
 
+// This looks like that: what each prototype that was kept adds to the logit of the predicted class, most first.
+function matches(sample, run) {
+  const found = record.cases?.runs[run], r = result(sample, run);
+  if (!found || !r || !found.likeness[sample.key]) return [];
+  const known = new Map(found.prototypes.map((p) => [p.number, p]));
+  const at = record.classes.findIndex((each) => each.code === r.to);
+  return found.likeness[sample.key].map(([number, similarity, row, column]) => {
+    const prototype = known.get(number), [rows, columns] = found.grid;
+    const across = sample.width / columns, down = sample.height / rows, box = [column * across, row * down, across, down];
+    return { number, prototype, similarity, box, weight: prototype.weights[at], points: similarity * prototype.weights[at] };
+  }).sort((a, b) => b.points - a.points);
+}
+
+const strongest = (sample, run) => matches(sample, run)[0];
+
+function framed(patch, image, box, words) {
+  const made = picture({ ...patch, image, facts: [] }, null);
+  made.querySelector("img").alt = words;
+  const place = document.createElementNS(SVG, "rect");
+  ["x", "y", "width", "height"].forEach((name, i) => place.setAttribute(name, box[i]));
+  place.setAttribute("class", "place");
+  made.querySelector("svg").append(place);
+  return made;
+}
+
+function looksLike(run, sample) {
+  const all = matches(sample, run.id), r = result(sample, run.id), found = record.cases.runs[run.id];
+  const same = (m) => all.filter((o) => o.prototype.key === m.prototype.key && String(o.prototype.box) === String(m.prototype.box));
+  const items = all.filter((m) => same(m)[0] === m).slice(0, 3).map((m) => element("li", {},
+    element("h4", {}, `Prototype ${same(m).map((o) => o.number).join(", ")}: ${m.prototype.label}`),
+    element("div", { class: "pair" },
+      framed(sample, sample.image, m.box, `Where this patch looks like prototype ${m.number}`),
+      framed(m.prototype, record.cases.images[m.prototype.key], m.prototype.box, `Training patch ${m.prototype.key}, the place that is prototype ${m.number}`)),
+    element("span", { class: "numbers" }, `similarity ${m.similarity.toFixed(2)} × weight ${m.weight.toFixed(2)} = ${m.points.toFixed(2)} points${same(m).length > 1 ? `; ${same(m).length} prototypes are this place` : ""}`),
+    element("a", { href: `#prototype-${run.id}-${m.number}` }, `Training patch ${m.prototype.key}`)));
+  const sums = record.classes.map((each, k) => [each.name, all.reduce((sum, m) => sum + m.similarity * m.prototype.weights[k], 0)])
+    .sort((a, b) => b[1] - a[1]);
+  const total = sums.map(([name, sum]) => element("div", {}, element("dt", {}, name), element("dd", {}, `${sum.toFixed(2)} points`)));
+  return [element("h3", {}, `This looks like that: ${run.title}, ${r.predicted}`), element("ul", { class: "cases likeness" }, ...items),
+    element("p", { class: "hint" }, `Points of all ${found.prototypes.length} prototypes by class; the most points are the prediction.`), element("dl", { class: "facts sums" }, ...total)];
+}
+
+// The page of prototypes: every one with the training patches most like it.
+const caseList = document.getElementById("cases");
+function listCases() {
+  const run = document.getElementById("cases-run").value, found = record.cases.runs[run];
+  caseList.replaceChildren(...found.prototypes.map((p) => element("li", { id: `prototype-${run}-${p.number}`, tabindex: "-1" },
+    element("h4", {}, `Prototype ${p.number}: ${p.label}`),
+    framed(p, record.cases.images[p.key], p.box, `Training patch ${p.key}, the place that is prototype ${p.number}`),
+    element("ul", { class: "near" }, ...p.near.map((n) => element("li", {},
+      picture({ ...n, image: record.cases.images[n.key], facts: [] }, null), element("span", { class: "numbers" }, n.label)))),
+    element("a", { href: `#gallery?${new URLSearchParams({ run, prototype: p.number })}` }, `Test patches most like prototype ${p.number}`))));
+}
+function showCase() {
+  const found = /^#prototype-(.+)-\d+$/.exec(location.hash), run = document.getElementById("cases-run");
+  if (!caseList || !found) return;
+  if (viewer.open) { current = null; viewer.close(); }  // nothing to go back to: the link leads elsewhere
+  if (run.value !== found[1] && record.cases.runs[found[1]]) { run.value = found[1]; listCases(); }
+  const item = document.getElementById(location.hash.slice(1));
+  if (item) { item.scrollIntoView({ block: "center" }); item.focus(); }
+}
+if (caseList) {
+  document.getElementById("cases-run").addEventListener("change", listCases);
+  listCases();
+  window.addEventListener("hashchange", showCase);
+  window.addEventListener("load", showCase);
+}
+
 function open(sample) {
   current = sample;
   document.getElementById("viewer-title").textContent = `${sample.label} · ${sample.key}`;
@@ -42,6 +110,8 @@ function open(sample) {
   document.getElementById("viewer-facts").replaceChildren(...facts);
   const models = record.runs.filter((run) => result(sample, run.id));
   panels.replaceChildren(panel("Patch and annotation", sample, null), ...models.map((run) => panel(run.title, sample, result(sample, run.id), run.series)));
+  const cases = record.cases ? models.filter((run) => matches(sample, run.id).length) : [];
+  document.getElementById("viewer-cases").replaceChildren(...cases.flatMap((run) => looksLike(run, sample)));
   const asked = models.filter((run) => result(sample, run.id).methods.length);
   document.getElementById("viewer-methods").replaceChildren(...asked.flatMap((run) => byMethod(run, sample)));
   if (!viewer.open) viewer.showModal();

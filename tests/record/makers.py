@@ -160,7 +160,14 @@ def _maps(ids: list[int], lesion: list[bool], method: str, target: str, iou: flo
     for n, (sample_id, scored) in enumerate(zip(ids, lesion, strict=True)):
         base = {"sample_id": sample_id, "method": method, "target": target}
         base |= {"reason": None if scored else "background"}
-        scores = {"hit": True, "energy": iou, "rank_accuracy": iou, "pixel_ap": iou, "iou_curve": [iou] * 19}
+        scores = {
+            "hit": True,
+            "energy": iou,
+            "rank_accuracy": iou,
+            "pixel_ap": iou,
+            "top5": iou,
+            "iou_curve": [iou] * 19,
+        }
         grid = {"layer": "none"} if constant else {
             "layer": "block", "label": 1, "rows": 2, "cols": 2, "grid": [0.1 * n, -1.0, 0.5, 2.0]
         }  # fmt: skip
@@ -223,6 +230,31 @@ def _audits(ids: list[int], lesion: list[bool], iou: float) -> dict[str, list[di
         "operating_points": [
             between | {"question": "detection", "level": level, "measure": "sensitivity", "at": at, "threshold": 0.5,
                        "value": 0.6} for level in ("lesion", "breast", "patient") for at in (0.8, 0.9)
+        ],
+        "marks": [
+            {"sample_id": number, "method": "boxes", "rank": rank, "x": 5.0, "y": 6.0, "x0": 3.0, "y0": 4.0, "x1": 7.0,
+             "y1": 8.0, "score": 1 / rank, "label": 1, "strongest": rank == 1, "on_lesion": there}
+            for number, there in zip(ids, lesion, strict=True) for rank in (1, 2)
+        ],
+        "detections": [
+            between | {"method": "boxes", "measure": "sensitivity", "criterion": "centre", "group_name": "all",
+                       "at": at, "value": 0.6} for at in (0.25, 1.0)
+        ],
+        "activation_precisions": [
+            {"method": method, "label": label, "value": iou, "low": 0.1, "high": 0.9, "share": 0.2, "n": 4,
+             "difference": iou - 0.2, "difference_low": -0.1, "difference_high": 0.6}
+            for method in ("grad_cam", "each_prototype") for label in (None, 1, 2)
+        ],
+        "prototypes": [
+            {"number": label, "label": label, "source_id": ids[0] - 6 + label, "row": 1, "col": 0, "rows": 2, "cols": 2,
+             "kept": label == 1,
+             "weights": [-1.0, 2.0, -1.0], "neighbours": [ids[0] - 6 + label], "distances": [0.0], "purity": 0.9,
+             "coverage": 1.0, "value": iou, "low": 0.1, "high": 0.9, "share": 0.2, "n": 2} for label in (1, 2)
+        ],
+        "prototype_matches": [
+            {"sample_id": number, "number": 1, "row": 0, "col": 1, "similarity": 2.5}
+            | ({"iou": iou, "energy": iou, "top5": iou, "hit": True} if there else {"reason": "background"})
+            for number, there in zip(ids, lesion, strict=True)
         ],
         "randomisations": [step | {"step": k, "layer": f"layer {k}"} for k in (-1, 0, 1)],
         "baseline_differences": [

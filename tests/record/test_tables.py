@@ -37,6 +37,10 @@ BAD = {
     "ck_sample_split": "UPDATE sample SET split = 'holdout'",
     "ck_checkpoint_sha256": "UPDATE checkpoint SET sha256 = 'short'",
     "fk_prediction_sample_id_sample": "UPDATE prediction SET sample_id = -sample_id",
+    "ck_mark_box": "UPDATE mark SET x1 = x0 - 1",
+    "ck_mark_score": "UPDATE mark SET score = 'NaN'",
+    "ck_detection_score_sign": "UPDATE detection_score SET low = -0.1",
+    "ck_epoch_validated": "UPDATE epoch SET validation_froc = 0.5",
     "uq_run_digest": "UPDATE run SET digest = 'same'",
     "uq_run_score_identity": "INSERT INTO run_score (evaluation_id, name, population, group_name, value, n)"
     " SELECT evaluation_id, name, population, group_name, value, n FROM run_score WHERE name = 'accuracy'",

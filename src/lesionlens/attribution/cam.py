@@ -24,6 +24,8 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
 from lesionlens.config.evaluation import Explains
+from lesionlens.models.classifier import Classifier
+from lesionlens.models.prototypes import Prototypes, similarity
 
 
 class Maps(Protocol):
@@ -140,3 +142,31 @@ def _released(package: Any) -> Iterator[Any]:
             yield package
     finally:
         package.activations_and_grads.release()
+
+
+@torch.no_grad()
+def case_evidence(
+    model: nn.Module,
+    inputs: Tensor,
+    classes: NDArray[np.int64],
+    _layer: nn.Module,
+    explains: Explains = "logit",
+    _references: Tensor | None = None,
+) -> NDArray[np.float32]:
+    """What prototypes say for a class at every place: the sum of their similarities there times their weights.
+
+    model: one with prototypes, or what follows its unit1, prototypes and head last. ValueError for another.
+    """
+    features, pool, head = inputs, *list(model.children())[-2:]
+    if isinstance(model, Classifier):
+        features, pool, head = model.to_level("unit1", inputs), model.pool, model.head
+    if not isinstance(pool, Prototypes) or not isinstance(head, nn.Linear):
+        raise ValueError(
+            "the method prototypes explains models with prototypes alone: choose another, such as grad_cam"
+        )
+    weights = head.weight[torch.from_numpy(classes).to(features.device)]
+    if explains == "contrast":
+        weights = weights - head.weight.mean(dim=0)
+    found = torch.einsum("np,nphw->nhw", weights * pool.kept, similarity(pool.distances(features)))
+    maps: NDArray[np.float32] = found.cpu().numpy()
+    return maps

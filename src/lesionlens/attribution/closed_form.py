@@ -21,6 +21,7 @@ from torch.fx.experimental.optimization import fuse
 
 from lesionlens.config.evaluation import Explains
 from lesionlens.models.classifier import Classifier, Layer, Level
+from lesionlens.models.prototypes import Prototypes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +40,7 @@ class LayerOutputs:
 
 def holds(model: nn.Module, layer: Layer) -> TypeGuard[Classifier]:
     """Whether the closed form is Grad-CAM for this network and layer."""
-    if not isinstance(model, Classifier):
+    if not isinstance(model, Classifier) or isinstance(model.pool, Prototypes):
         return False
     if model.has_top:
         return False  # what follows is not linear

@@ -25,6 +25,19 @@ BATCH, REFERENCES = 32, 8
 MANY = 64  # samples from which on a faster copy of the network (a tenth of a second) pays
 
 
+def counter(progress: Callable[[int, int], None] | None, total: int) -> Advance:
+    """Adds up what it is called with, and tells `progress` (done, total)."""
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done, total)
+
+    return advance
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
     """The samples at positions `rows` of the inputs.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pytorch_grad_cam import AblationCAM, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, ScoreCAM
 
-from lesionlens.attribution.cam import AscendingEigenCAM, Maps, Zeroed, cam
+from lesionlens.attribution.cam import AscendingEigenCAM, Maps, Zeroed, cam, case_evidence
 from lesionlens.attribution.perturbation import kernel_shap, lime, occlusion, removal
 from lesionlens.attribution.pixels import (
     gradient_shap,
@@ -33,8 +33,8 @@ class Attribution:
 
 
 def of_layer(method: Method) -> bool:
-    """Whether a method explains an inner layer: class activation maps do."""
-    return "_cam" in method
+    """Whether a method explains an inner layer: class activation maps and prototypes do."""
+    return "_cam" in method or method == "prototypes"
 
 
 METHODS: dict[Method, Attribution] = {
@@ -52,4 +52,5 @@ METHODS: dict[Method, Attribution] = {
     "kernel_shap": Attribution(pixels(removal(kernel_shap)), signed=True, many=True),
     "lime": Attribution(pixels(removal(lime)), signed=True, many=True),
     "occlusion": Attribution(pixels(removal(occlusion)), signed=True, many=True),
+    "prototypes": Attribution(case_evidence, signed=True, inner=True),
 }

@@ -73,15 +73,15 @@ def randomisation_test(
 
 
 def layers(model: Network) -> list[list[str]]:
-    """The steps from the output inwards: the head, then every child of top, unit1, unit2, stem that has a convolution;
-    of a network of another make its own `steps`.
+    """The steps from the output inwards: the head, any prototypes, then every child of top, unit1, unit2, stem that has
+    a convolution; of a network of another make its own `steps`.
 
     A batch normalisation beside its convolution goes with it. A step is names of modules, the convolution's (or
     residual block's) last.
     """
     if isinstance(model, OwnNetwork):
         return model.steps()
-    steps = [["head"]]
+    steps: list[list[str]] = [["head"]] + ([["pool"]] if "pool" in model.blocks else [])
     for block in ("top", "unit1", "unit2", "stem"):
         pending: list[str] = []
         for child, module in reversed(list(model.get_submodule(block).named_children())):

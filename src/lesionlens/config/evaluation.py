@@ -10,12 +10,16 @@ Policy = Literal["fixed", "otsu", "validation", "area"]
 Explains = Literal["logit", "contrast"]
 Method = Literal[
     "grad_cam", "grad_cam_pp", "hires_cam", "layer_cam", "eigen_cam", "score_cam", "ablation_cam", "saliency",
-    "smooth_grad", "integrated_gradients", "gradient_shap", "kernel_shap", "lime", "occlusion",
+    "smooth_grad", "integrated_gradients", "gradient_shap", "kernel_shap", "lime", "occlusion", "prototypes", "boxes",
 ]  # fmt: skip
+BOXES: Method = "boxes"
+"""The only map of a detector: its boxes, painted with their scores. No classifier has it."""
+ALL: tuple[Method, ...] = tuple(name for name in get_args(Method) if name not in ("prototypes", BOXES))
+"""The methods that explain any classifier; prototypes explain models that have them."""
 
 
 def _named(given: object) -> object:
-    return get_args(Method) if given == "all" or given == ["all"] else given
+    return ALL if given == "all" or given == ["all"] else given
 
 
 Methods = Annotated[

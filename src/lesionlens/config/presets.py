@@ -2,21 +2,24 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
-from lesionlens.config.data import BackgroundConfig, DataConfig, PatchConfig, PhantomConfig, SplitConfig
-from lesionlens.config.evaluation import EvaluationConfig, Method
+from lesionlens.config.data import BackgroundConfig, DataConfig, ImageConfig, PatchConfig, PhantomConfig, SplitConfig
+from lesionlens.config.evaluation import ALL, BOXES, EvaluationConfig
 from lesionlens.config.study import StudyConfig
-from lesionlens.config.training import GridConfig, HyperSet, StoppingConfig, TrainingConfig
+from lesionlens.config.training import (
+    DetectorConfig,
+    GridConfig,
+    HyperSet,
+    PrototypeConfig,
+    StoppingConfig,
+    TrainingConfig,
+)
 from lesionlens.config.words import plain_words
 
-PRESETS = ("demo", "paper", "small", "sound")
-SEVERAL: dict[str, Callable[[Path], tuple[StudyConfig, ...]]] = {}
-"""Presets of several studies, named `preset: part`, which run one after another; a later one may start from an earlier
-one by its name.
-"""
+PRESETS = ("demo", "detector", "paper", "small", "sound")
 
 
 def demo() -> StudyConfig:
@@ -38,12 +41,114 @@ def demo() -> StudyConfig:
 
 
 def demo_systems() -> tuple[StudyConfig, ...]:
-    """Studies of the demo's data and runs that ask more of them; what the demo trained is not trained anew."""
+    """Studies that ask more than the demo does: its runs by every method, which are not trained anew, and cases."""
     found = demo()
-    every = EvaluationConfig(methods=get_args(Method), randomisation_samples=12, perturbation_samples=8)
+    every = EvaluationConfig(methods=ALL, randomisation_samples=12, perturbation_samples=8)
     # VGG11 takes four times as long for a pass, and the methods of many passes take a thousand for a sample
     grid = found.grid.model_copy(update={"backbones": ("resnet18",), "strategies": ("gradual",)})
-    return (found.model_copy(update={"name": "demo, every method", "grid": grid, "evaluation": every}),)
+    methods = found.model_copy(update={"name": "demo, every method", "grid": grid, "evaluation": every})
+    return methods, *demo_films(), *demo_cases(), demo_detector()
+
+
+def barnett(root: Path) -> tuple[StudyConfig, ...]:
+    """Margins of masses by a black box, and by cases that start from it (Barnett et al. 2021)."""
+    base = sound(root).model_copy(update={"data": DataConfig(root=root, classes="margins")})
+    grid = GridConfig(backbones=("vgg16",), strategies=("gradual",), sets=(HyperSet(),))
+    return _with_cases(
+        "barnett", base, grid, PrototypeConfig(), HyperSet(batch_size=32, head_rate=3e-3, unit1_rate=2e-4)
+    )
+
+
+def demo_cases() -> tuple[StudyConfig, ...]:
+    """`barnett` on phantom masses, in minutes; its schedule and the weight of the annotations are tuned for them."""
+    base = StudyConfig(
+        data=DataConfig(
+            source="phantom",
+            classes="margins",
+            phantom=PhantomConfig(height=640, train_per_class=60, test_per_class=24, callback_free=2, margins=True),
+        ),
+        patches=PatchConfig(size=96, jitter=0.5),
+        training=TrainingConfig(weights="none", stopping=StoppingConfig(patience=3, max_epochs=8)),
+        evaluation=EvaluationConfig(randomisation_samples=0),
+    )
+    sets = (HyperSet(batch_size=16, head_rate=1e-3, unit1_rate=3e-4),)
+    grid = GridConfig(backbones=("vgg11_bn",), strategies=("simultaneous",), sets=sets)
+    cases = PrototypeConfig(per_class=4, channels=64, warm=4, push_every=4, last=8, rounds=2, fine=0.003)
+    return _with_cases("demo, cases", base, grid, cases, HyperSet(batch_size=16, head_rate=3e-3, unit1_rate=2e-4))
+
+
+def _with_cases(
+    name: str, base: StudyConfig, grid: GridConfig, cases: PrototypeConfig, hyper: HyperSet
+) -> tuple[StudyConfig, ...]:
+    """A black box, and prototypes that start from it, on the same samples."""
+    first = base.model_copy(update={"name": f"{name}: black box", "grid": grid})
+    second = {
+        "name": f"{name}: prototypes",
+        "training": base.training.model_copy(update={"start": first.name, "prototypes": cases}),
+        "grid": grid.model_copy(update={"system": "prototype", "strategies": ("gradual",), "sets": (hyper,)}),
+        "evaluation": base.evaluation.model_copy(update={"methods": ("prototypes", "grad_cam")}),
+    }
+    return first, base.model_copy(update=second)
+
+
+def demo_detector() -> StudyConfig:
+    """A slim detector from random weights on small phantom films: it finds what a bright blob does not."""
+    return StudyConfig(
+        name="demo, detector",
+        data=DataConfig(
+            source="phantom",
+            phantom=PhantomConfig(height=640, train_per_class=20, test_per_class=12, callback_free=4),
+        ),
+        unit="image",
+        images=ImageConfig(height=320, width=200),
+        training=TrainingConfig(
+            weights="none",
+            augment="flips",
+            detector=DetectorConfig(channels=64),
+            stopping=StoppingConfig(patience=3, max_epochs=3),
+        ),
+        grid=GridConfig(
+            system="detector",
+            backbones=("resnet18",),
+            strategies=("simultaneous",),
+            sets=(HyperSet(batch_size=4, head_rate=3e-4, unit1_rate=3e-4),),
+        ),
+        evaluation=EvaluationConfig(methods=(BOXES,), randomisation_samples=0),
+    )
+
+
+def demo_films() -> tuple[StudyConfig, ...]:
+    """The demo's mammograms as whole films, by a network that begins with one of patches at their scale."""
+    base, films = demo(), ImageConfig(height=320, width=200)
+    patches = base.model_copy(
+        update={
+            "name": "demo films: patches",
+            "patches": PatchConfig(size=64, frame="image", copies=2),
+            "images": films,
+            "grid": GridConfig(
+                backbones=("resnet18",), strategies=("simultaneous",),
+                sets=(HyperSet(batch_size=16, head_rate=1e-3, unit1_rate=3e-4),),
+            ),
+            "evaluation": EvaluationConfig(randomisation_samples=0),
+        }
+    )  # fmt: skip
+    whole = base.model_copy(
+        update={
+            "name": "demo films: films",
+            "unit": "image",
+            "images": films,
+            "training": TrainingConfig(
+                weights="none", start=patches.name, top="residual", balance="class_weights",
+                stopping=StoppingConfig(patience=3, max_epochs=3, monitor="auc"),
+            ),
+            "grid": GridConfig(
+                backbones=("resnet18",), strategies=("two_step",),
+                sets=(HyperSet(batch_size=8, head_rate=3e-4, unit1_rate=3e-5),),
+            ),
+            "evaluation": EvaluationConfig(randomisation_samples=4),
+        }
+    )  # fmt: skip
+    return patches, whole
 
 
 def paper(root: Path) -> StudyConfig:
@@ -71,6 +176,41 @@ def sound(root: Path) -> StudyConfig:
     )
 
 
+def shen(root: Path) -> tuple[StudyConfig, ...]:
+    """Whole films after Shen et al. 2019: patches at a film's scale, films that begin with their network, and films
+    that begin with ImageNet alone."""
+    films = ImageConfig(height=1152, width=896)
+    patches = StudyConfig(
+        name="shen: patches",
+        data=DataConfig(root=root),
+        patches=PatchConfig(size=224, frame="image", copies=10),
+        images=films,
+        background=BackgroundConfig(size="matched", train=2000, per_image=10),
+        training=TrainingConfig(augment="flips", stopping=StoppingConfig(start="loaded", max_epochs=40)),
+        grid=GridConfig(
+            backbones=("resnet50", "vgg16"), strategies=("gradual",),
+            sets=(HyperSet(batch_size=32, head_rate=1e-3, unit1_rate=1e-4),),
+        ),
+    )  # fmt: skip
+    training = TrainingConfig(
+        start=patches.name, top="residual", augment="mammogram", balance="class_weights",
+        stopping=StoppingConfig(start="loaded", patience=10, max_epochs=30, monitor="auc", min_delta=0.001),
+    )  # fmt: skip
+    whole = StudyConfig(
+        name="shen: films",
+        data=DataConfig(root=root),
+        unit="image",
+        images=films,
+        training=training,
+        grid=GridConfig(
+            backbones=("resnet50", "vgg16"), strategies=("two_step",),
+            sets=(HyperSet(batch_size=8, head_rate=1e-4, unit1_rate=1e-5),),
+        ),
+    )  # fmt: skip
+    alone = {"name": "shen: films from ImageNet", "training": training.model_copy(update={"start": None})}
+    return patches, whole, whole.model_copy(update=alone)
+
+
 def small(root: Path) -> StudyConfig:
     """`sound` for a few hundred lesions: light backbones, one set, three seeds, patches as small as `size_for` says."""
     return sound(root).model_copy(
@@ -81,6 +221,30 @@ def small(root: Path) -> StudyConfig:
             "grid": GridConfig(backbones=("resnet18", "efficientnet_b0"), sets=(HyperSet(),), seeds=(0, 1, 2)),
         }
     )
+
+
+def detector(root: Path) -> StudyConfig:
+    """Lesions found on whole films: FCOS on ResNet50 from ImageNet, three seeds."""
+    return StudyConfig(
+        name="detector",
+        data=DataConfig(root=root),
+        unit="image",
+        training=TrainingConfig(augment="flips", stopping=StoppingConfig(patience=5, max_epochs=30)),
+        grid=GridConfig(
+            system="detector",
+            backbones=("resnet50",),
+            strategies=("simultaneous",),
+            sets=(HyperSet(batch_size=4, head_rate=1e-4, unit1_rate=3e-5),),
+            seeds=(0, 1, 2),
+        ),
+        evaluation=EvaluationConfig(methods=(BOXES,)),
+    )
+
+
+SEVERAL: dict[str, Callable[[Path], tuple[StudyConfig, ...]]] = {"barnett": barnett, "shen": shen}
+"""Presets of several studies, named `preset: part`, which run one after another; a later one may start from an earlier
+one by its name.
+"""
 
 
 def preset(name: str, root: Path | None = None) -> tuple[StudyConfig, ...]:
@@ -95,7 +259,7 @@ def preset(name: str, root: Path | None = None) -> tuple[StudyConfig, ...]:
         )
     if name in SEVERAL:
         return SEVERAL[name](root)
-    return ({"paper": paper, "small": small, "sound": sound}[name](root),)
+    return ({"detector": detector, "paper": paper, "small": small, "sound": sound}[name](root),)
 
 
 def layered(name: str, *layers: Mapping[str, Any]) -> tuple[StudyConfig, ...]:

@@ -15,7 +15,7 @@ from lesionlens.config.data import (
     PatchConfig,
     SplitConfig,
 )
-from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.config.evaluation import BOXES, EvaluationConfig
 from lesionlens.config.training import GridConfig, TrainingConfig
 from lesionlens.config.words import unknown
 from lesionlens.identity import digest
@@ -67,16 +67,54 @@ class StudyConfig(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _prototypes_where_they_are(self) -> Self:
+        cases, training = self.grid.system == "prototype", self.training
+        if "prototypes" in self.evaluation.methods and not cases:
+            raise ValueError("evaluation.methods names prototypes, which grid.system prototype alone has")
+        if cases and self.unit != "patch":
+            raise ValueError("grid.system prototype compares patches: choose unit patch")
+        if cases and "two_step" in self.grid.strategies:
+            raise ValueError(
+                "grid.strategies two_step trains a top: prototypes have none; choose gradual or simultaneous"
+            )
+        if cases and any(each.weight for each in self.grid.guidance):
+            raise ValueError("grid.guidance is for grid.system classifier: prototypes have training.prototypes.fine")
+        shown = training.prototypes.fine and training.prototypes.annotation != "none"
+        if cases and shown and training.augment == "flips":
+            raise ValueError(
+                "training.augment flips turns samples, but not the annotations that training.prototypes.fine shows: "
+                "choose none or surroundings, or fine 0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _films_lie_as_they_are(self) -> Self:
         if self.unit == "image":
             if self.split.rule == "paper" or self.split.group == "patch":
                 raise ValueError("unit image: films are split by patient; choose split.rule sound, official or given")
-            if self.training.augment in ("flips", "surroundings"):
+            turned = () if self.grid.system == "detector" else ("flips",)
+            if self.training.augment in (*turned, "surroundings"):
                 raise ValueError(f"unit image: training.augment {self.training.augment} is for patches; choose none")
             if self.data.classes == "margins":
                 raise ValueError("unit image: a film is malignant or not; data.classes margins is for patches")
             if self.training.normalise == "per_class":
                 raise ValueError("unit image: training.normalise per_class is for patches; choose train")
+        return self
+
+    @model_validator(mode="after")
+    def _detectors_find_lesions_on_films(self) -> Self:
+        if self.grid.system != "detector":
+            if BOXES in self.evaluation.methods:
+                raise ValueError("evaluation.methods boxes is the map of a detector: choose one for classifiers")
+            return self
+        if self.unit != "image":
+            raise ValueError("grid.system detector finds lesions on films: choose unit image")
+        if self.grid.strategies != ("simultaneous",) or any(each.weight for each in self.grid.guidance):
+            raise ValueError("grid.system detector: choose grid.strategies simultaneous alone, and no guidance")
+        if self.training.augment not in ("none", "flips"):
+            raise ValueError("grid.system detector: training.augment flips moves boxes along; choose it, or none")
+        if self.evaluation.methods != (BOXES,):
+            raise ValueError("grid.system detector: its only map is that of its boxes; choose evaluation.methods boxes")
         return self
 
     @model_validator(mode="after")

@@ -13,7 +13,8 @@ Top = Literal["none", "residual", "vgg", "mbconv"]
 Normalise = Literal["per_class", "train", "imagenet", "per_patch"]
 RateRule = Literal["published", "author"]
 Augment = Literal["none", "flips", "surroundings", "mammogram"]
-System = Literal["classifier"]
+System = Literal["classifier", "prototype", "detector"]
+Shown = Literal["lesion", "margin", "none"]
 DetectorNetwork = Literal["fcos", "retinanet"]
 
 
@@ -31,6 +32,50 @@ class StoppingConfig(Frozen):
         description="What a later phase must improve on: anew, its own first epoch (the study); loaded, the weights"
         " that it starts from, so that no phase ends worse than it began",
     )
+
+
+class DetectorConfig(Frozen):
+    """A detector on a backbone."""
+
+    network: DetectorNetwork = Field("fcos", description="fcos, without anchors, or retinanet")
+    channels: int = Field(
+        256, ge=32, le=1024, multiple_of=32, description="Width of the feature pyramid and of the layers behind it"
+    )
+    one_class: bool = Field(False, description="Lesions are found as such, benign or malignant alike")
+
+
+class PrototypeConfig(Frozen):
+    """A case-based model: its prototypes, its schedule and the weights of its losses."""
+
+    per_class: int = Field(5, ge=1, le=50, description="Prototypes of every class")
+    channels: int = Field(128, ge=2, le=2048, description="Length of a prototype")
+    topk: float = Field(
+        0.046, gt=0, le=1, description="Proportion of places whose similarity is averaged; 1: the nearest place alone"
+    )
+    warm: int = Field(10, ge=0, le=1000, description="Epochs of the prototypes alone, at first")
+    push_every: int = Field(10, ge=1, le=1000, description="Epochs of prototypes and unit1 together before a push")
+    last: int = Field(10, ge=1, le=1000, description="Epochs of the last layer alone after a push, and after pruning")
+    rounds: int = Field(3, ge=1, le=100, description="How often that is done, each time at a tenth of the rates")
+    cluster: float = Field(0.8, ge=0, le=100, description="Weight of the distance to the nearest own prototype")
+    separation: float = Field(0.08, ge=0, le=100, description="Weight of that to the nearest of another class")
+    fine: float = Field(0.085, ge=0, le=100, description="Weight of similarity off the annotation, at 224 px; 0: none")
+    annotation: Shown = Field(
+        "lesion", description="What `fine` is shown: the lesion, a band around its outline (geometry), or none"
+    )
+    prune: tuple[int, int] = Field(
+        (6, 3), description="Of so many nearest training samples so many must be of a prototype's class, or it goes"
+    )
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of a whole run."""
+        return self.warm + self.rounds * (self.push_every + self.last) + self.last
+
+    @model_validator(mode="after")
+    def _prune_some_of_all(self) -> Self:
+        if not 0 <= self.prune[1] <= self.prune[0] <= 100 or self.prune[0] < 1:
+            raise ValueError("training.prototypes.prune is how many neighbours are asked, and how many of them suffice")
+        return self
 
 
 class TrainingConfig(Frozen):
@@ -65,6 +110,7 @@ class TrainingConfig(Frozen):
         description="How learning rates fall towards the input. published: VGG divides that of unit1 by 1, 2, 3..."
         " from convolution to convolution, ResNet by 10 in unit2; author: VGG divides half of the head's instead",
     )
+    prototypes: PrototypeConfig = Field(default_factory=PrototypeConfig)
     augment: Augment = Field(
         "none",
         description="none (the study); flips: random flips and quarter turns, no features are cached then;"
@@ -75,6 +121,8 @@ class TrainingConfig(Frozen):
         "none", description="class_weights: a training sample counts by one over the frequency of its class"
     )
 
+    detector: DetectorConfig = Field(default_factory=DetectorConfig, description="Used where the system is detector")
+
     @field_validator("weights")
     @classmethod
     def _names_or_a_file(cls, weights: str) -> str:
@@ -83,15 +131,6 @@ class TrainingConfig(Frozen):
         if "/" not in weights:
             raise ValueError(f"{weights!r} is neither imagenet nor none; the path of a file is written ./{weights}")
         return str(Path(weights).expanduser().absolute())
-
-
-class DetectorConfig(Frozen):
-    """A detector on a backbone."""
-
-    network: DetectorNetwork = Field("fcos", description="fcos, without anchors, or retinanet")
-    channels: int = Field(
-        256, ge=32, le=1024, multiple_of=32, description="Width of the feature pyramid and of the layers behind it"
-    )
 
 
 class HyperSet(Frozen):
@@ -150,7 +189,11 @@ PAPER_SETS = tuple(HyperSet(batch_size=b, unit1_rate=r) for b in (8, 16, 32) for
 class GridConfig(Frozen):
     """Every backbone with every strategy, set and seed."""
 
-    system: System = Field("classifier", description="What kind of model is trained: classifier, one linear layer")
+    system: System = Field(
+        "classifier",
+        description="What kind of model is trained: classifier, a linear layer; prototype, likeness to training"
+        " cases; detector, boxes on films",
+    )
 
     backbones: tuple[Backbone, ...] = Field(
         ("vgg16", "vgg19", "resnet34", "resnet50"), min_length=1, description="Networks to train"

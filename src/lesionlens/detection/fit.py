@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from upath import UPath
 
-from lesionlens.config.training import DetectorConfig, RunConfig, TrainingConfig
+from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.detection.augment import moved
 from lesionlens.detection.froc import sensitivities
 from lesionlens.detection.marks import Lesions, Marks
@@ -54,15 +54,10 @@ class Films:
             found.append((torch.from_numpy(self.lesions.boxes[at]).float(), torch.from_numpy(self.lesions.labels[at])))
         return found
 
-    def kinds(self) -> int:
-        """How many kinds of lesions a detector tells apart."""
-        return int(self.lesions.labels.max(initial=0)) + 1
-
 
 def fit_detector(
     run: RunConfig,
     training: TrainingConfig,
-    detector: DetectorConfig,
     films: Films,
     folder: UPath | Path,
     device: str,
@@ -79,20 +74,17 @@ def fit_detector(
     Same configuration, seed, films and machine: same bits on the CPU, resumed or not. Raises ValueError where the
     training or the validation split has no lesion; TrainingError as `training.fit.fit`.
     """
-    yield from _Fit(run, training, detector, films, folder, torch.device(choose_device(device)), start).epochs(resume)
+    yield from _Fit(run, training, films, folder, torch.device(choose_device(device)), start).epochs(resume)
 
 
-def build_detector(
-    run: RunConfig, training: TrainingConfig, detector: DetectorConfig, classes: int, kinds: int
-) -> Detector:
-    """The run's detector with random weights, of a classifier of so many classes and for so many kinds of lesions."""
-    return _on(build(run.backbone, classes, run.seed), run, training, detector, kinds)
+def build_detector(run: RunConfig, training: TrainingConfig, classes: int) -> Detector:
+    """The run's detector with random weights, for films of so many classes."""
+    return _on(build(run.backbone, classes, run.seed), run, training, classes)
 
 
-def _on(
-    classifier: Classifier, run: RunConfig, training: TrainingConfig, detector: DetectorConfig, kinds: int
-) -> Detector:
-    return Detector(classifier, detector.network, kinds, detector.channels, run.seed, _fresh(training))
+def _on(classifier: Classifier, run: RunConfig, training: TrainingConfig, classes: int) -> Detector:
+    options, kinds = training.detector, 1 if training.detector.one_class else classes
+    return Detector(classifier, options.network, kinds, options.channels, run.seed, _fresh(training))
 
 
 def _fresh(training: TrainingConfig) -> bool:
@@ -103,8 +95,7 @@ def _fresh(training: TrainingConfig) -> bool:
 def load_detector(
     run: RunConfig,
     training: TrainingConfig,
-    detector: DetectorConfig,
-    films: Films,
+    classes: Sequence[str],
     folder: UPath | Path,
     checkpoint: Checkpoint,
 ) -> Detector:
@@ -112,17 +103,17 @@ def load_detector(
 
     Raises CheckpointError if the file is missing, differs from the record, or belongs to another run.
     """
-    saved, classes = files.read_checkpoint(folder, checkpoint), films.samples.classes
-    if saved.configuration != identity(run, training, detector, classes):
+    saved = files.read_checkpoint(folder, checkpoint)
+    if saved.configuration != identity(run, training, classes):
         raise CheckpointError(f"checkpoint {checkpoint.path} in {folder} was not made by run {run.title}")
-    model = build_detector(run, training, detector, len(classes), films.kinds())
+    model = build_detector(run, training, len(classes))
     model.load_state_dict(saved.model)
     return model.eval()
 
 
-def identity(run: RunConfig, training: TrainingConfig, detector: DetectorConfig, classes: Sequence[str]) -> str:
+def identity(run: RunConfig, training: TrainingConfig, classes: Sequence[str]) -> str:
     """Digest of all that a detector's run is, except its films."""
-    return digest("detector", run, training, detector, list(classes))
+    return digest("detector", run, training, list(classes))
 
 
 def detect(model: Detector, inputs: Inputs, rows: Sequence[int]) -> Marks:
@@ -142,17 +133,16 @@ class _Fit:
         self,
         run: RunConfig,
         training: TrainingConfig,
-        detector: DetectorConfig,
         films: Films,
         folder: UPath | Path,
         device: torch.device,
         start: Start | None,
     ) -> None:
         self.start = start
-        self.run, self.training, self.detector, self.films = run, training, detector, films
+        self.run, self.training, self.films = run, training, films
         self.folder, self.device = folder, device
         samples = films.samples
-        self.identity = (identity(run, training, detector, samples.classes), samples.digest)
+        self.identity = (identity(run, training, samples.classes), samples.digest)
         self.inputs = Inputs(samples, training.normalise, device)
         self.train_rows, self.validation_rows = self.inputs.rows("train"), self.inputs.rows("validation")
         self.wanted = films.lesions.of_films(np.array(self.validation_rows, dtype=np.int64))
@@ -165,12 +155,10 @@ class _Fit:
         best, saved = known.get("best"), self._newest(known)
         if saved is None:
             first, best = first_model(self.run, self.training, self.films.samples, self.start), None
-            model = _on(first, self.run, self.training, self.detector, self.films.kinds())
+            model = _on(first, self.run, self.training, len(self.films.samples.classes))
             position = Position(1, 0, Stopper())
         else:
-            model = build_detector(
-                self.run, self.training, self.detector, len(self.films.samples.classes), self.films.kinds()
-            )
+            model = build_detector(self.run, self.training, len(self.films.samples.classes))
             model.load_state_dict(saved.model)
             position = saved.position
         # first and read anew in one memory layout, by which convolutions choose their arithmetic
@@ -276,6 +264,8 @@ class _Fit:
         pixels = torch.stack([film for film, _ in shown])
         boxes = [found.to(self.device) for _, (found, _) in shown]
         labels = [found.to(self.device) for _, (_, found) in shown]
+        if self.training.detector.one_class:
+            labels = [torch.zeros_like(found) for found in labels]
         return model.losses(pixels, boxes, labels)
 
     def _write(self, model: Detector, optimizer: torch.optim.Optimizer, position: Position) -> Checkpoint:

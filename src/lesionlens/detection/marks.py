@@ -101,24 +101,25 @@ def peaks(
     maps: NDArray[np.float32],
     side: float,
     weights: NDArray[np.float64] | None = None,
-    scale: tuple[float, float] = (1.0, 1.0),
+    scale: float = 1.0,
 ) -> Marks:
     """The local maxima of maps as marks: at most 10 a map, above 0, at least half a lesion apart.
 
     maps float32 [n, h, w]; side: of a typical lesion (the training split's median) in pixels of the film, which is also
     the side of every mark's box; weights float64 [n]: factors of the scores, such as the probability that the film is
-    malignant; scale: film pixels per map pixel (x, y). The score is the map's value at the peak times its weight.
+    malignant; scale: film pixels per map pixel along each side. The score is the map's value at the peak times its
+    weight.
     """
     if not side > 0:
         raise ValueError(f"a mark's box needs a side above 0, not {side}")
-    apart = max(1, round(side / 2 / max(scale)))
+    apart = max(1, round(side / 2 / scale))
     found = [
         peak_local_max(each, apart, threshold_abs=0.0, exclude_border=False, num_peaks=PEAKS)  # type: ignore[no-untyped-call]
         for each in maps
     ]
     film = np.repeat(np.arange(len(maps), dtype=np.int64), [len(each) for each in found])
     places = np.concatenate([*found, np.zeros((0, 2), dtype=np.int64)]).astype(np.int64)
-    centres = (places[:, ::-1] + 0.5) * np.asarray(scale)
+    centres = (places[:, ::-1] + 0.5) * scale
     scores = maps[film, places[:, 0], places[:, 1]].astype(np.float64)
     if weights is not None:
         scores = scores * weights[film]

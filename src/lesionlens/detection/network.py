@@ -101,6 +101,7 @@ class Detector(nn.Module):
         super().__init__()
         if channels % 32:
             raise ValueError(f"a detector's channels must be a multiple of 32 for its group norm, not {channels}")
+        self.classes = classes
         settings = {"score_thresh": SCORE, "nms_thresh": OVERLAP, "detections_per_img": MOST}
         make, scales = {"fcos": (FCOS, (1.0,)), "retinanet": (RetinaNet, SCALES)}[architecture]
         with torch.random.fork_rng(devices=[]):

@@ -60,10 +60,10 @@ def film_maps(split: EvaluatedSplit) -> list[ScoredMaps]:
     every = split.inputs.patches
     sizes = every.masks[scorable(every) & (every.splits != "test")].sum(axis=(1, 2))
     radius = float(np.sqrt(np.median(sizes) / np.pi)) if len(sizes) else test.masks.shape[1] / 16
-    blobs, tuning = bright_blobs(test, radius), bright_blobs(every, radius, split.tuning_rows)
+    bright, tuning = bright_blobs(test, radius), bright_blobs(every, radius, split.tuning_rows)
     level = tuned(iou_curve(tuning, every.masks[list(split.tuning_rows)])) or float(CURVE[9])
     found = []
-    for name, maps, cut in (("breast", test.breasts.astype(np.float32), np.nan), ("bright_blob", blobs, level)):
+    for name, maps, cut in (("breast", test.breasts.astype(np.float32), np.nan), ("bright_blob", bright, level)):
         iou = iou_at(maps, test.masks, np.full(len(test.ids), 0.5 if np.isnan(cut) else cut))
         scores = score_maps(maps, test.masks, FIXED_THRESHOLD)
         cuts = {"mask": Cut(np.full(len(test.ids), cut), iou)}
@@ -72,18 +72,24 @@ def film_maps(split: EvaluatedSplit) -> list[ScoredMaps]:
 
 
 def bright_blobs(films: SampleArrays, radius: float, rows: Sequence[int] | None = None) -> NDArray[np.float32]:
-    """Maps float32 [n, h, w] in [0, 1] of films at these positions, all without: how much brighter than what surrounds
-    it a blob of `radius` pixels of the mask is, in proportion to the brightest; 0 outside the breast.
+    """Maps float32 [n, h, w] in [0, 1]: `blobs` in proportion to the brightest of the film."""
+    found = blobs(films, radius, rows)
+    found /= np.maximum(found.max(axis=(1, 2), keepdims=True), np.float32(1e-6))
+    return found
+
+
+def blobs(films: SampleArrays, radius: float, rows: Sequence[int] | None = None) -> NDArray[np.float32]:
+    """Maps float32 [n, h, w] of films at these positions, all without: by how many grey values a blob of `radius`
+    pixels of the mask is brighter than what surrounds it; 0 outside the breast.
     """
     assert films.breasts is not None
     at = range(len(films.ids)) if rows is None else rows
     found = np.zeros((len(at), *films.masks.shape[1:]), dtype=np.float32)
-    for blobs, row in zip(found, at, strict=True):
+    for each, row in zip(found, at, strict=True):
         grey = reduced(films.pixels[row], films.scale).astype(np.float32)
         inner = radius / np.sqrt(2)  # of a disc this Gaussian has the highest answer
         brighter = gaussian_filter(grey, inner) - gaussian_filter(grey, BLOB * inner)
-        blobs[:] = np.where(films.breasts[row], np.maximum(brighter, 0), 0)
-        blobs /= max(float(blobs.max()), 1e-6)
+        each[:] = np.where(films.breasts[row], np.maximum(brighter, 0), 0)
     return found
 
 

@@ -11,6 +11,8 @@ from lesionlens.localization.curves import CURVE_STEPS, otsu
 
 CHUNK = 64  # maps in memory at once
 
+TOP = 0.05
+"""Proportion of a map's pixels that activation precision looks at."""
 FIXED_THRESHOLD = 0.5
 """Cut of maps, scaled to 0 to 1, under the policy `fixed` (the study)."""
 
@@ -23,7 +25,7 @@ class MapScores:
     """Scores of n maps against their masks.
 
     blank bool [n]; hit bool [n]; all others float64: curve [n, 19] (IoU at 0.05..0.95), energy, rank_accuracy,
-    pixel_ap, otsu_threshold, otsu_iou, area_threshold, area_iou, fixed_iou [n]. NaN where there is no mask.
+    pixel_ap, top5, otsu_threshold, otsu_iou, area_threshold, area_iou, fixed_iou [n]. NaN where there is no mask.
     """
 
     blank: NDArray[np.bool_]
@@ -31,6 +33,7 @@ class MapScores:
     energy: NDArray[np.float64]
     rank_accuracy: NDArray[np.float64]
     pixel_ap: NDArray[np.float64]
+    top5: NDArray[np.float64]
     curve: NDArray[np.float64]
     otsu_threshold: NDArray[np.float64]
     otsu_iou: NDArray[np.float64]
@@ -73,6 +76,7 @@ def _score(maps: NDArray[np.float32], blank: NDArray[np.bool_], masks: NDArray[n
         energy=np.where(masked, energies(maps, masks), np.nan),
         rank_accuracy=_spread(ranks.rank_accuracy, masked),
         pixel_ap=_spread(ranks.pixel_ap, masked),
+        top5=_spread(ranks.top5, masked),
         curve=histogram.curve,
         otsu_threshold=histogram.otsu_threshold,
         otsu_iou=histogram.otsu_iou,
@@ -170,12 +174,15 @@ class RankScores:
     rank_accuracy: proportion of the |mask| highest pixels that lie in the mask. Where the cut falls among equal pixels,
     the expected proportion over all orders of these.
     pixel_ap: average precision over all distinct values of the map.
+    top5: proportion of the highest 5 % of all pixels that lie in the mask (activation precision; Barnett et al. 2021),
+    as many pixels as reach the 95th percentile where none are equal; equal ones as in rank_accuracy.
     area_threshold, area_iou: the cut that keeps the |mask| highest pixels (pixels equal to the last kept one stay;
     zeros never do), and the IoU there.
     """
 
     rank_accuracy: NDArray[np.float64]
     pixel_ap: NDArray[np.float64]
+    top5: NDArray[np.float64]
     area_threshold: NDArray[np.float64]
     area_iou: NDArray[np.float64]
 
@@ -191,9 +198,9 @@ def rank_scores(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> RankScor
     positives = hits[:, -1].astype(np.int64)
     used = (values > 0).sum(axis=1)
     blank = used == 0
-    above, upto = _group(values, positives)
-    hits_above, hits_upto = _hits(hits, above), _hits(hits, upto)
-    expected = hits_above + (positives - above) / np.maximum(upto - above, 1) * (hits_upto - hits_above)
+    expected = _expected(values, hits, positives)
+    pixels = values.shape[1]
+    top = np.full(len(values), pixels - int(np.ceil((1 - TOP) * (pixels - 1) - 1e-9)))
     cut = np.maximum(np.minimum(positives, used), 1)
     kept = _group(values, cut)[1]
     overlap = _hits(hits, kept)
@@ -201,6 +208,7 @@ def rank_scores(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> RankScor
     return RankScores(
         np.where(blank, 0.0, expected / positives),
         np.where(blank, 0.0, _average_precision(values, hits)),
+        np.where(blank, 0.0, _expected(values, hits, top) / top),
         np.where(blank, 1.0, threshold),
         np.where(blank, 0.0, overlap / (positives + kept - overlap)),
     )
@@ -217,6 +225,14 @@ def _descending(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> tuple[ND
     keys.sort(axis=1)
     keys = keys[:, ::-1]
     return np.ascontiguousarray(keys >> np.uint32(1)), keys & np.uint32(1)
+
+
+def _expected(values: NDArray[np.uint32], hits: NDArray[np.int32], count: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mask pixels among the `count` highest; where the cut falls among equal ones, over all orders of these."""
+    above, upto = _group(values, count)
+    hits_above, hits_upto = _hits(hits, above), _hits(hits, upto)
+    found: NDArray[np.float64] = hits_above + (count - above) / np.maximum(upto - above, 1) * (hits_upto - hits_above)
+    return found
 
 
 def _group(values: NDArray[np.uint32], rank: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

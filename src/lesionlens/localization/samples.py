@@ -119,6 +119,7 @@ def map_frame(samples: SampleArrays, maps: ScoredMaps) -> pl.DataFrame:
         "energy": _nullable(scores.energy, masked),
         "rank_accuracy": _nullable(scores.rank_accuracy, masked),
         "pixel_ap": _nullable(scores.pixel_ap, masked),
+        "top5": _nullable(scores.top5, masked),
         "lift": _nullable(lift, masked & ~np.isnan(lift)),
         "reason": reasons(samples, maps).tolist(),
     }

@@ -1,12 +1,13 @@
-"""A classifier cut into blocks: stem, unit2, unit1, for films a top, and the head."""
+"""A classifier cut into blocks: stem, unit2, unit1, for films a top, a pooling that may have weights, and the head."""
 
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, get_args
 
 from torch import Tensor, nn
 
-Block = Literal["stem", "unit2", "unit1", "top", "head"]
-BLOCKS: tuple[Block, ...] = get_args(Block)
+Block = Literal["stem", "unit2", "unit1", "top", "pool", "head"]
+BLOCKS: tuple[Block, ...] = ("stem", "unit2", "unit1", "head")
+"""Those of every model; films have a top, and prototypes, in the place of the pooling, have weights."""
 Layer = Literal["block", "conv"]
 Level = Literal["pixels", "stem", "unit2", "unit1", "pooled"]
 """What may be stored of a sample: the input, or the output of a block or of the pooling before the head."""
@@ -66,8 +67,8 @@ class Classifier(nn.Module):
     @property
     def blocks(self) -> dict[Block, nn.Module]:
         """The blocks that have parameters, from the input to the output."""
-        found = {name: self.get_submodule(name) for name in BLOCKS}
-        return {name: block for name, block in found.items() if name != "top" or self.has_top}
+        there = {"top": self.has_top, "pool": any(True for _ in self.pool.parameters())}
+        return {name: self.get_submodule(name) for name in get_args(Block) if there.get(name, True)}
 
     @property
     def has_top(self) -> bool:

@@ -24,7 +24,14 @@ OPSET = 18
 
 
 def torchvision_state(model: Classifier) -> dict[str, Tensor]:
-    """The model's weights under the names that torchvision's network has for them, on the CPU."""
+    """The model's weights under the names that torchvision's network has for them, on the CPU.
+
+    ValueError for a model with prototypes, which torchvision has none of.
+    """
+    if "pool" in model.blocks:
+        raise ValueError(
+            "a model with prototypes has no counterpart in torchvision: open it in Python with lesionlens.load_run"
+        )
     ours, theirs = _names(model.backbone)  # type: ignore[arg-type]
     state = model.state_dict()
     head = HEADS[_family(model.backbone)]

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from lesionlens.config.training import Backbone, Top
+from lesionlens.config.training import Backbone, RunConfig, Top, TrainingConfig
 from lesionlens.models.backbones import cut_efficientnet, cut_resnet, cut_vgg, vgg_features, with_top
 from lesionlens.models.classifier import Classifier, Trunk
+from lesionlens.models.prototypes import with_prototypes
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,14 @@ def trunk_state(backbone: Backbone) -> dict[str, Tensor]:
     with torch.device("meta"):
         state: dict[str, Tensor] = BACKBONES[backbone].make().state_dict()
     return {name: tensor for name, tensor in state.items() if not name.startswith(HEADS)}
+
+
+def network(
+    run: RunConfig, training: TrainingConfig, classes: int, pretrained: Mapping[str, Tensor] | None = None
+) -> Classifier:
+    """The run's network with random weights from its seed, in evaluation mode on the CPU; `pretrained` as `build`."""
+    made = build(run.backbone, classes, run.seed, pretrained, training.top)
+    return with_prototypes(made, classes, training.prototypes, run.seed) if run.system == "prototype" else made
 
 
 def build(

@@ -20,7 +20,7 @@ from lesionlens.errors import WeightsMissingError
 from lesionlens.identity import bytes_digest
 from lesionlens.models.classifier import Classifier, together
 from lesionlens.models.names import Fit, best_fit, unwrapped
-from lesionlens.models.registry import build, trunk_state
+from lesionlens.models.registry import network, trunk_state
 from lesionlens.records import SampleArrays
 from lesionlens.settings import settings
 
@@ -55,16 +55,15 @@ def initial_model(
     if training.start is not None:
         if start is None:
             raise ValueError(f"run {run.title} begins with another run's weights, which are not given")
-        model = build(run.backbone, classes, run.seed, top=training.top)
+        model = network(run, training, classes)
         begun = {name: tensor for name, tensor in start().items() if not name.startswith("head.")}
         model.load_state_dict(model.state_dict() | begun)
     elif training.weights != "none":
-        model = build(run.backbone, classes, run.seed, load_weights(run.backbone, training.weights), training.top)
+        model = network(run, training, classes, load_weights(run.backbone, training.weights))
     else:
-        model = build(run.backbone, classes, run.seed, top=training.top)
-        model = model.to(memory_format=torch.channels_last)  # twice as fast on a CPU
+        model = network(run, training, classes).to(memory_format=torch.channels_last)  # twice as fast on a CPU
         calibrate(model, pixels, training_rows, run.seed)
-    if training.head == "centred":
+    if training.head == "centred" and run.system == "classifier":
         centre(model.head)
     return model
 

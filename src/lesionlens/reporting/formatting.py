@@ -16,7 +16,12 @@ BACKBONES = {
 }
 STRATEGIES = {"gradual": "gradual unfreezing", "simultaneous": "simultaneous training", "examined": "as given"}
 STRATEGY_NUMBERS = {"gradual": "Strategy 1", "simultaneous": "Strategy 2"}
+POINTS = {0.25: "0.25", 0.5: "0.5", 1.0: "1", 2.0: "2", 4.0: "4"}
+"""False marks per film at which a FROC curve is read."""
+CRITERIA = {"centre": "centre in its box", "iou_0.2": "IoU from 0.2", "iou_0.5": "IoU from 0.5"}
+"""When a mark lies on a lesion."""
 METHODS = {
+    "boxes": "detector's boxes",
     "grad_cam": "Grad-CAM",
     "grad_cam_pp": "Grad-CAM++",
     "hires_cam": "HiResCAM",
@@ -31,6 +36,8 @@ METHODS = {
     "kernel_shap": "KernelSHAP",
     "lime": "LIME",
     "occlusion": "occlusion maps",
+    "prototypes": "prototypes",
+    "each_prototype": "every prototype of the class",
     "whole_patch": "whole patch",
     "centred_disc": "centred disc",
     "mean_mask": "mean training mask",

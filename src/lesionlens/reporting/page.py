@@ -17,7 +17,10 @@ from lesionlens.records import ReportData
 from lesionlens.reporting.answer import found_answers, lead_maps, sentences, tiles, verdict
 from lesionlens.reporting.card.content import as_json, content
 from lesionlens.reporting.card.markdown import markdown
+from lesionlens.reporting.cases import tables as case_tables
+from lesionlens.reporting.cases.pictures import cases
 from lesionlens.reporting.charts.curves import learning_curves, reliability, roc_curves, roc_levels, threshold_curves
+from lesionlens.reporting.charts.detection import froc_curves
 from lesionlens.reporting.charts.evidence import (
     by_mask_fraction,
     confidence_iou,
@@ -47,6 +50,7 @@ SECTIONS = (
     ("classification", "Classification"),
     ("localization", "Localisation"),
     ("evidence", "Evidence"),
+    ("prototypes", "Prototypes"),
     ("external", "Other data"),
     ("training", "Training"),
     ("gallery", "Gallery"),
@@ -109,11 +113,17 @@ def context(data: ReportData) -> dict[str, Any]:
     """Everything the templates show."""
     others = external(data)
     known, created, models, best = published(), data.study.get("created_at"), shown(data), chosen(data)
+    likeness = cases(data, models)
+    hidden = {name for name, there in {"external": others, "prototypes": likeness["runs"]}.items() if not there}
     return {
         "study": data.study,
         "created": f"{created:%-d %B %Y, %H:%M %Z}" if created else "",
         "title": f"{data.study['name']}: does the classifier look at the lesion?",
-        "sections": tuple(part for part in SECTIONS if part[0] != "external" or others),
+        "sections": tuple(part for part in SECTIONS if part[0] not in hidden),
+        "cases": likeness["runs"],
+        "case_sentences": case_tables.sentences(data),
+        "activation_precision": case_tables.precision(data),
+        "prototype_table": case_tables.quality(data),
         "external": others,
         "made_from": f"study {str(data.study['digest'])[:12]}",
         "subtitle": subtitle(data),
@@ -130,6 +140,8 @@ def context(data: ReportData) -> dict[str, Any]:
         "confidence_iou": confidence_iou(data, wrong_classes(data)),
         "roc": roc_curves(data),
         "levels": roc_levels(data),
+        "froc": froc_curves(data),
+        "froc_points": localization.froc_points(data),
         "reliability": reliability(data),
         "occlusion_chart": occlusion_chart(data),
         "randomisation": randomisation(data),
@@ -171,7 +183,7 @@ def context(data: ReportData) -> dict[str, Any]:
         "versions": provenance.versions(data),
         "contact_sheet": contact_sheet(data),
         "gallery": gallery(data, models)
-        | {"heat": heat(), "examples": examples(data, models), "lead": lead_maps(data)},
+        | {"heat": heat(), "cases": likeness, "examples": examples(data, models), "lead": lead_maps(data)},
         "gallery_note": SELECTED if len(evaluated(data)) > len(models) else "",
         "quadrant_words": evidence.QUADRANTS,
         "best_run": best.run_id if best else None,

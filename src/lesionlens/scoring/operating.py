@@ -154,3 +154,10 @@ def area(score: NDArray[np.float32] | NDArray[np.float64], truth: NDArray[np.boo
         return float("nan")
     rank_sum = rankdata(score)[truth].sum()
     return float((rank_sum - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def breasts(samples: SampleArrays, attributes: pl.DataFrame) -> NDArray[np.str_]:
+    """Patient and side of every sample, str [n]; the patient alone where the side is not known."""
+    found = pl.DataFrame({"sample_id": samples.ids}).join(attributes, on="sample_id", how="left", maintain_order="left")
+    known = found["laterality"].fill_null("").to_list() if "laterality" in found.columns else [""] * len(samples.ids)
+    return np.array([f"{patient} {side}" for patient, side in zip(samples.patients, known, strict=True)], dtype=np.str_)

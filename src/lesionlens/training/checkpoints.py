@@ -24,7 +24,7 @@ from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.errors import CheckpointError
 from lesionlens.identity import digest
 from lesionlens.models.classifier import Classifier
-from lesionlens.models.registry import build
+from lesionlens.models.registry import network
 from lesionlens.records import Checkpoint
 from lesionlens.training.strategies import Stopper
 
@@ -242,6 +242,6 @@ def load_model(
     saved = read_checkpoint(folder, checkpoint)
     if saved.configuration != configuration_of(run, training, classes):
         raise CheckpointError(f"checkpoint {checkpoint.path} in {folder} was not made by run {run.title}")
-    model = build(run.backbone, len(classes), run.seed, top=training.top)
+    model = network(run, training, len(classes))
     model.load_state_dict(saved.model)
     return model.eval()

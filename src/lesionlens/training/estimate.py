@@ -82,7 +82,8 @@ def _seconds(work: Callable[[], object], place: torch.device) -> float:
 def estimate(study: StudyConfig, rates: dict[Backbone, Rates], train: int, validation: int, test: int) -> Estimate:
     """Time and bytes of a study's whole grid, with these numbers of samples.
 
-    Every phase lasts from `patience` + 1 epochs to `max_epochs`; frozen blocks run once per backbone.
+    Every phase lasts from `patience` + 1 epochs to `max_epochs`, those of a case-based run as its schedule says; frozen
+    blocks run once per backbone.
     """
     stopping, samples = study.training.stopping, train + validation + test
     bounds = [min(stopping.patience + 1, stopping.max_epochs), stopping.max_epochs]
@@ -94,7 +95,12 @@ def estimate(study: StudyConfig, rates: dict[Backbone, Rates], train: int, valid
             train * rate.steps[phase.level] + validation * rate.steps[phase.level] / 3 for phase in PHASES[run.strategy]
         )
         fixed = test * rate.whole * PASSES
-        seconds = [total + epochs * epoch + fixed for total, epochs in zip(seconds, bounds, strict=True)]
+        passes = bounds
+        if run.system == "prototype":  # other stages take stored values, next to nothing beside these
+            joint = rate.steps["unit2" if run.strategy == "gradual" else "stem"]
+            epoch = joint * (train + validation / 3)
+            passes = [study.training.prototypes.rounds * study.training.prototypes.push_every] * 2
+        seconds = [total + epochs * epoch + fixed for total, epochs in zip(seconds, passes, strict=True)]
         stored += rate.parameter_bytes
     cached = (
         0

@@ -15,7 +15,7 @@ from upath import UPath
 from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.errors import CheckpointError, DivergedError, TrainingError
 from lesionlens.models.classifier import Classifier
-from lesionlens.models.registry import build
+from lesionlens.models.registry import network
 from lesionlens.models.weights import Start, initial_model
 from lesionlens.records import Checkpoint, EpochResult, SampleArrays
 from lesionlens.training import checkpoints as files
@@ -74,9 +74,7 @@ def fit(
     a full disk or a full GPU; ValueError if the training or the validation split is empty.
     """
     try:
-        yield from _Fit(run, training, patches, folder, cache, torch.device(choose_device(device)), start).epochs(
-            resume
-        )
+        yield from Fit(run, training, patches, folder, cache, torch.device(choose_device(device)), start).epochs(resume)
     except torch.OutOfMemoryError as error:
         raise TrainingError(
             f"run {run.title} takes more memory than the GPU has free: {error}. Lower LESIONLENS_RUNS_PER_DEVICE, end "
@@ -102,7 +100,7 @@ def class_weights(labels: Tensor, classes: int) -> Tensor:
     return torch.where(counts > 0, len(labels) / (present * counts.clamp(min=1)), torch.ones_like(counts))
 
 
-class _Fit:
+class Fit:
     """What stays the same through a run."""
 
     def __init__(
@@ -146,7 +144,7 @@ class _Fit:
             model = first_model(self.run, self.training, self.patches, self.start)
             position, moments = Position(1, 0, Stopper()), {}
         else:
-            model = build(self.run.backbone, len(self.patches.classes), self.run.seed, top=self.training.top)
+            model = network(self.run, self.training, len(self.patches.classes))
             model.load_state_dict(saved.model)
             position, moments = saved.position, saved.optimizer
         model = model.to(self.device).to(memory_format=torch.channels_last)

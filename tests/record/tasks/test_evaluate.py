@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from db.bulk import frame
 from lesionlens.attribution import perturbation
 from lesionlens.attribution.registry import METHODS as REGISTRY
 from lesionlens.config import study as revision
-from lesionlens.config.evaluation import EvaluationConfig, Method
+from lesionlens.config.evaluation import ALL, EvaluationConfig, Method
 from lesionlens.config.study import StudyConfig
 from lesionlens.localization.metrics import score_grids
 from lesionlens.models.classifier import Classifier
@@ -27,7 +27,7 @@ from tasks.grid import Step, missing_runs
 from tasks.train import train_run
 from tests.record.tasks.conftest import STUDY, Planned
 
-METHODS: tuple[Method, ...] = get_args(Method)
+METHODS: tuple[Method, ...] = ALL
 SAME_AT_BLOCK = ("grad_cam", "hires_cam")
 BASELINES = ("whole_patch", "centred_disc", "mean_mask")
 BOUNDED = [method for method, made in REGISTRY.items() if made.many]

@@ -13,8 +13,12 @@ from torch import nn
 from lesionlens.attribution import closed_form
 from lesionlens.attribution.pixels import CELLS
 from lesionlens.attribution.registry import METHODS
-from lesionlens.config.evaluation import Method
+from lesionlens.config.evaluation import ALL, BOXES, Method
+from lesionlens.config.training import PrototypeConfig
 from lesionlens.models.classifier import Classifier, Layer
+from lesionlens.models.prototypes import with_prototypes
+from lesionlens.models.registry import build
+from lesionlens.models.weights import calibrate
 from tests.unit.attribution.networks import CLASSES, SIDE, calibrated, narrow, pixels, tiny
 
 PIXELS: tuple[Method, ...] = (
@@ -23,7 +27,7 @@ PIXELS: tuple[Method, ...] = (
 
 
 def test_the_registry_holds_what_the_configuration_offers() -> None:
-    assert tuple(METHODS) == get_args(Method)
+    assert tuple(METHODS) == tuple(name for name in get_args(Method) if name != BOXES)
 
 
 @pytest.mark.parametrize("layer", ["block", "conv"])
@@ -36,7 +40,7 @@ def test_grad_cam_agrees_with_captum(name: str, layer: Layer) -> None:
     np.testing.assert_allclose(maps, captum[:, 0].detach().numpy(), atol=1e-5 * np.abs(maps).max())
 
 
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", ALL)
 def test_every_method_gives_unscaled_maps_and_leaves_the_model_as_it_was(method: Method) -> None:
     model, batch = tiny(), pixels()
     before = model(batch).detach()
@@ -51,7 +55,7 @@ def test_every_method_gives_unscaled_maps_and_leaves_the_model_as_it_was(method:
 
 
 @pytest.mark.parametrize("layer", ["block", "conv"])
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", ALL)
 def test_a_sample_is_explained_alike_alone_and_in_a_batch(method: Method, layer: Layer) -> None:
     model, batch = narrow(), pixels()
     place = model.map_block(layer)
@@ -59,6 +63,26 @@ def test_a_sample_is_explained_alike_alone_and_in_a_batch(method: Method, layer:
     for row in (0, 2):
         alone = METHODS[method].maps(model, batch[row : row + 1], CLASSES[row : row + 1], place)
         np.testing.assert_allclose(together[row], alone[0], atol=1e-4 * np.abs(together[row]).max())
+
+
+def test_evidence_of_prototypes_is_similarity_times_weight_place_by_place() -> None:
+    """From the pixels and from the block's output; averaged over all places it is the logit."""
+    model, batch = build("resnet18", 3, seed=0), pixels()
+    calibrate(model, lambda rows: batch, [0, 1, 2], 0)
+    model = with_prototypes(model, 3, PrototypeConfig(per_class=2, channels=4, topk=0.999), 0)
+    model.pool.kept[5] = False  # type: ignore[index, operator]
+    labels = CLASSES % 3
+    found = METHODS["prototypes"].maps(model, batch, labels, model.unit1)
+    features = model.to_level("unit1", batch)
+    rest = nn.Sequential(nn.Identity(), model.pool, model.head)
+    np.testing.assert_allclose(METHODS["prototypes"].maps(rest, features, labels, rest[0]), found, rtol=1e-5)
+    logits = model(batch).detach().numpy()[np.arange(3), labels]
+    np.testing.assert_allclose(found.mean(axis=(1, 2)), logits, rtol=1e-4)
+    contrast = METHODS["prototypes"].maps(model, batch, labels, model.unit1, "contrast").mean(axis=(1, 2))
+    np.testing.assert_allclose(contrast, logits - model(batch).detach().numpy().mean(axis=1), rtol=1e-3)
+    with pytest.raises(ValueError, match="models with prototypes alone"):
+        METHODS["prototypes"].maps(tiny(), batch, labels, rest[0])
+    assert not closed_form.holds(model, "block")
 
 
 @pytest.mark.parametrize("layer", ["block", "conv"])

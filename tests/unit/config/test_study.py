@@ -1,14 +1,15 @@
 """Configuration: frozen, strict, and its grid."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from lesionlens.config.data import DataConfig
 from lesionlens.config.evaluation import EvaluationConfig
-from lesionlens.config.presets import PRESETS, SEVERAL, demo, paper, preset, sound
-from lesionlens.config.study import StudyConfig
+from lesionlens.config.presets import PRESETS, SEVERAL, demo, demo_cases, paper, preset, sound
+from lesionlens.config.study import StudyConfig, sample_set_digest
 from lesionlens.config.training import GridConfig, HyperSet
 from lesionlens.identity import digest
 
@@ -63,6 +64,31 @@ def test_every_preset_survives_json() -> None:
             assert StudyConfig.model_validate_json(config.model_dump_json()) == config
 
 
+def test_cases_start_from_a_black_box_of_the_same_samples() -> None:
+    for first, second in (preset("barnett", Path("data")), demo_cases()):
+        assert second.training.start == first.name and second.grid.system == "prototype"
+        assert first.grid.backbones == second.grid.backbones and first.grid.system == "classifier"
+        assert sample_set_digest(first, "i") == sample_set_digest(second, "i")
+        assert second.evaluation.methods == ("prototypes", "grad_cam") and first.data.classes == "margins"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"evaluation": {"methods": ("prototypes",)}}, "grid.system prototype alone has"),
+        ({"grid": {"system": "prototype", "guidance": ({"weight": 1},)}}, "prototypes have training.prototypes.fine"),
+        (
+            {"grid": {"system": "prototype"}, "training": {"augment": "flips"}},
+            "annotations that training.prototypes.fine",
+        ),
+        ({"training": {"prototypes": {"prune": (3, 4)}}}, "training.prototypes.prune"),
+    ],
+)
+def test_what_prototypes_cannot_do_is_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        StudyConfig.model_validate({"data": {"source": "phantom"}} | options)
+
+
 def test_presets_take_the_protocols_side() -> None:
     study, ours = paper(Path("data")), sound(Path("data"))
     assert (study.patches.context, study.patches.per, study.patches.jitter) == (3.0, "image", 0.0)
@@ -76,7 +102,7 @@ def test_presets_take_the_protocols_side() -> None:
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="demo, paper, small, sound"):
+    with pytest.raises(ValueError, match="demo, detector, paper, small, sound"):
         preset("fast")
 
 

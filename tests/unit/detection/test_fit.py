@@ -15,11 +15,15 @@ from lesionlens.training.checkpoints import read_checkpoint
 from lesionlens.training.inputs import Inputs
 
 RUN = RunConfig(backbone="resnet18", strategy="simultaneous", batch_size=4, head_rate=1e-3, unit1_rate=1e-3, seed=0)
-DETECTOR = DetectorConfig(channels=32)
 
 
 def training(epochs: int) -> TrainingConfig:
-    return TrainingConfig(weights="none", augment="flips", stopping=StoppingConfig(max_epochs=epochs, patience=epochs))
+    return TrainingConfig(
+        detector=DetectorConfig(channels=32),
+        weights="none",
+        augment="flips",
+        stopping=StoppingConfig(max_epochs=epochs, patience=epochs),
+    )
 
 
 def films(train: int = 12, side: int = 64) -> Films:
@@ -49,7 +53,7 @@ def films(train: int = 12, side: int = 64) -> Films:
 
 
 def whole(folder: Path, epochs: int, given: Films | None = None, **resume: object) -> list[EpochResult]:
-    return list(fit_detector(RUN, training(epochs), DETECTOR, given or films(), folder, "cpu", **resume))
+    return list(fit_detector(RUN, training(epochs), given or films(), folder, "cpu", **resume))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +64,7 @@ def through(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[EpochR
 
 
 def test_a_run_that_was_stopped_ends_in_the_same_bits(through: tuple[Path, list[EpochResult]], tmp_path: Path) -> None:
-    first = next(fit_detector(RUN, training(2), DETECTOR, films(), tmp_path, "cpu"))
+    first = next(fit_detector(RUN, training(2), films(), tmp_path, "cpu"))
     (second,) = whole(tmp_path, 2, resume=first.checkpoints)
     for a, b in zip(through[1], (first, second), strict=True):
         assert (a.train_loss, a.validation_loss, a.validation_froc) == (
@@ -81,11 +85,11 @@ def test_the_best_epoch_is_that_of_the_highest_validation_froc(through: tuple[Pa
     assert results[-1].checkpoints[0].epoch == 1 + int(np.argmax([each.validation_froc for each in results]))
     assert all(each.validation_accuracy is None for each in results)
     assert results[0].rates == {"head": 1e-3, "unit1": 1e-3, "unit2": 1e-3, "stem": 1e-3}
-    model = load_detector(RUN, training(2), DETECTOR, films(), folder, results[-1].checkpoints[0])
+    model = load_detector(RUN, training(2), ("B", "M"), folder, results[-1].checkpoints[0])
     again = detect(model, Inputs(films().samples, "train", torch.device("cpu")), [12, 13])
     assert set(again.film) <= {0, 1}
     with pytest.raises(CheckpointError, match="was not made by run"):
-        load_detector(RUN, training(4), DETECTOR, films(), folder, results[-1].checkpoints[0])
+        load_detector(RUN, training(4), ("B", "M"), folder, results[-1].checkpoints[0])
 
 
 def test_weights_depend_on_training_films_alone(tmp_path: Path) -> None:
@@ -110,4 +114,4 @@ def test_a_split_without_lesions_is_refused(tmp_path: Path) -> None:
         given.samples, Lesions(given.lesions.film[kept], given.lesions.boxes[kept], given.lesions.labels[kept])
     )
     with pytest.raises(ValueError, match="no film of the validation split"):
-        next(fit_detector(RUN, training(1), DETECTOR, fewer, tmp_path, "cpu"))
+        next(fit_detector(RUN, training(1), fewer, tmp_path, "cpu"))

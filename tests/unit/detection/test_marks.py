@@ -15,7 +15,7 @@ def blobs(*places: tuple[int, int, float]) -> np.ndarray:
 
 def test_peaks_are_the_maxima_of_a_map_surest_first() -> None:
     maps = np.stack([blobs((10, 15, 0.5), (30, 45, 0.9)), np.zeros((40, 60))]).astype(np.float32)
-    found = peaks(maps, 8.0, np.array([0.5, 1.0]), scale=(2.0, 2.0))
+    found = peaks(maps, 8.0, np.array([0.5, 1.0]), scale=2.0)
     assert found.film.tolist() == [0, 0]
     assert found.centres.tolist() == [[91.0, 61.0], [31.0, 21.0]]
     assert found.scores == pytest.approx([0.45, 0.25])

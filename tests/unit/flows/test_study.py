@@ -102,7 +102,7 @@ def flow_of(deployment: dict[str, Any]) -> Any:
 
 def test_every_flow_has_a_deployment_whose_parameters_it_takes() -> None:
     found = deployments()
-    studies = {"study", "study-demo", "study-paper", "study-sound", "study-nightly"}
+    studies = {"study", "study-demo", "study-paper", "study-sound", "study-nightly", "study-barnett"}
     assert set(found) == studies | {"prepare", "train", "evaluate", "evaluate-external", "report", "compare", "card"}
     for name, deployment in found.items():
         flow, given = flow_of(deployment), deployment.get("parameters", {})

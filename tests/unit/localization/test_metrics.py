@@ -91,6 +91,22 @@ def test_pixel_ap_is_scikit_learn_and_rank_accuracy_a_sorted_loop() -> None:
     np.testing.assert_allclose(found.area_iou, np.array(proportions) / (2 - np.array(proportions)), atol=1e-12)
 
 
+def test_activation_precision_is_a_literal_percentile_loop() -> None:
+    """Where no pixels are equal; among equal ones it is the mean over all orders, so a flat map's is chance."""
+    for side in (7, 20, 33, 96):
+        random = np.random.default_rng(side)
+        maps = random.permuted(np.tile(np.linspace(0.01, 1, side * side, dtype=np.float32), (6, 1)), axis=1)
+        maps, masks = maps.reshape(6, side, side), random.random((6, side, side)) < 0.3
+        expected = []
+        for values, mask in zip(maps, masks, strict=True):
+            top = values >= np.percentile(values, 95)
+            expected.append((top & mask).sum() / top.sum())
+        np.testing.assert_allclose(rank_scores(maps, masks).top5, expected, atol=1e-12)
+        flat = rank_scores(np.ones_like(maps), masks).top5
+        np.testing.assert_allclose(flat, masks.mean(axis=(1, 2)), atol=1e-12)
+    assert rank_scores(np.zeros((1, 9, 9), np.float32), masks[:1, :9, :9]).top5[0] == 0
+
+
 def test_rank_accuracy_takes_the_expected_proportion_where_the_cut_falls_among_equal_pixels() -> None:
     values = np.array([[[1, 0.5], [0.5, 0]]], dtype=np.float32)
     mask = np.array([[[1, 1], [0, 0]]], dtype=np.bool_)

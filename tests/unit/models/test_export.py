@@ -10,8 +10,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from lesionlens.config.training import Backbone
+from lesionlens.config.training import Backbone, PrototypeConfig
 from lesionlens.models.export import loading, torchvision_state, write_onnx
+from lesionlens.models.prototypes import with_prototypes
 from lesionlens.models.registry import build
 
 SIZE = 64
@@ -69,6 +70,12 @@ def test_onnx_runtime_gives_the_same_logits_for_any_number_of_samples(tmp_path: 
     lines = ["import onnxruntime", "session = onnxruntime.InferenceSession('model.onnx')",
              "out = session.run(['logits'], {'pixels': x})[0]"]  # fmt: skip
     np.testing.assert_allclose(run_bare(lines, tmp_path), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_prototypes_are_refused_with_what_to_do_instead() -> None:
+    model = with_prototypes(build("resnet18", 3, seed=0), 3, PrototypeConfig(per_class=1, channels=2), 0)
+    with pytest.raises(ValueError, match=r"no counterpart in torchvision: open it in Python with lesionlens.load_run"):
+        torchvision_state(model)
 
 
 def test_a_missing_exporter_is_told_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

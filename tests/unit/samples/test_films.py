@@ -13,7 +13,7 @@ from lesionlens.records import Exclusion, Overview, Sample
 from lesionlens.samples.films.breast import breast_mask
 from lesionlens.samples.films.merging import films, sampled
 from lesionlens.samples.sample_set import build_samples
-from lesionlens.samples.splits import SplitCheck
+from lesionlens.samples.splits import SplitCheck, crossing_patients
 from tests.unit.files import Kaggle, Own, small_study
 
 SIZE = {"height": 96, "width": 64}
@@ -179,3 +179,16 @@ def test_two_exposures_of_one_view_are_two_films_of_own_data(phantom: Path) -> N
     assert len(films(twice).index.images) == len(films(index).index.images)
     own = replace(twice, kind="manifest")
     assert len(films(own).index.images) == len(twice.images)
+
+
+def test_the_films_of_the_real_case_files(case_files_only: Path) -> None:
+    index = read_kaggle(case_files_only)
+    found = films(index)
+    assert (len(index.images), len(found.index.images), len(found.twins), len(found.crossing)) == (3103, 3032, 71, 29)
+    malignant = {lesion.image_key for lesion in found.index.lesions if lesion.label == "MALIGNANT"}
+    assert len(malignant) == 1347 and len(found.index.lesions) == 3568
+    assert all(image.official_split == "test" for image in found.index.images if image.key in found.crossing)
+    sound = crossing_patients(index)
+    tested = {i.key for i in found.index.images if i.patient in sound or i.official_split == "test"}
+    assert (len(found.index.images) - len(tested), len(tested)) == (2356, 676)
+    assert (len(malignant - tested), len(malignant & tested)) == (1065, 282)

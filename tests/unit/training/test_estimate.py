@@ -2,7 +2,7 @@
 
 import pytest
 
-from lesionlens.config.presets import demo
+from lesionlens.config.presets import demo, demo_cases
 from lesionlens.config.training import GridConfig, HyperSet
 from lesionlens.training.estimate import PASSES, Rates, estimate, measure
 
@@ -20,6 +20,14 @@ def test_time_is_the_sum_over_runs_phases_and_epochs() -> None:
     assert found.shortest == pytest.approx(4 * epochs_of_all_phases + fixed)
     assert found.longest == pytest.approx(8 * epochs_of_all_phases + fixed)
     assert (found.checkpoint_bytes, found.cache_bytes) == (2 * 7, 15 * 11)
+
+
+def test_a_case_based_run_lasts_as_its_schedule_says() -> None:
+    _, study = demo_cases()
+    rates = {"vgg11_bn": Rates(stem=1.0, whole=3.0, steps={"pooled": 0.1, "unit2": 2.0, "stem": 4.0},
+                               parameter_bytes=10, feature_bytes=5)}  # fmt: skip
+    found = estimate(study, rates, 90, 30, 10)  # type: ignore[arg-type]
+    assert found.shortest == found.longest == 130 + 2 * 4 * 2.0 * (90 + 10) + 10 * 3.0 * PASSES
 
 
 def test_measured_rates_are_of_this_network() -> None:

@@ -15,7 +15,7 @@ from lesionlens.models.classifier import BLOCKS
 from lesionlens.records import Checkpoint, EpochResult, SampleArrays, Statistics
 from lesionlens.training.checkpoints import load_model, read_checkpoint
 from lesionlens.training.epochs import batches, reproducible
-from lesionlens.training.fit import _Fit, choose_device, first_model, fit
+from lesionlens.training.fit import Fit, choose_device, first_model, fit
 from lesionlens.training.inputs import Inputs
 from lesionlens.training.strategies import HEAD_1_2, PHASES, Stopper, parameter_groups
 
@@ -119,7 +119,7 @@ def test_first_weights_are_made_on_the_cpu_whatever_trains_them(
 ) -> None:
     """A run's own inputs may live on a GPU, where a network on the CPU cannot take them."""
     patches, training = make_patches(), make_training()
-    on_meta = _Fit(make_run(name), training, patches, Path(), None, torch.device("meta"))
+    on_meta = Fit(make_run(name), training, patches, Path(), None, torch.device("meta"))
     assert on_meta.inputs([0]).device.type == "meta"
     model = first_model(on_meta.run, on_meta.training, on_meta.patches)
     assert {each.device.type for each in model.state_dict().values()} == {"cpu"}

@@ -146,10 +146,10 @@ def _learning(model: Model, epochs: list[Row], top: float, best: Row) -> Chart:
     loss = number(best["validation_loss"])
     tip = f"epoch {best['epoch']}: validation loss {loss}"
     draw.mark(axes, best["epoch"], best["validation_loss"], tip, 10, draw.series(model.series))
-    summary = f"Evaluated: epoch {best['epoch']} of {len(epochs)}, validation loss {loss}, validation accuracy "
-    return draw.chart(
-        f"learning-{model.run_id}", model.title, f"{summary}{number(best['validation_accuracy'])}.", figure
-    )
+    froc = best["validation_froc"]
+    judged = f"accuracy {number(best['validation_accuracy'])}" if froc is None else f"FROC {number(froc)}"
+    summary = f"Evaluated: epoch {best['epoch']} of {len(epochs)}, validation loss {loss}, validation {judged}."
+    return draw.chart(f"learning-{model.run_id}", model.title, summary, figure)
 
 
 def _phases(axes: Axes, epochs: list[Row]) -> None:
@@ -160,9 +160,16 @@ def _phases(axes: Axes, epochs: list[Row]) -> None:
     for (phase, start), place in zip(starts, places, strict=True):
         if start > first:
             draw.line(axes, (start, start), (0, top), "border", draw.RULE)
-        words = PHASES[phase - 1] if phase <= len(PHASES) else f"phase {phase}"
+        words = _phase_words(phase, next(row for row in epochs if row["phase"] == phase), epochs)
         axes.annotate(words, (place / wide, 1), (2, 4), xycoords="axes fraction", textcoords="offset points",
                       fontsize=draw.SMALL, color=draw.SOFT)  # fmt: skip
+
+
+def _phase_words(phase: int, first: Row, epochs: list[Row]) -> str:
+    """What a phase trains: of a classifier by its number, of prototypes by whether they or the last layer train."""
+    if any(row["compares"] for row in epochs):
+        return "last" if first["weighs"] else "warm" if phase == 1 else "joint"
+    return PHASES[phase - 1] if phase <= len(PHASES) else f"phase {phase}"
 
 
 def threshold_curves(data: ReportData) -> tuple[Chart, ...]:

@@ -19,7 +19,7 @@ MAIN, SIDE = (0, 330), (384, WIDTH)
 """Left and right edges of the main boxes and of what leaves the flow."""
 LETTERS = 52
 """Letters of a line of the box at the side."""
-UNITS = {"patients": "patient", "images": "image", "lesions": "lesion", "samples": "patch"}
+UNITS = {"patients": "patient", "images": "image", "lesions": "lesion", "samples": "sample"}
 
 
 def flow_chart(data: ReportData) -> Chart | None:
@@ -57,7 +57,7 @@ def _splits(axes: Axes, splits: dict[str | None, Row], top: float, bottom: float
     for split, centre in zip(ORDER, centres, strict=True):
         row = splits.get(split, dict.fromkeys(UNITS, 0))
         _arrow(axes, (centre, turn), (centre, bottom))
-        lines = [counted(row[name], one, name.replace("samples", "patches")) for name, one in UNITS.items()]
+        lines = [counted(row[name], one, name) for name, one in UNITS.items()]
         _box(axes, (centre - wide / 2, centre + wide / 2), bottom, [SPLITS[split].capitalize(), *lines])
 
 

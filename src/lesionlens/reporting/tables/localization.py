@@ -3,8 +3,19 @@
 import polars as pl
 
 from lesionlens.records import BASELINES, FILM_MAPS, ReportData
-from lesionlens.reporting.data import ESTIMATE, confidence, frame, lookup, sign, sql, wide, with_models
-from lesionlens.reporting.formatting import DASH, METHODS, POLICIES, TARGETS, interval, number, proportion
+from lesionlens.reporting.data import ESTIMATE, confidence, frame, lookup, shown, sign, sql, wide, with_models
+from lesionlens.reporting.formatting import (
+    CRITERIA,
+    DASH,
+    METHODS,
+    POINTS,
+    POLICIES,
+    TARGETS,
+    interval,
+    number,
+    proportion,
+    with_interval,
+)
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, estimate, model, text, whole
 from lesionlens.reporting.verdict import by_method, chosen, held
 
@@ -240,3 +251,49 @@ def other_scores(data: ReportData) -> TableSpec:
         "other-scores", "Without a threshold", "Scores that need no threshold", columns, with_models(data, table),
         (note,), sql(data, ["threshold_free_scores", "table_4_localization", "selected_runs"]),
     )  # fmt: skip
+
+
+def froc_points(data: ReportData) -> TableSpec | None:
+    """Lesions found at 0.25 to 4 false marks per film, of everything that marks; None without films."""
+    found = frame(data, "detections").filter(measure="sensitivity")
+    read = found.filter(pl.col("false_marks").is_in(list(POINTS))).with_columns(
+        point=pl.col("false_marks").replace_strict(POINTS, return_dtype=pl.String)
+    )
+    keys = ["run_id", "method", "criterion", "group_name", "n"]
+    table = with_models(data, wide(read, keys, "point", list(POINTS.values()), ESTIMATE))
+    columns = (
+        model(),
+        text("Marks", "method", terms=METHODS),
+        text("Lesions", "group_name", terms={"all": "all"}),
+        text("Found", "criterion", terms=CRITERIA),
+        whole("n", "n"),
+        *(estimate(at, at, small=confidence(data), mark="strong" if at == "1" else "") for at in POINTS.values()),
+    )
+    notes = (
+        "The proportion of lesions found at the threshold that leaves at most so many marks per film on no lesion. "
+        "Marks of a map are its peaks; those of the bright blob have learnt nothing.",
+        *_beside(data),
+    )
+    words = "Lesions found, by false marks per film"
+    found_any = not found.is_empty()
+    return TableSpec("froc", "FROC", words, columns, table, notes, sql(data, ["detections"])) if found_any else None
+
+
+def _beside(data: ReportData) -> list[str]:
+    """Difference from the bright blob, average precision, class of lesions found, in words."""
+    notes = []
+    for each in shown(data):
+        own = frame(data, "detections").filter(pl.col("method") != "bright_blob", run_id=each.run_id)
+        rows = {(row["measure"], row["criterion"]): row for row in own.drop_nulls("value").iter_rows(named=True)}
+        words = []
+        if row := rows.get(("difference", "centre")):
+            gap = with_interval(row["value"], row["low"], row["high"])
+            words.append(f"at 1 false mark per film {gap} of the lesions more than the bright blob")
+        for at in ("0.2", "0.5"):
+            if row := rows.get(("average_precision", f"iou_{at}")):
+                words.append(f"AP at an IoU of {at} {number(row['value'])}")
+        if row := rows.get(("class_auc", "centre")):
+            area = with_interval(row["value"], row["low"], row["high"])
+            words.append(f"AUC of malignant against benign among {row['n']} lesions found {area}")
+        notes += [f"{each.title}: {'; '.join(words)}."] if words else []
+    return notes

@@ -51,4 +51,4 @@ def test_a_split_without_samples_is_empty(data, changed):
     flow = data.frames["flow_counts"].filter(pl.col("split").ne_missing("validation"))
     found = texts(flow_chart(changed(data, flow_counts=flow)))
     at = found.index("Validation")
-    assert found[at + 1 : at + 5] == ["0 patients", "0 images", "0 lesions", "0 patches"]
+    assert found[at + 1 : at + 5] == ["0 patients", "0 images", "0 lesions", "0 samples"]

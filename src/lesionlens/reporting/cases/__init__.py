@@ -1,0 +1,1 @@
+"""Prototypes on a page: their tables, their pictures, and what each test patch looks like."""

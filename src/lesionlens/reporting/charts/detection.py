@@ -1,0 +1,41 @@
+"""FROC: lesions found against false marks per film, of everything that marks."""
+
+from math import log2
+
+import polars as pl
+
+from lesionlens.records import ReportData
+from lesionlens.reporting.charts import style as draw
+from lesionlens.reporting.charts.style import Chart
+from lesionlens.reporting.data import Model, by_model, frame
+from lesionlens.reporting.formatting import METHODS, POINTS, count, number, term
+
+TICKS = (0.25, 1, 4)
+SHORT = {"boxes": "boxes", "bright_blob": "blobs"}
+"""Names beside a curve; peaks of a map are called so."""
+
+
+def froc_curves(data: ReportData) -> tuple[Chart, ...]:
+    """One chart per model: its marks beside the bright blob's, all lesions, centre in the lesion's box."""
+    found = frame(data, "detections").filter(measure="sensitivity", criterion="centre", group_name="all")
+    return tuple(_froc(model, curve.drop_nulls("value")) for model, curve in by_model(data, found))
+
+
+def _froc(model: Model, points: pl.DataFrame) -> Chart:
+    figure, axes = draw.canvas((log2(1 / 16), log2(8)), (0, 1), "false marks per film", "lesions found", right=180)
+    axes.set_xticks([log2(at) for at in TICKS], labels=[f"{at:g}" for at in TICKS])
+    beside, words = [], []
+    for n, ((method,), curve) in enumerate(points.group_by("method", maintain_order=True)):
+        colour, name = draw.series(n), term(str(method), METHODS)
+        rows = curve.sort("false_marks")
+        draw.line(axes, rows["false_marks"].log(2), rows["value"], "curve", colour)
+        for row in rows.filter(pl.col("false_marks").is_in(list(POINTS))).iter_rows(named=True):
+            own, at = draw.scored(row, "value"), log2(row["false_marks"])
+            draw.interval(axes, own, at, "whisker", colour)
+            tip = f"{row['false_marks']:g} false marks per film: {own.text}, {count(own.n)} lesions"
+            draw.mark(axes, at, row["value"], f"{name}, {tip}", 6, colour)
+        headline = draw.scored(next(rows.filter(false_marks=1.0).iter_rows(named=True), {}), "value")
+        beside.append((float(rows["value"][-1]), f"{SHORT.get(str(method), 'peaks')} {number(headline.value)}", colour))
+        words.append(f"{name} {headline.text}")
+    draw.labels(axes, beside, 17)
+    return draw.chart(f"froc-{model.run_id}", model.title, f"At 1 false mark per film: {'; '.join(words)}.", figure)

@@ -1,0 +1,1 @@
+"""Training of case-based models: losses, the schedule, push and prune."""

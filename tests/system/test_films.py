@@ -1,0 +1,63 @@
+"""Whole films by a network that begins with one of patches at their scale, from the data to the report."""
+
+from collections.abc import Callable
+
+import pytest
+
+from lesionlens.config.data import BackgroundConfig, DataConfig, ImageConfig, PatchConfig, PhantomConfig
+from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.config.study import StudyConfig
+from lesionlens.config.training import GridConfig, HyperSet, StoppingConfig, TrainingConfig
+from tests.system.conftest import Home
+
+pytestmark = pytest.mark.slow
+
+STOPPING = StoppingConfig(patience=1, max_epochs=1)
+
+
+def study(name: str, **parts: object) -> StudyConfig:
+    values = {
+        "name": name,
+        "data": DataConfig(
+            source="phantom", phantom=PhantomConfig(height=300, train_per_class=5, test_per_class=4, callback_free=6)
+        ),
+        "images": ImageConfig(height=128, width=80),
+        "patches": PatchConfig(size=48, frame="image", copies=2),
+        "background": BackgroundConfig(size="matched", train=12, test=6, per_image=2),
+        "training": TrainingConfig(weights="none", stopping=STOPPING),
+        "grid": GridConfig(backbones=("resnet18",), strategies=("simultaneous",), sets=(HyperSet(batch_size=8),)),
+        "evaluation": EvaluationConfig(resamples=100, randomisation_samples=0),
+    }
+    return StudyConfig.model_validate(values | parts)
+
+
+def films(start: str, **images: int) -> StudyConfig:
+    stopping = STOPPING.model_copy(update={"monitor": "auc"})
+    training = TrainingConfig(
+        weights="none", start=start, top="mbconv", augment="mammogram", balance="class_weights", stopping=stopping
+    )
+    grid = GridConfig(backbones=("resnet18",), strategies=("two_step",), sets=(HyperSet(batch_size=8),))
+    size = {"height": 128, "width": 80} | images
+    return study("films", unit="image", images=ImageConfig(**size), training=training, grid=grid)
+
+
+def test_films_begin_with_patches_at_their_scale_and_are_reported(new_home: Callable[[], Home]) -> None:
+    home = new_home()
+    for config in (study("patches"), films("patches")):
+        done = home.study(config)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    shape = home.sql("SELECT sample_height, sample_width FROM studies WHERE study = 'films'")
+    assert shape.rows() == [("128", "80")]
+    classes = home.sql("SELECT code FROM classes WHERE study = 'films' ORDER BY ordinal").to_series().to_list()
+    assert classes == ["BENIGN", "MALIGNANT"]
+    shown = home.sql("SELECT count(*), count(DISTINCT sample_id) FROM sample_lesion").row(0)
+    assert int(shown[0]) >= int(shown[1]) > 0
+    lift = "SELECT value FROM run_scores WHERE study = 'films' AND score = 'lift' AND group_name = 'all'"
+    for method, wanted in (("breast", 1), ("ceiling", None)):
+        [(value,)] = home.sql(f"{lift} AND method = '{method}' AND population = 'lesions'").rows()
+        assert float(value) == pytest.approx(wanted) if wanted else float(value) > 3
+    assert home.sql("SELECT start_study FROM transfer").rows() == [("patches",)]
+    page = next((home.path / "reports").glob("films-*.html")).read_text()
+    assert "Bright blobs" in page and "whole films, stretched to 128 x 80 pixels" in page
+    wrong = home.study(films("patches", height=160))
+    assert wrong.returncode != 0 and "films of another size or fit" in wrong.stdout + wrong.stderr
