@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from lesionlens.reporting.page import render
 from tests.report_data import build
 
 CHROMIUM = Path(os.environ.get("LESIONLENS_CHROMIUM", "/usr/bin/chromium"))
+PATIENCE = 60
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 
 
@@ -51,6 +53,14 @@ def addresses(data, tmp_path_factory) -> dict[str, str]:
     for name, html in pages.items():
         (folder / f"{name}.html").write_text(html, encoding="utf-8")
     return {name: (folder / f"{name}.html").as_uri() for name in pages}
+
+
+def holds(page, expression: str, argument=None) -> None:
+    """Waits until an expression is true on the page, asked from outside: a page that allows no `eval` cannot poll."""
+    end = time.monotonic() + PATIENCE
+    while not page.evaluate(expression, argument):
+        assert time.monotonic() < end, f"not within {PATIENCE} s: {expression}, {argument}; at {page.url}"
+        page.wait_for_timeout(50)
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from lesionlens.records import ReportData
 from lesionlens.reporting.page import render
 from tests.report_data import rare
 
+from .conftest import holds
+
 NAMES = ("activation_precisions", "black_boxes", "prototypes", "explained_inside", "cases")
 
 
@@ -30,7 +32,7 @@ def test_a_patch_leads_to_its_cases_and_a_case_to_its_patches_by_keyboard(
     browser, data: ReportData, path: Path
 ) -> None:  # type: ignore[no-untyped-def]
     key = data.frames["sample_results"].filter(run_id=1)["sample_key"][0]
-    page = browser.new_page()
+    page = browser.new_page(reduced_motion="reduce")
     page.goto(f"{path.as_uri()}#sample={key}")
     page.wait_for_selector("#viewer-cases .place")
     assert page.locator("#viewer-cases .place").count() == 2
@@ -39,16 +41,16 @@ def test_a_patch_leads_to_its_cases_and_a_case_to_its_patches_by_keyboard(
     assert page.locator("#viewer-cases .sums div").count() == data.frames["labels"].height
     page.locator("#viewer-cases a").first.focus()
     page.keyboard.press("Enter")
-    page.wait_for_function("document.activeElement.id === 'prototype-1-1'")
+    holds(page, "document.activeElement.id === 'prototype-1-1'")
     assert not page.evaluate("document.getElementById('viewer').open")
     page.locator("#prototype-1-1 a").focus()
     page.keyboard.press("Enter")
-    page.wait_for_function("location.hash.includes('prototype=1')")
+    holds(page, "location.hash.includes('prototype=1')")
     every = data.frames["sample_results"].filter(run_id=1).height
-    page.wait_for_function(f"document.getElementById('found').textContent.startsWith('{-(-every // 3)} of')")
+    holds(page, f"document.getElementById('found').textContent.startsWith('{-(-every // 3)} of')")
     page.goto(f"{path.as_uri()}#prototype-1-1")
     page.reload()
-    page.wait_for_function("document.activeElement.id === 'prototype-1-1'")
+    holds(page, "document.activeElement.id === 'prototype-1-1'")
     ids = page.evaluate("[...document.querySelectorAll('[id]')].map((e) => e.id)")
     assert len(ids) == len(set(ids))
     page.close()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .conftest import watched
+from .conftest import holds, watched
 
 pytestmark = pytest.mark.browser
 
@@ -17,7 +17,7 @@ def test_one_sample_shows_the_models_of_both_studies(page):
     page.locator("#cards a").first.press("Enter")
     titles = page.locator("#panels h3").all_inner_texts()
     assert len(titles) == 6 and sum("demo" in title for title in titles) == 4 and "other" in titles[-1]
-    page.wait_for_function("document.querySelectorAll('#panels canvas').length === 5")
+    holds(page, "document.querySelectorAll('#panels canvas').length === 5")
     address = page.url
     page.keyboard.press("Escape")
     page.wait_for_url(lambda url: "#sample" not in url)

@@ -8,7 +8,7 @@ import pytest
 
 from lesionlens.attribution.scaling import activation_maps
 
-from .conftest import watched
+from .conftest import holds, watched
 
 pytestmark = pytest.mark.browser
 
@@ -45,7 +45,7 @@ def test_filters_narrow_and_reset(page):
     assert 0 < wrong < 12
     assert page.locator("#cards .wrong").count() == wrong
     page.press("button[type=reset]", "Enter")
-    page.wait_for_function("document.getElementById('found').textContent.startsWith('60')")
+    holds(page, "document.getElementById('found').textContent.startsWith('60')")
 
 
 def test_iou_range_and_located(page):
@@ -78,12 +78,12 @@ def test_examples_of_a_quadrant_open_and_lead_to_all_of_it(page, data):
     assert elsewhere.locator(".wrong").count() == 0
     page.locator("#examples h4 a").nth(1).press("Enter")  # cards above it may still grow: a click could miss
     found = quadrant(data, 3, True, False)["n"]
-    page.wait_for_function("n => document.getElementById('found').textContent.startsWith(n + ' of')", arg=str(found))
+    holds(page, "n => document.getElementById('found').textContent.startsWith(n + ' of')", str(found))
     assert page.locator("[name=run]").input_value() == "3"
     elsewhere.locator("a.card").nth(2).press("Enter")
     page.wait_for_selector("#viewer[open]")
     page.keyboard.press("Escape")
-    page.wait_for_function("document.activeElement.closest('.examples') !== null")
+    holds(page, "document.activeElement.closest('.examples') !== null")
 
 
 def linked(page, address, n):
@@ -93,7 +93,7 @@ def linked(page, address, n):
         "node => { for (let at = node; at; at = at.parentElement) if (at.tagName === 'DETAILS') at.open = true; }"
     )
     place.press("Enter")
-    page.wait_for_function("n => document.getElementById('found').textContent.startsWith(n + ' of')", arg=str(n))
+    holds(page, "n => document.getElementById('found').textContent.startsWith(n + ' of')", str(n))
 
 
 def test_numbers_lead_to_their_pictures_and_back(page, data):
@@ -103,8 +103,7 @@ def test_numbers_lead_to_their_pictures_and_back(page, data):
     first = page.url
     linked(page, "run=2&correct=yes&located=no", quadrant(data, 2, True, False)["n"])
     page.go_back()
-    page.wait_for_function("n => document.getElementById('found').textContent.startsWith(n + ' of')",
-                           arg=str(cell["count"]))  # fmt: skip
+    holds(page, "n => document.getElementById('found').textContent.startsWith(n + ' of')", str(cell["count"]))
     assert page.url == first
     level = data.frames["sample_results"].filter(run_id=1).filter(pl.col("mask_fraction").is_between(0.05, 0.1, "left"))
     linked(page, "run=1&group=mask_fraction%3A0.05+to+0.10", level.height)
@@ -120,9 +119,9 @@ def test_the_address_holds_the_filters(page, browser, addresses):
         sent.reload()
         assert sent.locator("#found").inner_text() == disagreed
     page.go_back()
-    page.wait_for_function("document.getElementById('found').textContent.startsWith('12 of')")
+    holds(page, "document.getElementById('found').textContent.startsWith('12 of')")
     page.go_back()
-    page.wait_for_function("document.getElementById('found').textContent.startsWith('60 of')")
+    holds(page, "document.getElementById('found').textContent.startsWith('60 of')")
 
 
 def test_text_and_bounds_act_while_typing(page):
@@ -201,7 +200,7 @@ def test_permanent_link_opens_the_sample_with_all_models(page, addresses):
     assert page.locator("#viewer").is_visible()
     assert "case_102:BM" in page.locator("#viewer-title").inner_text()
     assert page.locator("#panels > li").count() == 5
-    page.wait_for_function("document.querySelectorAll('#panels .marked').length === 4")
+    holds(page, "document.querySelectorAll('#panels .marked').length === 4")
     assert page.locator("#panels .outline").count() == 5
 
 
@@ -217,11 +216,11 @@ def test_keyboard_alone(page):
     page.wait_for_selector("#viewer[open]")
     first = page.locator("#viewer-title").inner_text()
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("before => document.getElementById('viewer-title').textContent !== before", arg=first)
+    holds(page, "before => document.getElementById('viewer-title').textContent !== before", first)
     page.keyboard.press("ArrowLeft")
-    page.wait_for_function("before => document.getElementById('viewer-title').textContent === before", arg=first)
+    holds(page, "before => document.getElementById('viewer-title').textContent === before", first)
     page.keyboard.press("Escape")
-    page.wait_for_function("document.activeElement.className === 'card'")
+    holds(page, "document.activeElement.className === 'card'")
     page.wait_for_url(lambda url: "sample" not in url)
 
 
