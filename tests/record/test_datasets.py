@@ -131,7 +131,7 @@ def test_films_come_back_with_their_breasts_and_lesions(
     np.testing.assert_array_equal(found.masks, [mask & False, mask, mask])
     np.testing.assert_array_equal(found.breasts, [breast] * 3)
     shown = arrays.shown_lesions(empty, opened)
-    assert shown.rows() == [(int(found.ids[n]), f"lesion {n}", n, 4.0, 8.5, 8.0, 16.0) for n in (1, 2)]
+    assert shown.rows() == [(int(found.ids[n]), f"lesion {n}", "mass", n, 4.0, 8.5, 8.0, 16.0) for n in (1, 2)]
     assert found.split("train").breasts is not None and not arrays.shown_lesions(empty, -1).height
     with pytest.raises(ValueError, match="mask is"):
         writer.add(empty, [replace(given[1], mask=np.ones((24, 16), dtype=np.bool_))])
