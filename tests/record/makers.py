@@ -246,8 +246,8 @@ def _audits(ids: list[int], lesion: list[bool], iou: float) -> dict[str, list[di
             for method in ("grad_cam", "each_prototype") for label in (None, 1, 2)
         ],
         "prototypes": [
-            {"number": label, "label": label, "source_id": ids[label % len(ids)], "row": 1, "col": 0, "rows": 2, "cols": 2,
-             "kept": label == 1,
+            {"number": label, "label": label, "source_id": ids[label % len(ids)], "row": 1, "col": 0,
+             "rows": 2, "cols": 2, "kept": label == 1,
              "weights": [-1.0, 2.0, -1.0], "neighbours": [ids[0] - 6 + label], "distances": [0.0], "purity": 0.9,
              "coverage": 1.0, "value": iou, "low": 0.1, "high": 0.9, "share": 0.2, "n": 2} for label in (1, 2)
         ],
