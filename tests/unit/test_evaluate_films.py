@@ -102,7 +102,8 @@ def test_bright_blobs_are_found_where_lesions_are_bright() -> None:
     maps = bright_blobs(films, 2.3)
     assert maps.max() == pytest.approx(1) and not maps[~films.breasts].any()
     energy = np.where(films.masks, maps, 0).sum(axis=(1, 2)) / maps.sum(axis=(1, 2))
-    assert np.median(lifts(energy, films)) > 4
+    found = lifts(energy, films)
+    assert found.min() > 1.5 and np.median(found) > 3
 
 
 def test_lift_is_one_for_the_breast_and_nothing_for_patches() -> None:

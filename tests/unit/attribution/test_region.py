@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lesionlens.attribution.registry import METHODS
 from lesionlens.audits.faithfulness import faithfulness, faithfulness_scores
-from lesionlens.config.evaluation import Method
+from lesionlens.config.evaluation import ALL, Method
 from lesionlens.scoring.bootstrap import draw
 from lesionlens.training.inputs import Inputs
 from tests.unit.arrays import plain
@@ -58,7 +58,7 @@ def energy(maps: np.ndarray) -> float:
     return float(positive[:, :half, :half].sum() / positive.sum())
 
 
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", ALL)
 def test_a_map_lies_where_the_network_reads_or_is_seen_not_to(method: Method) -> None:
     model, given, rows = reader(), inputs(), np.arange(COUNT)
     maps = maps_of_class_1(method)

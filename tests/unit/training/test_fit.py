@@ -105,7 +105,7 @@ def test_augmentation_stores_no_features_says_so_and_resumes(
     patches, run, training = make_patches(), make_run("resnet18", "simultaneous"), make_training(3, augment="flips")
     whole = figures(list(fit(run, training, patches, tmp_path / "a", tmp_path / "cache", "cpu")))
     assert not (tmp_path / "cache").exists()
-    assert "samples are flipped and turned, so every layer runs in every step" in caplog.text
+    assert "samples are changed at random, so every layer runs in every step" in caplog.text
     first = next(iter(fit(run, training, patches, tmp_path / "b", None, "cpu")))
     rest = fit(run, training, patches, tmp_path / "b", None, "cpu", first.checkpoints)
     assert figures([first, *rest]) == whole
