@@ -98,7 +98,7 @@ def held(data: ReportData) -> str:
     text = (
         f"That its maps fit the lesions better than every baseline holds for {fit} of {len(said)} attribution methods"
     )
-    rest = f", {len(fewer)} of them judged on {max(fewer)} lesions or fewer" if fewer else ""
+    rest = f", {len(fewer)} of them judged on at most {counted(max(fewer), 'lesion', 'lesions')}" if fewer else ""
     return f"{text}{rest}."
 
 

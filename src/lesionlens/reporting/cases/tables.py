@@ -17,7 +17,10 @@ def precision(data: ReportData) -> TableSpec:
     """Activation precision by model, method and class, the black box's beside it, with the mask's share."""
     ci = confidence(data)
     names = dict(frame(data, "labels").select("code", "name").rows())
-    found = _with_words(frame(data, "activation_precisions")).with_columns(
+    every = frame(data, "activation_precisions")
+    by_class = every.filter(method="each_prototype")["run_id"].implode()  # of other models, classes together
+    every = every.filter(pl.col("code").is_null() | pl.col("run_id").is_in(by_class))
+    found = _with_words(every).with_columns(
         whose=pl.when("black_box").then(pl.lit("black box it started from")).otherwise(pl.lit("this model")),
         mark=pl.when(pl.col("code").is_null()).then(pl.lit("total")).otherwise(pl.lit("")),
         code=pl.col("code").fill_null("all"),
