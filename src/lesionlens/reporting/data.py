@@ -223,13 +223,19 @@ def score(row: Row, name: str = "") -> Score:
     return Score(value, low, high, row["n"] or 0)
 
 
+def tested(data: ReportData, count: int) -> str:
+    """So many test samples, called what they are."""
+    films = lookup(data.study.get("config"), "unit") == "image"
+    return counted(count, *(("test film", "test films") if films else ("test patch", "test patches")))
+
+
 def subtitle(data: ReportData) -> str:
     """What the report covers, in one line."""
     test = frame(data, "table_1_patches")["test"].sum() or 0
     parts = [
         counted(len(evaluated(data)), "evaluated model", "evaluated models"),
         counted(frame(data, "labels").height, "class", "classes"),
-        counted(int(test), "test patch", "test patches"),
+        tested(data, int(test)),
         SOURCES.get(str(lookup(data.study.get("config"), "data.source")), ""),
     ]
     return " · ".join(part for part in parts if part)

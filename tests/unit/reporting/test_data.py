@@ -1,9 +1,12 @@
 """Names and colours of runs in a grid; frames made wide."""
 
+import dataclasses
+
 import polars as pl
 import pytest
 
-from lesionlens.reporting.data import confidence, frame, models, rows, shown, sql, wide, with_models
+from lesionlens.reporting.data import confidence, frame, models, rows, shown, sql, tested, wide, with_models
+from tests.report_data import build
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +54,11 @@ def test_queries_and_frames_are_known_by_name(data):
 def test_the_interval_is_named_by_its_level(data, make_data):
     config = data.study["config"] | {"evaluation": data.study["config"]["evaluation"] | {"confidence": 0.9}}
     assert [confidence(data), confidence(make_data(config=config, per_class=1))] == ["95\u00a0% CI", "90\u00a0% CI"]
+
+
+def test_samples_are_called_what_they_are() -> None:
+    data = build()
+    films = dataclasses.replace(data, study=data.study | {"config": data.study["config"] | {"unit": "image"}})
+    assert [tested(each, n) for each in (data, films) for n in (1, 9)] == [
+        "1 test patch", "9 test patches", "1 test film", "9 test films",
+    ]  # fmt: skip
