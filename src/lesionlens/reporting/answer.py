@@ -17,10 +17,10 @@ from lesionlens.reporting.data import (
     level,
     models,
     rows,
+    samples_tested,
     score,
     shown,
     split_uses,
-    tested,
 )
 from lesionlens.reporting.findings import Evidence
 from lesionlens.reporting.formatting import METHODS, counted, number, p_value
@@ -129,7 +129,7 @@ def _best(data: ReportData, best: Model) -> str:
     which = "has the lowest validation loss of the models compared" if several else "is the only model evaluated"
     return (
         f"{best.title}, {which}: {_percent(row, confidence(data) + ' ')} of "
-        f"{tested(data, row['n'])} in {frame(data, 'labels').height} classes."
+        f"{samples_tested(data, row['n'])} in {frame(data, 'labels').height} classes."
     )
 
 

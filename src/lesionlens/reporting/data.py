@@ -223,7 +223,7 @@ def score(row: Row, name: str = "") -> Score:
     return Score(value, low, high, row["n"] or 0)
 
 
-def tested(data: ReportData, count: int) -> str:
+def samples_tested(data: ReportData, count: int) -> str:
     """So many test samples, called what they are."""
     films = lookup(data.study.get("config"), "unit") == "image"
     return counted(count, *(("test film", "test films") if films else ("test patch", "test patches")))
@@ -235,7 +235,7 @@ def subtitle(data: ReportData) -> str:
     parts = [
         counted(len(evaluated(data)), "evaluated model", "evaluated models"),
         counted(frame(data, "labels").height, "class", "classes"),
-        tested(data, int(test)),
+        samples_tested(data, int(test)),
         SOURCES.get(str(lookup(data.study.get("config"), "data.source")), ""),
     ]
     return " · ".join(part for part in parts if part)

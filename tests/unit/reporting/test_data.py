@@ -5,7 +5,7 @@ import dataclasses
 import polars as pl
 import pytest
 
-from lesionlens.reporting.data import confidence, frame, models, rows, shown, sql, tested, wide, with_models
+from lesionlens.reporting.data import confidence, frame, models, rows, samples_tested, shown, sql, wide, with_models
 from tests.report_data import build
 
 
@@ -59,6 +59,6 @@ def test_the_interval_is_named_by_its_level(data, make_data):
 def test_samples_are_called_what_they_are() -> None:
     data = build()
     films = dataclasses.replace(data, study=data.study | {"config": data.study["config"] | {"unit": "image"}})
-    assert [tested(each, n) for each in (data, films) for n in (1, 9)] == [
+    assert [samples_tested(each, n) for each in (data, films) for n in (1, 9)] == [
         "1 test patch", "9 test patches", "1 test film", "9 test films",
     ]  # fmt: skip
