@@ -43,7 +43,7 @@ def demo() -> StudyConfig:
 def demo_systems() -> tuple[StudyConfig, ...]:
     """Studies that ask more than the demo does: its runs by every method, which are not trained anew, and cases."""
     found = demo()
-    every = EvaluationConfig(methods=ALL, randomisation_samples=12, perturbation_samples=6)
+    every = EvaluationConfig(methods=ALL, randomisation_samples=12, perturbation_samples=3)
     # VGG11 takes four times as long for a pass, and the methods of many passes take a thousand for a sample
     grid = found.grid.model_copy(update={"backbones": ("resnet18",), "strategies": ("gradual",)})
     methods = found.model_copy(update={"name": "demo, every method", "grid": grid, "evaluation": every})
