@@ -1,6 +1,6 @@
 """The vocabulary that every layer shares: classes, frozen dataclasses, no behaviour beyond shape checks."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -232,20 +232,9 @@ class SampleArrays:
     def split(self, name: Split) -> "SampleArrays":
         """The samples of one split, same order."""
         keep = self.splits == name
-        return SampleArrays(
-            self.digest,
-            self.classes,
-            self.ids[keep],
-            self.pixels[keep],
-            self.masks[keep],
-            self.labels[keep],
-            self.splits[keep],
-            self.patients[keep],
-            self.has_mask[keep],
-            self.groups,
-            self.statistics,
-            None if self.breasts is None else self.breasts[keep],
-        )
+        names = ("ids", "pixels", "masks", "labels", "splits", "patients", "has_mask")
+        kept: dict[str, Any] = {each: getattr(self, each)[keep] for each in names}
+        return replace(self, **kept, breasts=None if self.breasts is None else self.breasts[keep])
 
 
 @dataclass(frozen=True, slots=True)
