@@ -17,9 +17,9 @@ pytestmark = pytest.mark.browser
 def page_of_films(data: ReportData, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Every sample shows a lesion; the first model misses those of every third and marks every fourth wrongly too."""
     ids = data.frames["gallery"]["sample_id"].to_list()
-    lesions = pl.DataFrame({"sample_id": ids, "x0": 4.0, "y0": 4.0, "x1": 24.0, "y1": 24.0})
+    lesions = pl.DataFrame({"sample_id": ids, "ordinal": 0, "x0": 4.0, "y0": 4.0, "x1": 24.0, "y1": 24.0})
     found = [key for n, key in enumerate(ids) if n % 3]
-    box = {"run_id": 1, "x0": 6.0, "y0": 6.0, "x1": 22.0, "y1": 22.0, "score": 0.9}
+    box = {"run_id": 1, "ordinal": 0, "x0": 6.0, "y0": 6.0, "x1": 22.0, "y1": 22.0, "score": 0.9}
     marks = pl.concat(
         [
             pl.DataFrame({"sample_id": found}).with_columns(**{name: pl.lit(value) for name, value in box.items()}),

@@ -3,11 +3,9 @@
 from typing import Any
 
 import numpy as np
-import polars as pl
-from numpy.typing import NDArray
 
 from lesionlens.detection.froc import limit
-from lesionlens.detection.marks import NO_LABEL, Lesions, Marks, matches
+from lesionlens.detection.marks import Lesions, Marks, lesions_of, marks_of, matches
 from lesionlens.records import ReportData
 from lesionlens.reporting.data import frame
 
@@ -15,7 +13,6 @@ FALSE_MARKS = 1.0
 """False marks per film that the marks shown leave: the operating point of the headline."""
 OUTCOMES = ("missed", "false", "found", "clear")
 """Of a film: a lesion is missed; a mark lies on none; every lesion is found; nothing there and nothing marked."""
-CORNERS = ("x0", "y0", "x1", "y1")
 
 
 def film_marks(data: ReportData) -> dict[tuple[int, int], dict[str, Any]]:
@@ -26,39 +23,22 @@ def film_marks(data: ReportData) -> dict[tuple[int, int], dict[str, Any]]:
     with the surest false mark. Shown are the marks surer than the score that leaves FALSE_MARKS per film.
     """
     every, films = frame(data, "marks"), frame(data, "gallery")["sample_id"].to_numpy()
-    lesions = _lesions(frame(data, "film_lesions"), films)
+    lesions = lesions_of(frame(data, "film_lesions"), films)
     scale = int(frame(data, "gallery")["scale"][0]) if len(films) else 1
     found = {}
     for (run_id,), own in every.group_by("run_id", maintain_order=True):
-        marks = _marks(own, films)
+        marks = marks_of(own, films)
         marks = marks.where(marks.scores > limit(marks, lesions, len(films), FALSE_MARKS))
         for sample_id, shown in zip(films.tolist(), _of_films(marks, lesions, len(films), scale), strict=True):
             found[int(str(run_id)), sample_id] = shown
     return found
 
 
-def _positions(rows: pl.DataFrame, films: NDArray[np.int64]) -> NDArray[np.int64]:
-    place = {int(key): i for i, key in enumerate(films)}
-    return np.array([place[int(key)] for key in rows["sample_id"]], dtype=np.int64)
-
-
-def _boxes(rows: pl.DataFrame) -> NDArray[np.float64]:
-    return rows.select(pl.col(CORNERS).cast(pl.Float64)).to_numpy().reshape(-1, 4)
-
-
-def _lesions(rows: pl.DataFrame, films: NDArray[np.int64]) -> Lesions:
-    return Lesions(_positions(rows, films), _boxes(rows), np.zeros(rows.height, dtype=np.int64))
-
-
-def _marks(rows: pl.DataFrame, films: NDArray[np.int64]) -> Marks:
-    labels = np.full(rows.height, NO_LABEL, dtype=np.int64)
-    return Marks(_positions(rows, films), _boxes(rows), rows["score"].cast(pl.Float64).to_numpy(), labels)
-
-
 def _of_films(marks: Marks, lesions: Lesions, films: int, scale: int) -> list[dict[str, Any]]:
     pairs = matches(marks, lesions)
     false, met = pairs.false(marks), np.isfinite(pairs.found(marks, len(lesions.film)))
-    shown, keys = [], []
+    shown: list[dict[str, Any]] = []
+    keys = []
     for film in range(films):
         at, real = np.flatnonzero(marks.film == film), np.flatnonzero(lesions.film == film)
         missed, wrong = int((~met[real]).sum()), marks.scores[at][false[at]]

@@ -19,12 +19,23 @@ BOX = ("x0", "y0", "x1", "y1")
 
 def report(data: ReportData, marks: list[tuple], lesions: list[tuple], films: int, scale: int = 1) -> ReportData:
     """Films 1 to `films`; marks (film, x, y, score) of 2 pixels and lesions (film, x, y) of 10 pixels a side."""
-    lesion_rows = [{"sample_id": f, "x0": x, "y0": y, "x1": x + 10.0, "y1": y + 10.0} for f, x, y in lesions]
+    lesion_rows = [
+        {"sample_id": f, "ordinal": 0, "x0": x, "y0": y, "x1": x + 10.0, "y1": y + 10.0} for f, x, y in lesions
+    ]
     mark_rows = [
-        {"run_id": 1, "sample_id": f, "x0": x - 1.0, "y0": y - 1.0, "x1": x + 1.0, "y1": y + 1.0, "score": s}
+        {
+            "run_id": 1,
+            "sample_id": f,
+            "ordinal": 0,
+            "x0": x - 1.0,
+            "y0": y - 1.0,
+            "x1": x + 1.0,
+            "y1": y + 1.0,
+            "score": s,
+        }
         for f, x, y, s in marks
     ]
-    schema = {"sample_id": pl.Int64} | dict.fromkeys(BOX, pl.Float64)
+    schema = dict.fromkeys(("sample_id", "ordinal"), pl.Int64) | dict.fromkeys(BOX, pl.Float64)
     frames = {
         "marks": pl.DataFrame(mark_rows, {"run_id": pl.Int64} | schema | {"score": pl.Float64}),
         "film_lesions": pl.DataFrame(lesion_rows, schema),
