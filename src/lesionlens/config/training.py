@@ -19,7 +19,7 @@ DetectorNetwork = Literal["fcos", "retinanet"]
 
 
 class StoppingConfig(Frozen):
-    """Early stopping of a training phase on the validation split."""
+    """How long a training phase lasts, and which weights it ends with."""
 
     patience: int = Field(7, ge=1, description="Epochs without a sufficient improvement before a phase ends")
     min_delta: float = Field(0.01, ge=0, description="Least improvement that counts")
