@@ -72,6 +72,10 @@ class FeatureCache:
         )  # fmt: skip
         return None
 
+    def known(self, model: Classifier, level: Level) -> Tensor | None:
+        """Features of that level, if they are stored."""
+        return self._find(self.key(model, level))
+
     def get(self, model: Classifier, levels: Sequence[Level]) -> dict[Level, Tensor]:
         """Features float32 [samples, ...] by level, memory-mapped; images lie channels last.
 
