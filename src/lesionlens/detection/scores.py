@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from lesionlens.attribution.scaling import activation_maps
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.detection.froc import CURVE, READ, froc, froc_difference
-from lesionlens.detection.marks import CRITERIA, NO_LABEL, Lesions, Marks, matches, peaks
+from lesionlens.detection.marks import CRITERIA, NO_LABEL, Lesions, Marks, lesions_of, matches, peaks
 from lesionlens.detection.precision import average_precisions
 from lesionlens.frames import FRAMES
 from lesionlens.localization.baselines import blobs
@@ -21,15 +21,6 @@ from lesionlens.scoring.operating import area
 BLOB = "bright_blob"
 HEADLINE = 1.0
 """False marks per film at which two systems are compared."""
-
-
-def lesions_of(shown: pl.DataFrame, ids: NDArray[np.int64]) -> Lesions:
-    """Lesions of the films `ids` int64 [n]. shown: sample_id, ordinal, x0, y0, x1, y1, one row a lesion."""
-    place = {int(key): i for i, key in enumerate(ids)}
-    rows = shown.filter(pl.col("sample_id").is_in(list(place)))
-    film = np.array([place[int(key)] for key in rows["sample_id"]], dtype=np.int64)
-    boxes = rows.select("x0", "y0", "x1", "y1").cast(pl.Float64).to_numpy().reshape(-1, 4)
-    return Lesions(film, boxes, rows["ordinal"].cast(pl.Int64).to_numpy())
 
 
 def groups_of(shown: pl.DataFrame, ids: NDArray[np.int64], classes: tuple[str, ...]) -> dict[str, NDArray[np.bool_]]:

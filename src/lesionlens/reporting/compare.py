@@ -8,6 +8,7 @@ import polars as pl
 
 from lesionlens.records import BASELINES, ReportData
 from lesionlens.reporting.answer import sentences, verdict
+from lesionlens.reporting.cases.gallery import merged_gallery
 from lesionlens.reporting.charts.evidence import Entry, forest_of
 from lesionlens.reporting.data import (
     ESTIMATE,
@@ -26,7 +27,6 @@ from lesionlens.reporting.data import (
     subtitle,
 )
 from lesionlens.reporting.formatting import DASH, METHODS, counted
-from lesionlens.reporting.gallery import merged_gallery
 from lesionlens.reporting.page import SELECTED, Rendered, heat, written
 from lesionlens.reporting.tables.external import between_studies, paired, same_samples
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, estimate, text, whole

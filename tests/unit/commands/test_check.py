@@ -46,6 +46,14 @@ def test_check_refuses_what_a_study_would_refuse(
     assert "image_missing" in capsys.readouterr().err
 
 
+def test_a_study_that_would_stop_is_given_no_time(films: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(0, 40, 2):
+        (films / f"images/{number}.png").unlink()
+    assert main(["check", str(films), *LIGHT]) == 2
+    said = capsys.readouterr()
+    assert "class a has no sample" in said.err and "GB are free" not in said.out
+
+
 def test_the_size_of_a_small_study_follows_from_the_lesions_unless_it_is_named(films: Path) -> None:
     assert settled(Wanted(preset="small", data=films))[0].patches.size in range(64, 225, 32)
     assert settled(Wanted(preset="small", data=films, set=("patches.size=72",)))[0].patches.size == 72

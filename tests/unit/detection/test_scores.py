@@ -9,9 +9,9 @@ import pytest
 
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.detection.froc import CURVE, READ
-from lesionlens.detection.marks import CRITERIA, Lesions, Marks
+from lesionlens.detection.marks import CRITERIA, Lesions, Marks, lesions_of
 from lesionlens.detection.outputs import painted
-from lesionlens.detection.scores import BLOB, detection_scores, groups_of, lesions_of, mark_frame, mark_frames
+from lesionlens.detection.scores import BLOB, detection_scores, groups_of, mark_frame, mark_frames
 from lesionlens.frames import FRAMES
 from lesionlens.records import SampleArrays
 from lesionlens.scoring.bootstrap import draw
