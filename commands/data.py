@@ -193,7 +193,13 @@ def _print_cost(config: "StudyConfig", found: "Rehearsal") -> list[str]:
     except TrainingError as error:
         return [*faults, str(error)]
     classes, shape = len(found.index.labels), config.sample_shape[:2]
-    rates = {name: measure(name, classes, shape, device) for name in config.grid.backbones}
+    if config.grid.system == "detector":
+        from lesionlens.detection.fit import measure as measure_detector
+
+        runs = {run.backbone: run for run in config.grid.runs()}
+        rates = {name: measure_detector(run, config.training, classes, shape, device) for name, run in runs.items()}
+    else:
+        rates = {name: measure(name, classes, shape, device) for name in config.grid.backbones}
     cost = estimate(config, rates, *(found.of_split(split) for split in ("train", "validation", "test")))
     stopping = config.training.stopping
     print(

@@ -54,13 +54,13 @@ def measure(backbone: Backbone, classes: int, shape: tuple[int, int], device: st
     labels = torch.zeros(BATCH, dtype=torch.long, device=place)
     with torch.no_grad():
         values: dict[Level, Tensor] = {"stem": model.to_level("stem", pixels), "unit2": model.to_level("unit2", pixels)}
-        reach = {level: _seconds(lambda: model.to_level(level, pixels), place) for level in values}  # noqa: B023
-        whole = _seconds(lambda: model.logits(pixels), place)
+        reach = {level: seconds(lambda: model.to_level(level, pixels), place) for level in values}  # noqa: B023
+        whole = seconds(lambda: model.logits(pixels), place)
     steps: dict[Level, float] = {"pooled": 0.0}
     for phase in PHASES["gradual"]:
         if phase.level in values:
             set_modes(model, phase)
-            steps[phase.level] = _seconds(lambda: _step(model, phase.level, values[phase.level], labels), place)  # noqa: B023
+            steps[phase.level] = seconds(lambda: _step(model, phase.level, values[phase.level], labels), place)  # noqa: B023
     stored = sum(tensor.nbytes for tensor in model.state_dict().values())
     sizes = {level: features.nbytes // BATCH for level, features in values.items()}
     return Rates(reach, steps, whole, stored, sizes)
@@ -72,7 +72,7 @@ def _step(model: nn.Module, level: Level, values: Tensor, labels: Tensor) -> Non
     model.zero_grad(set_to_none=True)
 
 
-def _seconds(work: Callable[[], object], place: torch.device) -> float:
+def seconds(work: Callable[[], object], place: torch.device) -> float:
     """Seconds per sample of a batch, after one batch to warm up."""
     work()
     started, rounds = time.perf_counter(), 0
@@ -114,6 +114,8 @@ def estimate(study: StudyConfig, rates: dict[Backbone, Rates], train: int, valid
         )
         fixed = test * rate.whole * PASSES
         passes = bounds
+        if run.system == "detector":  # trained whole; a pass is the marks of a film, a validation also its losses
+            epoch, fixed = train * rate.steps["stem"] + 2 * validation * rate.whole, (validation + test) * rate.whole
         if run.system == "prototype":  # other stages take stored values, next to nothing beside these
             joint = rate.steps["unit2" if run.strategy == "gradual" else "stem"]
             epoch = joint * (train + validation / 3)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lesionlens.config.presets import demo, demo_cases
+from lesionlens.config.presets import demo, demo_cases, demo_detector
 from lesionlens.config.training import GridConfig, HyperSet, StoppingConfig
 from lesionlens.training.estimate import PASSES, Rates, estimate, measure
 
@@ -48,6 +48,13 @@ def test_a_case_based_run_lasts_as_its_schedule_says() -> None:
                                parameter_bytes=10, feature_bytes={"stem": 5})}  # fmt: skip
     found = estimate(study, rates, 90, 30, 10)  # type: ignore[arg-type]
     assert found.shortest == found.longest == 130 + 2 * 4 * 2.0 * (90 + 10) + 10 * 3.0 * PASSES
+
+
+def test_a_detector_is_trained_whole_and_marks_every_film_once() -> None:
+    rates = {"resnet18": Rates(reach={}, whole=3.0, steps={"stem": 4.0}, parameter_bytes=10, feature_bytes={})}
+    found = estimate(demo_detector(), rates, 90, 30, 10)  # type: ignore[arg-type]
+    assert found.shortest == found.longest == 3 * (90 * 4.0 + 2 * 30 * 3.0) + 40 * 3.0
+    assert (found.checkpoint_bytes, found.cache_bytes) == (10, 0)
 
 
 def test_measured_rates_are_of_this_network() -> None:
