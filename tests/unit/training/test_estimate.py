@@ -4,7 +4,7 @@ import pytest
 
 from lesionlens.config.presets import demo, demo_cases, demo_detector
 from lesionlens.config.training import GridConfig, HyperSet, StoppingConfig
-from lesionlens.training.estimate import PASSES, Rates, estimate, measure
+from lesionlens.training.estimate import PASSES, Rates, estimate, measure, step_seconds
 
 RATES = Rates(
     reach={"stem": 0.5, "unit2": 0.7},
@@ -63,3 +63,8 @@ def test_measured_rates_are_of_this_network() -> None:
     assert found.feature_bytes == {"stem": 128 * 4 * 4 * 4, "unit2": 256 * 2 * 2 * 4}
     assert 0 < found.reach["stem"] < found.reach["unit2"] < found.whole * 1.5
     assert 0 < found.steps["unit2"] < found.steps["stem"]
+
+
+def test_a_step_is_measured_in_both_precisions() -> None:
+    found = step_seconds("resnet18", 32)
+    assert list(found) == ["float32", "bfloat16"] and all(0 < seconds < 60 for seconds in found.values())
