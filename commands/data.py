@@ -96,8 +96,9 @@ def rehearse(config: "StudyConfig", sized: bool = False, pictures: Path | None =
         raise ValueError(f"this study would stop: {found.fault}")
     print(f"Pictures: {_draw(found, pictures)}")
     print(f"\nStudy {config.name}: {_grid(config)}, {_samples(config)}", flush=True)
-    faults = [found.fault] if found.fault else []
-    faults += _print_cost(config, found)
+    if found.fault:
+        raise ValueError("this study would stop: " + "; ".join([found.fault, *_missing_weights(config)]))
+    faults = _print_cost(config, found)
     if len(found.windows) < SMALL and config.grid.runs()[12:]:
         print(f"{len(found.windows)} lesions are few for {len(config.grid.runs())} runs: try --preset small")
     if faults:
@@ -184,18 +185,23 @@ def _draw(found: "Rehearsal", pictures: Path | None) -> Path:
 def _print_cost(config: "StudyConfig", found: "Rehearsal") -> list[str]:
     """Say how long the grid takes and what it stores here; returns what would stop it."""
     from lesionlens.errors import TrainingError
-    from lesionlens.models.weights import absent
     from lesionlens.settings import home, settings
     from lesionlens.training.estimate import estimate, measure
     from lesionlens.training.fit import choose_device
 
-    faults = [] if config.training.start else absent(config.grid.backbones, config.training.weights)
+    faults = _missing_weights(config)
     try:
         device = choose_device(settings().device)
     except TrainingError as error:
         return [*faults, str(error)]
     classes, shape = len(found.index.labels), config.sample_shape[:2]
-    rates = {name: measure(name, classes, shape, device) for name in config.grid.backbones}
+    if config.grid.system == "detector":
+        from lesionlens.detection.fit import measure as measure_detector
+
+        runs = {run.backbone: run for run in config.grid.runs()}
+        rates = {name: measure_detector(run, config.training, classes, shape, device) for name, run in runs.items()}
+    else:
+        rates = {name: measure(name, classes, shape, device) for name in config.grid.backbones}
     cost = estimate(config, rates, *(found.of_split(split) for split in ("train", "validation", "test")))
     stopping = config.training.stopping
     print(
@@ -210,6 +216,12 @@ def _print_cost(config: "StudyConfig", found: "Rehearsal") -> list[str]:
     if stored + cached > free:
         faults.append(f"{home().root} has too little room: move LESIONLENS_HOME")
     return faults
+
+
+def _missing_weights(config: "StudyConfig") -> list[str]:
+    from lesionlens.models.weights import absent
+
+    return [] if config.training.start else absent(config.grid.backbones, config.training.weights)
 
 
 def _time(seconds: float) -> str:

@@ -18,7 +18,7 @@ from db.engine import make_engine
 from db.locks import Lease, free_lease, lease, slot
 from db.queries import arrays, starts
 from lesionlens.detection.fit import Films, fit_detector
-from lesionlens.detection.scores import lesions_of
+from lesionlens.detection.marks import lesions_of
 from lesionlens.errors import CheckpointError, TrainingError
 from lesionlens.loggers import Logged, logged
 from lesionlens.processes import keep_freed_memory

@@ -96,6 +96,9 @@ def test_presets_take_the_protocols_side() -> None:
         "conv",
     )
     assert (ours.training.normalise, ours.split.group, ours.evaluation.policy) == ("train", "patient", "validation")
+    recipe = ours.training.augment, ours.training.stopping.keep, ours.grid.strategies
+    assert recipe == ("patch", "averaged", ("last_block",))
+    assert (study.training.augment, study.training.stopping.keep) == ("none", "lowest")
     assert demo().training.weights == "none"
 
 
