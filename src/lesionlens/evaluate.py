@@ -258,7 +258,7 @@ def _frames(given: EvaluationInputs, measured: _Measured) -> Evaluation:
         ),
         "swaps": measured.swaps.frame(test),
         "randomisations": measured.randomisations,
-        **mark_frames(given.samples, given.shown, measured.marks, maps[0], probabilities, evaluation, given.seed),
+        **mark_frames(given.samples, given.shown, measured.marks, maps, probabilities, evaluation, given.seed),
         "activation_precisions": activation_precisions(test, maps, measured.cases, clusters, confidence),
         **prototype_frames(test, given.samples.ids, given.samples.labels, measured.cases, clusters, confidence),
     }

@@ -1,6 +1,6 @@
 """Everything that marks films, judged: the frames `marks` and `detections` of an evaluation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -37,25 +37,28 @@ def mark_frames(
     samples: SampleArrays,
     shown: pl.DataFrame | None,
     marks: Marks | None,
-    headline: ScoredMaps,
+    maps: Sequence[ScoredMaps],
     probabilities: NDArray[np.float32],
     evaluation: EvaluationConfig,
     seed: int,
 ) -> dict[str, pl.DataFrame]:
     """The frames `marks` and `detections` of the test split; empty where no film shows a lesion.
 
-    A detector's `marks`, else the peaks of the headline's maps, weighted by the probability of the last class
-    (probabilities float32 [n, classes]); beside them the bright blob's.
+    A detector's `marks`, else the peaks of every method's maps of the predicted class, weighted by the probability of
+    the last class (probabilities float32 [n, classes]); beside them the bright blob's. maps: the headline's first. A
+    method that explains some films alone has no marks: lesions on the others would count as missed.
     """
-    if shown is None or not shown.height or headline.grids is None or samples.breasts is None:
+    if shown is None or not shown.height or samples.breasts is None:
         return {name: pl.DataFrame(schema=FRAMES[name]) for name in ("marks", "detections")}
     test = samples.split("test")
     side = lesions_of(shown, samples.split("train").ids).side()
-    if marks is None:
-        maps, _ = activation_maps(headline.grids, test.masks.shape[1:], evaluation.scaling)
-        marks = peaks(maps, side, probabilities[:, -1].astype(np.float64), samples.scale)
-    bright = peaks(blobs(test, side / 2 / samples.scale), side, scale=samples.scale)
-    methods = {headline.method: marks, BLOB: bright}
+    methods = {maps[0].method: marks} if marks is not None else {}
+    for own in () if marks is not None else maps:
+        if own.grids is None or own.target != "predicted" or own.is_reference or own.explained is not None:
+            continue
+        shaped, _ = activation_maps(own.grids, test.masks.shape[1:], evaluation.scaling)
+        methods[own.method] = peaks(shaped, side, probabilities[:, -1].astype(np.float64), samples.scale)
+    methods[BLOB] = peaks(blobs(test, side / 2 / samples.scale), side, scale=samples.scale)
     lesions, groups = lesions_of(shown, test.ids), groups_of(shown, test.ids, samples.classes)
     clusters = draw(test.patients, evaluation.resamples, np.random.default_rng(seed))
     return {

@@ -208,6 +208,11 @@ def headline(data: ReportData, model: Model) -> Row | None:
     return found[0] if found else None
 
 
+def headline_method(data: ReportData) -> str:
+    """The attribution method of the study's headline: the first of its configuration."""
+    return str((lookup(data.study.get("config"), "evaluation.methods") or ["grad_cam"])[0])
+
+
 def split_uses(data: ReportData) -> str:
     """`evaluated 7 times in this record`, of the test split; empty where it was not."""
     found = rows(data, "test_uses")

@@ -116,7 +116,9 @@ def test_maps_of_a_classifier_stand_on_the_same_curve() -> None:
     found = {}
     for name, grids in (("exact", painted(on_every(lesions), FILMS, (25, 25), 4)[10:]),
                         ("noise", np.random.default_rng(1).normal(size=(20, 25, 25)).astype(np.float32))):  # fmt: skip
-        maps = SimpleNamespace(method=name, grids=grids)
+        made = SimpleNamespace(method=name, grids=grids, target="predicted", is_reference=False, explained=None)
+        beside = {"target": "true", "is_reference": True, "explained": np.zeros(20, bool)}
+        maps = [made] + [SimpleNamespace(**vars(made) | {"method": f"not {k}", k: v}) for k, v in beside.items()]
         frames = mark_frames(given, shown(lesions, ids), None, maps, chances, EvaluationConfig(), 0)
         assert set(frames["marks"]["method"]) == {name, BLOB} and set(frames["marks"]["sample_id"]) <= set(
             range(10, 30)

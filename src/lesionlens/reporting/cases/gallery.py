@@ -14,7 +14,7 @@ from skimage.measure import approximate_polygon, find_contours
 from lesionlens.images.image import encode_webp
 from lesionlens.records import ReportData
 from lesionlens.reporting.cases.marks import film_marks
-from lesionlens.reporting.data import Model, Part, Row, frame, lookup
+from lesionlens.reporting.data import Model, Part, Row, frame, headline_method, lookup
 from lesionlens.reporting.formatting import METHODS, SPLITS, count, term
 from lesionlens.reporting.tables.evidence import QUADRANTS, filters, with_subgroups
 from lesionlens.samples.normalise import unpack_mask, unpack_pixels
@@ -68,12 +68,8 @@ def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
         "subgroups": filters(samples),
         "marked": bool(marked),
         "reduced": reduced,
-        "method": term(_headline(data), METHODS),
+        "method": term(headline_method(data), METHODS),
     }
-
-
-def _headline(data: ReportData) -> str:
-    return str((lookup(data.study.get("config"), "evaluation.methods") or ["grad_cam"])[0])
 
 
 def _sample(
