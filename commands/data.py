@@ -51,8 +51,10 @@ def check(folder: Path | None = None, /, *, wanted: Wanted = SOUND, pictures: Pa
 
     Args:
         folder: The data set (docs/data.md).
-        pictures: PNG for ten samples with their annotations; in the reports of the home, if left out.
+        pictures: PNG, not there yet, for ten samples with their annotations; in the reports of the home, if left out.
     """
+    if pictures is not None and pictures.exists():
+        raise ValueError(f"{pictures} is there already: name another file with --pictures")
     if folder is not None and wanted.data is not None and folder.resolve() != wanted.data.resolve():
         raise ValueError(f"two folders are named, {folder} and {wanted.data}: say which")
     asked = wanted if folder is None else replace(wanted, data=folder)
