@@ -56,7 +56,7 @@ def create_app() -> ASGIApp:
 
 class SameOrigin:
     """Refuses every request that a page of another origin sent; programs name no origin. Lets pages ask nobody else:
-    before its login Prefect's asks for the settings of an analytics service, whatever the server's own say."""
+    Prefect's ask an analytics service for its settings, whatever the server's own say."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
         self._app, self._origins = app, origins

@@ -102,10 +102,10 @@ def show_epochs(run_id: int, title: str, most: int | None) -> None:
             }
             for row in found
         ]
-        state = f"finished in {duration(spent)}"
+        state = f"Finished in {duration(spent)}"
         if most is not None:
-            state = f"at most {duration(spent / len(found) * max(most - found[0]['epoch'], 0))} left"
-        create_table_artifact(lines, f"run-{run_id}-epochs", f"{title}: {state}, newest epoch first")
+            state = f"At most {duration(spent / len(found) * max(most - found[0]['epoch'], 0))} left"
+        create_table_artifact(lines, f"run-{run_id}-epochs", f"{state}: {title}, newest epoch first")
 
 
 def show_results(study_id: int) -> str:

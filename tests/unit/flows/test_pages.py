@@ -11,7 +11,7 @@ OWN = "http://127.0.0.1:4200"
 
 
 def test_a_page_may_ask_this_server_alone() -> None:
-    """Prefect's page asks for the settings of an analytics service before anybody has logged in."""
+    """Prefect's pages ask an analytics service for its settings, whatever the server's own say."""
     app = Starlette(routes=[Route("/", lambda _: PlainTextResponse("page"))])
     answer = TestClient(SameOrigin(app, [OWN])).get("/", headers={"Origin": OWN})
     assert answer.text == "page"
