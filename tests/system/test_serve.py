@@ -179,9 +179,6 @@ def test_a_study_through_the_worker_ends_with_its_result(served: Served) -> None
     assert (run["state_type"], run["name"]) == ("COMPLETED", "study pressed"), run["state"]
     artifacts = served.artifacts(number)
     assert {"study-1-samples", "study-1-training", "study-1-report"} <= set(artifacts)
-    assert [
-        a for key, a in artifacts.items() if key.endswith("-epochs") and a["description"].startswith("Finished in ")
-    ]
     assert "(/reports/1)" in artifacts["study-1-report"]["data"], "a link that holds whatever the port"
     bars = [found for found in artifacts.values() if found["type"] == "progress"]
     assert any(bar["description"].startswith("train resnet18 simultaneous #1 seed 0") for bar in bars)
