@@ -44,9 +44,12 @@ def test_what_is_shown_gives_what_was_read_to_a_reader_of_views(scored: Connecti
     scored.exec_driver_sql("SET LOCAL ROLE lesionlens_reader")
     for name in SHOWN:
         assert_frame_equal(frame(scored, data.sql[name]), data.frames[name])  # type: ignore[arg-type]
-    # one seed in every cell of the grid, none of them guided, one attribution method, no start, no case's score
+    # one seed a cell of the grid, none of them guided, one attribution method, no start, no case's score, no film
     empty = {name for name, found in data.frames.items() if found.is_empty()}
-    assert empty == {"guidance", "seed_spread", "external", "method_maps", "black_boxes", "explained_inside"}
+    assert empty == {
+        "guidance", "seed_spread", "external", "method_maps", "black_boxes", "explained_inside",
+        "film_lesions", "marks",
+    }  # fmt: skip
 
 
 def test_answers_are_replaced_and_are_those_of_the_view(scored: Connection, filled: Filled) -> None:
