@@ -57,7 +57,15 @@ def test_films_begin_with_patches_at_their_scale_and_are_reported(new_home: Call
         [(value,)] = home.sql(f"{lift} AND method = '{method}' AND population = 'lesions'").rows()
         assert float(value) == pytest.approx(wanted) if wanted else float(value) > 3
     assert home.sql("SELECT start_study FROM transfer").rows() == [("patches",)]
+    grids = home.sql("SELECT DISTINCT rows, cols FROM map WHERE method = 'sweep' AND target = 'none'").rows()
+    assert grids == [("16", "10")]  # six cells to a patch of 48 pixels
+    marked = home.sql("SELECT DISTINCT method FROM froc_curves WHERE study = 'films' ORDER BY method")
+    assert marked.to_series().to_list() == ["bright_blob", "grad_cam", "sweep"]
+    baselines = home.sql("SELECT count(*) FROM localization WHERE method = 'centred_disc' AND evaluation_id IN"
+                         " (SELECT evaluation_id FROM study_evaluations WHERE study = 'films')")  # fmt: skip
+    assert baselines.rows() == [("0",)]
     page = next((home.path / "reports").glob("films-*.html")).read_text()
+    assert "Sweep of the patch run" in page and "Every evaluated test film" in page and "whole film" in page
     assert "Bright blobs" in page and "whole films, stretched to 128 x 80 pixels" in page
     wrong = home.study(films("patches", height=160))
     assert wrong.returncode != 0 and "films of another size or fit" in wrong.stdout + wrong.stderr

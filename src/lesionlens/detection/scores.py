@@ -1,12 +1,12 @@
 """Everything that marks films, judged: the frames `marks` and `detections` of an evaluation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lesionlens.attribution.scaling import activation_maps
+from lesionlens.attribution.scaling import activation_maps, upsampled
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.detection.froc import CURVE, READ, froc, froc_difference
 from lesionlens.detection.marks import CRITERIA, NO_LABEL, Lesions, Marks, matches, peaks
@@ -18,7 +18,7 @@ from lesionlens.records import SampleArrays
 from lesionlens.scoring.bootstrap import Clusters, draw, interval, resampled_auc
 from lesionlens.scoring.operating import area
 
-BLOB = "bright_blob"
+BLOB, SWEEP = "bright_blob", "sweep"
 HEADLINE = 1.0
 """False marks per film at which two systems are compared."""
 
@@ -46,16 +46,18 @@ def mark_frames(
     samples: SampleArrays,
     shown: pl.DataFrame | None,
     marks: Marks | None,
-    headline: ScoredMaps,
+    found: Sequence[ScoredMaps],
     probabilities: NDArray[np.float32],
     evaluation: EvaluationConfig,
     seed: int,
 ) -> dict[str, pl.DataFrame]:
     """The frames `marks` and `detections` of the test split; empty where no film shows a lesion.
 
-    A detector's `marks`, else the peaks of the headline's maps, weighted by the probability of the last class
-    (probabilities float32 [n, classes]); beside them the bright blob's.
+    A detector's `marks`, else the peaks of the headline's maps, the first of `found`, weighted by the probability of
+    the last class (probabilities float32 [n, classes]); beside them those of the sweep, where there is one, with its
+    probabilities, and the bright blob's.
     """
+    headline, swept = found[0], next((m.grids for m in found if m.method == SWEEP), None)
     if shown is None or not shown.height or headline.grids is None or samples.breasts is None:
         return {name: pl.DataFrame(schema=FRAMES[name]) for name in ("marks", "detections")}
     test = samples.split("test")
@@ -65,6 +67,8 @@ def mark_frames(
         marks = peaks(maps, side, probabilities[:, -1].astype(np.float64), samples.scale)
     bright = peaks(blobs(test, side / 2 / samples.scale), side, scale=samples.scale)
     methods = {headline.method: marks, BLOB: bright}
+    if swept is not None:
+        methods[SWEEP] = peaks(upsampled(swept, test.masks.shape[1:]), side, scale=samples.scale)
     lesions, groups = lesions_of(shown, test.ids), groups_of(shown, test.ids, samples.classes)
     clusters = draw(test.patients, evaluation.resamples, np.random.default_rng(seed))
     return {

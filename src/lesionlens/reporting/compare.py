@@ -26,7 +26,7 @@ from lesionlens.reporting.data import (
     subtitle,
 )
 from lesionlens.reporting.formatting import DASH, METHODS, counted
-from lesionlens.reporting.gallery import merged_gallery
+from lesionlens.reporting.gallery import common_unit, merged_gallery
 from lesionlens.reporting.page import SELECTED, Rendered, heat, written
 from lesionlens.reporting.tables.external import between_studies, paired, same_samples
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, estimate, text, whole
@@ -87,6 +87,7 @@ def render_comparison(studies: Sequence[ReportData], runs: Sequence[int] = ()) -
         "origins": _origins(parts),
         "gallery": merged_gallery(parts) | {"heat": heat(), "examples": {}, "lead": []},
         "gallery_note": CHOSEN if runs else SELECTED,
+        **common_unit(parts),
         "sql_samples": _sql(parts, "sample_results"),
     }
     return written("compare.html", context)
@@ -158,7 +159,7 @@ def _models(parts: Sequence[Part]) -> TableSpec:
         Column("Base model", ("run_id", "model"), lambda _, title: Cell(title), numeric=False),
         text("Study", "study"),
         estimate("Accuracy", "accuracy", small="CI"),
-        whole("Test patches", "n"),
+        whole("Tested", "n"),
         estimate("LL\u00a0score", "ll", small="CI", mark="strong"),
         *(estimate(METHODS[name].capitalize(), name, small="LL") for name in BASELINES),
         estimate("Lesion occluded", "occlusion", signed=True, small="minus control region"),
@@ -237,9 +238,9 @@ def _patches(parts: Sequence[Part]) -> TableSpec:
         whole("Lesions excluded", "excluded"),
         _digest("Sample set", "sample_set"),
     )
-    note = "Studies with the same sample set were trained and tested on the same patches."
+    note = "Studies with the same sample set were trained and tested on the same samples."
     query = _sql(parts, "labels", "table_1_patches", "split_check", "exclusion_reasons")
-    return TableSpec("patches", "Patches", "of each study", columns, table, (note,), query)
+    return TableSpec("patches", "Samples", "of each study", columns, table, (note,), query)
 
 
 def _origins(parts: Sequence[Part]) -> TableSpec:

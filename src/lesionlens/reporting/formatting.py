@@ -1,6 +1,7 @@
 """How a report writes numbers, and the terms for the codes of the record."""
 
 import math
+import re
 
 DASH = "–"
 MINUS = "−"
@@ -45,6 +46,7 @@ METHODS = {
     "dealt_maps": "other patients' maps",
     "breast": "the whole breast",
     "bright_blob": "bright blobs",
+    "sweep": "sweep of the patch run",
     "ceiling": "ceiling of the grid",
 }
 NAMES = {
@@ -122,6 +124,23 @@ BY_FILE = {
 EXCLUDED = BY_RULE | BY_FILE
 """Why a lesion gives no sample: by a rule of the study, or because of its files."""
 NOTHING = "not recorded"
+
+
+PATCH = re.compile(r"\b([Pp])atch(es)?\b(?! run)")
+
+
+def worded(words: str, one: str, several: str) -> str:
+    """Words about patches as words about other samples, called so; a patch run keeps its name.
+
+    >>> worded("Patches: the whole patch, and its patch run", "film", "films")
+    'Films: the whole film, and its patch run'
+    """
+
+    def said(found: re.Match[str]) -> str:
+        name = several if found[2] else one
+        return name.capitalize() if found[1] == "P" else name
+
+    return PATCH.sub(said, words)
 
 
 def term(code: object, terms: dict[str, str]) -> str:

@@ -13,7 +13,7 @@ from skimage.measure import approximate_polygon, find_contours
 
 from lesionlens.images.image import encode_webp
 from lesionlens.records import ReportData
-from lesionlens.reporting.data import Model, Part, Row, frame, lookup
+from lesionlens.reporting.data import Model, Part, Row, frame, lookup, unit
 from lesionlens.reporting.formatting import METHODS, SPLITS, count, term
 from lesionlens.reporting.tables.evidence import QUADRANTS, filters, with_subgroups
 from lesionlens.samples.normalise import unpack_mask, unpack_pixels
@@ -66,6 +66,8 @@ def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
         "subgroups": filters(samples),
         "reduced": reduced,
         "method": term(_headline(data), METHODS),
+        "unit": unit(data)[0],
+        "units": unit(data)[1],
     }
 
 
@@ -196,7 +198,15 @@ def merged_gallery(parts: Sequence[Part]) -> dict[str, Any]:
     return {"runs": runs, "classes": list(classes.values()), "samples": shown, "reduced": reduced} | {
         "subgroups": filters(shown),
         "method": found["method"],
+        **common_unit(parts),
     }
+
+
+def common_unit(parts: Sequence[Part]) -> dict[str, str]:
+    """`unit` and `units`: what a sample of all these studies is called, one and several."""
+    words = {unit(data) for data, *_ in parts}
+    one, several = words.pop() if len(words) == 1 else ("sample", "samples")
+    return {"unit": one, "units": several}
 
 
 def examples(data: ReportData, models: Sequence[Model]) -> dict[str, list[list[str]]]:

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ from lesionlens.reporting.charts.evidence import (
 from lesionlens.reporting.charts.flow import flow_chart
 from lesionlens.reporting.charts.guided import guidance_curves
 from lesionlens.reporting.charts.style import Chart
-from lesionlens.reporting.data import confidence, evaluated, frame, lookup, shown, sql, subtitle
+from lesionlens.reporting.data import confidence, evaluated, frame, lookup, shown, sql, subtitle, unit
+from lesionlens.reporting.formatting import worded
 from lesionlens.reporting.gallery import contact_sheet, examples, gallery
 from lesionlens.reporting.tables import classification, evidence, localization, study
 from lesionlens.reporting.tables import data as provenance
@@ -62,6 +63,8 @@ SELECTED = (
     "The models are the runs that validation loss selected. The query below lists the results of all runs; "
     "lesionlens compare shows the maps of any runs, by number."
 )
+OTHERS = ("external",)
+"""Values that name studies or samples of other units."""
 LATEX = ("table-1", "table-2", "table-3", "table-4")
 
 
@@ -78,7 +81,9 @@ def render(data: ReportData) -> Rendered:
 
     The same data give the same page. KeyError names a frame or column that the data lack.
     """
-    rendered, card = written("report.html", context(data)), content(data)
+    (one, several), card = unit(data), content(data)
+    shown = {name: _said(value, one, several) if name not in OTHERS else value for name, value in context(data).items()}
+    rendered = written("report.html", shown | {"unit": one, "units": several})
     return Rendered(rendered.page, rendered.files | {"card.md": markdown(card), "card.json": as_json(card)})
 
 
@@ -101,6 +106,16 @@ def written(template: str, shown: dict[str, Any]) -> Rendered:
     files |= {f"tables/{table.name}.tex": table.latex() for table in tables if table.name in LATEX}
     charts = (item for item in items if isinstance(item, Chart))
     return Rendered(html, files | {f"figures/{chart.name}.svg": chart.alone for chart in charts})
+
+
+def _said(value: Any, one: str, several: str) -> Any:
+    """A table or chart, and those inside tuples, with these words for a patch and for patches."""
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        return tuple(_said(each, one, several) for each in value)
+    if isinstance(value, Chart):
+        summary, inline, alone = (worded(words, one, several) for words in (value.summary, value.inline, value.alone))
+        return replace(value, summary=summary, inline=Markup(inline), alone=alone)
+    return value.worded(one, several) if isinstance(value, TableSpec) else value
 
 
 def _walk(values: Iterable[Any]) -> Iterator[Any]:

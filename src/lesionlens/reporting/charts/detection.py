@@ -11,7 +11,7 @@ from lesionlens.reporting.data import Model, by_model, frame
 from lesionlens.reporting.formatting import METHODS, POINTS, count, number, term
 
 TICKS = (0.25, 1, 4)
-SHORT = {"boxes": "boxes", "bright_blob": "blobs"}
+SHORT = {"boxes": "boxes", "bright_blob": "blobs", "sweep": "sweep"}
 """Names beside a curve; peaks of a map are called so."""
 
 
