@@ -57,7 +57,7 @@ def test_films_begin_with_patches_at_their_scale_and_are_reported(new_home: Call
         [(value,)] = home.sql(f"{lift} AND method = '{method}' AND population = 'lesions'").rows()
         assert float(value) == pytest.approx(wanted) if wanted else float(value) > 3
     assert home.sql("SELECT start_study FROM transfer").rows() == [("patches",)]
-    grids = home.sql("SELECT DISTINCT rows, cols FROM map WHERE method = 'sweep' AND target = 'none'").rows()
+    grids = home.sql("SELECT DISTINCT rows, cols FROM activation_map WHERE method = 'sweep' AND target = 'none'").rows()
     assert grids == [("16", "10")]  # six cells to a patch of 48 pixels
     marked = home.sql("SELECT DISTINCT method FROM froc_curves WHERE study = 'films' ORDER BY method")
     assert marked.to_series().to_list() == ["bright_blob", "grad_cam", "sweep"]
