@@ -110,7 +110,8 @@ def evaluated(
         started = time.monotonic()
         folder = checkpoint_folder(paths.checkpoints, run.digest)
         options = config.evaluation, samples, attributes, config.seed
-        patches = None if behind is None else patch_run(engine, *behind)
+        stacked = 2 if config.unit == "breast" else 1
+        patches = None if behind is None else patch_run(engine, *behind, stacked)
         weights = run.config, run.training, samples.classes, folder, checkpoint
         if run.config.system == "detector":
             given = EvaluationInputs(run.training.normalise, *options, None, config.positive, shown, patches)
@@ -122,8 +123,9 @@ def evaluated(
     return result, time.monotonic() - started
 
 
-def patch_run(engine: Engine, run: RunRow, size: int) -> PatchRun | None:
-    """The classifier of patches that a run of films began with, to be slid over films.
+def patch_run(engine: Engine, run: RunRow, size: int, stacked: int) -> PatchRun | None:
+    """The classifier of patches that a run of films began with, to be slid over films, `stacked` of which are a
+    sample.
 
     None, and a warning, where its weights are lost; None where every patch shows a lesion, so that it tells none.
     """
@@ -137,7 +139,7 @@ def patch_run(engine: Engine, run: RunRow, size: int) -> PatchRun | None:
     except CheckpointError as error:
         get_run_logger().warning("no sweep of the patch run: %s", error)
         return None
-    return PatchRun(model, run.training.normalise, statistics, tuple(map(codes.index, lesions)), size)
+    return PatchRun(model, run.training.normalise, statistics, tuple(map(codes.index, lesions)), size, stacked)
 
 
 def record_failure(study_id: int, run_id: int, title: str, reason: str) -> None:

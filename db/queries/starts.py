@@ -89,7 +89,7 @@ def _require_one_scale(connection: Connection, own: int, other: int, name: str) 
     mine, theirs = (
         connection.execute(configs.where(sample_set.c.id == number)).scalar_one() for number in (own, other)
     )
-    if mine.get("unit") != "image":
+    if mine.get("unit") not in ("image", "breast"):
         return
     if theirs.get("unit") == "patch" and theirs["patches"]["frame"] == "lesion":
         raise ValueError(

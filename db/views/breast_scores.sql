@@ -46,7 +46,8 @@ CROSS JOIN LATERAL (
     )
     SELECT
         said.patient, said.laterality, max(said.name) AS label,
-        CASE WHEN sample_set.scale > 1 THEN avg(said.score) ELSE max(said.score) END AS score, count(*) AS views
+        CASE WHEN sample_set.scale > 1 THEN avg(said.score) ELSE max(said.score) END AS score,
+        count(*) * CASE WHEN sample_set.config ->> 'unit' = 'breast' THEN 2 ELSE 1 END AS views
     FROM said
     GROUP BY said.patient, said.laterality
 ) AS breast;

@@ -24,7 +24,7 @@ class PatchRun:
     """A trained classifier of square patches cut at the scale of films.
 
     normalise, statistics: of its own samples; lesion: ordinals of its classes with lesions, not all of them; size: of
-    a patch in pixels of a film.
+    a patch in pixels of a film; films: that lie in a sample, one above the other.
     """
 
     model: Classifier
@@ -32,6 +32,7 @@ class PatchRun:
     statistics: tuple[Statistics, ...]
     lesion: tuple[int, ...]
     size: int
+    films: int = 1
 
 
 def sweep(run: PatchRun, films: SampleArrays, rows: Sequence[int], device: torch.device) -> NDArray[np.float32]:
@@ -42,24 +43,31 @@ def sweep(run: PatchRun, films: SampleArrays, rows: Sequence[int], device: torch
     A window without any breast is not looked at, and a cell off the breast is 0. Batches are bounded in memory.
     """
     assert films.breasts is not None, "films have a breast"
-    model, size = run.model.to(device).eval(), run.size
-    (top, down), (left, across) = (_places(side, size) for side in films.pixels.shape[1:])
+    run.model.to(device).eval()
+    found = []
+    for row in rows:
+        halves = (np.split(whole, run.films) for whole in (films.pixels[row], films.breasts[row]))
+        found.append(np.concatenate([_swept(run, grey, breast, device) for grey, breast in zip(*halves, strict=True)]))
+    return np.stack(found) if found else np.zeros((0, 1, 1), dtype=np.float32)
+
+
+def _swept(
+    run: PatchRun, grey: NDArray[np.uint8], breast: NDArray[np.bool_], device: torch.device
+) -> NDArray[np.float32]:
+    """The map of one film."""
+    size, scale = run.size, len(grey) // len(breast)
+    (top, down), (left, across) = (_places(side, size) for side in grey.shape)
     held = [(at[:, None] >= begin) & (at[:, None] < begin + size) for at, begin in ((down, top), (across, left))]
     above, beside = (each.astype(np.float64) for each in held)
-    found = np.zeros((len(rows), len(down), len(across)), dtype=np.float32)
-    for grid, row in zip(found, rows, strict=True):
-        breast = films.breasts[row]
-        windows = sliding_window_view(films.pixels[row], (size, size))[np.ix_(top, left)]
-        shown = sliding_window_view(breast, (size // films.scale,) * 2)
-        looked = shown[np.ix_(top // films.scale, left // films.scale)].any(axis=(2, 3))
-        said, at = np.zeros(looked.shape), np.argwhere(looked)
-        most = together(BATCH, (size, size))
-        for part in (at[start : start + most] for start in range(0, len(at), most)):
-            said[part[:, 0], part[:, 1]] = _lesion(run, model, windows[part[:, 0], part[:, 1]], device)
-        many = above @ looked @ beside.T
-        mean = np.divide(above @ said @ beside.T, many, out=np.zeros(many.shape), where=many > 0)
-        grid[:] = np.where(breast[np.ix_(down // films.scale, across // films.scale)], mean, 0)
-    return found
+    windows = sliding_window_view(grey, (size, size))[np.ix_(top, left)]
+    shown = sliding_window_view(breast, (size // scale, size // scale))
+    looked = shown[np.ix_(top // scale, left // scale)].any(axis=(2, 3))
+    said, at, most = np.zeros(looked.shape), np.argwhere(looked), together(BATCH, (size, size))
+    for part in (at[start : start + most] for start in range(0, len(at), most)):
+        said[part[:, 0], part[:, 1]] = _lesion(run, windows[part[:, 0], part[:, 1]], device)
+    many = above @ looked @ beside.T
+    mean = np.divide(above @ said @ beside.T, many, out=np.zeros(many.shape), where=many > 0)
+    return np.where(breast[np.ix_(down // scale, across // scale)], mean, 0).astype(np.float32)
 
 
 def _places(side: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -70,12 +78,12 @@ def _places(side: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 @torch.no_grad()
-def _lesion(run: PatchRun, model: Classifier, windows: NDArray[np.uint8], device: torch.device) -> NDArray[np.float32]:
+def _lesion(run: PatchRun, windows: NDArray[np.uint8], device: torch.device) -> NDArray[np.float32]:
     """The probability of a lesion, float32 [k], in windows uint8 [k, size, size]."""
     # the statistics of a window's own class would need its label
     mode: Normalise = "train" if run.normalise == "per_class" else run.normalise
     grey = torch.from_numpy(normalise(windows, np.zeros(len(windows), dtype=np.str_), run.statistics, mode))
-    logits = model.logits(grey.to(device).unsqueeze(1).expand(-1, 3, -1, -1).contiguous())
+    logits = run.model.logits(grey.to(device).unsqueeze(1).expand(-1, 3, -1, -1).contiguous())
     said: NDArray[np.float32] = (
         torch.softmax(logits.double(), dim=1)[:, list(run.lesion)].sum(dim=1).float().cpu().numpy()
     )

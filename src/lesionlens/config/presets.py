@@ -10,11 +10,13 @@ from lesionlens.config.data import BackgroundConfig, DataConfig, ImageConfig, Pa
 from lesionlens.config.evaluation import ALL, BOXES, EvaluationConfig
 from lesionlens.config.study import StudyConfig
 from lesionlens.config.training import (
+    Backbone,
     DetectorConfig,
     GridConfig,
     HyperSet,
     PrototypeConfig,
     StoppingConfig,
+    Top,
     TrainingConfig,
 )
 from lesionlens.config.words import plain_words
@@ -118,7 +120,8 @@ def demo_detector() -> StudyConfig:
 
 
 def demo_films() -> tuple[StudyConfig, ...]:
-    """The demo's mammograms as whole films, by a network that begins with one of patches at their scale."""
+    """The demo's mammograms as whole films, by a network that begins with one of patches at their scale, and as breasts
+    of both views."""
     base, films = demo(), ImageConfig(height=320, width=200)
     patches = base.model_copy(
         update={
@@ -148,7 +151,8 @@ def demo_films() -> tuple[StudyConfig, ...]:
             "evaluation": EvaluationConfig(randomisation_samples=4),
         }
     )  # fmt: skip
-    return patches, whole
+    sets = (HyperSet(batch_size=8, head_rate=3e-4, unit1_rate=3e-5),)
+    return patches, whole, _both_views("demo films: breasts", whole, sets)
 
 
 def paper(root: Path) -> StudyConfig:
@@ -176,39 +180,70 @@ def sound(root: Path) -> StudyConfig:
     )
 
 
-def shen(root: Path) -> tuple[StudyConfig, ...]:
-    """Whole films after Shen et al. 2019: patches at a film's scale, films that begin with their network, and films
-    that begin with ImageNet alone."""
+def _of_films(
+    name: str, root: Path, backbones: tuple[Backbone, ...], top: Top, first: HyperSet, then: HyperSet
+) -> tuple[StudyConfig, StudyConfig]:
+    """Patches at a film's scale, and films that begin with their network."""
     films = ImageConfig(height=1152, width=896)
     patches = StudyConfig(
-        name="shen: patches",
+        name=f"{name}: patches",
         data=DataConfig(root=root),
         patches=PatchConfig(size=224, frame="image", copies=10),
         images=films,
         background=BackgroundConfig(size="matched", train=2000, per_image=10),
         training=TrainingConfig(augment="flips", stopping=StoppingConfig(start="loaded", max_epochs=40)),
-        grid=GridConfig(
-            backbones=("resnet50", "vgg16"), strategies=("gradual",),
-            sets=(HyperSet(batch_size=32, head_rate=1e-3, unit1_rate=1e-4),),
-        ),
-    )  # fmt: skip
+        grid=GridConfig(backbones=backbones, strategies=("gradual",), sets=(first,)),
+    )
     training = TrainingConfig(
-        start=patches.name, top="residual", augment="mammogram", balance="class_weights",
+        start=patches.name, top=top, augment="mammogram", balance="class_weights",
         stopping=StoppingConfig(start="loaded", patience=10, max_epochs=30, monitor="auc", min_delta=0.001),
     )  # fmt: skip
     whole = StudyConfig(
-        name="shen: films",
+        name=f"{name}: films",
         data=DataConfig(root=root),
         unit="image",
         images=films,
         training=training,
-        grid=GridConfig(
-            backbones=("resnet50", "vgg16"), strategies=("two_step",),
-            sets=(HyperSet(batch_size=8, head_rate=1e-4, unit1_rate=1e-5),),
-        ),
-    )  # fmt: skip
-    alone = {"name": "shen: films from ImageNet", "training": training.model_copy(update={"start": None})}
-    return patches, whole, whole.model_copy(update=alone)
+        grid=GridConfig(backbones=backbones, strategies=("two_step",), sets=(then,)),
+    )
+    return patches, whole
+
+
+def shen(root: Path) -> tuple[StudyConfig, ...]:
+    """Whole films after Shen et al. 2019: patches at a film's scale, films that begin with their network, and films
+    that begin with ImageNet alone."""
+    first, then = (
+        HyperSet(batch_size=32, head_rate=1e-3, unit1_rate=1e-4),
+        HyperSet(batch_size=8, head_rate=1e-4, unit1_rate=1e-5),
+    )
+    patches, whole = _of_films("shen", root, ("resnet50", "vgg16"), "residual", first, then)
+    training = whole.training.model_copy(update={"start": None})
+    return patches, whole, whole.model_copy(update={"name": "shen: films from ImageNet", "training": training})
+
+
+def petrini(root: Path) -> tuple[StudyConfig, ...]:
+    """One view and two after Petrini et al. 2022: patches, films that begin with their network, and breasts, both views
+    at once, that begin with the films'."""
+    first, then = (
+        HyperSet(batch_size=32, head_rate=1e-3, unit1_rate=1e-4),
+        HyperSet(batch_size=8, head_rate=1e-4, unit1_rate=1e-5),
+    )
+    patches, whole = _of_films("petrini", root, ("efficientnet_b0",), "mbconv", first, then)
+    sets = (HyperSet(batch_size=8, head_rate=1e-3, unit1_rate=1e-5),)
+    return patches, whole, _both_views("petrini: breasts", whole, sets)
+
+
+def _both_views(name: str, films: StudyConfig, sets: tuple[HyperSet, ...]) -> StudyConfig:
+    """Breasts that begin with the network of the study of films. Published without augmentation."""
+    joined = {"start": films.name, "top": "two_views", "augment": "none"}
+    return films.model_copy(
+        update={
+            "name": name,
+            "unit": "breast",
+            "training": films.training.model_copy(update=joined),
+            "grid": films.grid.model_copy(update={"sets": sets}),
+        }
+    )
 
 
 def small(root: Path) -> StudyConfig:
@@ -241,7 +276,7 @@ def detector(root: Path) -> StudyConfig:
     )
 
 
-SEVERAL: dict[str, Callable[[Path], tuple[StudyConfig, ...]]] = {"barnett": barnett, "shen": shen}
+SEVERAL: dict[str, Callable[[Path], tuple[StudyConfig, ...]]] = {"barnett": barnett, "petrini": petrini, "shen": shen}
 """Presets of several studies, named `preset: part`, which run one after another; a later one may start from an earlier
 one by its name.
 """

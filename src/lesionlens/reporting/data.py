@@ -223,7 +223,7 @@ def score(row: Row, name: str = "") -> Score:
     return Score(value, low, high, row["n"] or 0)
 
 
-UNITS = {"patch": ("patch", "patches"), "image": ("film", "films")}
+UNITS = {"patch": ("patch", "patches"), "image": ("film", "films"), "breast": ("breast", "breasts")}
 
 
 def unit(data: ReportData) -> tuple[str, str]:

@@ -7,8 +7,9 @@ files: `path_refused`, `image_` or `mask_` followed by `missing`, `ambiguous`, `
 folder), `unreadable`, `too_large`; `mask_shape` (another aspect ratio than its image's, or an outline that leaves it),
 `empty_mask`. Notes about an image, without a lesion: `mask_resized`, `image_turned` (its file says how it is to be
 shown), `same_film` and `both_splits` (a film that is two images of the data set, and one that both official splits
-hold), `breast_unclear`, `same_pixels` and `same_view` (another image of the data set is the same),
-`background_short`, and `background_unreadable`.
+hold), `breast_unclear`, `same_pixels` and `same_view` (another image of the data set is the same), `background_short`,
+and `background_unreadable`. Of films that are no breast's, for each of their lesions: `no_laterality`, `single_view`,
+`another_of_view`.
 """
 
 from collections import defaultdict
@@ -60,7 +61,7 @@ def build_samples(
     lesions, from which sizes of background windows are drawn, too. Where all is test
     and nothing carried, the test lesions' windows.
     """
-    if study.unit == "image":
+    if study.unit != "patch":
         twins = Twins(sampled(index, study))
         for items in build_films(index, root, study, report):
             twins.add(items)
