@@ -94,8 +94,9 @@ def rehearse(config: "StudyConfig", sized: bool = False, pictures: Path | None =
         raise ValueError(f"this study would stop: {found.fault}")
     print(f"Pictures: {_draw(found, pictures)}")
     print(f"\nStudy {config.name}: {_grid(config)}, {_samples(config)}", flush=True)
-    faults = [found.fault] if found.fault else []
-    faults += _print_cost(config, found)
+    if found.fault:
+        raise ValueError("this study would stop: " + "; ".join([found.fault, *_missing_weights(config)]))
+    faults = _print_cost(config, found)
     if len(found.windows) < SMALL and config.grid.runs()[12:]:
         print(f"{len(found.windows)} lesions are few for {len(config.grid.runs())} runs: try --preset small")
     if faults:
@@ -182,12 +183,11 @@ def _draw(found: "Rehearsal", pictures: Path | None) -> Path:
 def _print_cost(config: "StudyConfig", found: "Rehearsal") -> list[str]:
     """Say how long the grid takes and what it stores here; returns what would stop it."""
     from lesionlens.errors import TrainingError
-    from lesionlens.models.weights import absent
     from lesionlens.settings import home, settings
     from lesionlens.training.estimate import estimate, measure
     from lesionlens.training.fit import choose_device
 
-    faults = [] if config.training.start else absent(config.grid.backbones, config.training.weights)
+    faults = _missing_weights(config)
     try:
         device = choose_device(settings().device)
     except TrainingError as error:
@@ -208,6 +208,12 @@ def _print_cost(config: "StudyConfig", found: "Rehearsal") -> list[str]:
     if stored + cached > free:
         faults.append(f"{home().root} has too little room: move LESIONLENS_HOME")
     return faults
+
+
+def _missing_weights(config: "StudyConfig") -> list[str]:
+    from lesionlens.models.weights import absent
+
+    return [] if config.training.start else absent(config.grid.backbones, config.training.weights)
 
 
 def _time(seconds: float) -> str:

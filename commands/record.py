@@ -30,12 +30,17 @@ def sql(*options: Annotated[str, Parameter(allow_leading_hyphen=True)], write: b
 
 
 def results(
-    study: str, /, *, format: Literal["parquet", "csv", "json", "duckdb"] = "parquet", to: Path | None = None
+    study: str,
+    /,
+    *,
+    format: Literal["parquet", "csv", "json", "duckdb", "coco"] = "parquet",
+    to: Path | None = None,
 ) -> None:
     """Write the results of a study as files of numbers.
 
     Per sample: predictions, overlaps, maps; per run: curves and scores with intervals. parquet, csv and json give a
-    folder with a file for each; duckdb one file with a table for each. In Python: `lesionlens.results("demo")`.
+    folder with a file for each; duckdb one file with a table for each; coco the lesions of the test films and the marks
+    of every run and method, for detection tools. In Python: `lesionlens.results("demo")`.
 
     For example:
 
@@ -47,16 +52,21 @@ def results(
         format: How the files are written.
         to: Folder, or DuckDB file, that is not there yet; named like the study if left out.
     """
+    from db.queries.results import marked, write, write_json
     from db.queries.results import results as read
-    from db.queries.results import write
     from lesionlens.identity import file_name
 
     place = to or Path(f"{file_name(study)}-{'results.duckdb' if format == 'duckdb' else format}")
     if place.exists():
         raise ValueError(f"{place} is there already: name another place with --to")
-    found = read(study)
-    files = write(found, place, format)
-    print(f"{place}: {len(found)} tables, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB")
+    if format == "coco":
+        from lesionlens.detection.coco import coco_files
+
+        files = write_json(coco_files(**marked(study)), place)
+    else:
+        files = write(read(study), place, format)
+    number = "1 file" if len(files) == 1 else f"{len(files)} files"
+    print(f"{place}: {number}, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB")
 
 
 def connect(*, open_: Annotated[bool, Parameter("--open")] = False, port: int = 0) -> None:

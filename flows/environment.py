@@ -19,6 +19,7 @@ HEARTBEAT_SECONDS = 30
 """The shortest that Prefect takes."""
 LONGEST_TMPDIR = 70
 HERE = ("127.0.0.1", "localhost")
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 KEPT = ("PREFECT_LOGGING_LEVEL", "PREFECT_SERVER_LOGGING_LEVEL")
 FOREIGN = ("PREFECT_", "UVICORN_", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "PYTHONIOENCODING")
 
@@ -28,7 +29,13 @@ class ServerError(RuntimeError):
 
 
 def environment(home: Home, port: int) -> dict[str, str]:
-    """The whole environment of a process that uses this home's server on the port. ServerError as for `login`."""
+    """The whole environment of a process that uses this home's server on the port.
+
+    ServerError as for `login`, and for a level of logging that is none.
+    """
+    for name in KEPT:
+        if os.environ.get(name, "INFO").upper() not in LEVELS:
+            raise ServerError(f"{name} is {os.environ[name]!r}, not one of {', '.join(LEVELS)}: unset or correct it")
     kept = {name: value for name, value in os.environ.items() if not _is_foreign(name, value)}
     secret, here = login(home), _without_proxy()
     return {

@@ -20,7 +20,7 @@ from tasks import grid
 from tasks.db_task import study_identity
 from tasks.progress import confirm_cancellation
 
-GRID, EVALUATION = GridConfig(), EvaluationConfig()
+GRID, SOUND, EVALUATION = GridConfig(), presets.sound(Path()).grid, EvaluationConfig()
 Some = Field(min_length=1)
 """A form that lists nothing is refused at the door."""
 
@@ -66,9 +66,9 @@ def study_sound(
     data: Path,
     name: StudyName = "sound",
     weights: Literal["imagenet", "none"] = "imagenet",
-    backbones: Annotated[tuple[Backbone, ...], Some] = GRID.backbones,
-    strategies: Annotated[tuple[Strategy, ...], Some] = GRID.strategies,
-    seeds: Annotated[tuple[int, ...], Some] = GRID.seeds,
+    backbones: Annotated[tuple[Backbone, ...], Some] = SOUND.backbones,
+    strategies: Annotated[tuple[Strategy, ...], Some] = SOUND.strategies,
+    seeds: Annotated[tuple[int, ...], Some] = SOUND.seeds,
     methods: Methods = EVALUATION.methods,
 ) -> Path:
     """The same question with patients kept apart, statistics of the training split, and tuned thresholds.
@@ -78,7 +78,8 @@ def study_sound(
         name: Shown in the report
         weights: First weights, of ImageNet or random
         backbones: Networks to train
-        strategies: gradual: the head first, then block after block; simultaneous: all that trains at once
+        strategies: gradual: the head first, then block after block; simultaneous: all that trains at once;
+            last_block: head and last block
         seeds: Each repeats the grid with its own weights and order of samples
         methods: How activation maps are made, or all
     """
@@ -86,7 +87,7 @@ def study_sound(
     changes = {
         "name": name,
         "training": preset.training.model_copy(update={"weights": weights}),
-        "grid": GridConfig(backbones=backbones, strategies=strategies, seeds=seeds),
+        "grid": preset.grid.model_copy(update={"backbones": backbones, "strategies": strategies, "seeds": seeds}),
         "evaluation": preset.evaluation.model_copy(update={"methods": methods}),
     }
     return _run(preset.model_copy(update=changes))

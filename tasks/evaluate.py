@@ -1,11 +1,15 @@
 """Evaluate: scores and maps of one trained run, comparisons between runs, the shortcut audit of a sample set."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from functools import partial
+from types import MappingProxyType
 
+import numpy as np
 import polars as pl
+import torch
+from numpy.typing import NDArray
 from prefect import get_run_logger
 from sqlalchemy import Engine
 from torch import OutOfMemoryError
@@ -18,7 +22,7 @@ from db.studies import RunRow
 from lesionlens.attribution.sweep import PatchRun
 from lesionlens.audits.cells import Stored, cell_decisions, probabilities_of
 from lesionlens.audits.guided import guidance_effects
-from lesionlens.audits.shortcuts import shortcut_audit
+from lesionlens.audits.shortcuts import block_means, reference, shortcut_audit
 from lesionlens.config.study import StudyConfig, evaluation_digest
 from lesionlens.detection.fit import load_detector
 from lesionlens.errors import CheckpointError, EvaluationError
@@ -29,7 +33,11 @@ from lesionlens.scoring.binary import binary_views
 from lesionlens.scoring.comparison.models import compare, compare_areas
 from lesionlens.scoring.localization import common_scores
 from lesionlens.settings import home
+from lesionlens.training.augment import COPIES, draw_variants
 from lesionlens.training.checkpoints import checkpoint_folder, load_model
+from lesionlens.training.feature_cache import FeatureCache
+from lesionlens.training.fit import first_model
+from lesionlens.training.inputs import Inputs
 from tasks.db_task import db_task, is_transient, retried, samples_of, study_config, timeout_behind
 from tasks.progress import progress
 from tasks.train import Outcome, device_slot, trained
@@ -169,11 +177,43 @@ def compare_runs(study_id: int) -> int:
 
     Returns how many differences were entered.
     """
-    return enter_comparisons(study_id, study_config(study_id))
+    config = study_config(study_id)
+    return enter_comparisons(study_id, config, reference_models(study_id, config))
 
 
-def enter_comparisons(study_id: int, config: StudyConfig) -> int:
-    """The work of `compare_runs`."""
+def reference_models(study_id: int, config: StudyConfig) -> dict[str, NDArray[np.float32]]:
+    """By backbone the probabilities of the test split by the regression on its first weights (`reference`).
+
+    On patches, where first weights are pretrained. Its variants of training samples are the networks', else all flips
+    and turns.
+    """
+    if config.unit != "patch" or config.grid.system != "classifier" or config.training.weights == "none":
+        return {}
+    if config.training.start is not None:
+        return {}
+    engine = make_engine()
+    with engine.connect() as connection:
+        samples = samples_of(studies.study_row(connection, study_id).sample_set_id)
+    augment = config.training.augment if config.training.augment in COPIES else "flips"
+    variants, found = draw_variants(samples, augment), {}
+    assert variants is not None
+    with device_slot(engine) as device:
+        inputs = Inputs(samples, config.training.normalise, torch.device(device), variants)
+        for backbone in config.grid.backbones:
+            run = next(run for run in config.grid.runs() if run.backbone == backbone)
+            model = first_model(run, config.training, samples)
+            means = block_means(model, inputs, FeatureCache(home().ensure().cache, inputs).known(model, "unit2"))
+            fitted = reference(means, samples, variants.of)
+            if fitted is not None:
+                found[str(backbone)] = fitted[0]
+                get_run_logger().info("%s: reference on block unit2, C %g", backbone, fitted[1])
+    return found
+
+
+def enter_comparisons(
+    study_id: int, config: StudyConfig, references: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
+) -> int:
+    """The work of `compare_runs`. references: as `reference_models` gives."""
     engine = make_engine()
     with lease(engine, f"comparisons of study {study_id}"), engine.begin() as connection:
         compared, selected = evaluations.comparison_samples(connection, study_id)
@@ -187,7 +227,7 @@ def enter_comparisons(study_id: int, config: StudyConfig) -> int:
         areas = compare_areas(probabilities_of(stored, test), test, views, selected, config.evaluation, config.seed)
         frame = pl.concat([compare(compared, selected, config.evaluation, config.seed), areas])
         evaluations.save_comparisons(connection, study_id, frame)
-        found = cell_decisions(stored, samples, views, config.evaluation, config.seed)
+        found = cell_decisions(stored, samples, views, config.evaluation, config.seed, references)
         maps = evaluations.guided_maps(connection, study_id)
         guided = guidance_effects(stored, maps, samples, attributes, views, config.evaluation, config.seed)
         evaluations.save_decisions(connection, study_id, pl.concat([found, guided]))

@@ -23,6 +23,7 @@ from db.engine import make_engine
 from db.locks import held
 from lesionlens.config.study import evaluation_digest
 from lesionlens.errors import TrainingError
+from lesionlens.loggers import require
 from lesionlens.models.weights import fetch_weights
 from lesionlens.processes import end_with_parent, have_semaphores
 from lesionlens.settings import settings
@@ -56,6 +57,7 @@ def complete(name: Literal["train", "evaluate"], study_id: int) -> int:
         get_run_logger().info("Nothing to %s in study %s: all of it is in the record", name, study_id)
         return 0
     if name == "train" and not settings().dask_scheduler:
+        require(settings().loggers)
         _find_weights(study_id)
     left = runs
     while left and _work_on(step, left, wait=False):

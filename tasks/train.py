@@ -18,8 +18,9 @@ from db.engine import make_engine
 from db.locks import Lease, free_lease, lease, slot
 from db.queries import arrays, starts
 from lesionlens.detection.fit import Films, fit_detector
-from lesionlens.detection.scores import lesions_of
+from lesionlens.detection.marks import lesions_of
 from lesionlens.errors import CheckpointError, TrainingError
+from lesionlens.loggers import Logged, logged
 from lesionlens.models.classifier import Classifier
 from lesionlens.processes import keep_freed_memory
 from lesionlens.records import Checkpoint
@@ -75,7 +76,9 @@ def _fit(engine: Engine, run_id: int, title: str, device: str, claim: Lease) -> 
     if run.config.system == "prototype":
         most, fitted = run.training.prototypes.epochs, fit_prototypes
     trained = max((found.epoch for found in resume), default=0)
-    with progress(f"train {title}", "epochs", most, trained) as advance:
+    parameters = run.config.model_dump(mode="json", exclude={"guidance"})
+    told = Logged(paths.root, run.digest, title, parameters, trained + 1)
+    with progress(f"train {title}", "epochs", most, trained) as advance, logged(settings().loggers, told) as tell:
         options = device, resume, start
         if run.config.system == "detector":
             with engine.connect() as connection:
@@ -89,6 +92,7 @@ def _fit(engine: Engine, run_id: int, title: str, device: str, claim: Lease) -> 
                 studies.save_epoch(connection, run_id, result)
             advance(result.epoch, most)
             show_epochs(run_id, title, most)
+            tell(result)
             stop_if_cancelled()
     claim.check()
     best = _finish(engine, run_id, folder)

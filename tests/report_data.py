@@ -416,6 +416,10 @@ RARE: dict[str, Rows] = {
          "pixels": pack_pixels(np.full((32, 32), 40 * place + 40, np.uint8)), "mask": None, "height": 32,
          "width": 32} for place in (0, 1)
     ],
+    "marks": [
+        {"run_id": 1, "sample_id": 1001, "ordinal": 1, "x0": 2.0, "y0": 2.0, "x1": 12.0, "y1": 12.0, "score": 0.9}
+    ],
+    "film_lesions": [{"sample_id": 1001, "ordinal": 1, "x0": 4.0, "y0": 4.0, "x1": 14.0, "y1": 14.0}],
     "comparison": [
         {"run_a": 1, "run_b": 2, "score": "accuracy", "p_holm": 0.5, "n": 60} | scored(0.1, 0.2, "difference")
     ],

@@ -1,6 +1,7 @@
 """The shape of the code: folders that a newcomer can take in, no module without its place."""
 
 import subprocess
+import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -23,6 +24,12 @@ def test_a_folder_holds_at_most_nine_modules() -> None:
     crowded = {str(folder): n for folder, n in Counter(p.parent for p in modules).items() if n > 9}
     assert not crowded
     assert len(modules) <= 197
+
+
+def test_every_package_is_installed() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {p.parent for p in tracked(*PRODUCT) if p.suffix == ".py"}
+    assert sorted(str(folder).removeprefix("src/").replace("/", ".") for folder in folders) == sorted(listed)
 
 
 @pytest.mark.parametrize("folder", ["templates/html", "templates/css", "templates/js"])

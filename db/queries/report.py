@@ -242,6 +242,18 @@ LEFT JOIN localization AS p ON p.evaluation_id = v.id AND p.sample_id = x.sample
 WHERE e.study_id = {study} AND m.place > 1 AND x.grid IS NOT NULL AND e.run_id = (
     SELECT run_id FROM selected_runs WHERE study_id = {study} ORDER BY validation_loss, run_id LIMIT 1)
 ORDER BY x.sample_id, m.place""",
+    "marks": """\
+SELECT e.run_id, m.sample_id, l.ordinal, m.x0, m.y0, m.x1, m.y1, m.score
+FROM study_evaluations AS e JOIN evaluation AS v ON v.id = e.evaluation_id
+JOIN mark AS m ON m.evaluation_id = v.id AND m.method = v.config #>> '{{methods,0}}' AND m.strongest
+LEFT JOIN label AS l ON l.id = m.label_id
+WHERE e.study_id = {study} ORDER BY e.run_id, m.sample_id, m.rank""",
+    "film_lesions": """\
+SELECT x.sample_id, c.ordinal, x.x0, x.y0, x.x1, x.y1
+FROM study AS s JOIN sample AS p ON p.sample_set_id = s.sample_set_id AND p.split = 'test'
+JOIN sample_lesion AS x ON x.sample_id = p.id
+JOIN lesion AS l ON l.id = x.lesion_id JOIN label AS c ON c.id = l.label_id
+WHERE s.id = {study} ORDER BY x.sample_id, x.lesion_id""",
     "cases": """\
 SELECT p.run_id, p.number, n.place, s.key AS sample_key, l.code, s.pixels, s.mask, t.height, t.width
 FROM prototypes AS p CROSS JOIN LATERAL (

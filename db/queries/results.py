@@ -1,9 +1,9 @@
 """Results of a study as frames, and as files of other programs: numbers, nothing typeset."""
 
 import json
-import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +37,26 @@ FROM study_evaluations AS e JOIN activation_map AS m USING (evaluation_id)
 WHERE e.study_id = {} ORDER BY e.run_id, m.sample_id, m.method, m.target"""
 
 
+FILMS = """
+SELECT p.id AS sample_id, p.key, t.height, t.width
+FROM study AS s JOIN sample AS p ON p.sample_set_id = s.sample_set_id AND p.split = 'test'
+JOIN sample_set AS t ON t.id = p.sample_set_id WHERE s.id = {} ORDER BY p.id"""
+
+LESIONS = """
+SELECT x.sample_id, label.ordinal, x.x0, x.y0, x.x1, x.y1
+FROM study AS s JOIN sample AS p ON p.sample_set_id = s.sample_set_id AND p.split = 'test'
+JOIN sample_lesion AS x ON x.sample_id = p.id JOIN lesion ON lesion.id = x.lesion_id
+JOIN label ON label.id = lesion.label_id WHERE s.id = {} ORDER BY x.sample_id, x.lesion_id"""
+
+MARKS = """
+SELECT m.run_id, m.method, m.sample_id, c.ordinal, m.x0, m.y0, m.x1, m.y1, m.score
+FROM marks AS m LEFT JOIN classes AS c USING (study_id, code)
+WHERE m.study_id = {} AND m.strongest ORDER BY m.run_id, m.method, m.sample_id, m.rank"""
+
+CLASSES = """
+SELECT name FROM classes WHERE study_id = {} ORDER BY ordinal"""
+
+
 def results(study: str | int) -> dict[str, pl.DataFrame]:
     """What the record holds of a study, named by number or name: frames by name, `sample_results` and `maps` first.
 
@@ -57,23 +77,55 @@ def read(connection: Connection, study_id: int) -> dict[str, pl.DataFrame]:
     return {name: frame(connection, query) for name, query in queries.items()}
 
 
+def marked(study: str | int) -> dict[str, pl.DataFrame]:
+    """What a study's test films show and what was marked there: `films`, `lesions`, `marks` (the surest at each place),
+    `classes` in their order, as `lesionlens.detection.coco.coco_files` takes them.
+
+    ValueError for an unknown study, and where nothing was marked.
+    """
+    with make_engine().connect() as connection:
+        number = sql.Literal(studies.find_study(connection, str(study)))
+        queries = {"films": FILMS, "lesions": LESIONS, "marks": MARKS, "classes": CLASSES}
+        found = {name: frame(connection, sql.SQL(query).format(number)) for name, query in queries.items()}
+    if found["marks"].is_empty():
+        raise ValueError(
+            f"study {study} has no marks: only whole films (unit: image), once evaluated, have lesions marked"
+        )
+    return found
+
+
 def write(frames: Mapping[str, pl.DataFrame], place: Path, form: Format) -> list[Path]:
     """Write frames: a folder with a file for each, or one DuckDB file with a table for each. Returns the files.
 
     `place` appears only when it is complete. ValueError where it is there already, ImportError where DuckDB is missing.
     """
+    with _fresh(place) as fresh:
+        if form == "duckdb":
+            _write_duckdb(frames, fresh, fresh.parent / "parquet")
+        else:
+            _write_folder(frames, fresh, form)
+    return [place] if form == "duckdb" else sorted(place.iterdir())
+
+
+def write_json(documents: Mapping[str, object], place: Path) -> list[Path]:
+    """Write a folder with a JSON file for each. `place` as in `write`."""
+    with _fresh(place) as fresh:
+        fresh.mkdir()
+        for name, content in documents.items():
+            (fresh / f"{name}.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    return sorted(place.iterdir())
+
+
+@contextmanager
+def _fresh(place: Path) -> Iterator[Path]:
+    """A path to be filled, which becomes `place` at the end. ValueError where that is there already."""
     if place.exists():
         raise ValueError(f"{place} is there already: name another place with --to")
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as temporary:
         fresh = Path(temporary) / "new"
-        if form == "duckdb":
-            _write_duckdb(frames, fresh, Path(temporary) / "parquet")
-            fresh.replace(place)
-            return [place]
-        _write_folder(frames, fresh, form)
-        shutil.move(fresh, place)
-    return sorted(place.iterdir())
+        yield fresh
+        fresh.replace(place)
 
 
 def _write_folder(frames: Mapping[str, pl.DataFrame], folder: Path, form: Format) -> None:

@@ -3,11 +3,11 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 def _default_home() -> Path:
@@ -39,12 +39,20 @@ class Settings(BaseSettings):
         "best",
         description="Checkpoints of finished runs: best weights alone, or also the last ones, both with Adam's moments",
     )
+    loggers: Annotated[tuple[Literal["tensorboard", "mlflow"], ...], NoDecode] = Field(
+        (), description="What else is told of every epoch, with a comma between: tensorboard, mlflow"
+    )
     run_timeout: float = Field(
         86_400, gt=0, description="Seconds after which a run is given up as hanging; not on Dask"
     )
     dask_scheduler: str | None = Field(
         None, description="Dask scheduler that trains and evaluates, such as tcp://host:8786; this machine if unset"
     )
+
+    @field_validator("loggers", mode="before")
+    @classmethod
+    def _split(cls, text: object) -> object:
+        return [name.strip() for name in text.split(",") if name.strip()] if isinstance(text, str) else text
 
 
 def settings() -> Settings:

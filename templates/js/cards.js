@@ -12,15 +12,33 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
-function path(kind, d) {
-  const made = document.createElementNS(SVG, "path");
-  made.setAttribute("class", kind);
-  made.setAttribute("d", d);
-  return made;
-}
+const path = (kind, d) => drawn("path", { class: kind, d });
 
 const score = (value) => (value === null ? "–" : value.toFixed(2));
 const link = (sample) => "#sample=" + encodeURIComponent(sample.key);
+
+// A box, and words above it, or in it where it begins at the top.
+function box(x0, y0, x1, y1, kind, words, width) {
+  const frame = drawn("rect", { class: kind, x: x0, y: y0, width: x1 - x0, height: y1 - y0 });
+  const size = width / 13, above = kind.startsWith("mark");
+  const y = above ? (y0 > size ? y0 - size / 4 : y0 + size) : y1 + size;
+  const text = drawn("text", { class: kind, x: Math.min(Math.max(x0, 0), width - 0.65 * words.length * size), y, "font-size": size });
+  text.textContent = words;
+  return words ? [frame, text] : [frame];
+}
+
+function drawn(name, attributes) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+// How many of a film's lesions are found, and how many marks lie on none.
+function tally(r) {
+  const found = r.lesions.filter((lesion) => lesion[4]).length, wrong = r.marks.filter((mark) => !mark[5]).length;
+  const lesions = r.lesions.length === 1 ? "1 lesion" : `${r.lesions.length} lesions`;
+  return `${found} of ${lesions} found, ${wrong === 1 ? "1 false mark" : `${wrong} false marks`}`;
+}
 
 // The patch as a picture; the map is drawn when it first comes into view.
 function picture(sample, r) {
@@ -42,6 +60,8 @@ function picture(sample, r) {
     };
     seen.observe(frame);
   }
+  for (const [x0, y0, x1, y1, found] of r?.lesions ?? []) lines.append(...box(x0, y0, x1, y1, found ? "lesion" : "lesion missed", found ? "" : "missed", width));
+  for (const [x0, y0, x1, y1, value, on] of r?.marks ?? []) lines.append(...box(x0, y0, x1, y1, on ? "mark" : "mark false", score(value), width));
   if (sample.outline) lines.append(path("halo", sample.outline), path("outline", sample.outline));
   frame.append(lines);
   return frame;
@@ -63,7 +83,7 @@ const seen = new IntersectionObserver((entries) => {
 
 function describe(sample, r) {
   const prediction = r ? `, predicted ${r.predicted}, IoU ${r.iou === null ? "none" : score(r.iou)}` : "";
-  return `Patch of ${sample.label}${prediction}`;
+  return r?.marks ? `Film of ${sample.label}${prediction}; ${tally(r)}` : `Patch of ${sample.label}${prediction}`;
 }
 
 function verdict(r) {
@@ -77,6 +97,7 @@ function card(sample, run) {
   const confidence = r.confidence === null ? "" : `${Math.round(100 * r.confidence)} % confidence`;
   const numbers = element("span", { class: "numbers pair" }, element("span", {}, `IoU ${score(r.iou)}`), element("span", {}, confidence));
   const open = element("a", { href: link(sample), class: "card" }, picture(sample, r), element("strong", {}, sample.label), verdict(r), numbers);
+  if (r.marks) open.append(element("span", { class: "numbers" }, tally(r)));
   return element("li", { "data-key": sample.key }, open);
 }
 

@@ -15,6 +15,7 @@ function wanted() {
     if (value.code && sample.code !== value.code) return false;
     if (value.predicted && r.to !== value.predicted) return false;
     if (value.prototype && strongest(sample, value.run)?.number !== Number(value.prototype)) return false;
+    if (value.marks && r.outcome !== value.marks) return false;
     if (value.group && !sample.groups.includes(value.group)) return false;
     if (value.agree && agreed(sample) !== (value.agree === "yes")) return false;
     if (text && !words(sample).includes(text)) return false;
@@ -52,7 +53,7 @@ function restore() {
 function order(name, run) {
   const [key, way] = name.split("-");
   if (key === "record") return () => 0;
-  const read = (sample) => (key === "fraction" ? sample.fraction : result(sample, run)[key]);
+  const read = (sample) => (key === "fraction" ? sample.fraction : result(sample, run)[key] ?? null);
   const sign = way === "down" ? -1 : 1;
   return (a, b) => {
     const left = read(a), right = read(b);

@@ -17,6 +17,7 @@ function panel(title, sample, r, series) {
   if (r) {
     const against = r.iou === null ? "background: no annotation to compare with" : `IoU ${score(r.iou)}, whole ${record.unit} ${score(r.whole)}`;
     item.append(verdict(r), element("span", { class: "numbers" }, r.confidence === null ? "" : `${Math.round(100 * r.confidence)} % confidence`), element("span", { class: "numbers" }, against));
+    if (r.marks) item.append(element("span", { class: "numbers" }, tally(r)));
     if (!r.map || scaled(r.map, 8, 8) === null) item.append(element("span", { class: "numbers" }, "The map has no positive value."));
   }
   return item;
@@ -53,10 +54,8 @@ const strongest = (sample, run) => matches(sample, run)[0];
 function framed(patch, image, box, words) {
   const made = picture({ ...patch, image, facts: [] }, null);
   made.querySelector("img").alt = words;
-  const place = document.createElementNS(SVG, "rect");
-  ["x", "y", "width", "height"].forEach((name, i) => place.setAttribute(name, box[i]));
-  place.setAttribute("class", "place");
-  made.querySelector("svg").append(place);
+  const [x, y, width, height] = box;
+  made.querySelector("svg").append(drawn("rect", { class: "place", x, y, width, height }));
   return made;
 }
 

@@ -77,7 +77,7 @@ def test_python_and_the_command_read_by_name(
     frames = lesionlens.results("tiny")
     assert lesionlens.results(filled.study)["runs"].equals(frames["runs"])
     assert main(["results", "tiny", "--to", str(tmp_path / "out")]) == 0
-    assert f"{len(frames)} tables" in capsys.readouterr().out
+    assert f"{len(frames)} files" in capsys.readouterr().out
     assert main(["results", "tiny", "--to", str(tmp_path / "out")]) == 2
     assert "is there already" in capsys.readouterr().err
     assert main(["results", "nobody"]) == 2

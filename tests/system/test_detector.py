@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from faster_coco_eval import COCO, COCOeval_faster
 from PIL import Image
 
 from lesionlens.config.data import DataConfig, ImageConfig, SplitConfig
@@ -65,6 +66,24 @@ def rows(home: Home, query: str) -> list[dict[str, str | None]]:
     return home.sql(query).to_dicts()
 
 
+def assert_other_programs_find_the_same(home: Home, place: Path) -> None:
+    """Lesions and marks leave as COCO JSON and give the record's AP; a study of patches has none to give."""
+    done = home.run("commands", "results", "boxes", "--format", "coco", "--to", str(place))
+    assert done.returncode == 0, done.stderr
+    stored = rows(home, "SELECT run_id, method, value FROM detection_scores WHERE criterion = 'iou_0.2'"
+                        " AND measure = 'average_precision'")  # fmt: skip
+    assert len(stored) == 2
+    for row in stored:
+        truth = COCO(str(place / "lesions.json"))
+        judged = COCOeval_faster(
+            truth, truth.loadRes(str(place / f"marks-{row['run_id']}-{row['method']}.json")), "bbox"
+        )
+        judged.params.iouThrs, judged.params.useCats = np.array([0.2]), 0
+        judged.evaluate()
+        judged.accumulate()
+        assert judged.eval["precision"][0, :, 0, 0, -1].mean() == pytest.approx(float(str(row["value"])))
+
+
 def test_boxes_alone_are_enough_for_a_detector(new_home: Callable[[], Home], tmp_path: Path) -> None:
     home = new_home()
     done = home.study(study(draw(tmp_path / "own")))
@@ -88,5 +107,6 @@ def test_boxes_alone_are_enough_for_a_detector(new_home: Callable[[], Home], tmp
     assert {"sensitivity", "difference", "average_precision"} <= measures
     predictions = rows(home, "SELECT confidence FROM sample_results")
     assert len(predictions) == films and all(math.isfinite(float(row["confidence"])) for row in predictions)
+    assert_other_programs_find_the_same(home, tmp_path / "coco")
     page = next((home.path / "reports").glob("*.html")).read_text()
     assert 'id="froc-curves-title"' in page

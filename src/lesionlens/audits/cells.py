@@ -1,17 +1,19 @@
 """The decisions of every cell of a grid, from what the evaluations of its seeds stored sample by sample."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lesionlens.audits.decision import DECISIONS, Occluded, Seed, Truth, decisions
+from lesionlens.audits.decision import DECISIONS, Occluded, Of, Score, Seed, Truth, area, decisions, rows_of
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.frames import Schema
 from lesionlens.records import SampleArrays
 from lesionlens.scoring.binary import View
+from lesionlens.scoring.bootstrap import draw
 
 CELL: Schema = {
     "backbone": pl.String, "strategy": pl.String, "batch_size": pl.Int32, "head_rate": pl.Float64,
@@ -36,16 +38,54 @@ class Stored:
 
 
 def cell_decisions(
-    stored: Stored, samples: SampleArrays, views: Mapping[str, View], evaluation: EvaluationConfig, seed: int
+    stored: Stored,
+    samples: SampleArrays,
+    views: Mapping[str, View],
+    evaluation: EvaluationConfig,
+    seed: int,
+    references: Mapping[str, NDArray[np.float32]] = MappingProxyType({}),
 ) -> pl.DataFrame:
-    """`decisions` of every cell, the columns of CELL first. samples: the whole set; views: as `binary_views` gives."""
+    """`decisions` of every cell, the columns of CELL first. samples: the whole set; views: as `binary_views` gives.
+
+    references: by backbone the reference's probabilities of the test split, float32 [n, classes].
+    """
     test, truth, frames = samples.split("test"), truth_of(samples, views), []
     for cell, rows in stored.evaluations.group_by(list(CELL), maintain_order=True):
         seeds = [seed_of(stored, number, test, evaluation) for number in rows["evaluation_id"]]
         found = decisions(truth, seeds, evaluation.resamples, evaluation.confidence, seed)
+        if str(cell[0]) in references:
+            found = pl.concat([found, over_reference(truth, seeds, references[str(cell[0])], evaluation, seed)])
         keys = [pl.lit(value, dtype=kind).alias(name) for value, (name, kind) in zip(cell, CELL.items(), strict=True)]
         frames.append(found.select(*keys, pl.all()))
     return pl.concat([pl.DataFrame(schema=CELL | DECISIONS), *frames])
+
+
+def over_reference(
+    truth: Truth, seeds: Sequence[Seed], reference: NDArray[np.float32], evaluation: EvaluationConfig, seed: int
+) -> pl.DataFrame:
+    """Rows of DECISIONS, variant 'reference': auc_reference, and auc_over_reference, the networks' AUC minus it.
+
+    Of the questions detection and diagnosis, over the same samples, resamples and seeds as the other decisions.
+    """
+    generator = np.random.default_rng(seed)
+    clusters, everyone = draw(truth.patients, evaluation.resamples, generator), np.ones(len(truth.labels), np.bool_)
+    weights = generator.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), size=evaluation.resamples)
+    asked: dict[str, Callable[[Of, NDArray[np.float32]], Score]] = {}
+    if not np.isin(truth.labels, truth.lesion_labels).all():
+        asked["detection"] = lambda of, p: area(
+            p[:, truth.lesion_labels].sum(axis=1), truth.is_lesion, everyone, of.clusters
+        )
+    if len(truth.lesion_labels) > 1:
+        asked["diagnosis"] = lambda of, p: of.auc(p, of.lesions, truth.labels)
+    rows = []
+    for question, score in asked.items():
+        found = []
+        for one in seeds:
+            of = Of(truth, one, clusters, everyone)
+            own, other = score(of, one.probabilities), score(of, reference)
+            found.append([("reference", "auc_reference", other), ("reference", "auc_over_reference", own.minus(other))])
+        rows += rows_of({"question": question, "group_name": None}, found, weights / len(seeds), evaluation.confidence)
+    return pl.DataFrame(rows, schema=DECISIONS, orient="row")
 
 
 def probabilities_of(stored: Stored, test: SampleArrays) -> dict[int, NDArray[np.float32]]:

@@ -1,23 +1,32 @@
-"""Shortcut audit: how well grey values and sharpness outside the annotation, or the window's size, tell the class."""
+"""Regressions beside the networks: the shortcut audit and the reference.
+
+The audit asks how well grey values and sharpness outside the annotation, or the window's size, tell the class. The
+reference asks how well the network's first weights do, without training: a network that is not better has learnt
+nothing that they did not bring along.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import Tensor
 
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.frames import INTERVAL, Schema
 from lesionlens.localization.samples import scorable
+from lesionlens.models.classifier import Classifier, together
 from lesionlens.records import SampleArrays
 from lesionlens.samples.filling import enlarged, grown_hulls
 from lesionlens.scoring.binary import View
 from lesionlens.scoring.bootstrap import Clusters, draw, proportion_interval, ratios, resampled_auc
+from lesionlens.training.inputs import Inputs
 
 MARGIN = 0.1  # of the annotation's diameter, as in the occlusion test
 
@@ -25,6 +34,7 @@ SHORTCUTS: Schema = {
     "features": pl.String, "question": pl.String, "accuracy": pl.Float64, "auc": pl.Float64, **INTERVAL, "n": pl.Int64,
 }  # fmt: skip
 Row = dict[str, Any]
+LEAST = 1e-12  # a probability whose logarithm is taken
 
 
 def shortcut_audit(
@@ -65,6 +75,55 @@ def shortcut_audit(
                 key = {"features": name, "question": question}
                 rows += _auc(key, score, truth[test], inside[test], clusters, evaluation.confidence)
     return pl.DataFrame(rows, schema=SHORTCUTS).with_columns(pl.col("low", "high").fill_nan(None))
+
+
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""Inverse strengths of the reference's penalty, C, of which validation loss chooses one."""
+
+
+def block_means(model: Classifier, inputs: Inputs, stored: Tensor | None = None) -> NDArray[np.float32]:
+    """Means over the cells of what unit2 gives, float32 [positions of the inputs, channels]. stored: the features."""
+    count = len(inputs)
+    size = together(32, inputs.patches.pixels.shape)
+    frozen = model.to(inputs.device).eval().to(memory_format=torch.channels_last)
+    found = []
+    with torch.no_grad():
+        for rows in torch.split(torch.arange(count), size):
+            features = frozen.to_level("unit2", inputs(rows)) if stored is None else stored[rows]
+            found.append(features.mean(dim=(2, 3)).cpu().numpy())
+    return np.concatenate(found)
+
+
+def reference(
+    means: NDArray[np.float32], samples: SampleArrays, of: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], float] | None:
+    """Probabilities float32 [t, classes] of the test split by a penalised logistic regression, and its C.
+
+    means [n + k, d]: of the n samples, and of k variants of training samples, `of` int64 [k] which. Trained on training
+    samples and their variants, standardised there; C is that of PENALTIES with the lowest validation loss. None where
+    training has one class, or the validation split is empty.
+    """
+    splits, labels = (np.concatenate([each, each[of]]) for each in (samples.splits, samples.labels))
+    validation, test = (np.flatnonzero(samples.splits == name) for name in ("validation", "test"))
+    train = np.flatnonzero(splits == "train")
+    if len(np.unique(labels[train])) < 2 or not len(validation):
+        return None
+    scaler = StandardScaler().fit(means[train])
+    inside = scaler.transform(means[train])
+    best, found = np.inf, None
+    for penalty in PENALTIES:
+        model = LogisticRegression(C=penalty, max_iter=2000).fit(inside, labels[train])
+
+        def told(rows: NDArray[np.int64], model: LogisticRegression = model) -> NDArray[np.float32]:
+            whole = np.zeros((len(rows), len(samples.classes)), dtype=np.float32)
+            whole[:, model.classes_] = model.predict_proba(scaler.transform(means[rows]))
+            return whole
+
+        right = told(validation)[np.arange(len(validation)), samples.labels[validation]]
+        loss = float(-np.log(np.maximum(right, LEAST)).mean())
+        if loss < best:
+            best, found = loss, (told(test), penalty)
+    return found
 
 
 def _fitted(features: NDArray[np.float64], labels: NDArray[np.int64] | NDArray[np.bool_]) -> Any:

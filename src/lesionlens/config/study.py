@@ -62,15 +62,6 @@ class StudyConfig(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _annotations_lie_as_samples_do(self) -> Self:
-        if self.training.augment == "flips" and any(each.weight for each in self.grid.guidance):
-            raise ValueError(
-                "training.augment flips turns samples, but not the annotations that grid.guidance shows: "
-                "choose none or surroundings, or guidance of weight 0"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _prototypes_where_they_are(self) -> Self:
         cases, training = self.grid.system == "prototype", self.training
         if "prototypes" in self.evaluation.methods and not cases:
@@ -83,12 +74,10 @@ class StudyConfig(Frozen):
             )
         if cases and any(each.weight for each in self.grid.guidance):
             raise ValueError("grid.guidance is for grid.system classifier: prototypes have training.prototypes.fine")
-        shown = training.prototypes.fine and training.prototypes.annotation != "none"
-        if cases and shown and training.augment == "flips":
-            raise ValueError(
-                "training.augment flips turns samples, but not the annotations that training.prototypes.fine shows: "
-                "choose none or surroundings, or fine 0"
-            )
+        if training.stopping.keep == "averaged" and self.grid.system != "classifier":
+            raise ValueError("training.stopping.keep averaged is for grid.system classifier: choose lowest")
+        if cases and "last_block" in self.grid.strategies:
+            raise ValueError("grid.strategies last_block is for grid.system classifier: choose gradual")
         return self
 
     @model_validator(mode="after")
@@ -100,7 +89,7 @@ class StudyConfig(Frozen):
                 )
             turned = () if self.grid.system == "detector" else ("flips",)
             turned += ("mammogram",) if self.unit == "breast" else ()  # it would turn one view into the other
-            if self.training.augment in (*turned, "surroundings"):
+            if self.training.augment in (*turned, "patch", "surroundings"):
                 raise ValueError(
                     f"unit {self.unit}: training.augment {self.training.augment} is for patches; choose none"
                 )

@@ -123,7 +123,11 @@ def _rows(path: Path, root: Path) -> Iterator[Row]:
     required = ("image", "label", "patient")
     for place, fields in read_table(path, root, required, ("mask", *BOX, *OPTIONAL)):
         if "mask" not in fields and not fields.keys() >= set(BOX):
-            raise ValueError(f"{path} has no column 'mask', nor the columns {', '.join(BOX)} of boxes: add one of them")
+            others = ", ".join(repr(name) for name in fields if name and name not in required)
+            raise ValueError(
+                f"{path} has no column 'mask', nor the columns {', '.join(BOX)} of boxes: add one of them"
+                f"{f', or rename what holds it (found {others})' if others else ''}"
+            )
         values = {name: _value(name, fields.get(name, "")) for name in (*required, "mask", *OPTIONAL)}
         values |= {name: find_file(root, values[name]) for name in ("image", "mask") if values[name]}
         values["split"] = values["split"].casefold()

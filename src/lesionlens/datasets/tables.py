@@ -142,7 +142,8 @@ def find_file(root: Path, name: str) -> str:
     """A file as a person may name it, as its path below `root`.
 
     Backslashes are taken for slashes and absolute paths below `root` for relative ones, and accents may be composed
-    or not, where no file has the very name. A name that leads nowhere comes back as it is, without `./`.
+    or not, where no file has the very name; so may letters be large or small, where that leaves one file. A name that
+    leads nowhere comes back as it is, without `./`.
     """
     plain = str(PurePosixPath(name))
     tries = [plain, str(PurePosixPath(PureWindowsPath(name).as_posix()))]
@@ -155,7 +156,32 @@ def find_file(root: Path, name: str) -> str:
                 return candidate
         except UnusableImageError:
             continue
+    for candidate in dict.fromkeys(tries):
+        found = _in_any_case(root, candidate)
+        if found:
+            return found
     return tries[1] if "\\" in name and ".." not in tries[1] and not PureWindowsPath(name).drive else plain
+
+
+def _in_any_case(root: Path, name: str) -> str | None:
+    """The one file below `root` whose path differs from `name` in case alone; None where there is none, or two."""
+    if "\0" in name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        return None
+    found = [""]
+    for part in PurePosixPath(name).parts:
+        entries = [(folder, entry) for folder in found for entry in _entries(root / folder)]
+        found = [str(PurePosixPath(folder, entry)) for folder, entry in entries if entry.casefold() == part.casefold()]
+    try:
+        return found[0] if len(found) == 1 and path_below(root, found[0]).is_file() else None
+    except UnusableImageError:
+        return None
+
+
+def _entries(folder: Path) -> list[str]:
+    try:
+        return [entry.name for entry in folder.iterdir()]
+    except OSError:
+        return []
 
 
 def outline_of(box: tuple[float, float, float, float]) -> Outline:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from lesionlens.detection.marks import Lesions, Marks
+from lesionlens.detection.marks import NO_LABEL, Lesions, Marks, lesions_of, marks_of
 
 
 class _Result(BaseModel):
@@ -21,6 +22,27 @@ class _Result(BaseModel):
 
 
 _RESULTS = TypeAdapter(list[_Result])
+
+
+def coco_files(
+    films: pl.DataFrame, lesions: pl.DataFrame, marks: pl.DataFrame, classes: pl.DataFrame
+) -> dict[str, object]:
+    """COCO's documents by name: `lesions`, and the results of every run and method, `marks-<run>-<method>`.
+
+    films: sample_id, key, height, width; lesions: sample_id, ordinal, x0 to y1; marks: run_id, method, sample_id,
+    ordinal (null of a method without classes), x0 to y1, score; classes: name, in their order. Boxes are in the
+    sample's pixels.
+    """
+    ids = films["sample_id"].to_numpy()
+    size = (int(films["height"][0]), int(films["width"][0]))
+    names, kinds = films["key"].to_list(), classes["name"].to_list()
+    annotated = coco_annotations(lesions_of(lesions, ids), ids, names, size, kinds)
+    documents: dict[str, object] = {"lesions": annotated}
+    if marks["ordinal"].null_count():  # readers leave out results of a category that is not listed
+        annotated["categories"].append({"id": NO_LABEL + 1, "name": "lesion of any class"})
+    for (run_id, method), own in marks.group_by("run_id", "method", maintain_order=True):
+        documents[f"marks-{run_id}-{method}"] = coco_results(marks_of(own, ids), ids)
+    return documents
 
 
 def coco_results(marks: Marks, ids: NDArray[np.int64]) -> list[dict[str, object]]:

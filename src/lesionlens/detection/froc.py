@@ -71,6 +71,12 @@ def _ranked(marks: Marks, lesions: Lesions, criterion: Criterion) -> _Ranked:
     return _Ranked(scores, marks.film[order], ends, pairs.found(marks, len(lesions.film)), lesions.film)
 
 
+def limit(marks: Marks, lesions: Lesions, films: int, at: float) -> float:
+    """The score that marks must exceed so that at most `at` of them per film lie on no lesion (centre in the box)."""
+    ranked = _ranked(marks, lesions, "centre")
+    return float(ranked.limits(np.ones((1, films)), np.array([at]))[0, 0])
+
+
 def sensitivities(
     marks: Marks,
     lesions: Lesions,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 from skimage.feature import peak_local_max
@@ -86,6 +87,28 @@ class Marks:
         boxes, scores = torch.from_numpy(self.boxes), torch.from_numpy(self.scores)
         kept[batched_nms(boxes, scores, torch.from_numpy(self.film), OVERLAP).numpy()] = True
         return kept
+
+
+def lesions_of(shown: pl.DataFrame, ids: NDArray[np.int64]) -> Lesions:
+    """Lesions of the films `ids` int64 [n]. shown: sample_id, ordinal, x0, y0, x1, y1, one row a lesion."""
+    rows, film, boxes = _rows_of(shown, ids)
+    return Lesions(film, boxes, rows["ordinal"].cast(pl.Int64).to_numpy())
+
+
+def marks_of(marked: pl.DataFrame, ids: NDArray[np.int64]) -> Marks:
+    """Marks on the films `ids` int64 [n]. marked: sample_id, ordinal (null of a method without classes), x0, y0, x1,
+    y1, score, one row a mark."""
+    rows, film, boxes = _rows_of(marked, ids)
+    labels = rows["ordinal"].cast(pl.Int64).fill_null(NO_LABEL).to_numpy()
+    return Marks(film, boxes, rows["score"].cast(pl.Float64).to_numpy(), labels)
+
+
+def _rows_of(rows: pl.DataFrame, ids: NDArray[np.int64]) -> tuple[pl.DataFrame, NDArray[np.int64], NDArray[np.float64]]:
+    """The rows of these films, where in `ids` each film is, and their boxes float64 [k, 4]."""
+    place = {int(key): i for i, key in enumerate(ids)}
+    kept = rows.filter(pl.col("sample_id").is_in(list(place)))
+    film = np.array([place[int(key)] for key in kept["sample_id"]], dtype=np.int64)
+    return kept, film, kept.select("x0", "y0", "x1", "y1").cast(pl.Float64).to_numpy().reshape(-1, 4)
 
 
 def _positions(films: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:

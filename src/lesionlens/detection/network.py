@@ -12,7 +12,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
 from lesionlens.config.training import DetectorNetwork
-from lesionlens.detection.marks import OVERLAP, Marks
+from lesionlens.detection.marks import NO_LABEL, OVERLAP, Marks
 from lesionlens.models.classifier import Classifier
 
 SCORE = 0.01
@@ -131,11 +131,15 @@ class Detector(nn.Module):
 
     @torch.no_grad()
     def marks(self, pixels: Tensor) -> Marks:
-        """Marks on films float32 [n, 3, h, w], in evaluation mode: at most 20 a film, scores above 0.01."""
+        """Marks on films float32 [n, 3, h, w], in evaluation mode: at most 20 a film, scores above 0.01.
+
+        Without a label where there is one class.
+        """
         found = [{name: each.cpu().numpy() for name, each in film.items()} for film in self.network(list(pixels))]
+        labels = np.concatenate([film["labels"] for film in found]).astype(np.int64) - 1
         return Marks(
             np.repeat(np.arange(len(found), dtype=np.int64), [len(film["scores"]) for film in found]),
             np.concatenate([film["boxes"] for film in found]).astype(np.float64),
             np.concatenate([film["scores"] for film in found]).astype(np.float64),
-            np.concatenate([film["labels"] for film in found]).astype(np.int64) - 1,
+            labels if self.classes > 1 else np.full_like(labels, NO_LABEL),
         )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from lesionlens.attribution.scaling import activation_maps, upsampled
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.detection.froc import CURVE, READ, froc, froc_difference
-from lesionlens.detection.marks import CRITERIA, NO_LABEL, Lesions, Marks, matches, peaks
+from lesionlens.detection.marks import CRITERIA, NO_LABEL, Lesions, Marks, lesions_of, matches, peaks
 from lesionlens.detection.precision import average_precisions
 from lesionlens.frames import FRAMES
 from lesionlens.localization.baselines import blobs
@@ -21,15 +21,6 @@ from lesionlens.scoring.operating import area
 BLOB, SWEEP = "bright_blob", "sweep"
 HEADLINE = 1.0
 """False marks per film at which two systems are compared."""
-
-
-def lesions_of(shown: pl.DataFrame, ids: NDArray[np.int64]) -> Lesions:
-    """Lesions of the films `ids` int64 [n]. shown: sample_id, ordinal, x0, y0, x1, y1, one row a lesion."""
-    place = {int(key): i for i, key in enumerate(ids)}
-    rows = shown.filter(pl.col("sample_id").is_in(list(place)))
-    film = np.array([place[int(key)] for key in rows["sample_id"]], dtype=np.int64)
-    boxes = rows.select("x0", "y0", "x1", "y1").cast(pl.Float64).to_numpy().reshape(-1, 4)
-    return Lesions(film, boxes, rows["ordinal"].cast(pl.Int64).to_numpy())
 
 
 def groups_of(shown: pl.DataFrame, ids: NDArray[np.int64], classes: tuple[str, ...]) -> dict[str, NDArray[np.bool_]]:
@@ -46,29 +37,32 @@ def mark_frames(
     samples: SampleArrays,
     shown: pl.DataFrame | None,
     marks: Marks | None,
-    found: Sequence[ScoredMaps],
+    maps: Sequence[ScoredMaps],
     probabilities: NDArray[np.float32],
     evaluation: EvaluationConfig,
     seed: int,
 ) -> dict[str, pl.DataFrame]:
     """The frames `marks` and `detections` of the test split; empty where no film shows a lesion.
 
-    A detector's `marks`, else the peaks of the headline's maps, the first of `found`, weighted by the probability of
+    A detector's `marks`, else the peaks of every method's maps of the predicted class, weighted by the probability of
     the last class (probabilities float32 [n, classes]); beside them those of the sweep, where there is one, with its
-    probabilities, and the bright blob's.
+    probabilities, and the bright blob's. maps: the headline's first. A
+    method that explains some films alone has no marks: lesions on the others would count as missed.
     """
-    headline, swept = found[0], next((m.grids for m in found if m.method == SWEEP), None)
-    if shown is None or not shown.height or headline.grids is None or samples.breasts is None:
+    if shown is None or not shown.height or samples.breasts is None:
         return {name: pl.DataFrame(schema=FRAMES[name]) for name in ("marks", "detections")}
     test = samples.split("test")
     side = lesions_of(shown, samples.split("train").ids).side()
-    if marks is None:
-        maps, _ = activation_maps(headline.grids, test.masks.shape[1:], evaluation.scaling)
-        marks = peaks(maps, side, probabilities[:, -1].astype(np.float64), samples.scale)
-    bright = peaks(blobs(test, side / 2 / samples.scale), side, scale=samples.scale)
-    methods = {headline.method: marks, BLOB: bright}
-    if swept is not None:
-        methods[SWEEP] = peaks(upsampled(swept, test.masks.shape[1:]), side, scale=samples.scale)
+    methods = {maps[0].method: marks} if marks is not None else {}
+    for own in () if marks is not None else maps:
+        if own.grids is None or own.target != "predicted" or own.is_reference or own.explained is not None:
+            continue
+        shaped, _ = activation_maps(own.grids, test.masks.shape[1:], evaluation.scaling)
+        methods[own.method] = peaks(shaped, side, probabilities[:, -1].astype(np.float64), samples.scale)
+    for own in maps:
+        if own.method == SWEEP and own.grids is not None:
+            methods[SWEEP] = peaks(upsampled(own.grids, test.masks.shape[1:]), side, scale=samples.scale)
+    methods[BLOB] = peaks(blobs(test, side / 2 / samples.scale), side, scale=samples.scale)
     lesions, groups = lesions_of(shown, test.ids), groups_of(shown, test.ids, samples.classes)
     clusters = draw(test.patients, evaluation.resamples, np.random.default_rng(seed))
     return {

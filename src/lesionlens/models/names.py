@@ -30,6 +30,9 @@ KERAS_PARTS = {
 KERAS_ENDS = {
     "stem_conv": "features.0.0", "stem_bn": "features.0.1", "top_conv": "features.8.0", "top_bn": "features.8.1",
 }  # fmt: skip
+EPSILON = 1e-5
+"""What torchvision's batch normalisations add to the variance."""
+KERAS_EPSILON = {"resnet50": 1.001e-5, "efficientnet_b0": 1e-3}
 TIMM_ENDS = {"conv_stem": "features.0.0", "bn1": "features.0.1", "conv_head": "features.8.0", "bn2": "features.8.1"}
 
 
@@ -60,7 +63,12 @@ def best_fit(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], backbone
     """The scheme by which the most tensors of `given` fit `wanted`, the network's state dict without its head."""
     plain = _unprefixed(given)
     schemes: dict[str, Callable[[str], str | None]] = {"torchvision": str, "timm": _timm, "Keras": _keras(backbone)}
-    return max((_fit(name, plain, wanted, rename) for name, rename in schemes.items()), key=lambda fit: len(fit.state))
+    best = max((_fit(name, plain, wanted, rename) for name, rename in schemes.items()), key=lambda fit: len(fit.state))
+    if best.scheme == "Keras":  # the larger epsilon of Keras moves into the variance
+        for name in best.state:
+            if name.endswith("running_var"):
+                best.state[name] = best.state[name] + (KERAS_EPSILON.get(backbone, EPSILON) - EPSILON)
+    return best
 
 
 def unwrapped(loaded: object) -> dict[str, Tensor]:
@@ -111,11 +119,13 @@ def _fit(
 
 
 def _turned(name: str, tensor: Tensor) -> Tensor:
-    """Keras keeps kernels as rows, columns, inputs, outputs; depthwise ones as rows, columns, channels, 1."""
-    parameter = re.split(r"[./]", name.removesuffix(":0"))[-1]
-    if parameter == "kernel" and tensor.dim() == 4:
-        return tensor.permute(3, 2, 0, 1)
-    return tensor.permute(2, 3, 0, 1) if parameter == "depthwise_kernel" and tensor.dim() == 4 else tensor
+    """Keras keeps kernels as rows, columns, inputs, outputs; depthwise ones, which Keras 3 calls kernels like all
+    others, as rows, columns, channels, 1."""
+    layer, parameter = re.split(r"[./]", f"/{name.removesuffix(':0')}")[-2:]
+    if parameter not in ("kernel", "depthwise_kernel") or tensor.dim() != 4:
+        return tensor
+    depthwise = parameter == "depthwise_kernel" or layer.endswith("dwconv")
+    return tensor.permute(2, 3, 0, 1) if depthwise else tensor.permute(3, 2, 0, 1)
 
 
 def _timm(name: str) -> str | None:

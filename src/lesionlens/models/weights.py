@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 CALIBRATION_SAMPLES = 512
 CALIBRATION_BATCH = 32
-MEASURED = 16
+MEASURED = 8
 ANSWER_SECONDS = 3.0
 
 Pixels = Callable[[Sequence[int]], Tensor]
@@ -104,7 +104,7 @@ def calibrate(model: nn.Module, pixels: Pixels, rows: Sequence[int], seed: int) 
 
 
 def measured_on(samples: SampleArrays) -> list[int]:
-    """Positions of about 16 samples on which a network with random weights is calibrated: of the training split, of all
+    """Positions of about 8 samples on which a network with random weights is calibrated: of the training split, of all
     where there is none."""
     rows = (
         np.flatnonzero(samples.splits == "train") if (samples.splits == "train").any() else np.arange(len(samples.ids))

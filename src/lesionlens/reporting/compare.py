@@ -8,6 +8,8 @@ import polars as pl
 
 from lesionlens.records import BASELINES, ReportData
 from lesionlens.reporting.answer import sentences, verdict
+from lesionlens.reporting.cases.gallery import merged_gallery
+from lesionlens.reporting.charts.detection import froc_beside
 from lesionlens.reporting.charts.evidence import Entry, forest_of
 from lesionlens.reporting.data import (
     ESTIMATE,
@@ -15,6 +17,7 @@ from lesionlens.reporting.data import (
     Part,
     Row,
     Score,
+    common_unit,
     evaluated,
     frame,
     headline,
@@ -26,9 +29,8 @@ from lesionlens.reporting.data import (
     subtitle,
 )
 from lesionlens.reporting.formatting import DASH, METHODS, counted
-from lesionlens.reporting.gallery import common_unit, merged_gallery
 from lesionlens.reporting.page import SELECTED, Rendered, heat, written
-from lesionlens.reporting.tables.external import between_studies, paired, same_samples
+from lesionlens.reporting.tables.external import between_studies, froc_between, froc_of_models, paired, same_samples
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, estimate, text, whole
 from lesionlens.reporting.warnings import Warning, warnings
 
@@ -82,6 +84,9 @@ def render_comparison(studies: Sequence[ReportData], runs: Sequence[int] = ()) -
         "forest": forest_of(entries),
         "models": _models(parts),
         "paired": between_studies(parts),
+        "froc": froc_beside(parts) if same_samples(parts) else None,
+        "froc_points": froc_of_models(parts),
+        "froc_paired": froc_between(parts),
         "options": _options(parts),
         "patches": _patches(parts),
         "origins": _origins(parts),

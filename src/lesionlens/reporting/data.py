@@ -208,6 +208,11 @@ def headline(data: ReportData, model: Model) -> Row | None:
     return found[0] if found else None
 
 
+def headline_method(data: ReportData) -> str:
+    """The attribution method of the study's headline: the first of its configuration."""
+    return str((lookup(data.study.get("config"), "evaluation.methods") or ["grad_cam"])[0])
+
+
 def split_uses(data: ReportData) -> str:
     """`evaluated 7 times in this record`, of the test split; empty where it was not."""
     found = rows(data, "test_uses")
@@ -229,6 +234,13 @@ UNITS = {"patch": ("patch", "patches"), "image": ("film", "films"), "breast": ("
 def unit(data: ReportData) -> tuple[str, str]:
     """What a sample of the study is called, one and several."""
     return UNITS[str(lookup(data.study.get("config"), "unit") or "patch")]
+
+
+def common_unit(parts: Sequence[Part]) -> dict[str, str]:
+    """`unit` and `units`: what a sample of all these studies is called, one and several."""
+    words = {unit(data) for data, *_ in parts}
+    one, several = words.pop() if len(words) == 1 else ("sample", "samples")
+    return {"unit": one, "units": several}
 
 
 def samples_tested(data: ReportData, count: int) -> str:

@@ -105,6 +105,7 @@ def gates(found: Evidence, question: Question) -> Iterator[Reason]:
     yield from _guided(found, question)
     yield from _chance(found)
     yield from _shortcut(found, question)
+    yield from _reference(found, question)
     yield from _size(found, question)
     if question == "detection":
         yield from _map_gates(found)
@@ -156,6 +157,17 @@ def _shortcut(found: Evidence, question: Question) -> Iterator[Reason]:
         reached = Score(audit[0]["auc"], audit[0]["low"], audit[0]["high"]).text
         words = f"a regression on features outside the lesion does as well as the network (AUC {reached})"
         yield Reason("shortcut", words, "partly")
+
+
+def _reference(found: Evidence, question: Question) -> Iterator[Reason]:
+    """A network must beat a regression on its own first weights; where it does not, that is said."""
+    whole = Evidence(found.data, found.run_id, None)
+    theirs, over = (whole.score(question, f"auc_{name}", "reference") for name in ("reference", "over_reference"))
+    if over.value is None or over.sign == "above":
+        return
+    compared = "does better than the network" if over.sign == "below" else "does as well as the network"
+    words = f"a penalised regression on an earlier block of its first weights {compared} (AUC {theirs.text})"
+    yield Reason("reference", words)
 
 
 def _size(found: Evidence, question: Question) -> Iterator[Reason]:

@@ -15,7 +15,13 @@ BACKBONES = {
     "resnet50": "ResNet50",
     "efficientnet_b0": "EfficientNet-B0",
 }
-STRATEGIES = {"gradual": "gradual unfreezing", "simultaneous": "simultaneous training", "examined": "as given"}
+STRATEGIES = {
+    "gradual": "gradual unfreezing",
+    "simultaneous": "simultaneous training",
+    "last_block": "last block alone",
+    "two_step": "top first, then all",
+    "examined": "as given",
+}
 STRATEGY_NUMBERS = {"gradual": "Strategy 1", "simultaneous": "Strategy 2"}
 POINTS = {0.25: "0.25", 0.5: "0.5", 1.0: "1", 2.0: "2", 4.0: "4"}
 """False marks per film at which a FROC curve is read."""

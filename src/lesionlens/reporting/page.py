@@ -18,6 +18,7 @@ from lesionlens.reporting.answer import found_answers, lead_maps, sentences, til
 from lesionlens.reporting.card.content import as_json, content
 from lesionlens.reporting.card.markdown import markdown
 from lesionlens.reporting.cases import tables as case_tables
+from lesionlens.reporting.cases.gallery import contact_sheet, examples, gallery
 from lesionlens.reporting.cases.pictures import cases
 from lesionlens.reporting.charts.curves import learning_curves, reliability, roc_curves, roc_levels, threshold_curves
 from lesionlens.reporting.charts.detection import froc_curves
@@ -33,7 +34,6 @@ from lesionlens.reporting.charts.guided import guidance_curves
 from lesionlens.reporting.charts.style import Chart
 from lesionlens.reporting.data import confidence, evaluated, frame, lookup, shown, sql, subtitle, unit
 from lesionlens.reporting.formatting import worded
-from lesionlens.reporting.gallery import contact_sheet, examples, gallery
 from lesionlens.reporting.tables import classification, evidence, localization, study
 from lesionlens.reporting.tables import data as provenance
 from lesionlens.reporting.tables.external import external

@@ -93,6 +93,9 @@ def _cut_lesion(job: LesionJob, task: LesionTask, image: GreyImage) -> list[Samp
     whole = find_annotation(mask, threshold)
     if whole is None:
         return [*notes, Exclusion(job.image.key, key, "empty_mask", f"{task.lesion.mask_path or key} marks no pixel")]
+    if whole.mask.size == 1:
+        detail = f"{task.lesion.mask_path or key} marks one pixel: a point shows no outline; mark the lesion's area"
+        return [*notes, Exclusion(job.image.key, key, "mask_ambiguous", detail)]
     if job.study.patches.component == "all":
         return [*notes, *_lesion_samples(job, task, image, whole, whole, key)]
     for n, component in enumerate(components(whole), 1):

@@ -1,17 +1,19 @@
 """Checkpoints: one safetensors file per kept epoch, in a folder or at a URL such as s3://bucket/prefix.
 
 A file holds the whole network (`model.*`), Adam's moments (`optimizer.*`) and, in its header, the position of the run
-(JSON). Order of samples and random state need no storing: they follow from seed and epoch number. Files are named by
-epoch and content and never overwritten. In a folder a file appears whole or not at all. Elsewhere an interrupted write
-may leave a piece; nothing refers to it, as the record learns of a file and its SHA-256 only after it is written.
+(JSON); where weights are averaged, their average, too (`averaged.*`). Order of samples and random state need no
+storing: they follow from seed and epoch number. Files are named by epoch and content and never overwritten. In a
+folder a file appears whole or not at all. Elsewhere an interrupted write may leave a piece; nothing refers to it, as
+the record learns of a file and its SHA-256 only after it is written.
 """
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ from lesionlens.models.classifier import Classifier
 from lesionlens.models.registry import network
 from lesionlens.records import Checkpoint
 from lesionlens.training.strategies import Stopper
+
+log = logging.getLogger(__name__)
 
 SUFFIX = ".safetensors"
 TEMPORARY = ".tmp"
@@ -45,13 +49,24 @@ class Position:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Saved:
-    """Content of a checkpoint: digests of its run and sample set, position, tensors (optimizer: by parameter)."""
+    """Content of a checkpoint: digests of its run and sample set, position, tensors (optimizer: by parameter).
+
+    averaged: state of the average of the phase's blocks, as `AveragedModel` gives it; empty without one.
+    """
 
     configuration: str
     patches: str
     position: Position
     model: dict[str, Tensor]
     optimizer: dict[int, dict[str, Tensor]]
+    averaged: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """State dict of the network to be used: with the averaged weights, where there are any."""
+        prefix = "module."
+        own = {name.removeprefix(prefix): each for name, each in self.averaged.items() if name.startswith(prefix)}
+        return self.model | own
 
 
 def configuration_of(run: RunConfig, training: TrainingConfig, classes: Sequence[str]) -> str:
@@ -72,6 +87,7 @@ def write_checkpoint(folder: UPath | Path, saved: Saved) -> tuple[str, str, int]
     Raises CheckpointError where it cannot be written, and leaves no half of it behind.
     """
     tensors = {f"model.{name}": tensor.detach().cpu().contiguous() for name, tensor in saved.model.items()}
+    tensors |= {f"averaged.{name}": tensor.detach().cpu().contiguous() for name, tensor in saved.averaged.items()}
     for index, state in saved.optimizer.items():
         for name, tensor in state.items():
             tensors[f"optimizer.{index}.{name}"] = tensor.detach().cpu().contiguous()
@@ -156,26 +172,61 @@ def read_checkpoint(folder: UPath | Path, checkpoint: Checkpoint) -> Saved:
 
 def _saved(header: dict[str, Any], tensors: dict[str, Tensor]) -> Saved:
     model: dict[str, Tensor] = {}
+    averaged: dict[str, Tensor] = {}
     optimizer: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         kind, rest = key.split(".", 1)
         if kind == "model":
             model[rest] = tensor
+        elif kind == "averaged":
+            averaged[rest] = tensor
         else:
             index, name = rest.split(".", 1)
             optimizer.setdefault(int(index), {})[name] = tensor
     position = header["position"]
     reached = Position(position["phase"], position["epoch"], Stopper(**position["stopper"]))
-    return Saved(header["configuration"], header["patches"], reached, model, optimizer)
+    return Saved(header["configuration"], header["patches"], reached, model, optimizer, averaged)
+
+
+def newest(
+    folder: UPath | Path, known: Sequence[Checkpoint], identity: tuple[str, str], title: str
+) -> tuple[Saved | None, Checkpoint | None]:
+    """The newest state from which the run of that identity (configuration, patches) can go on, and its best checkpoint.
+
+    None and None where it starts again: there is no checkpoint, the best is damaged, or was kept slim, without moments.
+    """
+
+    def read(checkpoint: Checkpoint) -> Saved:
+        saved = read_checkpoint(folder, checkpoint)
+        if (saved.configuration, saved.patches) != identity:
+            raise CheckpointError(f"checkpoint {checkpoint.path} belongs to another run or sample set")
+        return saved
+
+    roles = {checkpoint.role: checkpoint for checkpoint in known}
+    best = roles.get("best")
+    if best is None:
+        return None, None
+    try:
+        at_best = read(best)
+    except CheckpointError as error:
+        log.warning("%s: %s; training starts again", title, error)
+        return None, None
+    if not at_best.optimizer:
+        return None, None
+    try:
+        return read(roles.get("last", best)), best
+    except CheckpointError as error:
+        log.warning("%s: %s; training goes on from epoch %d", title, error, best.epoch)
+        return at_best, best
 
 
 def slim(folder: UPath | Path, best: Checkpoint) -> Checkpoint:
-    """Write the best checkpoint of a finished run without Adam's moments, two thirds of it; the old file stays.
+    """Write the best checkpoint of a finished run, its weights alone, a third of it; the old file stays.
 
     A run can be evaluated from it, and not be gone on with. CheckpointError as read and write.
     """
     saved = read_checkpoint(folder, best)
-    name, sha256, size = write_checkpoint(folder, replace(saved, optimizer={}))
+    name, sha256, size = write_checkpoint(folder, replace(saved, model=saved.weights, optimizer={}, averaged={}))
     return replace(best, path=name, sha256=sha256, bytes=size)
 
 
@@ -243,5 +294,5 @@ def load_model(
     if saved.configuration != configuration_of(run, training, classes):
         raise CheckpointError(f"checkpoint {checkpoint.path} in {folder} was not made by run {run.title}")
     model = network(run, training, len(classes))
-    model.load_state_dict(saved.model)
+    model.load_state_dict(saved.weights)
     return model.eval()

@@ -3,13 +3,14 @@
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchmetrics.functional.classification import binary_auroc
 
 from lesionlens.identity import digest
@@ -20,6 +21,8 @@ Scored = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 Step = Callable[[Tensor], Tensor]
 """Sample positions int64 [n] on the device -> mean loss of the batch before the step; valid until the next step."""
 
+DECAY = 0.99
+"""Of averaged weights, per step."""
 WARM_UP = 3
 """Training steps on a side stream before a capture, which CUDA graphs require."""
 
@@ -29,6 +32,14 @@ log = logging.getLogger(__name__)
 def precision(device: torch.device) -> AbstractContextManager[None]:
     """bfloat16 autocast on a GPU; float32 on a CPU, where bfloat16 is no faster."""
     return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
+def class_weights(labels: Tensor, classes: int) -> Tensor:
+    """What a sample of each class counts, float32 [classes]: one over the class's frequency among labels int64 [n] that
+    are there, so that the mean over samples is 1; 1 for classes without any."""
+    counts = torch.bincount(labels, minlength=classes).float()
+    present = (counts > 0).sum()
+    return torch.where(counts > 0, len(labels) / (present * counts.clamp(min=1)), torch.ones_like(counts))
 
 
 def eager(scored: Scored, optimizer: torch.optim.Optimizer, labels: Tensor, weights: Tensor | None = None) -> Step:
@@ -46,6 +57,34 @@ def eager(scored: Scored, optimizer: torch.optim.Optimizer, labels: Tensor, weig
         return loss.detach()
 
     return step
+
+
+class Average:
+    """Exponential average, over training steps, of the weights and buffers of the blocks that train."""
+
+    def __init__(self, blocks: Mapping[str, nn.Module]) -> None:
+        self.blocks = nn.ModuleDict(dict(blocks))
+        self.averaged = AveragedModel(self.blocks, multi_avg_fn=get_ema_multi_avg_fn(DECAY), use_buffers=True)  # type: ignore[no-untyped-call]
+
+    def after(self, step: Step) -> Step:
+        """The step, after which the average is moved towards the weights; the first weights start it."""
+
+        def averaging(rows: Tensor) -> Tensor:
+            loss = step(rows)
+            self.averaged.update_parameters(self.blocks)
+            return loss
+
+        return averaging
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The network has the averaged weights meanwhile."""
+        own = {name: tensor.clone() for name, tensor in self.blocks.state_dict().items()}
+        self.blocks.load_state_dict(self.averaged.module.state_dict())
+        try:
+            yield
+        finally:
+            self.blocks.load_state_dict(own)
 
 
 class Graphed:

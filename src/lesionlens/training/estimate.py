@@ -1,7 +1,7 @@
 """How long a grid takes on this machine and how many bytes it leaves, from rates measured in a second or two."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,8 @@ from lesionlens.config.study import StudyConfig
 from lesionlens.config.training import Backbone
 from lesionlens.models.classifier import Classifier, Level
 from lesionlens.models.registry import build
+from lesionlens.training.augment import COPIES
+from lesionlens.training.feature_cache import VARIANTS_BYTES
 from lesionlens.training.strategies import PHASES, set_modes
 
 BATCH = 2
@@ -23,13 +25,15 @@ on 214 samples of 96 px: ResNet18 13, VGG11 with batch norm 9."""
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Of one backbone: seconds per sample to reach a level, to train from a level, for a whole pass; bytes."""
+    """Of one backbone: seconds per sample to reach a level, to train from a level, for a whole pass; bytes of its
+    parameters, and of a sample's features by level.
+    """
 
-    stem: float
+    reach: dict[Level, float]
     steps: dict[Level, float]
     whole: float
     parameter_bytes: int
-    feature_bytes: int
+    feature_bytes: dict[Level, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ def measure(backbone: Backbone, classes: int, shape: tuple[int, int], device: st
     labels = torch.zeros(BATCH, dtype=torch.long, device=place)
     with torch.no_grad():
         values: dict[Level, Tensor] = {"stem": model.to_level("stem", pixels), "unit2": model.to_level("unit2", pixels)}
-        stem = _seconds(lambda: model.to_level("stem", pixels), place)
+        reach = {level: _seconds(lambda: model.to_level(level, pixels), place) for level in values}  # noqa: B023
         whole = _seconds(lambda: model.logits(pixels), place)
     steps: dict[Level, float] = {"pooled": 0.0}
     for phase in PHASES["gradual"]:
@@ -58,7 +62,8 @@ def measure(backbone: Backbone, classes: int, shape: tuple[int, int], device: st
             set_modes(model, phase)
             steps[phase.level] = _seconds(lambda: _step(model, phase.level, values[phase.level], labels), place)  # noqa: B023
     stored = sum(tensor.nbytes for tensor in model.state_dict().values())
-    return Rates(stem, steps, whole, stored, values["stem"].nbytes // BATCH)
+    sizes = {level: features.nbytes // BATCH for level, features in values.items()}
+    return Rates(reach, steps, whole, stored, sizes)
 
 
 def _step(model: nn.Module, level: Level, values: Tensor, labels: Tensor) -> None:
@@ -82,17 +87,30 @@ def _seconds(work: Callable[[], object], place: torch.device) -> float:
 def estimate(study: StudyConfig, rates: dict[Backbone, Rates], train: int, validation: int, test: int) -> Estimate:
     """Time and bytes of a study's whole grid, with these numbers of samples.
 
-    Every phase lasts from `patience` + 1 epochs to `max_epochs`, those of a case-based run as its schedule says; frozen
-    blocks run once per backbone.
+    Every phase lasts from `patience` + 1 epochs to `max_epochs`, or that where weights are averaged, those of a
+    case-based run as its schedule says; frozen blocks run once per backbone over samples and variants, or in every step
+    where what they give is not stored.
     """
-    stopping, samples = study.training.stopping, train + validation + test
+    stopping, augment = study.training.stopping, study.training.augment
     bounds = [min(stopping.patience + 1, stopping.max_epochs), stopping.max_epochs]
-    seconds = [sum(samples * rate.stem for rate in rates.values())] * 2
+    if stopping.keep == "averaged":
+        bounds = [stopping.max_epochs] * 2
+    samples = train * (1 + COPIES.get(augment, 0)) + validation + test
+    sizes = {name: samples * _of_levels(study, name, rate.feature_bytes, sum) for name, rate in rates.items()}
+    if augment == "mammogram":
+        sizes = dict.fromkeys(sizes, 0)
+    elif augment in COPIES:
+        sizes = {name: size if size <= VARIANTS_BYTES else 0 for name, size in sizes.items()}
+    cached = {name: samples * _of_levels(study, name, rate.reach, max) for name, rate in rates.items() if sizes[name]}
+    seconds = [sum(cached.values())] * 2
     stored = 0
     for run in study.grid.runs():
         rate = rates[run.backbone]
         epoch = sum(
-            train * rate.steps[phase.level] + validation * rate.steps[phase.level] / 3 for phase in PHASES[run.strategy]
+            train * rate.steps[phase.level]
+            + validation * rate.steps[phase.level] / 3
+            + (0 if sizes[run.backbone] else (train + validation) * rate.reach.get(phase.level, rate.whole))
+            for phase in PHASES[run.strategy]
         )
         fixed = test * rate.whole * PASSES
         passes = bounds
@@ -102,9 +120,13 @@ def estimate(study: StudyConfig, rates: dict[Backbone, Rates], train: int, valid
             passes = [study.training.prototypes.rounds * study.training.prototypes.push_every] * 2
         seconds = [total + epochs * epoch + fixed for total, epochs in zip(seconds, passes, strict=True)]
         stored += rate.parameter_bytes
-    cached = (
-        0
-        if study.training.augment in ("flips", "mammogram")
-        else sum(samples * rate.feature_bytes for rate in rates.values())
-    )
-    return Estimate(seconds[0], seconds[1], stored, cached)
+    return Estimate(seconds[0], seconds[1], stored, int(sum(sizes.values())))
+
+
+def _of_levels(
+    study: StudyConfig, backbone: Backbone, values: Mapping[Level, float], joined: Callable[[list[float]], float]
+) -> float:
+    """What the levels that the backbone's runs start from take together, of values by level."""
+    runs = [run for run in study.grid.runs() if run.backbone == backbone]
+    levels = {phase.level for run in runs for phase in PHASES[run.strategy]}
+    return joined([value for level, value in values.items() if level in levels] or [0])

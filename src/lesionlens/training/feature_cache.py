@@ -7,6 +7,7 @@ SHA-256, so it is never stale, and a damaged one is built again. The folder may 
 import copy
 import errno
 import hashlib
+import logging
 import os
 import shutil
 import time
@@ -31,8 +32,12 @@ BUILD_BATCH = 16
 DEPTH: tuple[Level, ...] = ("stem", "unit2", "unit1", "pooled")
 LIMIT_BYTES = 64 * 2**30
 """Bound of the folder; only what one run is using may exceed it."""
+VARIANTS_BYTES = 8 * 2**30
+"""Bound of the features of one sample set with variants; above it frozen blocks run in every step."""
 ABANDONED_SECONDS = 3600
 """A temporary file not written to for so long was left by a killed process."""
+
+log = logging.getLogger(__name__)
 
 _digests: dict[tuple[int, int, int, int], str] = {}
 """Digests of files that this process has read: by device, inode, size and time of the last change."""
@@ -53,6 +58,23 @@ class FeatureCache:
         weights = state_digest(model.between("pixels", level))
         how = [BUILD_BATCH, self.inputs.device.type, str(torch.__version__), str(torchvision.__version__)]
         return digest("features", self._inputs_digest, model.backbone, weights, level, how)
+
+    def bounded(self, model: Classifier, levels: Collection[Level], title: str) -> "FeatureCache | None":
+        """The cache; None, and a warning, where all samples and variants at these levels exceed VARIANTS_BYTES."""
+        with torch.no_grad():
+            one = _features(copy.deepcopy(model).eval(), self.inputs([0]), levels)
+        size = len(self.inputs) * sum(values.nbytes for values in one.values())
+        if size <= VARIANTS_BYTES:
+            return self
+        log.warning(
+            "%s: features of all variants would take %.1f GB, more than %.1f, so every layer runs in every step",
+            title, size / 1e9, VARIANTS_BYTES / 1e9,
+        )  # fmt: skip
+        return None
+
+    def known(self, model: Classifier, level: Level) -> Tensor | None:
+        """Features of that level, if they are stored."""
+        return self._find(self.key(model, level))
 
     def get(self, model: Classifier, levels: Sequence[Level]) -> dict[Level, Tensor]:
         """Features float32 [samples, ...] by level, memory-mapped; images lie channels last.

@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,18 +14,21 @@ from torch import Tensor
 from upath import UPath
 
 from lesionlens.config.training import RunConfig, TrainingConfig
-from lesionlens.errors import CheckpointError, DivergedError, TrainingError
-from lesionlens.models.classifier import Classifier
+from lesionlens.errors import DivergedError, TrainingError
+from lesionlens.models.classifier import Classifier, Level
 from lesionlens.models.registry import network
 from lesionlens.models.weights import Start, initial_model
 from lesionlens.records import Checkpoint, EpochResult, SampleArrays
 from lesionlens.training import checkpoints as files
+from lesionlens.training.augment import as_mammogram, shown
 from lesionlens.training.checkpoints import Position, Saved
 from lesionlens.training.epochs import (
+    Average,
     Epoch,
     Graphed,
     Scored,
     Step,
+    class_weights,
     eager,
     precision,
     reproducible,
@@ -33,9 +37,8 @@ from lesionlens.training.epochs import (
 )
 from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.guidance import guide
-from lesionlens.training.inputs import AUGMENTS, Inputs, Source, cached, computed
+from lesionlens.training.inputs import Inputs, Source, cached, computed
 from lesionlens.training.strategies import PHASES, Phase, Stopper, parameter_groups, set_modes
-from lesionlens.training.surroundings import drawn_rows, with_surroundings
 
 log = logging.getLogger(__name__)
 
@@ -92,14 +95,6 @@ def first_model(
         return initial_model(run, training, len(patches.classes), inputs, inputs.rows("train"), start)
 
 
-def class_weights(labels: Tensor, classes: int) -> Tensor:
-    """What a sample of each class counts, float32 [classes]: one over the class's frequency among labels int64 [n] that
-    are there, so that the mean over samples is 1; 1 for classes without any."""
-    counts = torch.bincount(labels, minlength=classes).float()
-    present = (counts > 0).sum()
-    return torch.where(counts > 0, len(labels) / (present * counts.clamp(min=1)), torch.ones_like(counts))
-
-
 class Fit:
     """What stays the same through a run."""
 
@@ -122,95 +117,83 @@ class Fit:
         for split, rows in (("train", self.train_rows), ("validation", self.validation_rows)):
             if not rows:
                 raise ValueError(f"sample set {patches.digest[:12]} has no {split} samples: nothing to train with")
-        seen, self.pictures = patches, None
-        if training.augment == "surroundings":
-            seen, self.pictures = with_surroundings(patches, run.seed)
-        self.inputs = Inputs(seen, training.normalise, device)
-        self.labels = torch.from_numpy(seen.labels).to(device)
+        self.seen = shown(patches, training.augment, run.seed)
+        self.inputs = Inputs(self.seen.samples, training.normalise, device, self.seen.variants)
+        self.labels = self.seen.labels.to(device)
         self.weights = None
         if training.balance == "class_weights":
             self.weights = class_weights(self.labels[self.train_rows], len(patches.classes))
         if training.stopping.monitor == "auc" and len(np.unique(patches.labels[self.validation_rows])) < 2:
             raise ValueError("training.stopping.monitor auc: the validation split has one class; monitor the loss")
-        self.guide = guide(seen, run.guidance, run.seed, device)
-        if training.augment in AUGMENTS:
+        self.guide = guide(self.seen.samples, run.guidance, run.seed, device, self.seen.variants)
+        self.changed = as_mammogram if training.augment == "mammogram" else None
+        if self.changed is not None:
             log.warning("%s: samples are changed at random, so every layer runs in every step", run.title)
-        uncached = cache is None or training.augment in AUGMENTS
+        uncached = cache is None or self.changed is not None
         self.features = None if cache is None or uncached else FeatureCache(cache, self.inputs)
 
     def epochs(self, resume: tuple[Checkpoint, ...]) -> Iterator[EpochResult]:
         saved, best = self._newest(resume)
         if saved is None:
             model = first_model(self.run, self.training, self.patches, self.start)
-            position, moments = Position(1, 0, Stopper()), {}
+            position, moments, averaged = Position(1, 0, Stopper()), {}, {}
         else:
             model = network(self.run, self.training, len(self.patches.classes))
             model.load_state_dict(saved.model)
-            position, moments = saved.position, saved.optimizer
+            position, moments, averaged = saved.position, saved.optimizer, saved.averaged
         model = model.to(self.device).to(memory_format=torch.channels_last)
+        self._bound_features(model)
         phases = PHASES[self.run.strategy]
         while True:
             if not position.stopper.done(self.training.stopping):
-                for result, reached in self._phase(model, phases[position.phase - 1], position, moments, best):
+                for result, reached in self._phase(model, position, moments, averaged, best):
                     best, position = result.checkpoints[0], reached
                     yield result
                     files.keep_only(self.folder, (kept.path for kept in result.checkpoints))
             if position.phase == len(phases) or best is None:
                 return
-            model.load_state_dict(files.read_checkpoint(self.folder, best).model)
+            model.load_state_dict(files.read_checkpoint(self.folder, best).weights)
             following = position.stopper.following(self.training.stopping)
             if self._guides(phases[position.phase]) and not self._guides(phases[position.phase - 1]):
                 following = Stopper()  # the loss of the phase before was another one
-            position, moments = Position(position.phase + 1, position.epoch, following), {}
+            position, moments, averaged = Position(position.phase + 1, position.epoch, following), {}, {}
+
+    def _levels(self) -> list[Level]:
+        """Where the run's phases start, but for pixels."""
+        return [phase.level for phase in PHASES[self.run.strategy] if phase.level != "pixels"]
+
+    def _bound_features(self, model: Classifier) -> None:
+        if self.features is not None and self.seen.variants is not None:
+            self.features = self.features.bounded(model, self._levels(), self.run.title)
 
     def _newest(self, resume: tuple[Checkpoint, ...]) -> tuple[Saved | None, Checkpoint | None]:
         """The newest state from which the run can go on, and its best checkpoint."""
-        known = {checkpoint.role: checkpoint for checkpoint in resume}
-        best = known.get("best")
-        if best is None:
-            return None, None
-        try:
-            at_best = self._read(best)
-        except CheckpointError as error:
-            log.warning("%s: %s; training starts again", self.run.title, error)
-            return None, None
-        if not at_best.optimizer:  # kept slim when the run was finished: without moments it cannot go on
-            return None, None
-        try:
-            return self._read(known.get("last", best)), best
-        except CheckpointError as error:
-            log.warning("%s: %s; training goes on from epoch %d", self.run.title, error, best.epoch)
-            return at_best, best
-
-    def _read(self, checkpoint: Checkpoint) -> Saved:
-        saved = files.read_checkpoint(self.folder, checkpoint)
-        if (saved.configuration, saved.patches) != self.identity:
-            raise CheckpointError(f"checkpoint {checkpoint.path} belongs to another run or sample set")
-        return saved
+        return files.newest(self.folder, resume, self.identity, self.run.title)
 
     def _phase(
         self,
         model: Classifier,
-        phase: Phase,
         position: Position,
         moments: dict[int, dict[str, Tensor]],
+        averaged: dict[str, Tensor],
         best: Checkpoint | None,
     ) -> Iterator[tuple[EpochResult, Position]]:
         """The remaining epochs of one phase."""
+        phase = PHASES[self.run.strategy][position.phase - 1]
         groups = parameter_groups(model, phase, self.run, self.training.rates)
         optimizer = torch.optim.Adam(groups, fused=True, capturable=self.device.type == "cuda")
         if moments:
             files.restore_optimizer(optimizer, moments)
         train, validation = self._sources(model, phase, position)
-        step = self._step(model, phase, optimizer, train)
+        step, average = self._step(model, phase, optimizer, train), self._average(model, phase, averaged)
         while not position.stopper.done(self.training.stopping):
             started = time.monotonic()
-            epoch = self._epoch(model, phase, step, validation, position.epoch + 1)
+            epoch = self._epoch(model, phase, step, validation, position.epoch + 1, average)
             stopper = position.stopper.after(self._monitored(epoch), self.training.stopping)
-            lowest = stopper.improved_on(position.stopper)
+            kept = average is not None or stopper.improved_on(position.stopper)
             position = Position(position.phase, position.epoch + 1, stopper)
-            last = self._write(model, optimizer, position)
-            best = replace(last, role="best") if lowest or best is None else best
+            last = self._write(model, optimizer, position, average)
+            best = replace(last, role="best") if kept or best is None else best
             yield (
                 EpochResult(
                     phase=position.phase,
@@ -234,12 +217,11 @@ class Fit:
         """What the trained blocks take for a sample, in training and in validation."""
         if self.features is None or phase.level == "pixels":
             plain = computed(model, phase.level, self.inputs)
-            augment = AUGMENTS.get(self.training.augment)
-            return plain if augment is None else computed(model, phase.level, self.inputs, augment), plain
+            changed = self.changed
+            return plain if changed is None else computed(model, phase.level, self.inputs, changed), plain
         with reproducible(self.device, self.run.seed, 0):
             # A run's first phase asks for what its later ones take, too: one pass over the samples for all.
-            levels = [each.level for each in PHASES[self.run.strategy]] if position.phase == 1 else [phase.level]
-            levels = [level for level in levels if level != "pixels"]
+            levels = self._levels() if position.phase == 1 else [phase.level]
             found = cached(self.features.get(model, levels)[phase.level], self.device)
         return found, found
 
@@ -266,14 +248,34 @@ class Fit:
         constant = self.features is not None and phase.level != "pixels" and self.device.type == "cuda"
         return Graphed(step, self.run.batch_size, self.device) if constant else step
 
-    def _epoch(self, model: Classifier, phase: Phase, step: Step, validation: Source, epoch: int) -> Epoch:
+    def _average(self, model: Classifier, phase: Phase, state: dict[str, Tensor]) -> Average | None:
+        """The average of the phase's blocks, as far as it was when the run stopped; None where none is kept."""
+        if self.training.stopping.keep != "averaged":
+            return None
+        average = Average({name: block for name, block in model.blocks.items() if name in phase.blocks})
+        if state:
+            average.averaged.load_state_dict(state)
+        return average
+
+    def _epoch(
+        self,
+        model: Classifier,
+        phase: Phase,
+        step: Step,
+        validation: Source,
+        epoch: int,
+        average: Average | None = None,
+    ) -> Epoch:
         size, seed = self.run.batch_size, self.run.seed
         with reproducible(self.device, seed, epoch):
             set_modes(model, phase, size)
-            train_loss = train_epoch(step, self.device, self._shown_rows(epoch), size, seed, epoch)
+            step = step if average is None else average.after(step)
+            rows = self.seen.rows(self.train_rows, seed, epoch)
+            train_loss = train_epoch(step, self.device, rows, size, seed, epoch)
             model.eval()
             scored = self._scored(model, phase, validation)
-            validation_loss, accuracy, auc = validate(scored, self.labels, self.validation_rows, size)
+            with nullcontext() if average is None else average.in_place():
+                validation_loss, accuracy, auc = validate(scored, self.labels, self.validation_rows, size)
         for name, loss in (("training", train_loss), ("validation", validation_loss)):
             if not math.isfinite(loss):
                 raise DivergedError(
@@ -282,13 +284,14 @@ class Fit:
                 )
         return Epoch(train_loss, validation_loss, accuracy, auc)
 
-    def _shown_rows(self, epoch: int) -> list[int]:
-        """What the epoch shows for every training sample."""
-        if self.pictures is None:
-            return self.train_rows
-        return drawn_rows(self.train_rows, self.pictures, len(self.patches.ids), self.run.seed, epoch)
-
-    def _write(self, model: Classifier, optimizer: torch.optim.Optimizer, position: Position) -> Checkpoint:
-        saved = Saved(*self.identity, position, model.state_dict(), files.optimizer_tensors(optimizer))
+    def _write(
+        self,
+        model: Classifier,
+        optimizer: torch.optim.Optimizer,
+        position: Position,
+        average: Average | None = None,
+    ) -> Checkpoint:
+        averaged = {} if average is None else average.averaged.state_dict()
+        saved = Saved(*self.identity, position, model.state_dict(), files.optimizer_tensors(optimizer), averaged)
         name, sha256, size = files.write_checkpoint(self.folder, saved)
         return Checkpoint("last", position.phase, position.epoch, name, sha256, size)

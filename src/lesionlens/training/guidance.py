@@ -19,18 +19,22 @@ from torch.nn.functional import adaptive_avg_pool2d
 from lesionlens.config.training import GuidanceConfig
 from lesionlens.identity import generator
 from lesionlens.records import SampleArrays
+from lesionlens.training.augment import Variants
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Guide:
-    """weight: of the term in the loss. masks bool [n, s, s], on the device: the annotation shown, empty where none."""
+    """weight: of the term in the loss. masks bool [n, s, s], on the device: the annotation shown, empty where none;
+    moved along with the samples' variants, if any.
+    """
 
     weight: float
     masks: Tensor
+    variants: Variants | None = None
 
     def term(self, head: Tensor, features: Tensor, labels: Tensor, rows: Tensor) -> Tensor:
         """What guidance adds to each sample's loss, float32 [k], for the samples at positions `rows` [k]."""
-        shown = self.masks[rows]
+        shown = self.masks[rows] if self.variants is None else self.variants.masks(self.masks, rows)
         shares = adaptive_avg_pool2d(shown.float(), (features.shape[2], features.shape[3]))
         there = shown.flatten(1).any(dim=1)
         return self.weight * there * (1 - evidence_within(head, features, labels, shares))
@@ -48,7 +52,13 @@ def evidence_within(head: Tensor, features: Tensor, labels: Tensor, shares: Tens
     return (torch.softmax(cells, dim=1) * shares.flatten(1)).sum(dim=1)
 
 
-def guide(samples: SampleArrays, guidance: GuidanceConfig, seed: int, device: torch.device) -> Guide | None:
+def guide(
+    samples: SampleArrays,
+    guidance: GuidanceConfig,
+    seed: int,
+    device: torch.device,
+    variants: Variants | None = None,
+) -> Guide | None:
     """What guidance of this run shows; None without guidance."""
     if not guidance.weight:
         return None
@@ -57,7 +67,8 @@ def guide(samples: SampleArrays, guidance: GuidanceConfig, seed: int, device: to
     for row in np.flatnonzero(shown(samples, guidance.fraction, seed)):
         mask = samples.masks[row]
         masks[row] = distance_transform_edt(~mask) <= reach if reach else mask
-    return Guide(guidance.weight, torch.from_numpy(masks).to(device))
+    moved = None if variants is None else variants.to(device)
+    return Guide(guidance.weight, torch.from_numpy(masks).to(device), moved)
 
 
 def shown(samples: SampleArrays, fraction: float, seed: int) -> NDArray[np.bool_]:

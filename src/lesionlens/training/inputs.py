@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode, RandomAffine, RandomHorizontalFlip, RandomVerticalFlip
 
-from lesionlens.config.training import Augment, Normalise
+from lesionlens.config.training import Normalise
 from lesionlens.identity import bytes_digest, digest
 from lesionlens.models.classifier import Classifier, Level
 from lesionlens.records import SampleArrays, Split
 from lesionlens.samples.normalise import normalise
+from lesionlens.training.augment import Variants
 
 CHUNK = 256
 Source = Callable[[Tensor], Tensor]
@@ -23,24 +23,29 @@ Source = Callable[[Tensor], Tensor]
 class Inputs:
     """Called with positions: pixels float32 [n, 3, h, w], normalised, grey repeated in three channels, on the device.
 
-    A GPU keeps all normalised samples in its memory if they take less than half of what is free.
+    Behind the positions of the samples lie those of their variants, if any, made when asked for. A GPU keeps all
+    normalised samples in its memory if they take less than half of what is free.
     """
 
-    def __init__(self, patches: SampleArrays, mode: Normalise, device: torch.device) -> None:
+    def __init__(
+        self, patches: SampleArrays, mode: Normalise, device: torch.device, variants: Variants | None = None
+    ) -> None:
         self.patches = patches
         self.mode = mode
         self.device = device
+        self.variants = None if variants is None else variants.to(device)
 
     def __len__(self) -> int:
-        return len(self.patches.ids)
+        return len(self.patches.ids if self.variants is None else self.variants.base)
 
     def __call__(self, rows: Sequence[int] | Tensor) -> Tensor:
-        resident = self._resident
-        if resident is None:
-            grey = self._grey(np.asarray(rows.cpu() if isinstance(rows, Tensor) else rows, dtype=np.int64))
-        else:
-            grey = resident[torch.as_tensor(rows, device=self.device)]
-        return grey.to(self.device).unsqueeze(1).expand(-1, 3, -1, -1).contiguous()
+        at, resident = torch.as_tensor(rows, dtype=torch.int64), self._resident
+        base = at if self.variants is None else self.variants.base[at.to(self.device)]
+        grey = self._grey(base.cpu().numpy()) if resident is None else resident[base.to(self.device)]
+        grey = grey.to(self.device)
+        if self.variants is not None:
+            grey = self.variants.pixels(grey, at.to(self.device))
+        return grey.unsqueeze(1).expand(-1, 3, -1, -1).contiguous()
 
     def _grey(self, at: NDArray[np.int64]) -> Tensor:
         """Normalised grey values float32 [n, h, w], on the CPU."""
@@ -52,7 +57,7 @@ class Inputs:
     def _resident(self) -> Tensor | None:
         if not fits(self.patches.pixels.size * torch.float32.itemsize, self.device):
             return None
-        chunks = np.array_split(np.arange(len(self)), max(len(self) // CHUNK, 1))
+        chunks = np.array_split(np.arange(len(self.patches.ids)), max(len(self.patches.ids) // CHUNK, 1))
         return torch.cat([self._grey(chunk).to(self.device) for chunk in chunks])
 
     def rows(self, split: Split) -> list[int]:
@@ -60,11 +65,12 @@ class Inputs:
         return [int(i) for i in np.flatnonzero(self.patches.splits == split)]
 
     def digest(self) -> str:
-        """SHA-256 of all that decides the normalised pixels: grey values, mode, statistics, and labels if used."""
+        """SHA-256 of all that decides the pixels shown: grey values, mode, statistics, labels if used, variants."""
         labels = self.patches.labels.tolist() if self.mode == "per_class" else None
         statistics = [(row.label, row.mean, row.std) for row in self.patches.statistics]
         grey = bytes_digest(part.tobytes() for part in self.patches.pixels)
-        return digest(self.patches.digest, list(self.patches.pixels.shape), grey, self.mode, statistics, labels)
+        shown = [] if self.variants is None else [self.variants.digest()]
+        return digest(self.patches.digest, list(self.patches.pixels.shape), grey, self.mode, statistics, labels, *shown)
 
 
 def fits(size: int, device: torch.device) -> bool:
@@ -102,33 +108,3 @@ def computed(
         return model.to_level(level, augment(pixels))
 
     return source
-
-
-def as_mammogram(pixels: Tensor) -> Tensor:
-    """Every film of [n, c, h, w] flipped both ways at random, turned by up to 25 degrees, sheared by up to 12, zoomed
-    by 0.8 to 1.2, and brighter or darker by up to 20 of 255 grey values, drawn by torch's global generator.
-
-    What comes in from outside is as dark as the film's darkest pixel; what leaves the range of a film is cut.
-    """
-    changed = []
-    for film in pixels:
-        low, high = float(film.min()), float(film.max())
-        moved = RandomAffine(25, scale=(0.8, 1.2), shear=12, interpolation=InterpolationMode.BILINEAR, fill=low)
-        turned = RandomVerticalFlip()(RandomHorizontalFlip()(moved(film)))
-        brighter = (2 * torch.rand(1).item() - 1) * 20 / 255 * (high - low)
-        changed.append((turned + brighter).clamp(low, high))
-    return torch.stack(changed)
-
-
-def flipped_and_turned(pixels: Tensor) -> Tensor:
-    """Every sample of [n, c, s, s] in one of its eight flips and quarter turns, drawn by torch's global generator."""
-    drawn = torch.randint(8, (len(pixels),)).tolist()
-    turned = [
-        torch.rot90(sample.flip(2) if way >= 4 else sample, way % 4, (1, 2))
-        for sample, way in zip(pixels, drawn, strict=True)
-    ]
-    return torch.stack(turned)
-
-
-AUGMENTS: dict[Augment, Callable[[Tensor], Tensor]] = {"flips": flipped_and_turned, "mammogram": as_mammogram}
-"""Changes of a training step's pixels by name; what they feed is not cached."""

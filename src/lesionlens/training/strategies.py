@@ -29,6 +29,7 @@ ALL = Phase(("stem", "unit2", "unit1", "top", "head"), "pixels")
 PHASES: dict[Strategy, tuple[Phase, ...]] = {
     "gradual": (HEAD, HEAD_1, HEAD_1_2),
     "simultaneous": (HEAD_1_2,),
+    "last_block": (HEAD_1,),
     "two_step": (TOP, ALL),
 }
 
@@ -127,5 +128,6 @@ class Stopper:
         return self.lowest < before.lowest
 
     def done(self, config: StoppingConfig) -> bool:
-        """Whether the phase ends here: patience used up, or as many epochs as allowed."""
-        return self.waited >= config.patience or self.epochs >= config.max_epochs
+        """Whether the phase ends: as many epochs as allowed, or, unless weights are averaged, patience used up."""
+        patient = config.keep == "averaged" or self.waited < config.patience
+        return not patient or self.epochs >= config.max_epochs

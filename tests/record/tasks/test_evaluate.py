@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import save_file
 from sqlalchemy import Engine, text
 
 from db import studies
@@ -20,6 +21,7 @@ from lesionlens.config.evaluation import ALL, EvaluationConfig, Method
 from lesionlens.config.study import StudyConfig
 from lesionlens.localization.metrics import score_grids
 from lesionlens.models.classifier import Classifier
+from lesionlens.models.registry import BACKBONES
 from tasks import evaluate, grid
 from tasks.db_task import samples_of
 from tasks.evaluate import audit_shortcuts, compare_runs, evaluate_run, plan_evaluations
@@ -146,6 +148,25 @@ def test_an_evaluation_that_fails_leaves_its_run_finished(
     assert grid.failed_runs(study) == []
     with engine.connect() as connection:
         assert frame(connection, "SELECT evaluation_reason FROM runs").rows() == [(None,)]
+
+
+@pytest.mark.slow
+def test_a_reference_on_pretrained_weights_is_in_the_record_beside_the_networks(
+    engine: Engine, plan: Callable[[StudyConfig], Planned], tmp_path: Path
+) -> None:
+    own = tmp_path / "own.safetensors"
+    save_file({key: each.contiguous() for key, each in BACKBONES["resnet18"].make().state_dict().items()}, own)
+    for weights, rows in (("none", []), (str(own), ["auc_over_reference", "auc_reference"])):
+        training = STUDY.training.model_copy(update={"weights": weights})
+        planned = plan(STUDY.model_copy(update={"name": weights, "training": training}))
+        plan_evaluations(planned.study_id)
+        assert train_run.fn(planned.runs[0], "resnet18", datetime.now(UTC)) == "finished"
+        assert evaluate_run.fn(planned.study_id, planned.runs[0], "resnet18", datetime.now(UTC)) == "finished"
+        compare_runs.fn(planned.study_id)
+        with engine.connect() as connection:
+            found = frame(connection, "SELECT study_id, variant, measure, value FROM decisions")
+        found = found.filter(study_id=planned.study_id, variant="reference")
+        assert sorted(set(found["measure"])) == rows and found["value"].is_not_null().all()
 
 
 @pytest.mark.slow

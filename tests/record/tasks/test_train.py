@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 from sqlalchemy import Connection, Engine, text
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from db import studies
 from db.bulk import frame
@@ -59,6 +60,7 @@ def test_a_run_that_diverges_is_recorded_and_the_grid_goes_on(
         return model
 
     monkeypatch.setattr("lesionlens.training.fit.first_model", broken)
+    monkeypatch.setenv("LESIONLENS_LOGGERS", "tensorboard")
     first, second = plan(study("vgg11_bn", "resnet18")).runs
     assert train(first, second) == ["failed", "finished"]
     (failed, reason), finished = statuses(engine)
@@ -72,6 +74,9 @@ def test_a_run_that_diverges_is_recorded_and_the_grid_goes_on(
     assert trained["rates"].to_list()[0] == {"head": 1e-3, "unit1": 3e-5, "unit2": 3e-6}
     folders = list((tmp_path / "checkpoints").iterdir())
     assert len(folders) == 1 and len(list(folders[0].iterdir())) <= 2
+    (events,) = (tmp_path / "tensorboard").glob(f"run-{second}-*/*")
+    read = EventAccumulator(str(events)).Reload()
+    assert [e.value for e in read.Scalars("loss/validation")] == pytest.approx(trained["validation_loss"].to_list())
 
 
 @pytest.mark.parametrize("kind", ["folder", "URL"])

@@ -1,4 +1,4 @@
-"""Shortcut audit on samples whose window, surroundings or lesion give the class away, and on noise."""
+"""Shortcut audit on samples whose window, surroundings or lesion give the class away, and on noise; the reference."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,10 +6,14 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
-from lesionlens.audits.shortcuts import SHORTCUTS, outside, shortcut_audit
+from lesionlens.audits.shortcuts import PENALTIES, SHORTCUTS, block_means, outside, reference, shortcut_audit
 from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.models.registry import build
 from lesionlens.records import SampleArrays
+from lesionlens.training.augment import draw_variants
+from lesionlens.training.inputs import Inputs
 from tests.unit.audits.repeated import more_of_the_same
 
 CONFIG = EvaluationConfig(resamples=200)
@@ -86,3 +90,39 @@ def test_blur_lowers_sharpness_and_grey_levels_are_those_outside() -> None:
     grey = np.where(region, 200, 7).astype(np.uint8)
     np.testing.assert_allclose(outside(grey, region), [7, 0, 7, 7, 7, 7, 7, 0, 0])
     np.testing.assert_allclose(outside(grey, ~nothing), 0)
+
+
+def test_the_reference_reads_what_features_tell_and_no_more(tiny_patches: Callable[..., SampleArrays]) -> None:
+    """A class in one of 40 numbers, under noise, is found; in noise alone nothing is."""
+    patches = tiny_patches(count=400)
+    variants = draw_variants(patches, "flips")
+    assert variants is not None
+    rows, noise = np.concatenate([np.arange(400), variants.of]), np.random.default_rng(0)
+    blind = noise.normal(size=(len(rows), 40)).astype(np.float32)
+    telling = blind.copy()
+    telling[:, 7] += 2 * patches.labels[rows]
+    test = patches.split("test").labels
+    found = {}
+    for name, means in (("blind", blind), ("telling", telling)):
+        made = reference(means, patches, variants.of)
+        assert made is not None and made[0].shape == (len(test), len(patches.classes))
+        np.testing.assert_allclose(made[0].sum(axis=1), 1, rtol=1e-5)
+        found[name] = float((made[0].argmax(axis=1) == test).mean()), made[1]
+    assert found["telling"][0] > 0.6 and found["blind"][0] < 0.35 and found["telling"][1] in PENALTIES
+    swapped = replace(patches, labels=np.where(patches.splits == "test", 0, patches.labels))
+    first, again = (reference(telling, each, variants.of) for each in (patches, swapped))  # test labels are not seen
+    assert first is not None and again is not None and np.array_equal(first[0], again[0])
+    one = replace(patches, labels=np.zeros_like(patches.labels))
+    assert reference(telling, one, variants.of) is None
+    unchecked = replace(patches, splits=np.where(patches.splits == "train", "train", "test"))
+    assert reference(telling, unchecked, variants.of) is None
+
+
+def test_means_are_those_of_the_block_whether_stored_or_not(tiny_patches: Callable[..., SampleArrays]) -> None:
+    patches, model = tiny_patches(), build("resnet18", 5, 0)
+    inputs = Inputs(patches, "train", torch.device("cpu"), draw_variants(patches, "flips"))
+    with torch.no_grad():
+        features = model.to_level("unit2", inputs(range(len(inputs))))
+    expected = features.mean(dim=(2, 3)).numpy()
+    np.testing.assert_allclose(block_means(model, inputs), expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_array_equal(block_means(model, inputs, features), expected)

@@ -30,7 +30,7 @@ def test_check_says_what_a_study_would_do(films: Path, tmp_path: Path, capsys: p
     assert main(["check", str(films), *LIGHT, "--pictures", str(tmp_path / "ten.png")]) == 0
     said = capsys.readouterr().out
     assert "40 images of 40 patients, 40 lesions" in said
-    assert "12 runs (1 backbone x 2 strategies x 6 sets x 1 seed), patches of 64 pixels" in said
+    assert "3 runs (1 backbone x 1 strategy x 1 set x 3 seeds), patches of 64 pixels" in said
     assert "GB are free" in said and (tmp_path / "ten.png").stat().st_size > 1000
 
 
@@ -46,6 +46,14 @@ def test_check_refuses_what_a_study_would_refuse(
     assert "image_missing" in capsys.readouterr().err
 
 
+def test_a_study_that_would_stop_is_given_no_time(films: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(0, 40, 2):
+        (films / f"images/{number}.png").unlink()
+    assert main(["check", str(films), *LIGHT]) == 2
+    said = capsys.readouterr()
+    assert "class a has no sample" in said.err and "GB are free" not in said.out
+
+
 def test_the_size_of_a_small_study_follows_from_the_lesions_unless_it_is_named(films: Path) -> None:
     assert settled(Wanted(preset="small", data=films))[0].patches.size in range(64, 225, 32)
     assert settled(Wanted(preset="small", data=films, set=("patches.size=72",)))[0].patches.size == 72
@@ -54,6 +62,6 @@ def test_the_size_of_a_small_study_follows_from_the_lesions_unless_it_is_named(f
 
 def test_a_dry_run_of_a_study_starts_nothing(films: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "--data", str(films), *LIGHT, "--dry-run"]) == 0
-    assert "12 runs" in capsys.readouterr().out
+    assert ": 3 runs (" in capsys.readouterr().out
     assert main(["demo", "--dry-run"]) == 0
     assert "draws its own data; 4 runs" in capsys.readouterr().out

@@ -77,10 +77,8 @@ def test_cases_start_from_a_black_box_of_the_same_samples() -> None:
     [
         ({"evaluation": {"methods": ("prototypes",)}}, "grid.system prototype alone has"),
         ({"grid": {"system": "prototype", "guidance": ({"weight": 1},)}}, "prototypes have training.prototypes.fine"),
-        (
-            {"grid": {"system": "prototype"}, "training": {"augment": "flips"}},
-            "annotations that training.prototypes.fine",
-        ),
+        ({"grid": {"system": "prototype"}, "training": {"stopping": {"keep": "averaged"}}}, "keep averaged is for"),
+        ({"grid": {"system": "prototype", "strategies": ["last_block"]}}, "last_block is for"),
         ({"training": {"prototypes": {"prune": (3, 4)}}}, "training.prototypes.prune"),
     ],
 )
@@ -98,6 +96,9 @@ def test_presets_take_the_protocols_side() -> None:
         "conv",
     )
     assert (ours.training.normalise, ours.split.group, ours.evaluation.policy) == ("train", "patient", "validation")
+    recipe = ours.training.augment, ours.training.stopping.keep, ours.grid.strategies
+    assert recipe == ("patch", "averaged", ("last_block",))
+    assert (study.training.augment, study.training.stopping.keep) == ("none", "lowest")
     assert demo().training.weights == "none"
 
 
@@ -123,7 +124,7 @@ def test_a_tilde_in_a_path_is_the_users_home() -> None:
         DataConfig(root=Path("~nobody_of_this_name/films"))
 
 
-def test_guidance_is_part_of_a_run_and_its_name_and_is_refused_beside_flips() -> None:
+def test_guidance_is_part_of_a_run_and_its_name() -> None:
     guided = {"weight": 3, "fraction": 0.1}
     grid = {"backbones": ["vgg16"], "strategies": ["gradual"], "guidance": [{}, guided], "seeds": [0, 1]}
     config = StudyConfig.model_validate({"data": {"source": "phantom"}, "grid": grid})
@@ -134,5 +135,3 @@ def test_guidance_is_part_of_a_run_and_its_name_and_is_refused_beside_flips() ->
     twice = {**grid, "guidance": [{"weight": 3}, {"weight": 3}]}
     with pytest.raises(ValidationError, match="guidance or seed"):
         StudyConfig.model_validate({"data": {"source": "phantom"}, "grid": twice})
-    with pytest.raises(ValidationError, match="turns samples"):
-        StudyConfig.model_validate({"data": {"source": "phantom"}, "grid": grid, "training": {"augment": "flips"}})

@@ -227,9 +227,37 @@ def test_files_are_found_by_the_names_that_people_give_them(own: Own) -> None:
     own.rows[6]["image"] = "C:\\data\\images\\6.png"
     own.rows[7]["image"] = "..\\images\\7.png"
     own.rows[8]["image"] = "/etc/hostname"
+    own.rows[9]["image"] = "Images/9.PNG"
     boxes, reasons = found(own)
     assert (boxes, reasons) == ({Box(*BOX): 9}, {"image_refused": 3})
-    assert {i.key for i in read_index(own.study().data, own.root).images} >= {f"images/{n}.png" for n in range(2, 6)}
+    keys = {i.key for i in read_index(own.study().data, own.root).images}
+    assert keys >= {f"images/{n}.png" for n in (2, 3, 4, 5, 9)}
+
+
+def test_a_file_in_another_case_is_taken_only_where_there_is_one(own: Own) -> None:
+    filled(own)
+    own.rows[0]["image"] = "images/0.Png"
+    (own.root / "images/0.PNG").write_bytes((own.root / "images/0.png").read_bytes())
+    own.rows[1]["image"] = "IMAGES/../images/1.png"
+    boxes, reasons = found(own)
+    assert (boxes, reasons) == ({Box(*BOX): 10}, {"image_missing": 1, "image_refused": 1})
+
+
+def test_one_marked_pixel_is_a_point_and_no_outline(own: Own) -> None:
+    filled(own)
+    point = np.zeros((300, 200), np.uint8)
+    point[80, 90] = 255
+    Image.fromarray(point).save(own.root / own.rows[0]["mask"])
+    assert found(own) == ({Box(*BOX): 11}, {"mask_ambiguous": 1})
+
+
+@pytest.mark.parametrize("names", [("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"), ("x", "y", "w", "h")])
+def test_boxes_under_other_names_are_asked_about(own: Own, names: tuple[str, ...]) -> None:
+    for row in filled(own).rows:
+        del row["mask"]
+        row.update(zip(names, ("10", "20", "60", "70"), strict=True))
+    with pytest.raises(ValueError, match=f"x, y, width, height of boxes.*found .*{names[3]}"):
+        own.cut()
 
 
 def test_text_that_no_index_takes_is_refused_before_the_work(own: Own) -> None:

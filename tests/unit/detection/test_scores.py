@@ -9,9 +9,9 @@ import pytest
 
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.detection.froc import CURVE, READ
-from lesionlens.detection.marks import CRITERIA, Lesions, Marks
+from lesionlens.detection.marks import CRITERIA, Lesions, Marks, lesions_of
 from lesionlens.detection.outputs import painted
-from lesionlens.detection.scores import BLOB, SWEEP, detection_scores, groups_of, lesions_of, mark_frame, mark_frames
+from lesionlens.detection.scores import BLOB, SWEEP, detection_scores, groups_of, mark_frame, mark_frames
 from lesionlens.frames import FRAMES
 from lesionlens.records import SampleArrays
 from lesionlens.scoring.bootstrap import draw
@@ -116,7 +116,11 @@ def test_maps_of_a_classifier_stand_on_the_same_curve() -> None:
     found = {}
     for name, grids in (("exact", painted(on_every(lesions), FILMS, (25, 25), 4)[10:]),
                         ("noise", np.random.default_rng(1).normal(size=(20, 25, 25)).astype(np.float32))):  # fmt: skip
-        maps = [SimpleNamespace(method=name, grids=grids), SimpleNamespace(method=SWEEP, grids=abs(grids[::-1]))]
+        made = SimpleNamespace(method=name, grids=grids, target="predicted", is_reference=False, explained=None)
+        beside = {"target": "true", "is_reference": True, "explained": np.zeros(20, bool)}
+        maps = [made] + [SimpleNamespace(**vars(made) | {"method": f"not {k}", k: v}) for k, v in beside.items()]
+        swept = {"method": SWEEP, "grids": abs(grids[::-1]), "target": "none", "is_reference": True}
+        maps.append(SimpleNamespace(**vars(made) | swept))
         frames = mark_frames(given, shown(lesions, ids), None, maps, chances, EvaluationConfig(), 0)
         assert set(frames["marks"]["method"]) == {name, SWEEP, BLOB} and set(frames["marks"]["sample_id"]) <= set(
             range(10, 30)

@@ -138,6 +138,14 @@ def test_settings_of_another_server_stay_with_it(name: str, place: Home, monkeyp
     assert name not in environment(place, 4200)
 
 
+def test_a_level_of_logging_that_is_none_is_named(place: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "debug")
+    assert environment(place, 4200)["PREFECT_LOGGING_LEVEL"] == "debug"
+    monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "loud")
+    with pytest.raises(ServerError, match="PREFECT_LOGGING_LEVEL is 'loud', not one of DEBUG"):
+        environment(place, 4200)
+
+
 def test_processes_find_room_for_their_sockets_however_long_the_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

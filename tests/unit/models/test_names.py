@@ -58,6 +58,36 @@ def keras_resnet50(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
+def keras_efficientnet(state: dict[str, Tensor], depthwise: str) -> dict[str, Tensor]:
+    """Layers in Keras' order, named by stage and letter; depthwise: what the version calls the kernel of one."""
+    named = {
+        "features.0.0": "stem_conv",
+        "features.0.1": "stem_bn",
+        "features.8.0": "top_conv",
+        "features.8.1": "top_bn",
+    }
+    parts = ["expand_conv", "expand_bn", "dwconv", "bn", "se_reduce", "se_expand", "project_conv", "project_bn"]
+    for stage in range(1, 8):
+        for block in range(4):
+            begin = f"features.{stage}.{block}.block."
+            layers = list(dict.fromkeys(name.rpartition(".")[0] for name in state if name.startswith(begin)))
+            own = parts[len(parts) - len(layers) :]
+            named |= dict(zip(layers, (f"block{stage}{'abcd'[block]}_{part}" for part in own), strict=bool(layers)))
+    found = {}
+    for name, tensor in state.items():
+        layer, _, parameter = name.rpartition(".")
+        own = named[layer]
+        if own.endswith("bn"):
+            found[f"{own}/{KERAS_WORDS[parameter]}"] = tensor
+        elif parameter == "bias":
+            found[f"{own}/bias"] = tensor
+        elif own.endswith("dwconv"):
+            found[f"{own}/{depthwise}"] = tensor.permute(2, 3, 0, 1)
+        else:
+            found[f"{own}/kernel"] = tensor.permute(2, 3, 1, 0)
+    return found
+
+
 def keras_vgg(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Converted already: torch's axes and words, Keras' layers."""
     layers = list(dict.fromkeys(name.rpartition(".")[0] for name in state))
@@ -94,6 +124,18 @@ def test_keras_axes_are_turned_and_biases_of_convolutions_kept() -> None:
     assert (fit.scheme, fit.missing, fit.shapes) == ("Keras", [], [])
     for name, tensor in state.items():
         expected = tensor - 0.25 if name.endswith("running_mean") else tensor
+        expected = expected + 1e-8 if name.endswith("running_var") else expected
+        torch.testing.assert_close(fit.state[name], expected)
+
+
+@pytest.mark.parametrize("depthwise", ["kernel", "depthwise_kernel"])
+def test_keras_efficientnet_keeps_depthwise_kernels_and_its_epsilon(depthwise: str) -> None:
+    state = filled("efficientnet_b0")
+    wanted = trunk_state("efficientnet_b0")
+    fit = best_fit(keras_efficientnet(state, depthwise), wanted, "efficientnet_b0")
+    assert (fit.scheme, fit.missing, fit.shapes, fit.unused) == ("Keras", [], [], [])
+    for name, tensor in state.items():
+        expected = tensor + 1e-3 - 1e-5 if name.endswith("running_var") else tensor
         torch.testing.assert_close(fit.state[name], expected)
 
 

@@ -11,9 +11,10 @@ from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.training import RunConfig, StoppingConfig, Top, TrainingConfig
 from lesionlens.models.registry import build
 from lesionlens.models.weights import initial_model
+from lesionlens.training.augment import as_mammogram
 from lesionlens.training.epochs import mean_auc
 from lesionlens.training.fit import class_weights, fit
-from lesionlens.training.inputs import Inputs, as_mammogram
+from lesionlens.training.inputs import Inputs
 from lesionlens.training.strategies import ALL, TOP, parameter_groups, set_modes
 from tests.unit.arrays import bright_squares
 

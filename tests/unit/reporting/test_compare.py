@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from lesionlens.reporting.compare import render_comparison, summary
+from tests.report_data import rare
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +160,44 @@ def test_the_verdict_says_whether_the_order_is_certain(two, changed):
 def test_a_warning_about_several_studies_stands_once(rendered):
     text = words(rendered.page)
     assert text.count("Synthetic mammograms") == 1 and "Synthetic mammograms demo, <b>other</b>" in text
+
+
+def with_films(data, marks):
+    """The study's first model with marks at these films (True on the lesion), FROC rows beside them."""
+    ids = data.frames["gallery"]["sample_id"].to_list()
+    lesions = pl.DataFrame({"sample_id": ids, "ordinal": 0, "x0": 0.0, "y0": 0.0, "x1": 20.0, "y1": 20.0})
+    rows = [
+        {"run_id": 1, "sample_id": film, "ordinal": 0, "x0": 5.0, "y0": 5.0, "x1": 15.0, "y1": 15.0, "score": 0.9}
+        for film, on in zip(ids, marks, strict=True)
+        if on
+    ]
+    detections = rare("detections").with_columns(
+        method=pl.when(pl.col("method") == "boxes").then(pl.lit("grad_cam")).otherwise("method")
+    )
+    marked = pl.DataFrame(rows, schema=rare("marks").schema)
+    frames = {"marks": marked, "film_lesions": lesions, "detections": detections}
+    return dataclasses.replace(data, frames=data.frames | frames)
+
+
+def test_two_studies_on_the_same_films_are_paired_by_patient(make_data):
+    """The first finds every lesion, the second half of them; a study beside itself differs by nothing."""
+    data = make_data(runs=(("resnet18", "gradual"),), per_class=4)
+    number = data.frames["gallery"].height
+    first = with_films(data, [True] * number)
+    second = with_films(data, [n % 2 == 0 for n in range(number)])
+    second = dataclasses.replace(second, study=second.study | {"id": 2, "name": "half"})
+    page = render_comparison((first, second))
+    row = pl.read_csv(page.files["tables/froc-paired.csv"].encode()).row(0, named=True)
+    assert row["difference"] == 0.5 and 0 < row["low"] < 0.5 < row["high"] < 1
+    assert row["n"] == number and "figures/froc.svg" in page.files
+    again = dataclasses.replace(first, study=first.study | {"id": 3, "name": "again"})
+    same = pl.read_csv(render_comparison((first, again)).files["tables/froc-paired.csv"].encode())
+    assert same.select("difference", "low", "high").row(0) == (0, 0, 0)
+
+
+def test_studies_on_other_films_are_not_ranked_by_what_they_find(make_data):
+    data = make_data(runs=(("resnet18", "gradual"),), per_class=4)
+    first = with_films(data, [True] * data.frames["gallery"].height)
+    apart = dataclasses.replace(first, study=first.study | {"id": 2, "name": "apart", "sample_set_digest": "f" * 64})
+    files = render_comparison((first, apart)).files
+    assert "tables/froc.csv" in files and "tables/froc-paired.csv" not in files and "figures/froc.svg" not in files

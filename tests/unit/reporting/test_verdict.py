@@ -79,6 +79,25 @@ CONSTRUCTED = {
 }  # fmt: skip
 
 
+def referenced(data, over):
+    """The data with the AUC of a reference, and the network's minus it, which lies so far above 0."""
+    row = data.frames["decisions"].filter(measure="auc_intact", variant="smooth").filter(pl.col("group_name").is_null())
+    made = [
+        row.with_columns(variant=pl.lit("reference"), measure=pl.lit(f"auc_{name}"), **{
+            end: pl.lit(value + shift) for end, shift in (("value", 0.0), ("low", -0.05), ("high", 0.05))})
+        for name, value in (("reference", 0.7), ("over_reference", over))
+    ]  # fmt: skip
+    return dataclasses.replace(data, frames=data.frames | {"decisions": pl.concat([data.frames["decisions"], *made])})
+
+
+def test_a_reference_that_is_not_beaten_is_named_and_takes_nothing_away(honest):
+    for over, words in ((0.2, None), (0.02, "does as well as the network"), (-0.2, "does better than the network")):
+        for question in BOTH:
+            row = answer(referenced(honest, over), question)
+            assert row["verdict"] == "yes" and ("reference" in row["reasons"]) == (words is not None)
+            assert ("(AUC 0.70" in row["sentence"]) == (words is not None) and (words or "") in row["sentence"]
+
+
 @pytest.mark.parametrize("reason", CONSTRUCTED)
 def test_a_gate_turns_a_yes_into_less_and_is_named(honest, changed, reason):
     verdict, questions, make = CONSTRUCTED[reason]

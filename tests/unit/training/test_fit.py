@@ -13,7 +13,7 @@ from lesionlens.config.training import RunConfig, StoppingConfig, TrainingConfig
 from lesionlens.errors import CheckpointError, DivergedError, TrainingError
 from lesionlens.models.classifier import BLOCKS
 from lesionlens.records import Checkpoint, EpochResult, SampleArrays, Statistics
-from lesionlens.training.checkpoints import load_model, read_checkpoint
+from lesionlens.training.checkpoints import load_model, read_checkpoint, slim
 from lesionlens.training.epochs import batches, reproducible
 from lesionlens.training.fit import Fit, choose_device, first_model, fit
 from lesionlens.training.inputs import Inputs
@@ -99,10 +99,10 @@ def test_an_epoch_is_the_plain_loop(
     assert result.validation_loss == pytest.approx(float(validation), rel=1e-3)
 
 
-def test_augmentation_stores_no_features_says_so_and_resumes(
+def test_augmentation_of_every_step_stores_no_features_says_so_and_resumes(
     tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining, caplog: pytest.LogCaptureFixture
 ) -> None:
-    patches, run, training = make_patches(), make_run("resnet18", "simultaneous"), make_training(3, augment="flips")
+    patches, run, training = make_patches(), make_run("resnet18", "simultaneous"), make_training(3, augment="mammogram")
     whole = figures(list(fit(run, training, patches, tmp_path / "a", tmp_path / "cache", "cpu")))
     assert not (tmp_path / "cache").exists()
     assert "samples are changed at random, so every layer runs in every step" in caplog.text
@@ -111,6 +111,49 @@ def test_augmentation_stores_no_features_says_so_and_resumes(
     assert figures([first, *rest]) == whole
     plain = figures(list(fit(run, make_training(3), patches, tmp_path / "c", None, "cpu")))
     assert plain[0][0] != whole[0][0]
+
+
+def test_averaged_weights_are_those_of_a_loop_and_are_what_is_kept(
+    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    """Weights and batch statistics after every step, averaged by hand; no early stopping, in each of three phases."""
+    patches, run = make_patches(32, 16, size=64), make_run("resnet18", head_rate=1e-3, unit1_rate=1e-4)
+    training = make_training(stopping=StoppingConfig(max_epochs=2, patience=1, min_delta=10, keep="averaged"))
+    results = list(fit(run, training, patches, tmp_path / "run", tmp_path / "cache", "cpu"))
+    assert [(each.phase, each.epoch) for each in results] == [(1, 1), (1, 2), (2, 3), (2, 4), (3, 5), (3, 6)]
+    best, last = results[-1].checkpoints
+    assert best.path == last.path and best.role == "best" and best.epoch == 6
+    model, inputs = first_model(run, training, patches), Inputs(patches, "train", CPU)
+    labels, epoch = torch.from_numpy(patches.labels), 0
+    for phase in PHASES["gradual"]:
+        optimizer = torch.optim.Adam(parameter_groups(model, phase, run, "published"))
+        average: dict[str, torch.Tensor] = {}
+        for _ in range(2):
+            epoch += 1
+            for name, block in model.blocks.items():
+                block.train(name in phase.blocks).requires_grad_(name in phase.blocks)
+            for batch in batches(inputs.rows("train"), 16, run.seed, epoch):
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(model(inputs(batch)), labels[batch]).backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                for name, weight in model.state_dict().items():
+                    if weight.is_floating_point():
+                        before = average.get(name, weight.clone())
+                        average[name] = before * 0.99 + weight * 0.01
+        model.load_state_dict(average, strict=False)
+    kept = load_model(run, training, patches.classes, tmp_path / "run", best)
+    raw = read_checkpoint(tmp_path / "run", last).model
+    for name, weight in kept.state_dict().items():
+        if weight.is_floating_point() and not name.startswith("stem"):
+            assert torch.dist(weight, average[name]) < 0.2 * torch.dist(weight, raw[name]), name  # rounding
+    with torch.no_grad():
+        rows = inputs.rows("validation")
+        loss = torch.nn.functional.cross_entropy(kept(inputs(rows)), labels[rows])
+    assert results[-1].validation_loss == pytest.approx(float(loss), rel=1e-3)
+    small = slim(tmp_path / "run", best)
+    again = load_model(run, training, patches.classes, tmp_path / "run", small)
+    assert small.bytes < best.bytes / 2
+    assert all(torch.equal(a, b) for a, b in zip(kept.state_dict().values(), again.state_dict().values(), strict=True))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg11_bn"])

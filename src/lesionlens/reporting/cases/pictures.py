@@ -6,8 +6,8 @@ from typing import Any
 import polars as pl
 
 from lesionlens.records import ReportData
+from lesionlens.reporting.cases.gallery import outline, pictures
 from lesionlens.reporting.data import Model, frame
-from lesionlens.reporting.gallery import outline, pictures
 from lesionlens.samples.normalise import unpack_mask, unpack_pixels
 
 BYTES = 2_000_000

@@ -3,13 +3,30 @@
 from collections.abc import Sequence
 from itertools import combinations, product
 
+import numpy as np
 import polars as pl
 
 from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.detection.froc import Difference, froc_difference
+from lesionlens.detection.marks import lesions_of, marks_of
 from lesionlens.records import ReportData
-from lesionlens.reporting.data import Model, Part, confidence, evaluated, frame, level, lookup, sql, with_models
-from lesionlens.reporting.formatting import count, p_value
+from lesionlens.reporting.data import (
+    ESTIMATE,
+    Model,
+    Part,
+    confidence,
+    evaluated,
+    frame,
+    headline_method,
+    level,
+    lookup,
+    sql,
+    wide,
+    with_models,
+)
+from lesionlens.reporting.formatting import POINTS, count, p_value
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, estimate, model, text, whole
+from lesionlens.scoring.bootstrap import draw
 from lesionlens.scoring.comparison.models import COMPARISONS, compare, holm
 
 MEASURES = {
@@ -122,8 +139,100 @@ def between_studies(parts: Sequence[Part]) -> TableSpec:
         "Interval and p by patient, as in a study's own report; Holm correction over the pairs of this table, for each "
         f"score separately. Bold: the CI excludes 0 and the corrected p is below {1 - level(of):.2g}."
     )
-    query = "\n\n".join(dict.fromkeys(sql(data, ["sample_results"]) for data, _, _ in parts))
+    query = _queries(parts, "sample_results")
     return TableSpec("paired", "Pairs", "Paired differences between studies", columns, table, (note,), query)
+
+
+def froc_of_models(parts: Sequence[Part]) -> TableSpec | None:
+    """Lesions found at 0.25 to 4 false marks per film by every model's headline marks, over its own films; None where
+    nothing marks."""
+    found = [
+        wide(own, ["n"], "point", list(POINTS.values()), ESTIMATE).with_columns(
+            run_id=pl.lit(of.run_id), model=pl.lit(of.full), study=pl.lit(name), series=pl.lit(of.series)
+        )
+        for data, name, models in parts
+        for of in models
+        for own in [_read(data, of)]
+        if own.height
+    ]
+    columns = (
+        Column("Model", ("run_id", "model"), lambda _, title: Cell(title), numeric=False),
+        text("Study", "study"),
+        whole("Lesions", "n"),
+        *(estimate(at, at, small="CI", mark="strong" if at == "1" else "") for at in POINTS.values()),
+    )
+    note = (
+        "The proportion of lesions found by a mark whose centre lies in their box, at the threshold that leaves at "
+        "most so many marks per film on no lesion: a detector's boxes, or the peaks of a classifier's maps."
+    )
+    return (
+        None
+        if not found
+        else TableSpec(
+            "froc",
+            "FROC",
+            "Lesions found, by false marks per film",
+            columns,
+            pl.concat(found),
+            (note,),
+            _queries(parts, "detections"),
+        )
+    )
+
+
+def _read(data: ReportData, of: Model) -> pl.DataFrame:
+    found = frame(data, "detections").filter(
+        measure="sensitivity", criterion="centre", group_name="all", run_id=of.run_id, method=headline_method(data)
+    )
+    return found.filter(pl.col("false_marks").is_in(list(POINTS))).with_columns(
+        point=pl.col("false_marks").replace_strict(POINTS, return_dtype=pl.String)
+    )
+
+
+def froc_between(parts: Sequence[Part]) -> TableSpec:
+    """Differences at 1 false mark per film between the marks of any two models of studies on the same films, paired by
+    patient; no row where the films are not the same.
+    """
+    marking = [(data, name, of) for data, name, models in parts for of in models if _read(data, of).height]
+    found = [
+        {"run_a": a.run_id, "run_b": b.run_id, "model_a": f"{a.full} · {first}", "model_b": f"{b.full} · {second}",
+         "series": a.series, "difference": gap.value, "low": gap.low, "high": gap.high, "n": gap.n}
+        for (one, first, a), (other, second, b) in combinations(marking, 2)
+        if one is not other and one.study["sample_set_digest"] == other.study["sample_set_digest"]
+        for gap in [_froc_difference((one, a), (other, b))]
+    ]  # fmt: skip
+    schema = COLUMNS | dict.fromkeys(("difference", "low", "high"), pl.Float64) | {"n": pl.Int64}
+    table = pl.DataFrame(found, schema=schema).with_columns(pl.col(pl.Float64).fill_nan(None))
+    table = table.with_columns(apart=(pl.col("low") > 0) | (pl.col("high") < 0))
+    columns = (
+        Column("Model", ("run_a", "model_a"), lambda _, title: Cell(title), numeric=False),
+        Column("Minus", ("run_b", "model_b"), lambda _, title: Cell(title), numeric=False),
+        estimate("Difference", "difference", ("low", "high"), signed=True, small=confidence(parts[0][0]), mark="strong",
+                 where="apart"),
+        whole("Lesions", "n"),
+    )  # fmt: skip
+    note = (
+        "Proportion of lesions found at 1 false mark per film, of the same lesions, each model at its own threshold in "
+        "the same resamples of patients. Bold: the CI excludes 0."
+    )
+    query = _queries(parts, "marks", "film_lesions", "sample_results")
+    return TableSpec("froc-paired", "FROC pairs", "Lesions found by one and the other", columns, table, (note,), query)
+
+
+def _froc_difference(first: tuple[ReportData, Model], second: tuple[ReportData, Model]) -> Difference:
+    data = first[0]
+    films = frame(data, "gallery")["sample_id"].to_numpy()
+    lesions = lesions_of(frame(data, "film_lesions"), films)
+    marks = [marks_of(frame(each, "marks").filter(run_id=of.run_id), films) for each, of in (first, second)]
+    patients = dict(frame(data, "sample_results").select("sample_id", "patient").rows())
+    resamples = lookup(data.study.get("config"), "evaluation.resamples") or EvaluationConfig().resamples
+    generator = np.random.default_rng(lookup(data.study.get("config"), "seed") or 0)
+    clusters = draw(np.array([patients[film] for film in films.tolist()]), resamples, generator)
+    return froc_difference(marks[0], marks[1], lesions, clusters, level(data))
+
+
+def _queries(parts: Sequence[Part], *names: str) -> str:
+    return "\n\n".join(dict.fromkeys(sql(data, names) for data, _, _ in parts))
 
 
 def _alike(first: Sequence[Model], second: Sequence[Model]) -> list[tuple[Model, Model]]:

@@ -62,7 +62,7 @@ def table_2(data: ReportData, known: Published) -> TableSpec:
         Column("Training strategy", ("strategy",), _strategy, numeric=False),
         whole("Batch size", "batch_size"),
         estimate("Accuracy", "accuracy", ("low", "high"), small=ci, mark="strong"),
-        Column("Epochs", ("best_epoch", "epochs"), _best_epoch, "at the best validation loss"),
+        Column("Epochs", ("best_epoch", "epochs"), _best_epoch, "of the weights kept"),
         decimal("Validation loss", "validation_loss"),
     ]
     notes: tuple[str, ...] = (

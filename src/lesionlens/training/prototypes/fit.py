@@ -21,7 +21,7 @@ from lesionlens.training import checkpoints as files
 from lesionlens.training.checkpoints import Position
 from lesionlens.training.epochs import Epoch, Scored, eager, reproducible, train_epoch, validate
 from lesionlens.training.fit import Fit, choose_device, first_model
-from lesionlens.training.inputs import AUGMENTS, Inputs, Source, cached, computed
+from lesionlens.training.inputs import Inputs, Source, cached, computed
 from lesionlens.training.prototypes.losses import added, annotations, other_weights
 from lesionlens.training.prototypes.projection import prune, push
 from lesionlens.training.prototypes.schedule import Stage, groups, stages
@@ -62,6 +62,7 @@ class _PrototypeFit(Fit):
             model.load_state_dict(saved.model)
             position, moments = saved.position, saved.optimizer
         model = model.to(self.device).to(memory_format=torch.channels_last)
+        self._bound_features(model)
         course = stages(self.run, self.training.prototypes)
         while True:
             stage = course[position.phase - 1]
@@ -105,7 +106,7 @@ class _PrototypeFit(Fit):
             started = time.monotonic()
             with reproducible(self.device, self.run.seed, position.epoch + 1):
                 set_modes(model, stage.phase)
-                rows, size = self._shown_rows(position.epoch + 1), self.run.batch_size
+                rows, size = self.seen.rows(self.train_rows, self.run.seed, position.epoch + 1), self.run.batch_size
                 loss = train_epoch(step, self.device, rows, size, self.run.seed, position.epoch + 1)
                 model.eval()
                 epoch = Epoch(loss, *validate(scored, self.labels, self.validation_rows, size))
@@ -146,8 +147,8 @@ class _PrototypeFit(Fit):
         level = stage.phase.level
         if self.features is None:
             plain = computed(model, level, self.inputs)
-            augment = AUGMENTS.get(self.training.augment)
-            return plain if augment is None else computed(model, level, self.inputs, augment), plain
+            changed = self.changed
+            return plain if changed is None else computed(model, level, self.inputs, changed), plain
         with reproducible(self.device, self.run.seed, 0):
             found = cached(self.features.get(model, [level])[level], self.device)
         return found, found
@@ -169,6 +170,6 @@ class _PrototypeFit(Fit):
             logits = model.head(layer.pooled(distances))
             if not losses:
                 return logits, None
-            return logits, added(distances, self.labels[rows], owners, kept, self.shown[rows], config)
+            return logits, added(distances, self.labels[rows], owners, kept, self.seen.masks(self.shown, rows), config)
 
         return last if stage.name == "last" else whole

@@ -13,7 +13,8 @@ from skimage.measure import approximate_polygon, find_contours
 
 from lesionlens.images.image import encode_webp
 from lesionlens.records import ReportData
-from lesionlens.reporting.data import Model, Part, Row, frame, lookup, unit
+from lesionlens.reporting.cases.marks import film_marks
+from lesionlens.reporting.data import Model, Part, Row, common_unit, frame, headline_method, lookup, unit
 from lesionlens.reporting.formatting import METHODS, SPLITS, count, term
 from lesionlens.reporting.tables.evidence import QUADRANTS, filters, with_subgroups
 from lesionlens.samples.normalise import unpack_mask, unpack_pixels
@@ -40,7 +41,8 @@ def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
     Pictures take what the rest leaves of BYTES; `reduced`: at less than the usual quality.
 
     A sample: key (permanent), image (WebP data URI), width and height of its mask, outline (SVG path in its pixels, ''
-    for background), and results by run id with the scaled map as base64 of uint8 [rows x cols].
+    for background), and results by run id with the scaled map as base64 of uint8 [rows x cols] and what `film_marks`
+    gives. `marked`: whether anything marks.
     """
     labels = frame(data, "labels").sort("ordinal")
     names = dict(labels.select("code", "name").rows())
@@ -48,13 +50,13 @@ def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
     results = frame(data, "sample_results").filter(pl.col("run_id").is_in(list(known)))
     results = with_subgroups(data, results)
     by_patch = results.partition_by("sample_id", as_dict=True, maintain_order=True)
-    maps, others = _maps(data), _method_maps(data)
+    maps, others, marked = _maps(data), _method_maps(data), film_marks(data)
     samples, patches = [], []
     for row in frame(data, "gallery").iter_rows(named=True):
         found = by_patch.get((row["sample_id"],))
         if found is not None:
             patches.append(shown(unpack_pixels(row["pixels"], (row["height"], row["width"])), row["scale"]))
-            samples.append(_sample(row, found.to_dicts(), names, maps, others))
+            samples.append(_sample(row, found.to_dicts(), names, maps, others, marked))
     images, reduced = pictures(patches, BYTES - len(json.dumps(samples)))
     return {
         "runs": [
@@ -64,15 +66,12 @@ def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
         "classes": [{"code": code, "name": name} for code, name in names.items()],
         "samples": [sample | {"image": image} for image, sample in zip(images, samples, strict=True)],
         "subgroups": filters(samples),
+        "marked": bool(marked),
         "reduced": reduced,
-        "method": term(_headline(data), METHODS),
+        "method": term(headline_method(data), METHODS),
         "unit": unit(data)[0],
         "units": unit(data)[1],
     }
-
-
-def _headline(data: ReportData) -> str:
-    return str((lookup(data.study.get("config"), "evaluation.methods") or ["grad_cam"])[0])
 
 
 def _sample(
@@ -81,6 +80,7 @@ def _sample(
     names: dict[str, str],
     maps: dict[tuple[int, int], Any],
     others: dict[tuple[int, int], list[Any]],
+    marked: dict[tuple[int, int], dict[str, Any]],
 ) -> dict[str, Any]:
     first, (height, width) = results[0], (row["height"] // row["scale"], row["width"] // row["scale"])
     return {
@@ -106,6 +106,7 @@ def _sample(
                 "hit": result["hit"],
                 "map": maps.get((result["run_id"], row["sample_id"])),
                 "methods": others.get((result["run_id"], row["sample_id"]), []),
+                **marked.get((result["run_id"], row["sample_id"]), {}),
             }
             for result in results
         },
@@ -182,10 +183,10 @@ def merged_gallery(parts: Sequence[Part]) -> dict[str, Any]:
     runs: list[dict[str, Any]] = []
     classes: dict[str, dict[str, str]] = {}
     samples: dict[tuple[str, str], dict[str, Any]] = {}
-    reduced = False
+    reduced = marked = False
     for data, name, models in parts:
         found, number = gallery(data, models), data.study["id"]
-        reduced = reduced or found["reduced"]
+        reduced, marked = reduced or found["reduced"], marked or found["marked"]
         for run in found["runs"]:
             title = f"{run['title']} · {name}"
             runs.append(run | {"id": f"{number}.{run['id']}", "title": title, "series": len(runs) % 8})
@@ -197,16 +198,10 @@ def merged_gallery(parts: Sequence[Part]) -> dict[str, Any]:
     shown = list(samples.values())
     return {"runs": runs, "classes": list(classes.values()), "samples": shown, "reduced": reduced} | {
         "subgroups": filters(shown),
+        "marked": marked,
         "method": found["method"],
         **common_unit(parts),
     }
-
-
-def common_unit(parts: Sequence[Part]) -> dict[str, str]:
-    """`unit` and `units`: what a sample of all these studies is called, one and several."""
-    words = {unit(data) for data, *_ in parts}
-    one, several = words.pop() if len(words) == 1 else ("sample", "samples")
-    return {"unit": one, "units": several}
 
 
 def examples(data: ReportData, models: Sequence[Model]) -> dict[str, list[list[str]]]:

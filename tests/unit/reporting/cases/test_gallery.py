@@ -15,8 +15,17 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from lesionlens.attribution.scaling import activation_maps
+from lesionlens.reporting.cases.gallery import (
+    SHOWN,
+    contact_sheet,
+    examples,
+    gallery,
+    outline,
+    pictures,
+    quantised,
+    webp,
+)
 from lesionlens.reporting.data import shown as models_of
-from lesionlens.reporting.gallery import SHOWN, contact_sheet, examples, gallery, outline, pictures, quantised, webp
 from lesionlens.reporting.tables.evidence import QUADRANTS
 from tests.report_data import rare
 
@@ -62,7 +71,7 @@ def test_gallery_keeps_its_bytes_and_says_so(data, monkeypatch):
     whole = gallery(data, models_of(data))
     assert not whole["reduced"]
     room = len(json.dumps(whole)) - 20_000
-    monkeypatch.setattr("lesionlens.reporting.gallery.BYTES", room)
+    monkeypatch.setattr("lesionlens.reporting.cases.gallery.BYTES", room)
     small = gallery(data, models_of(data))
     assert small["reduced"] and len(json.dumps(small["samples"])) <= room
     assert [sample["results"] for sample in small["samples"]] == [sample["results"] for sample in whole["samples"]]
@@ -74,7 +83,7 @@ def test_a_patch_has_the_maps_of_every_method_that_explained_it_as_far_as_there_
     own = [methods for methods in found.values() if methods]
     assert [[m["name"] for m in methods] for methods in own] == [["saliency", "LIME"]]
     assert own[0][0]["iou"] == 0.25 and own[0][0]["hit"] and own[0][0]["map"]["rows"] == 2
-    monkeypatch.setattr("lesionlens.reporting.gallery.METHOD_BYTES", len(json.dumps(own[0][0])) + 5)
+    monkeypatch.setattr("lesionlens.reporting.cases.gallery.METHOD_BYTES", len(json.dumps(own[0][0])) + 5)
     short = gallery(explained, models_of(data))["samples"]
     assert [m["name"] for s in short for m in s["results"]["1"]["methods"]] == ["saliency"]
 

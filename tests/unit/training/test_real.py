@@ -1,0 +1,38 @@
+"""The studies of real masses that benchmarks.real measures, and the loss that it prints."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.real import STUDIES, Told, configured, losses
+from lesionlens.config.presets import layered
+from lesionlens.records import SampleArrays
+from lesionlens.scoring.bootstrap import draw
+
+
+def test_studies_differ_from_the_recipe_in_training_alone(tmp_path: Path) -> None:
+    found = {name: layered("sound", configured(name, tmp_path, tmp_path / "own.pth"))[0] for name in STUDIES}
+    kept = {name: (each.training.augment, each.training.stopping.keep) for name, each in found.items()}
+    assert {name: (*kept[name], each.grid.strategies[0]) for name, each in found.items()} == {
+        "recipe": ("patch", "averaged", "last_block"),
+        "plain": ("none", "lowest", "last_block"),
+        "two blocks": ("none", "lowest", "simultaneous"),
+    }
+    assert len({(each.patches, each.split, each.grid.sets, each.grid.seeds) for each in found.values()}) == 1
+    assert {run.backbone for each in found.values() for run in each.grid.runs()} == {"vgg16"}
+
+
+def test_a_network_that_is_too_sure_is_given_its_temperature(tiny_patches: Callable[..., SampleArrays]) -> None:
+    """Logits three times too large: the temperature of validation is about 3, and the scaled loss lower."""
+    patches, rng, sure = tiny_patches(1500, 32), np.random.default_rng(0), []
+    for split in ("test", "validation"):
+        labels = patches.split(split).labels
+        logits = rng.normal(size=(len(labels), 5)) + 1.5 * np.eye(5)[labels]
+        told = np.exp(3 * 1.5 * logits)
+        sure.append((told / told.sum(axis=1, keepdims=True)).astype(np.float32))
+    test = patches.split("test")
+    words = losses([Told(*sure)], patches, draw(test.patients, 100, rng)).split()
+    raw, scaled, temperature = (float(words[i].strip(";(),")) for i in (2, 4, -1))
+    assert temperature == pytest.approx(3, rel=0.2) and scaled < raw - 0.3 and float(words[5].strip("(")) < scaled
