@@ -87,8 +87,8 @@ class StudyConfig(Frozen):
                 raise ValueError(
                     f"unit {self.unit}: films are split by patient; choose split.rule sound, official or given"
                 )
-            turned = () if self.grid.system == "detector" else ("flips",)
-            turned += ("mammogram",) if self.unit == "breast" else ()  # it would turn one view into the other
+            turned = [] if self.grid.system == "detector" else ["flips"]
+            turned += ["mammogram"] if self.unit == "breast" else []  # it would turn one view into the other
             if self.training.augment in (*turned, "patch", "surroundings"):
                 raise ValueError(
                     f"unit {self.unit}: training.augment {self.training.augment} is for patches; choose none"
