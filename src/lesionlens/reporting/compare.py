@@ -30,7 +30,14 @@ from lesionlens.reporting.data import (
 )
 from lesionlens.reporting.formatting import DASH, METHODS, counted
 from lesionlens.reporting.page import SELECTED, Rendered, heat, written
-from lesionlens.reporting.tables.external import between_studies, froc_between, froc_of_models, paired, same_samples
+from lesionlens.reporting.tables.external import (
+    between_studies,
+    breasts_between,
+    froc_between,
+    froc_of_models,
+    paired,
+    same_samples,
+)
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, estimate, text, whole
 from lesionlens.reporting.warnings import Warning, warnings
 
@@ -84,6 +91,7 @@ def render_comparison(studies: Sequence[ReportData], runs: Sequence[int] = ()) -
         "forest": forest_of(entries),
         "models": _models(parts),
         "paired": between_studies(parts),
+        "breasts": breasts_between(parts),
         "froc": froc_beside(parts) if same_samples(parts) else None,
         "froc_points": froc_of_models(parts),
         "froc_paired": froc_between(parts),

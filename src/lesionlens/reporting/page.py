@@ -63,7 +63,7 @@ SELECTED = (
     "The models are the runs that validation loss selected. The query below lists the results of all runs; "
     "lesionlens compare shows the maps of any runs, by number."
 )
-OTHERS = ("external",)
+OTHERS = ("external", "transfer")
 """Values that name studies or samples of other units."""
 LATEX = ("table-1", "table-2", "table-3", "table-4")
 
@@ -178,6 +178,7 @@ def context(data: ReportData) -> dict[str, Any]:
         "variants": localization.variants(data),
         "methods": localization.methods(data),
         "other_scores": localization.other_scores(data),
+        "transfer": evidence.transfer(data),
         "guidance": guidance(data),
         "guidance_by_size": guidance_by_size(data),
         "guidance_curves": guidance_curves(data),
