@@ -110,6 +110,9 @@ BY_RULE = {
     "no_margin_class": "no mass that is circumscribed, ill-defined or spiculated alone",
     "class_of_first_row": "the breast's first finding belongs to no target class",
     "overwritten": "a later lesion of the same image and class took its place",
+    "no_laterality": "the film's side or view is not known, so it is of no breast",
+    "single_view": "the breast has no film of the other view",
+    "another_of_view": "another film of the same breast and view stands for it",
     "split_left_out": "official test split that the published study did not use",
 }
 BY_FILE = {
