@@ -150,8 +150,8 @@ def breasts_between(parts: Sequence[Part]) -> TableSpec:
     rows = []
     for (one, first, mine), (other, second, theirs) in combinations(parts, 2):
         for a, b in product(mine, theirs):
-            scores = [frame(data, "breast_scores").filter(run_id=of.run_id) for data, of in ((one, a), (other, b))]
-            gap = compare_breasts(*scores, _resampled(one), lookup(one.study.get("config"), "seed") or 0)
+            own, beside = (frame(data, "breast_scores").filter(run_id=of.run_id) for data, of in ((one, a), (other, b)))
+            gap = compare_breasts(own, beside, _resampled(one), lookup(one.study.get("config"), "seed") or 0)
             titles = {"model_a": f"{a.full} · {first}", "model_b": f"{b.full} · {second}", "series": a.series}
             rows += [{"run_a": a.run_id, "run_b": b.run_id} | titles | gap] if gap else []
     schema = COLUMNS | dict.fromkeys(("value_a", "value_b", "difference", "low", "high"), pl.Float64)

@@ -56,7 +56,7 @@ def cut_breast(job: BreastJob) -> list[Item]:
     """What `cut_film` gives of both films, their samples joined to one; where one has none, the other has a reason."""
     items = [cut_film(film) for film in job.films]
     cut = [next((item for item in found if isinstance(item, Sample)), None) for found in items]
-    rest = [item for found in items for item in found if not isinstance(item, Sample)]
+    rest: list[Item] = [item for found in items for item in found if not isinstance(item, Sample)]
     cc, mlo = cut
     if cc is not None and mlo is not None:
         return [*rest, joined(cc, mlo)]
