@@ -134,7 +134,7 @@ class Placed:
 
     @classmethod
     def of(cls, shape: tuple[int, int], study: StudyConfig) -> "Placed":
-        """For a film of (rows, columns): stretched, or padded with black on both sides to the proportions of `images`."""
+        """Of a film of (rows, columns): stretched, or padded with black on both sides, to the size of `images`."""
         height, width = study.images.height, study.images.width
         (rows, columns), added = shape, (0, 0)
         if study.images.fit == "pad":
