@@ -2,11 +2,10 @@
 
     python -m benchmarks.train                            ResNet50 and VGG19 at 224, five rounds, one thread
     python -m benchmarks.train --small                    a try in a minute: ResNet18 at 96
-    python -m benchmarks.train --device cuda              wall time, share of time the GPU computes, grid estimate
 
 Rounds are interleaved: in each one both sides take the same steps from the same weights. Seconds are CPU seconds of the
-process (all threads, reading and writing included); on a GPU, wall time. lesionlens keeps freed memory, as the
-pipeline's tasks do; the peer has the C library's defaults.
+process (all threads, reading and writing included); for a GPU see `benchmarks/gpu.sh`. lesionlens keeps freed memory,
+as the pipeline's tasks do; the peer has the C library's defaults.
 
 Whole runs at 224 would take days on one thread, so they are composed from what was measured: epochs x (steps of an
 epoch x seconds of a step + batches of the validation split x seconds of a batch + seconds of a checkpoint), and on
@@ -20,7 +19,6 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import train_gpu
 from benchmarks.train_grid import whole_grid
 from benchmarks.train_measure import GOALS, Measured, composed, measure, show_steps
 from benchmarks.train_ours import CPU, Bench, bench_of
@@ -53,20 +51,14 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=3, help="of a phase and round; the first warms up")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--no-grid", action="store_true", help="leave the whole runs of resnet18 out")
     parser.add_argument("--small", action="store_true", help="resnet18 at 96 px, two rounds")
     given = parser.parse_args()
-    if given.device == "cuda" and not torch.cuda.is_available():
-        parser.error("--device cuda: torch finds no CUDA device here")
     if given.small:
         given.backbone, given.size, given.rounds = ["resnet18"], 96, 2
     torch.set_num_threads(1)
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as name:
-        if given.device == "cuda":
-            train_gpu.main(Path(name), given.backbone, given.size, given.batch, given.rounds)
-            return
         print(f"One thread, {given.rounds} interleaved rounds, CPU seconds of the process, medians.")
         for backbone in given.backbone:
             train = given.steps * given.batch

@@ -5,8 +5,10 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 from unittest.mock import patch
 
 import numpy as np
@@ -25,15 +27,17 @@ from lesionlens.training.fit import first_model, fit
 from lesionlens.training.inputs import Inputs, cached
 from lesionlens.training.strategies import Phase, Stopper, parameter_groups, set_modes
 
+Mode = Literal["eager", "graph", "compiled"]
 CLASSES = ("B", "BC", "BM", "MC", "MM")
 
 
-def patches_of(train: int, validation: int, size: int, seed: int = 0) -> SampleArrays:
+def patches_of(train: int, validation: int, height: int, width: int, seed: int = 0) -> SampleArrays:
     """Stripes whose width is the class, in noise: something to learn, of any size."""
     count = train + validation
     labels = (np.arange(count) % 5).astype(np.int64)
-    stripes = np.sin(np.arange(size)[None, :, None] * (labels[:, None, None] + 1) / 3) * 60 + 110
-    pixels = (stripes + np.random.default_rng(seed).normal(0, 90, (count, size, size))).clip(0, 255).astype(np.uint8)
+    stripes = np.sin(np.arange(height)[None, :, None] * (labels[:, None, None] + 1) / 3) * 60 + 110
+    noise = np.random.default_rng(seed).normal(0, 90, (count, height, width))
+    pixels = (stripes + noise).clip(0, 255).astype(np.uint8)
     return SampleArrays(
         digest=f"{seed:064d}",
         classes=CLASSES,
@@ -72,7 +76,7 @@ def bench_of(
     """Random weights: no figure here depends on their values."""
     run = RunConfig.model_validate({"backbone": backbone, "strategy": "gradual", "batch_size": batch})
     training = TrainingConfig(weights="none", stopping=StoppingConfig(max_epochs=1))
-    patches = patches_of(train, validation, size)
+    patches = patches_of(train, validation, size, size)
     inputs = Inputs(patches, "train", torch.device(device))
     return Bench(run, training, patches, first_model(run, training, patches), inputs, folder, device)
 
@@ -119,22 +123,28 @@ def train_phase(bench: Bench, phase: Phase, clock: Callable[[], float], epochs: 
     return Trained([b - a for a, b in pairwise(marks)], clock() - marks[-1], loss, network)
 
 
-def step_of(bench: Bench, phase: Phase, network: Classifier) -> tuple[Step, Scored, Tensor]:
-    """The step, the logits by patch positions, and all labels."""
+def step_of(bench: Bench, phase: Phase, network: Classifier, mode: Mode | None = None) -> tuple[Step, Scored, Tensor]:
+    """The step, the logits by patch positions, and all labels. mode: None as lesionlens does it."""
     device = torch.device(bench.device)
+    mode = mode or ("graph" if device.type == "cuda" else "eager")
     cache = FeatureCache(bench.folder / "cache", bench.inputs)
     source = cached(cache.get(network, (phase.level,))[phase.level], device)
     labels = torch.from_numpy(bench.patches.labels).to(device)
     groups = parameter_groups(network, phase, bench.run, bench.training.rates)
     optimizer = torch.optim.Adam(groups, fused=True, capturable=device.type == "cuda")
 
+    logits: Callable[[Tensor], Tensor] = partial(network.from_level, phase.level)
+    if mode == "compiled":
+        how = {"mode": "reduce-overhead"} if device.type == "cuda" else {"backend": "eager"}
+        logits = torch.compile(logits, dynamic=False, **how)  # type: ignore[call-overload]
+
     def scored(rows: Tensor) -> tuple[Tensor, None]:
         with precision(device):
-            return network.from_level(phase.level, source(rows)).float(), None
+            return logits(source(rows)).float(), None
 
     set_modes(network, phase)
     plain = eager(scored, optimizer, labels)
-    return (Graphed(plain, bench.run.batch_size, device) if device.type == "cuda" else plain), scored, labels
+    return (Graphed(plain, bench.run.batch_size, device) if mode == "graph" else plain), scored, labels
 
 
 def checkpoint_seconds(bench: Bench, phase: Phase, clock: Callable[[], float]) -> float:

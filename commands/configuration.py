@@ -90,7 +90,7 @@ def config(*, wanted: Wanted = SOUND) -> None:
     For example:
 
         lesionlens config --preset sound > study.json
-        lesionlens config --set training.weights=none --set grid.backbones=resnet18,resnet34
+        lesionlens config --set training.weights=none --set grid.seeds=0,1
     """
     found = wanted.values()
     print(json.dumps(found if len(found) > 1 else found[0], indent=2, ensure_ascii=False))

@@ -51,8 +51,10 @@ def check(folder: Path | None = None, /, *, wanted: Wanted = SOUND, pictures: Pa
 
     Args:
         folder: The data set (docs/data.md).
-        pictures: PNG for ten samples with their annotations; in the reports of the home, if left out.
+        pictures: PNG, not there yet, for ten samples with their annotations; in the reports of the home, if left out.
     """
+    if pictures is not None and pictures.exists():
+        raise ValueError(f"{pictures} is there already: name another file with --pictures")
     if folder is not None and wanted.data is not None and folder.resolve() != wanted.data.resolve():
         raise ValueError(f"two folders are named, {folder} and {wanted.data}: say which")
     asked = wanted if folder is None else replace(wanted, data=folder)
@@ -193,7 +195,13 @@ def _print_cost(config: "StudyConfig", found: "Rehearsal") -> list[str]:
     except TrainingError as error:
         return [*faults, str(error)]
     classes, shape = len(found.index.labels), config.sample_shape[:2]
-    rates = {name: measure(name, classes, shape, device) for name in config.grid.backbones}
+    if config.grid.system == "detector":
+        from lesionlens.detection.fit import measure as measure_detector
+
+        runs = {run.backbone: run for run in config.grid.runs()}
+        rates = {name: measure_detector(run, config.training, classes, shape, device) for name, run in runs.items()}
+    else:
+        rates = {name: measure(name, classes, shape, device) for name in config.grid.backbones}
     cost = estimate(config, rates, *(found.of_split(split) for split in ("train", "validation", "test")))
     stopping = config.training.stopping
     print(

@@ -265,7 +265,7 @@ def examine(
         size: Side of a sample in pixels.
         name: Name of the model in the report.
         record: Keep everything in the record, too.
-        to: Folder of the report, where it is not kept in the record.
+        to: Folder of the report, where it is not kept in the record; one that is not there yet, or is empty.
         dry_run: Say what would be examined, and stop.
     """
     from lesionlens.config.data import PatchConfig
@@ -277,6 +277,11 @@ def examine(
         return
     if predictions is None or maps is None:
         raise ValueError("name --predictions FILE and --maps FOLDER, or print the samples they are made of: --template")
+    if not predictions.is_file() or not maps.is_dir():
+        wrong, kind = (predictions, "file") if not predictions.is_file() else (maps, "folder")
+        raise ValueError(f"{wrong} is no {kind}: --predictions takes a file, --maps a folder")
+    if not record:
+        _refuse_full(to)
     if dry_run:
         count = files.template(data, patches).height
         print(f"{predictions} and {maps} would be examined over {count} samples; the report goes to {to}.")

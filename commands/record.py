@@ -88,6 +88,10 @@ def connect(*, open_: Annotated[bool, Parameter("--open")] = False, port: int = 
 
     from db.engine import database_url, is_named, make_engine
 
+    if port and not open_:
+        raise ValueError("--port is the port that --open opens: lesionlens connect --open --port 5544")
+    if not 0 <= port <= 65535:
+        raise ValueError(f"there is no port {port}: choose one from 1024 to 65535")
     make_engine()
     url = make_url(database_url()).set(drivername="postgresql")
     if open_ and is_named():
@@ -119,10 +123,13 @@ def backup(file: Path, /) -> None:
     """Write the whole record into a file.
 
     Args:
-        file: Where to, such as study.dump. Weights are files beside the record: copy the checkpoints, too.
+        file: Where to, such as study.dump; it must not be there yet. Weights are files beside the record: copy the
+            checkpoints, too.
     """
     from db import clients
 
+    if file.exists():
+        raise ValueError(f"{file} is there already: name another file")
     clients.backup(file)
     print(f"{file}: {file.stat().st_size / 1e6:.1f} MB. Weights are files: copy the checkpoints, too.")
 

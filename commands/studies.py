@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from commands.services import run_flow
+from commands.services import run_flow, say
 
 if TYPE_CHECKING:
     from db.queries.catalogue import Freed
@@ -70,9 +70,9 @@ def _megabytes(size: Any) -> str:
 def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(*heading, box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(*(Column(title, overflow="fold") for title in heading), box=SIMPLE_HEAD, pad_edge=False)
     for row in rows:
         table.add_row(*row)
     Console(highlight=False, markup=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200).print(
@@ -124,7 +124,8 @@ def delete(study: str, /, *, yes: bool = False, dry_run: bool = False) -> None:
 
 
 def _say_freed(gone: "Freed") -> None:
-    print(f"Study {gone.study_id} ({gone.name}) goes, with its scores, maps and {len(gone.pages)} pages.")
+    pages = "1 page" if len(gone.pages) == 1 else f"{len(gone.pages)} pages"
+    print(f"Study {gone.study_id} ({gone.name}) goes, with its scores, maps and {pages}.")
     weights = f"{gone.weight_bytes / 1e6:,.0f} MB of weights"
     print(f"  runs     {len(gone.runs)} go, {weights}; {gone.shared_runs} stay for other studies")
     print(f"  samples  {gone.samples} go" if gone.sample_set else "  samples  stay for other studies")
@@ -163,12 +164,13 @@ def compare(
     """
     if not studies and not runs:
         raise ValueError("name at least one study, or runs of any (--runs 3 7), to compare")
-    if dry_run:
-        from db.engine import make_engine
-        from db.studies import find_study, studies_of_runs
+    from db.engine import make_engine
+    from db.studies import find_study, studies_of_runs
 
-        with make_engine().connect() as connection:
-            numbers = [find_study(connection, name) for name in studies] or studies_of_runs(connection, runs)
+    say("Looking at the record ...")
+    with make_engine().connect() as connection:  # an unknown name is told before Prefect starts
+        numbers = [find_study(connection, name) for name in studies] or studies_of_runs(connection, runs)
+    if dry_run:
         print(f"Studies {', '.join(map(str, numbers))} would be compared on one page.")
         return
     print(f"\nComparison: {run_flow('flows.steps', 'compare', studies, runs)}")
@@ -181,10 +183,15 @@ def card(study: str, /, *, dry_run: bool = False) -> None:
         study: A study's number or name (lesionlens list).
         dry_run: Say what would be written, and write nothing.
     """
-    if dry_run:
-        from lesionlens.settings import home
+    from db.engine import make_engine
+    from db.studies import find_study
+    from lesionlens.settings import home
 
-        print(f"card.md and card.json would be written beside the page of study {study} in {home().reports}.")
+    say("Looking at the record ...")
+    with make_engine().connect() as connection:
+        number = find_study(connection, study)
+    if dry_run:
+        print(f"card.md and card.json would be written beside the page of study {number} in {home().reports}.")
         return
     path = run_flow("flows.steps", "card", study)
     print(f"\nModel card: {path}\nAs JSON:    {path.with_suffix('.json')}")

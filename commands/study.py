@@ -32,7 +32,8 @@ def study(*, wanted: Wanted = SOUND, dry_run: bool = False) -> None:
     For example:
 
         lesionlens study --data /films
-        lesionlens study --data /films --set training.weights=none --set grid.backbones=resnet18
+        lesionlens study --data /films --set training.weights=none
+        lesionlens study --data /films --set grid.backbones=resnet18,resnet34
         lesionlens study --preset small --data /films --name "my films" --dry-run
 
     Args:

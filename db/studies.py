@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Any, Literal, cast
 
 from sqlalchemy import Connection, delete, exists, func, select, text, update
@@ -13,6 +14,9 @@ from db.tables.evaluation import evaluation, evaluation_failure
 from db.tables.training import checkpoint, epoch, run, study, study_run
 from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.records import Checkpoint, EpochResult
+
+LISTED = 12
+"""Studies that an error names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +233,12 @@ def find_study(connection: Connection, name: str) -> int:
         return int(found[0])
     if found:
         raise ValueError(f"several studies are called {name!r}: name one by its number, {', '.join(map(str, found))}")
-    rows = connection.execute(select(study.c.id, study.c.name).order_by(study.c.id))
-    names = [f"{row.id} ({row.name})" for row in rows]
-    raise ValueError(f"the record holds no study {name!r}; it holds {', '.join(names) or 'none'}")
+    rows = connection.execute(select(study.c.id, study.c.name).order_by(study.c.id)).all()
+    near = get_close_matches(name, [row.name for row in rows], 1, 0.7)
+    held = ", ".join(f"{row.id} ({row.name})" for row in rows[:LISTED]) or "none"
+    more = f" and {len(rows) - LISTED} more (lesionlens list)" if len(rows) > LISTED else ""
+    asked = f": did you mean {near[0]!r}? It" if near else "; it"
+    raise ValueError(f"the record holds no study {name!r}{asked} holds {held}{more}")
 
 
 def studies_of_runs(connection: Connection, runs: Sequence[int]) -> list[int]:

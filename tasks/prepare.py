@@ -1,5 +1,6 @@
 """Prepare: an indexed data set, its samples in the record, and the study that will use them."""
 
+import json
 import platform
 from collections import Counter
 from collections.abc import Sequence
@@ -7,6 +8,8 @@ from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 
+import torch
+from filelock import FileLock
 from sqlalchemy import Engine
 
 from db import datasets, studies
@@ -15,6 +18,7 @@ from db.locks import lease
 from db.queries import starts
 from lesionlens.config.data import DataConfig
 from lesionlens.config.study import PREPARED, StudyConfig, evaluation_digest, sample_set_digest, study_digest
+from lesionlens.config.training import Precision
 from lesionlens.datasets.registry import read_index, resolve_source
 from lesionlens.identity import digest
 from lesionlens.models.weights import with_digest
@@ -24,7 +28,9 @@ from lesionlens.samples.films.merging import sampled
 from lesionlens.samples.normalise import GreyStatistics
 from lesionlens.samples.sample_set import build_samples
 from lesionlens.samples.splits import SplitCheck, official_overlap
-from lesionlens.settings import home
+from lesionlens.settings import home, settings
+from lesionlens.training.estimate import PAYS, step_seconds
+from lesionlens.training.fit import choose_device
 from tasks.db_task import db_task
 from tasks.progress import progress, run_logger
 
@@ -40,11 +46,34 @@ def prepare_study(config: StudyConfig) -> int:
     What the record holds already is not done again. ValueError where the data cannot be used.
     """
     config = resolve_source(config)
-    training = config.training.model_copy(update={"weights": with_digest(config.training.weights)})
+    settled = {"weights": with_digest(config.training.weights), "precision": settled_precision(config)}
+    training = config.training.model_copy(update=settled)
     with make_engine().connect() as connection:
         config = starts.with_digest(connection, config.model_copy(update={"training": training}))
     sample_set_id = prepare_samples(config, data_folder(config.data))
     return plan_study(config, sample_set_id)
+
+
+def settled_precision(config: StudyConfig) -> Precision:
+    """The precision of a study; `auto` is what this machine, which remembers it, measured at the first such study."""
+    if config.training.precision != "auto":
+        return config.training.precision
+    if choose_device(settings().device) == "cuda":
+        return "bfloat16"
+    backbone, size, path = config.grid.backbones[0], config.patches.size, home().ensure().root / "precision.json"
+    key = digest(platform.node(), backbone, size, torch.__version__)
+    with FileLock(path.with_suffix(".lock")):
+        known = json.loads(path.read_text()) if path.exists() else {}
+        if key not in known:
+            known[key] = {"backbone": backbone, "size": size, "seconds": step_seconds(backbone, size)}
+            path.write_text(json.dumps(known, indent=1))
+    seconds = known[key]["seconds"]
+    found: Precision = "bfloat16" if seconds["bfloat16"] <= PAYS * seconds["float32"] else "float32"
+    run_logger().info(
+        "A step of %s takes %.3f s in float32, %.3f s in bfloat16: trained in %s",
+        backbone, seconds["float32"], seconds["bfloat16"], found,
+    )  # fmt: skip
+    return found
 
 
 def data_folder(data: DataConfig) -> Path:

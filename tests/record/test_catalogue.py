@@ -99,6 +99,14 @@ def test_the_commands_list_and_delete(filled_url: str, filled: Filled, capsys: p
     assert "no study yet" in capsys.readouterr().out
 
 
+def test_a_narrow_terminal_shows_names_whole(
+    filled_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["list"]) == 0
+    assert "…" not in capsys.readouterr().out
+
+
 def test_an_unknown_study_is_named(connection: Connection) -> None:
     with pytest.raises(ValueError, match="no study 99"):
         catalogue.freed(connection, 99)

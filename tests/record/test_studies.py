@@ -113,6 +113,8 @@ def test_names_and_numbers_find_studies(connection: Connection, filled: Filled) 
     held = rf"holds no study 'third'; it holds {filled.study} \(tiny\), {second} \(other\)"
     with pytest.raises(ValueError, match=held):
         studies.find_study(connection, "third")
+    with pytest.raises(ValueError, match="holds no study 'othre': did you mean 'other'"):
+        studies.find_study(connection, "othre")
     with pytest.raises(ValueError, match="holds no study '999'"):
         studies.find_study(connection, "999")
 

@@ -27,6 +27,8 @@ from lesionlens.records import Checkpoint, EpochResult, SampleArrays
 from lesionlens.training import checkpoints as files
 from lesionlens.training.checkpoints import Position, Saved
 from lesionlens.training.epochs import batches, reproducible
+from lesionlens.training.estimate import BATCH as MEASURED
+from lesionlens.training.estimate import Rates, seconds
 from lesionlens.training.fit import choose_device, first_model
 from lesionlens.training.inputs import Inputs
 from lesionlens.training.strategies import Stopper
@@ -90,6 +92,26 @@ def _on(classifier: Classifier, run: RunConfig, training: TrainingConfig, classe
 def _fresh(training: TrainingConfig) -> bool:
     """Whether a run's blocks begin with random weights."""
     return training.weights == "none" and training.start is None
+
+
+def measure(run: RunConfig, training: TrainingConfig, classes: int, shape: tuple[int, int], device: str) -> Rates:
+    """Rates of the run's detector on this device: `steps["stem"]` a training step and `whole` the marks, in seconds per
+    film of (height, width) pixels with one lesion, in batches of 2."""
+    place = torch.device(device)
+    model = build_detector(run, training, classes).to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    films = torch.rand(MEASURED, 3, *shape, device=place)
+    boxes = [torch.tensor([[0.25, 0.25, 0.5, 0.5]], device=place) * min(shape)] * MEASURED
+    labels = [torch.zeros(1, dtype=torch.int64, device=place)] * MEASURED
+
+    def step() -> None:
+        model.losses(films, boxes, labels).backward()  # type: ignore[no-untyped-call]
+        model.zero_grad(set_to_none=True)
+
+    model.train()
+    trained = seconds(step, place)
+    model.eval()
+    stored = sum(tensor.nbytes for tensor in model.state_dict().values())
+    return Rates({}, {"stem": trained}, seconds(lambda: model.marks(films), place), stored, {})
 
 
 def load_detector(

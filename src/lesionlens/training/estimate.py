@@ -1,5 +1,6 @@
 """How long a grid takes on this machine and how many bytes it leaves, from rates measured in a second or two."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,14 +10,17 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lesionlens.config.study import StudyConfig
-from lesionlens.config.training import Backbone
+from lesionlens.config.training import Backbone, Precision
 from lesionlens.models.classifier import Classifier, Level
 from lesionlens.models.registry import build
 from lesionlens.training.augment import COPIES
+from lesionlens.training.epochs import precision
 from lesionlens.training.feature_cache import VARIANTS_BYTES
 from lesionlens.training.strategies import PHASES, set_modes
 
-BATCH = 2
+BATCH, STEPS = 2, 8
+PAYS = 0.9
+"""Of the time of float32, which bfloat16 may take at most to be chosen."""
 LEAST_SECONDS = 0.2
 PASSES = 13.0
 """Passes through a network that the evaluation of a test sample is worth: maps, occlusions, deletions, swaps. Measured
@@ -54,16 +58,35 @@ def measure(backbone: Backbone, classes: int, shape: tuple[int, int], device: st
     labels = torch.zeros(BATCH, dtype=torch.long, device=place)
     with torch.no_grad():
         values: dict[Level, Tensor] = {"stem": model.to_level("stem", pixels), "unit2": model.to_level("unit2", pixels)}
-        reach = {level: _seconds(lambda: model.to_level(level, pixels), place) for level in values}  # noqa: B023
-        whole = _seconds(lambda: model.logits(pixels), place)
+        reach = {level: seconds(lambda: model.to_level(level, pixels), place) for level in values}  # noqa: B023
+        whole = seconds(lambda: model.logits(pixels), place)
     steps: dict[Level, float] = {"pooled": 0.0}
     for phase in PHASES["gradual"]:
         if phase.level in values:
             set_modes(model, phase)
-            steps[phase.level] = _seconds(lambda: _step(model, phase.level, values[phase.level], labels), place)  # noqa: B023
+            steps[phase.level] = seconds(lambda: _step(model, phase.level, values[phase.level], labels), place)  # noqa: B023
     stored = sum(tensor.nbytes for tensor in model.state_dict().values())
     sizes = {level: features.nbytes // BATCH for level, features in values.items()}
     return Rates(reach, steps, whole, stored, sizes)
+
+
+def step_seconds(backbone: Backbone, size: int) -> dict[Precision, float]:
+    """Least seconds of STEPS steps that train unit1 with 16 samples of `size` on the CPU, by precision, in turn."""
+    cpu = torch.device("cpu")
+    model = build(backbone, 2, 0).to(memory_format=torch.channels_last)
+    labels, pixels = torch.arange(16) % 2, torch.rand(16, 3, size, size).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        values = model.to_level("unit2", pixels)
+    set_modes(model, PHASES["last_block"][0])
+    found: dict[Precision, float] = {"float32": math.inf, "bfloat16": math.inf}
+    for _ in range(STEPS):
+        for wanted, least in found.items():
+            started = time.perf_counter()
+            with precision(cpu, wanted):
+                logits = model.from_level("unit2", values).float()
+            cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
+            found[wanted] = min(least, time.perf_counter() - started)
+    return found
 
 
 def _step(model: nn.Module, level: Level, values: Tensor, labels: Tensor) -> None:
@@ -72,7 +95,7 @@ def _step(model: nn.Module, level: Level, values: Tensor, labels: Tensor) -> Non
     model.zero_grad(set_to_none=True)
 
 
-def _seconds(work: Callable[[], object], place: torch.device) -> float:
+def seconds(work: Callable[[], object], place: torch.device) -> float:
     """Seconds per sample of a batch, after one batch to warm up."""
     work()
     started, rounds = time.perf_counter(), 0
@@ -114,6 +137,8 @@ def estimate(study: StudyConfig, rates: dict[Backbone, Rates], train: int, valid
         )
         fixed = test * rate.whole * PASSES
         passes = bounds
+        if run.system == "detector":  # trained whole; a pass is the marks of a film, a validation also its losses
+            epoch, fixed = train * rate.steps["stem"] + 2 * validation * rate.whole, (validation + test) * rate.whole
         if run.system == "prototype":  # other stages take stored values, next to nothing beside these
             joint = rate.steps["unit2" if run.strategy == "gradual" else "stem"]
             epoch = joint * (train + validation / 3)

@@ -232,9 +232,9 @@ class Fit:
     def _scored(self, model: Classifier, phase: Phase, source: Source) -> Scored:
         def scored(rows: Tensor) -> tuple[Tensor, Tensor | None]:
             if self.guide is None or not self._guides(phase):
-                with precision(self.device):
+                with precision(self.device, self.training.precision):
                     return model.from_level(phase.level, source(rows)).float(), None
-            with precision(self.device):
+            with precision(self.device, self.training.precision):
                 features = source(rows)
                 for module in (*model.between(phase.level, "unit2"), model.unit1):
                     features = module(features)

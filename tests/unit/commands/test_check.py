@@ -34,6 +34,13 @@ def test_check_says_what_a_study_would_do(films: Path, tmp_path: Path, capsys: p
     assert "GB are free" in said and (tmp_path / "ten.png").stat().st_size > 1000
 
 
+def test_check_overwrites_no_picture(films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = tmp_path / "own.png"
+    own.write_text("mine")
+    assert main(["check", str(films), *LIGHT, "--pictures", str(own)]) == 2
+    assert "is there already" in capsys.readouterr().err and own.read_text() == "mine"
+
+
 def test_check_refuses_what_a_study_would_refuse(
     films: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,6 +33,10 @@ def test_a_record_out_of_reach_is_told_in_one_line_before_anything_starts(
         (["study", "--data", "/nowhere"], "/nowhere"),
         (["study", "--config", "/nowhere.json"], "/nowhere.json"),
         (["compare"], "name at least one study, or runs"),
+        (["connect", "--open", "--port", "99999"], "no port 99999"),
+        (["connect", "--port", "5544"], "connect --open --port"),
+        (["examine", "/films", "--predictions", "/nowhere.csv", "--maps", "/"], "/nowhere.csv is no file"),
+        (["examine", "/films", "--predictions", __file__, "--maps", "/", "--to", "/usr"], "is there already"),
     ],
 )
 def test_a_wrong_argument_is_one_line_and_status_2(
@@ -42,6 +46,13 @@ def test_a_wrong_argument_is_one_line_and_status_2(
     assert command.main(arguments) == 2
     text = capsys.readouterr().err
     assert text.startswith("lesionlens: ") and words in text and text.count("\n") == 1
+
+
+def test_a_backup_overwrites_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = tmp_path / "own.dump"
+    own.write_text("mine")
+    assert command.main(["backup", str(own)]) == 2
+    assert "is there already" in capsys.readouterr().err and own.read_text() == "mine"
 
 
 @pytest.mark.parametrize(

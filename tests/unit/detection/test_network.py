@@ -85,3 +85,11 @@ def test_the_seed_decides_and_the_global_generator_is_left_alone() -> None:
     )
     with pytest.raises(ValueError, match="multiple of 32"):
         Detector(build("resnet18", 2, 0), "fcos", 2, 48, 0)
+
+
+def test_a_detector_of_one_class_says_of_no_mark_that_it_is_benign() -> None:
+    model = Detector(build("resnet18", 2, 0), "fcos", 1, 32, 0)
+    with torch.no_grad():
+        model.network.head.classification_head.cls_logits.bias.fill_(0.0)
+    found = model.marks(torch.randn(2, 3, 96, 64, generator=torch.Generator().manual_seed(1)))
+    assert len(found.labels) and set(found.labels) == {-1}

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.gpu.steps import PHASES, grid_minutes
 from benchmarks.train import Measured, composed, measure
-from benchmarks.train_gpu import PHASES, grid_minutes
 from benchmarks.train_ours import CPU, bench_of
 
 

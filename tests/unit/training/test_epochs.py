@@ -111,9 +111,10 @@ def test_the_loss_is_read_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(reads) == 1 and loss > 0
 
 
-def test_the_cpu_computes_in_float32() -> None:
-    with precision(CPU):
-        assert (torch.randn(2, 2) @ torch.randn(2, 2)).dtype == torch.float32
+def test_the_cpu_computes_in_float32_unless_another_precision_is_wanted() -> None:
+    for wanted, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        with precision(CPU, wanted):  # type: ignore[arg-type]
+            assert (torch.randn(2, 2) @ torch.randn(2, 2)).dtype == kind
 
 
 @pytest.mark.gpu

@@ -2,9 +2,9 @@
 
 import pytest
 
-from lesionlens.config.presets import demo, demo_cases
+from lesionlens.config.presets import demo, demo_cases, demo_detector
 from lesionlens.config.training import GridConfig, HyperSet, StoppingConfig
-from lesionlens.training.estimate import PASSES, Rates, estimate, measure
+from lesionlens.training.estimate import PASSES, Rates, estimate, measure, step_seconds
 
 RATES = Rates(
     reach={"stem": 0.5, "unit2": 0.7},
@@ -50,9 +50,21 @@ def test_a_case_based_run_lasts_as_its_schedule_says() -> None:
     assert found.shortest == found.longest == 130 + 2 * 4 * 2.0 * (90 + 10) + 10 * 3.0 * PASSES
 
 
+def test_a_detector_is_trained_whole_and_marks_every_film_once() -> None:
+    rates = {"resnet18": Rates(reach={}, whole=3.0, steps={"stem": 4.0}, parameter_bytes=10, feature_bytes={})}
+    found = estimate(demo_detector(), rates, 90, 30, 10)  # type: ignore[arg-type]
+    assert found.shortest == found.longest == 3 * (90 * 4.0 + 2 * 30 * 3.0) + 40 * 3.0
+    assert (found.checkpoint_bytes, found.cache_bytes) == (10, 0)
+
+
 def test_measured_rates_are_of_this_network() -> None:
     found = measure("resnet18", 5, (32, 32), "cpu")
     assert found.parameter_bytes == pytest.approx(11.18e6 * 4, rel=0.01)
     assert found.feature_bytes == {"stem": 128 * 4 * 4 * 4, "unit2": 256 * 2 * 2 * 4}
     assert 0 < found.reach["stem"] < found.reach["unit2"] < found.whole * 1.5
     assert 0 < found.steps["unit2"] < found.steps["stem"]
+
+
+def test_a_step_is_measured_in_both_precisions() -> None:
+    found = step_seconds("resnet18", 32)
+    assert list(found) == ["float32", "bfloat16"] and all(0 < seconds < 60 for seconds in found.values())

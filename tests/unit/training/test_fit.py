@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lesionlens.attribution import closed_form
 from lesionlens.config.training import RunConfig, StoppingConfig, TrainingConfig
 from lesionlens.errors import CheckpointError, DivergedError, TrainingError
 from lesionlens.models.classifier import BLOCKS
@@ -154,6 +155,33 @@ def test_averaged_weights_are_those_of_a_loop_and_are_what_is_kept(
     again = load_model(run, training, patches.classes, tmp_path / "run", small)
     assert small.bytes < best.bytes / 2
     assert all(torch.equal(a, b) for a, b in zip(kept.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11_bn"])
+def test_bfloat16_agrees_with_float32_and_resumes_to_the_bit(
+    name: str, tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    """Losses, AUC and Grad-CAM maps after two epochs; weights and moments stay float32."""
+    patches, run = make_patches(32, 24, size=64), make_run(name, "last_block", head_rate=1e-3, unit1_rate=1e-4)
+    results, maps = {}, {}
+    for precision in ("float32", "bfloat16"):
+        training, folder = make_training(2, precision=precision), tmp_path / precision
+        results[precision] = list(fit(run, training, patches, folder, tmp_path / "cache", "cpu"))
+        last = results[precision][-1].checkpoints[1]
+        assert {each.dtype for each in read_checkpoint(folder, last).model.values()} <= {torch.float32, torch.int64}
+        model = load_model(run, training, patches.classes, folder, last)
+        outputs = closed_form.forward(model, "block", Inputs(patches, "train", CPU)(range(len(patches.ids))))
+        maps[precision] = closed_form.grad_cam(model, "block", outputs, torch.from_numpy(patches.labels))
+    for name_, tolerance in (("train_loss", 0.02), ("validation_loss", 0.02)):
+        wanted = [getattr(each, name_) for each in results["float32"]]
+        found = [getattr(each, name_) for each in results["bfloat16"]]
+        assert found == pytest.approx(wanted, rel=tolerance) and found != wanted
+    both = torch.stack([each.flatten() for each in maps.values()])
+    assert torch.corrcoef(both)[0, 1] > 0.99
+    first = next(iter(fit(run, training, patches, tmp_path / "b", tmp_path / "cache", "cpu")))
+    rest = fit(run, training, patches, tmp_path / "b", tmp_path / "cache", "cpu", first.checkpoints)
+    again = [each.checkpoints[1].sha256 for each in (first, *rest)]
+    assert again == [each.checkpoints[1].sha256 for each in results["bfloat16"]]
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg11_bn"])
