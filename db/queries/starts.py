@@ -26,6 +26,9 @@ TRAINED_ON = text(
     " JOIN image AS seen ON seen.dataset_id = other.id AND seen.patient = tested.patient"
     " JOIN sample AS trained ON trained.image_id = seen.id AND trained.split <> 'test'"
     " WHERE test.sample_set_id = :own AND test.split = 'test' AND trained.sample_set_id = :other"
+    # whom the own set trains on and tests, its own leak check names: official splits share patients
+    " AND NOT EXISTS (SELECT FROM sample AS mine JOIN image AS shown ON shown.id = mine.image_id"
+    " WHERE mine.sample_set_id = :own AND mine.split <> 'test' AND shown.patient = tested.patient)"
 )
 
 
