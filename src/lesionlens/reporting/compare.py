@@ -9,6 +9,7 @@ import polars as pl
 from lesionlens.records import BASELINES, ReportData
 from lesionlens.reporting.answer import sentences, verdict
 from lesionlens.reporting.cases.gallery import merged_gallery
+from lesionlens.reporting.charts.curves import roc_beside
 from lesionlens.reporting.charts.detection import froc_beside
 from lesionlens.reporting.charts.evidence import Entry, forest_of
 from lesionlens.reporting.data import (
@@ -92,6 +93,7 @@ def render_comparison(studies: Sequence[ReportData], runs: Sequence[int] = ()) -
         "models": _models(parts),
         "paired": between_studies(parts),
         "breasts": breasts_between(parts),
+        "roc_breasts": roc_beside(parts),
         "froc": froc_beside(parts) if same_samples(parts) else None,
         "froc_points": froc_of_models(parts),
         "froc_paired": froc_between(parts),
