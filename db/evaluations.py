@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from db.bulk import copy_frame, enter, finite, frame, words
 from db.tables import evaluation as samples
-from db.tables import scores
+from db.tables import external, scores
 from db.tables.data import label, sample_set
 from db.tables.evaluation import evaluation, evaluation_failure
 from db.tables.training import run
@@ -270,8 +270,8 @@ def save_external(
 
     values: columns of table `external_evaluation`, scored: of `external_score`, both without evaluation_id.
     """
-    connection.execute(scores.external_evaluation.insert().values(evaluation_id=evaluation_id, **values))
-    copy_frame(connection, scores.external_score, scored.with_columns(evaluation_id=pl.lit(evaluation_id, pl.Int64)))
+    connection.execute(external.external_evaluation.insert().values(evaluation_id=evaluation_id, **values))
+    copy_frame(connection, external.external_score, scored.with_columns(evaluation_id=pl.lit(evaluation_id, pl.Int64)))
 
 
 def fail(connection: Connection, run_id: int, digest: str, reason: str) -> None:

@@ -10,8 +10,8 @@ from db.bulk import frame
 from db.evaluations import is_compared
 from db.studies import runs_to_evaluate, runs_to_train
 from db.tables.data import dataset, sample_set
+from db.tables.external import external_evaluation
 from db.tables.report import report
-from db.tables.scores import external_evaluation
 from db.tables.training import checkpoint, run, study, study_run
 
 STUDIES = """

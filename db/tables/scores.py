@@ -1,6 +1,6 @@
 """Tables of the evaluate step, one row per score: of a class, a run, a subgroup, a curve, an audit, a comparison."""
 
-from sqlalchemy import ARRAY, CheckConstraint, Column, Double, SmallInteger, Text, UniqueConstraint
+from sqlalchemy import CheckConstraint, Column, Double, SmallInteger, UniqueConstraint
 
 from db.tables.columns import (
     count,
@@ -276,29 +276,4 @@ comparison = table(
     *count("n"),
     UniqueConstraint("study_id", "evaluation_a", "evaluation_b", "score"),
     CheckConstraint("evaluation_a <> evaluation_b", name="two"),
-)
-
-external_evaluation = table(
-    "external_evaluation",
-    "An evaluation of a finished run on another data set, with thresholds and statistics of its own study",
-    reference("evaluation", primary_key=True),
-    reference("evaluation", name="internal_id", index=True),
-    reference("sample_set", index=True),
-    *flags("is_external"),
-    *count("left_out"),
-    *(Column(name, ARRAY(Text), nullable=False) for name in ("shared_images", "shared_patients", "missing_classes")),
-    CheckConstraint("is_external = (cardinality(shared_images) = 0)", name="is_external"),
-    CheckConstraint("evaluation_id <> internal_id", name="two"),
-)
-
-external_score = table(
-    "external_score",
-    "A run's scores on its own test split and on another data set, and their difference",
-    reference("evaluation", primary_key=True),
-    text("measure", primary_key=True),
-    *(x for side in ("internal", "external") for end in ("", "_low", "_high") for x in proportion(side + end)),
-    *(x for end in ("", "_low", "_high") for x in proportion(f"difference{end}", lowest=-1)),
-    *(x for side in ("internal", "external") for what in ("n", "patients") for x in count(f"{side}_{what}")),
-    text("reason", nullable=True),
-    explained("difference"),
 )

@@ -26,6 +26,7 @@ from lesionlens.records import SampleArrays
 from lesionlens.samples.filling import enlarged, grown_hulls
 from lesionlens.scoring.binary import View
 from lesionlens.scoring.bootstrap import Clusters, draw, proportion_interval, ratios, resampled_auc
+from lesionlens.scoring.calibration import validation_scores
 from lesionlens.training.inputs import Inputs
 
 MARGIN = 0.1  # of the annotation's diameter, as in the occlusion test
@@ -34,7 +35,6 @@ SHORTCUTS: Schema = {
     "features": pl.String, "question": pl.String, "accuracy": pl.Float64, "auc": pl.Float64, **INTERVAL, "n": pl.Int64,
 }  # fmt: skip
 Row = dict[str, Any]
-LEAST = 1e-12  # a probability whose logarithm is taken
 
 
 def shortcut_audit(
@@ -100,8 +100,9 @@ def reference(
     """Probabilities float32 [t, classes] of the test split by a penalised logistic regression, and its C.
 
     means [n + k, d]: of the n samples, and of k variants of training samples, `of` int64 [k] which. Trained on training
-    samples and their variants, standardised there; C is that of PENALTIES with the lowest validation loss. None where
-    training has one class, or the validation split is empty.
+    samples and their variants, standardised there; C is that of PENALTIES with the lowest validation loss after
+    temperature scaling, as runs of networks are chosen. None where training has one class, or the validation split is
+    empty.
     """
     splits, labels = (np.concatenate([each, each[of]]) for each in (samples.splits, samples.labels))
     validation, test = (np.flatnonzero(samples.splits == name) for name in ("validation", "test"))
@@ -119,8 +120,7 @@ def reference(
             whole[:, model.classes_] = model.predict_proba(scaler.transform(means[rows]))
             return whole
 
-        right = told(validation)[np.arange(len(validation)), samples.labels[validation]]
-        loss = float(-np.log(np.maximum(right, LEAST)).mean())
+        loss = float(validation_scores(told(validation), samples.labels[validation])["scaled_loss"][0])
         if loss < best:
             best, found = loss, (told(test), penalty)
     return found
