@@ -19,6 +19,7 @@ from db.engine import make_engine
 from db.locks import Lease, free_lease, lease
 from db.queries import arrays, starts
 from db.studies import RunRow
+from lesionlens.attribution.closed_form import fast
 from lesionlens.attribution.sweep import PatchRun
 from lesionlens.audits.cells import Stored, cell_decisions, probabilities_of
 from lesionlens.audits.guided import guidance_effects
@@ -143,7 +144,7 @@ def patch_run(engine: Engine, run: RunRow, size: int, stacked: int) -> PatchRun 
     if len(lesions) == len(codes):
         return None
     try:
-        model = trained(engine, run.digest)
+        model = fast(trained(engine, run.digest), "block")
     except CheckpointError as error:
         get_run_logger().warning("no sweep of the patch run: %s", error)
         return None
