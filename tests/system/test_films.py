@@ -73,7 +73,7 @@ def test_films_begin_with_patches_at_their_scale_and_are_reported(new_home: Call
     assert baselines.rows() == [("0",)]
     _breasts_are_scored(home)
     page = next((home.path / "reports").glob("films-*.html")).read_text()
-    assert "Sweep of the patch run" in page and "Every evaluated test film" in page and "whole film" in page
+    assert "sweep of the patch run" in page and "Every evaluated test film" in page and "whole film" in page
     assert "Bright blobs" in page and "whole films, stretched to 128 x 80 pixels" in page
     wrong = home.study(films("patches", height=160))
     assert wrong.returncode != 0 and "films of another size or fit" in wrong.stdout + wrong.stderr

@@ -82,11 +82,9 @@ def test_the_sweep_of_a_patch_run_marks_lesions_better_than_bright_blobs(tmp_pat
     bright = peaks(blobs(test, side / 2 / films.scale), side, scale=films.scale)
     clusters = draw(test.patients, 1000, np.random.default_rng(0))
     found = froc_difference(peaks(maps, side, scale=films.scale), bright, lesions, clusters, 0.95, at=1.0)
-    print(found)
     assert found.low > 0 and found.n > 100
     # of other films' maps nothing is left
     dealt = froc_difference(
         peaks(np.roll(maps, 7, axis=0), side, scale=films.scale), bright, lesions, clusters, 0.95, at=1.0
     )
-    print(dealt)
     assert dealt.high < found.low

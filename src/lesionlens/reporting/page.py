@@ -41,7 +41,7 @@ from lesionlens.reporting.tables.guided import guidance, guidance_by_size
 from lesionlens.reporting.tables.published import published
 from lesionlens.reporting.tables.spec import TableSpec
 from lesionlens.reporting.verdict import chosen
-from lesionlens.reporting.warnings import warnings
+from lesionlens.reporting.warnings import Warning, warnings
 from lesionlens.scoring.localization import wrong_class_scores
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
@@ -63,8 +63,11 @@ SELECTED = (
     "The models are the runs that validation loss selected. The query below lists the results of all runs; "
     "lesionlens compare shows the maps of any runs, by number."
 )
-OTHERS = ("external", "transfer")
-"""Values that name studies or samples of other units."""
+OTHERS = (
+    "study", "title", "external", "transfer", "gallery", "contact_sheet", "configuration", "versions", "subtitle",
+    "flow", "sections", "cases", "made_from", "sql_flow", "sql_answers", "sql_confusion", "sql_classes", "sql_samples",
+)  # fmt: skip
+"""Values that name studies, or samples of other units, or hold no words of the page's own."""
 LATEX = ("table-1", "table-2", "table-3", "table-4")
 
 
@@ -109,9 +112,16 @@ def written(template: str, shown: dict[str, Any]) -> Rendered:
 
 
 def _said(value: Any, one: str, several: str) -> Any:
-    """A table or chart, and those inside tuples, with these words for a patch and for patches."""
-    if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return tuple(_said(each, one, several) for each in value)
+    """Tables, charts, warnings and sentences, also inside tuples, lists and rows, with these words for a patch and for
+    patches."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return worded(value, one, several)
+    if isinstance(value, tuple | list):
+        return type(value)(_said(each, one, several) for each in value)
+    if isinstance(value, dict):
+        return {name: _said(each, one, several) for name, each in value.items()}
+    if isinstance(value, Warning):
+        return replace(value, title=worded(value.title, one, several), text=worded(value.text, one, several))
     if isinstance(value, Chart):
         summary, inline, alone = (worded(words, one, several) for words in (value.summary, value.inline, value.alone))
         return replace(value, summary=summary, inline=Markup(inline), alone=alone)
