@@ -28,7 +28,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from db import reports
 from db.engine import make_engine
@@ -55,16 +55,25 @@ def create_app() -> ASGIApp:
 
 
 class SameOrigin:
-    """Refuses every request that a page of another origin sent; programs name no origin."""
+    """Refuses every request that a page of another origin sent; programs name no origin. Lets pages ask nobody else:
+    Prefect's ask an analytics service for its settings, whatever the server's own say."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
         self._app, self._origins = app, origins
+        sockets = [origin.replace("http", "ws", 1) for origin in origins]
+        self._policy = " ".join(["connect-src", "'self'", *origins, *sockets]).encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 403, or pass on."""
         origin = Headers(scope=scope).get("origin") if scope["type"] in ("http", "websocket") else None
         refused = PlainTextResponse("This page may not talk to this server", status_code=403)
-        await (self._app if origin is None or origin in self._origins else refused)(scope, receive, send)
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"content-security-policy", self._policy)]
+            await send(message)
+
+        await (self._app if origin is None or origin in self._origins else refused)(scope, receive, guarded)
 
 
 def _end_with_last_user(path: Path) -> None:

@@ -80,17 +80,17 @@ def _judged(epoch: Mapping[str, Any]) -> dict[str, str]:
     return {"validation accuracy": number(epoch["validation_accuracy"])}
 
 
-def show_epochs(run_id: int, title: str, most: int) -> None:
+def show_epochs(run_id: int, title: str, most: int | None) -> None:
     """Loss and accuracy of every epoch of a run that is being trained, and the time that it may take yet.
 
-    Of what the record holds; most: epochs that the run may have. What fails, for example without a server, changes
-    nothing: training needs none of it.
+    Of what the record holds; most: epochs that the run may have, None once it is finished. What fails, for example
+    without a server, changes nothing: training needs none of it.
     """
     if TaskRunContext.get() is None:
         return
     with suppress(Exception), make_engine().connect() as connection:
         found = frame(connection, EPOCHS, run_id=run_id).to_dicts()
-        seconds = sum(row["seconds"] for row in found) / len(found)
+        spent = sum(row["seconds"] for row in found)
         lines = [
             {
                 "epoch": row["epoch"],
@@ -102,14 +102,16 @@ def show_epochs(run_id: int, title: str, most: int) -> None:
             }
             for row in found
         ]
-        left = duration(seconds * max(most - found[0]["epoch"], 0))
-        create_table_artifact(lines, f"run-{run_id}-epochs", f"{title}: at most {left} left, newest epoch first")
+        state = f"Finished in {duration(spent)}"
+        if most is not None:
+            state = f"At most {duration(spent / len(found) * max(most - found[0]['epoch'], 0))} left"
+        create_table_artifact(lines, f"run-{run_id}-epochs", f"{state}: {title}, newest epoch first")
 
 
 def show_results(study_id: int) -> str:
     """Answer, scores of every run, and where the report is; returns the answer in a sentence."""
     data = _read(study_id, ANSWER)
-    found, name, page = verdict(data), _name(data), url(f"reports/{study_id}")
+    found, name, page = verdict(data), _name(data), f"/reports/{study_id}"
     lines = []
     for model in models(data):
         accuracy = next(iter(rows(data, "table_2_accuracy", run_id=model.run_id)), None)
@@ -133,7 +135,7 @@ def show_comparison(study_ids: tuple[int, ...], runs: tuple[int, ...], page_id: 
     """The verdict over these studies, the scores of their models, and where the page is."""
     studies = tuple(_read(study_id, (*ANSWER, "sample_results")) for study_id in study_ids)
     found, table = summary(studies, runs)
-    names, link = ", ".join(_name(data) for data in studies), url(f"comparisons/{page_id}")
+    names, link = ", ".join(_name(data) for data in studies), f"/comparisons/{page_id}"
     answers = "\n\n".join(f"**{_name(data)}**: {verdict(data)}" for data in studies)
     text = [f"## {found}", f"[The whole comparison]({link})", answers, _markdown(table.texts())]
     create_markdown_artifact("\n\n".join(text), f"comparison-{page_id}-page", f"{QUESTION} {names}")

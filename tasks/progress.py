@@ -52,9 +52,11 @@ def progress(title: str, unit: str, total: int | None = None, done: int = 0) -> 
         def advance(count: int, whole: int | None = None) -> None:
             drawn.update(number, completed=count, total=whole)
 
+        ending = ""  # what had nothing to do says nothing
         try:
             yield advance
-            ending = f"{title}: {task.completed - done:g} {unit} in {_clock(task.elapsed)}"
+            if task.completed > done:
+                ending = f"{title}: {task.completed - done:g} {unit} in {_clock(task.elapsed)}"
         except BaseException:
             ending = f"{title}: stopped at {_count(task)}"
             raise
@@ -62,7 +64,8 @@ def progress(title: str, unit: str, total: int | None = None, done: int = 0) -> 
             over.set()
             follower.join(ASK_SECONDS)  # a server that does not answer must not hold up the work
             drawn.remove_task(number)
-            _log(ending)
+            if ending:
+                _log(ending)
 
 
 def _bars(console: Console, disable: bool) -> bars.Progress:

@@ -96,6 +96,7 @@ def _fit(engine: Engine, run_id: int, title: str, device: str, claim: Lease) -> 
             stop_if_cancelled()
     claim.check()
     best = _finish(engine, run_id, folder)
+    show_epochs(run_id, title, None)
     own, all_runs, cache = (size(place) / 1e9 for place in (folder, paths.checkpoints, paths.cache))
     get_run_logger().info(
         "%s: best epoch %d; on disk: its checkpoints %.2f GB, those of all runs %.2f GB, feature cache %.2f GB",

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from lesionlens.attribution.closed_form import fast
-from lesionlens.attribution.explain import TARGETS, Explained, counter
+from lesionlens.attribution.explain import TARGETS, Explained, Source, counter, explain
 from lesionlens.attribution.sweep import PatchRun
 from lesionlens.audits.faithfulness import Curves, faithfulness, faithfulness_scores
 from lesionlens.audits.occlusion import VARIANTS, Occlusions, lesion_regions, occlusion_scores, occlusion_test
@@ -33,7 +33,7 @@ from lesionlens.localization.samples import ScoredMaps, localization_frame, map_
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.own import Network
 from lesionlens.records import Evaluation, SampleArrays
-from lesionlens.scoring.binary import binary_scores, binary_views, diagnosis_sides
+from lesionlens.scoring import binary
 from lesionlens.scoring.bootstrap import Clusters, draw
 from lesionlens.scoring.calibration import calibration, validation_scores
 from lesionlens.scoring.classification import class_scores, classification_scores, confusion_intervals
@@ -81,7 +81,7 @@ class _Measured:
 
     random: maps of networks with random weights by method. validation: probabilities of the validation split.
     occlusions: one per variant. faithful: curves by method, of the samples at positions `followed` of the test split.
-    marks: a detector's, of the test split; None of other models.
+    marks: a detector's, of the test split; None of other models. trained: as `pathology_scores`.
     """
 
     predictions: Explained
@@ -96,6 +96,7 @@ class _Measured:
     randomisations: pl.DataFrame
     cases: Cases | None = None
     marks: Marks | None = None
+    trained: NDArray[np.float32] | None = None
 
 
 def evaluate(
@@ -178,9 +179,11 @@ def _measured(
     randomisations = pl.DataFrame(schema=FRAMES["randomisations"])
     if given.random is not None:
         randomisations = randomisation_test(model, given.random(0), inputs, drawn, evaluation, given.seed, advance)
-    everything = [*maps, *baselines, top]
-    audited = occlusions, swaps, faithful, followed, randomisations
-    return _Measured(predictions, validation, everything, dealt, random, *audited, cases(model, split))
+    asked = binary.pathology_asked(given.samples, given.attributes, given.positive)
+    seen = Source(inputs, inputs.rows("train"))
+    trained = explain(model, seen, evaluation, (), (), lambda _: None).probabilities if asked else None
+    audited = occlusions, swaps, faithful, followed, randomisations, cases(model, split), None, trained
+    return _Measured(predictions, validation, [*maps, *baselines, top], dealt, random, *audited)
 
 
 def _shape(maps: ScoredMaps) -> tuple[int, int]:
@@ -213,7 +216,7 @@ def _audits(
     for variant, (_, margin) in VARIANTS.items():
         occlusions.append(occlusion_test(quick, alone, regions[margin], np.random.default_rng(given.seed), variant))
         advance(len(split.rows))
-    sides = diagnosis_sides(split.test, binary_views(given.samples, given.attributes, given.positive))
+    sides = binary.diagnosis_sides(split.test, binary.binary_views(given.samples, given.attributes, given.positive))
     swaps = swap_test(quick, alone, regions[VARIANTS["smooth"][1]], sides, np.random.default_rng(given.seed))
     advance(len(split.rows))
     whole = predictions.probabilities[followed]
@@ -235,6 +238,7 @@ def _frames(given: EvaluationInputs, measured: _Measured) -> Evaluation:
     dealt_rows, dealt_places = dealt_frames(test, dealt[0])
     predictions = {"sample_id": test.ids, "predicted": predicted, "probabilities": probabilities.tolist()}
     validation = given.samples.split("validation")
+    views = binary.binary_views(given.samples, given.attributes, given.positive)
     frames = {
         "predictions": pl.DataFrame(predictions, schema=FRAMES["predictions"]),
         "validations": validation_scores(measured.validation, validation.labels),
@@ -252,7 +256,11 @@ def _frames(given: EvaluationInputs, measured: _Measured) -> Evaluation:
         "iou_curves": iou_curves(test, correct, maps, clusters, confidence),
         "quadrants": quadrants(test, correct, maps[0].scores.hit, clusters, confidence),
         "reliability": reliability,
-        "operating_points": _operating_points(given, measured),
+        "operating_points": operating_points(
+            (test, probabilities, breasts(test, given.attributes)),
+            (validation, measured.validation, breasts(validation, given.attributes)),
+            *(views, evaluation.resamples, confidence, given.seed),
+        ),
         "occlusions": pl.concat(
             [pl.DataFrame(schema=FRAMES["occlusions"]), *(each.frame(test) for each in measured.occlusions)]
         ),
@@ -270,14 +278,15 @@ def _run_scores(given: EvaluationInputs, measured: _Measured, clusters: Clusters
     test, confidence, maps = given.samples.split("test"), given.evaluation.confidence, measured.maps
     probabilities = measured.predictions.probabilities
     correct = np.equal(measured.predictions.predicted, test.labels)
-    views = binary_views(given.samples, given.attributes, given.positive)
+    views = binary.binary_views(given.samples, given.attributes, given.positive)
     few = Clusters(clusters.member[measured.followed], clusters.counts)
     return [
         classification_scores(test, probabilities, clusters, confidence),
         *(
-            binary_scores(view, probabilities, test.labels, positive, among, clusters, confidence)
+            binary.binary_scores(view, probabilities, test.labels, positive, among, clusters, confidence)
             for view, (positive, among) in views.items()
         ),
+        binary.pathology_scores(measured.trained, probabilities, given.samples, given.attributes, clusters, confidence),
         localization_scores(test, correct, maps, clusters, confidence),
         dealt_scores(test, correct, measured.dealt[0], clusters, confidence),
         ceiling_shares(test, correct, maps, maps[-1], clusters, confidence),
@@ -285,16 +294,3 @@ def _run_scores(given: EvaluationInputs, measured: _Measured, clusters: Clusters
         faithfulness_scores(measured.faithful, few, confidence),
         explained_scores(test, measured.predictions.predicted, measured.cases, clusters, confidence),
     ]
-
-
-def _operating_points(given: EvaluationInputs, measured: _Measured) -> pl.DataFrame:
-    test, validation, evaluation = given.samples.split("test"), given.samples.split("validation"), given.evaluation
-    views = binary_views(given.samples, given.attributes, given.positive)
-    return operating_points(
-        (test, measured.predictions.probabilities, breasts(test, given.attributes)),
-        (validation, measured.validation, breasts(validation, given.attributes)),
-        views,
-        evaluation.resamples,
-        evaluation.confidence,
-        given.seed,
-    )

@@ -179,6 +179,7 @@ def test_a_study_through_the_worker_ends_with_its_result(served: Served) -> None
     assert (run["state_type"], run["name"]) == ("COMPLETED", "study pressed"), run["state"]
     artifacts = served.artifacts(number)
     assert {"study-1-samples", "study-1-training", "study-1-report"} <= set(artifacts)
+    assert "(/reports/1)" in artifacts["study-1-report"]["data"], "a link that holds whatever the port"
     bars = [found for found in artifacts.values() if found["type"] == "progress"]
     assert any(bar["description"].startswith("train resnet18 simultaneous #1 seed 0") for bar in bars)
     until("the log tells what was done", lambda: "draw phantom mammograms: " in served.logs(number))

@@ -406,3 +406,14 @@ def test_every_method_has_baselines_of_its_own(explained: Evaluation) -> None:
         for name, column in (("random_weights", "random_iou"), ("dealt_maps", "dealt_iou")):
             expected = places.select(pl.col("iou") - pl.col(column)).drop_nulls()["iou"]
             assert found[name]["difference"] == pytest.approx(expected.mean()) and found[name]["n"] == len(expected)
+
+
+def test_malignancy_is_told_from_classes_that_do_not_name_it(patches: SampleArrays) -> None:
+    """As margins do not: lesions of every class are of both pathologies."""
+    given = inputs_of(patches, QUICK)
+    words = [("BENIGN", "MALIGNANT")[n // 5 % 2] if there else None for n, there in enumerate(patches.has_mask)]
+    mixed = given.attributes.with_columns(pathology=pl.Series(words, dtype=pl.String))
+    found = evaluate(build("resnet18", 5, seed=3), replace(given, attributes=mixed), "cpu").frames["run_scores"]
+    rows = {row["name"]: row for row in found.to_dicts() if row["name"].startswith(("pathology_", "malignant_"))}
+    test = (patches.splits == "test") & patches.has_mask
+    assert rows["pathology_auc"]["n"] == test.sum() and "malignant_auc" not in rows

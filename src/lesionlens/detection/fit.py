@@ -104,7 +104,7 @@ def measure(run: RunConfig, training: TrainingConfig, classes: int, shape: tuple
     labels = [torch.zeros(1, dtype=torch.int64, device=place)] * MEASURED
 
     def step() -> None:
-        model.losses(films, boxes, labels).backward()  # type: ignore[no-untyped-call]
+        model.losses(films, boxes, labels).backward()
         model.zero_grad(set_to_none=True)
 
     model.train()

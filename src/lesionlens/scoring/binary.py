@@ -6,6 +6,9 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torchmetrics.functional.classification import binary_auroc
 
 from lesionlens.frames import FRAMES
@@ -60,6 +63,56 @@ def _all_begin(samples: SampleArrays, attributes: pl.DataFrame, label: int, word
         return False
     found = attributes.filter(pl.col("sample_id").is_in(chosen.implode()))["pathology"]
     return bool(found.len() and found.str.to_uppercase().str.starts_with(word).fill_null(False).all())
+
+
+def pathology_of(samples: SampleArrays, attributes: pl.DataFrame) -> NDArray[np.int64]:
+    """Every sample's pathology, int64 [n]: 1 malignant, 0 benign, -1 where there is no lesion or it is not known."""
+    if "pathology" not in attributes.columns:
+        return np.full(len(samples.ids), -1, dtype=np.int64)
+    joined = pl.DataFrame({"sample_id": samples.ids}).join(
+        attributes.select("sample_id", pl.col("pathology").str.to_uppercase().fill_null("")),
+        on="sample_id", how="left", maintain_order="left",
+    )  # fmt: skip
+    words = joined["pathology"].fill_null("")
+    found = np.where(words.str.starts_with(MALIGNANT), 1, np.where(words.str.starts_with(BENIGN), 0, -1))
+    found[~samples.has_mask] = -1
+    return found.astype(np.int64)
+
+
+def pathology_asked(samples: SampleArrays, attributes: pl.DataFrame, positive: Collection[str] = ()) -> bool:
+    """Whether classes are neither malignant nor benign, and training lesions of both pathologies are known."""
+    known = pathology_of(samples, attributes)[samples.splits == "train"]
+    return "malignant" not in binary_views(samples, attributes, positive) and {0, 1} <= set(known.tolist())
+
+
+def pathology_scores(
+    trained: NDArray[np.float32] | None,
+    probabilities: NDArray[np.float32],
+    samples: SampleArrays,
+    attributes: pl.DataFrame,
+    clusters: Clusters,
+    confidence: float,
+) -> pl.DataFrame:
+    """pathology_auc, _accuracy, _sensitivity and _specificity of malignant lesions, told from the scores of classes.
+
+    A logistic regression on the classes' log-probabilities, which are their logits up to a constant, learnt on the
+    training split, as Barnett et al. (2021) tell malignancy from margins. trained, probabilities: of the training and
+    test split, [n, classes], `trained` None where nothing is asked: no rows then. attributes: as `pathology_of`.
+    Frame: run_scores.
+    """
+    if trained is None:
+        return pl.DataFrame(schema=FRAMES["run_scores"])
+    pathologies = pathology_of(samples, attributes)
+    learnt, asked = pathologies[samples.splits == "train"], pathologies[samples.splits == "test"]
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    model.fit(_logs(trained)[learnt >= 0], learnt[learnt >= 0])
+    chances = model.predict_proba(_logs(probabilities)).astype(np.float32)
+    return binary_scores("pathology", chances, asked, (1,), (0, 1), clusters, confidence)
+
+
+def _logs(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = np.log(np.maximum(probabilities.astype(np.float64), np.finfo(np.float32).tiny))
+    return found
 
 
 def diagnosis_sides(samples: SampleArrays, views: dict[str, View]) -> NDArray[np.int64]:

@@ -61,6 +61,8 @@ def test_a_run_that_diverges_is_recorded_and_the_grid_goes_on(
 
     monkeypatch.setattr("lesionlens.training.fit.first_model", broken)
     monkeypatch.setenv("LESIONLENS_LOGGERS", "tensorboard")
+    shown: list[tuple[int, str, int | None]] = []
+    monkeypatch.setattr("tasks.train.show_epochs", lambda *told: shown.append(told))
     first, second = plan(study("vgg11_bn", "resnet18")).runs
     assert train(first, second) == ["failed", "finished"]
     (failed, reason), finished = statuses(engine)
@@ -74,6 +76,7 @@ def test_a_run_that_diverges_is_recorded_and_the_grid_goes_on(
     assert trained["rates"].to_list()[0] == {"head": 1e-3, "unit1": 3e-5, "unit2": 3e-6}
     folders = list((tmp_path / "checkpoints").iterdir())
     assert len(folders) == 1 and len(list(folders[0].iterdir())) <= 2
+    assert {most for *_, most in shown[:-1]} == {2} and shown[-1] == (second, f"run {second}", None)
     (events,) = (tmp_path / "tensorboard").glob(f"run-{second}-*/*")
     read = EventAccumulator(str(events)).Reload()
     assert [e.value for e in read.Scalars("loss/validation")] == pytest.approx(trained["validation_loss"].to_list())

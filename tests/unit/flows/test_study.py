@@ -117,6 +117,7 @@ def test_every_flow_has_a_deployment_whose_parameters_it_takes() -> None:
 
 def test_every_deployment_names_the_page_of_all_reports() -> None:
     assert [name for name, found in deployments().items() if "(/reports)" not in found["description"]] == []
+    assert {tag for found in deployments().values() for tag in found["tags"]} == {"study", "step", "report"}
 
 
 def test_a_typed_name_stays_and_an_invented_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -9,7 +10,7 @@ import pytest
 from sklearn.metrics import recall_score, roc_auc_score
 
 from lesionlens.records import SampleArrays
-from lesionlens.scoring.binary import binary_scores, binary_views
+from lesionlens.scoring.binary import binary_scores, binary_views, pathology_asked, pathology_of, pathology_scores
 from lesionlens.scoring.bootstrap import Clusters, draw
 
 
@@ -90,3 +91,53 @@ def test_a_test_part_without_lesions_says_so() -> None:
     probabilities, labels, clusters = sample()
     frame = binary_scores("malignant", probabilities, np.zeros_like(labels), (3, 4), (1, 2, 3, 4), clusters, 0.95)
     assert set(frame["reason"]) == {"no_samples"} and frame["value"].null_count() == 4
+
+
+class Split(NamedTuple):
+    """What of samples the pathology needs."""
+
+    ids: np.ndarray
+    splits: np.ndarray
+    has_mask: np.ndarray
+
+
+def margins(rng: np.random.Generator, count: int, shuffled: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of three margins, and pathologies that follow the third class in nine cases of ten, or nothing."""
+    margin = rng.integers(0, 3, count)
+    logits = rng.normal(size=(count, 3)) + 3 * np.eye(3)[margin]
+    malignant = np.where(rng.random(count) < 0.9, margin == 2, margin != 2).astype(np.int64)
+    if shuffled:
+        malignant = rng.permutation(malignant)
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return chances.astype(np.float32), malignant
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_malignancy_is_told_from_classes_only_where_it_follows_them(shuffled: bool) -> None:
+    rng = np.random.default_rng(3)
+    trained, before = margins(rng, 300, shuffled)
+    probabilities, after = margins(rng, 200, shuffled)
+    after[:5] = -1
+    known = np.concatenate([before, np.full(7, -1), after])
+    samples = Split(np.arange(507), np.array(["train"] * 300 + ["validation"] * 7 + ["test"] * 200), np.ones(507, bool))
+    words = pl.Series([{1: "MALIGNANT", 0: "BENIGN"}.get(int(each)) for each in known], dtype=pl.String)
+    attributes = pl.DataFrame({"sample_id": samples.ids, "pathology": words})
+    clusters = draw(np.array([f"P{n // 2}" for n in range(200)]), 300, rng)
+    found = pathology_scores(trained, probabilities, samples, attributes, clusters, 0.95)
+    rows = {row["name"]: row for row in found.to_dicts()}
+    auc = rows["pathology_auc"]
+    assert auc["n"] == 195 and set(rows) == {
+        f"pathology_{n}" for n in ("auc", "accuracy", "sensitivity", "specificity")
+    }
+    assert (auc["low"] < 0.5 < auc["high"]) if shuffled else (auc["low"] > 0.75 and auc["value"] > 0.8)
+
+
+def test_pathologies_are_asked_for_where_classes_do_not_tell_them(tiny_patches: Callable[..., SampleArrays]) -> None:
+    patches = replace(tiny_patches(), splits=np.array(["train"] * len(tiny_patches().ids)))
+    words = np.array(["MALIGNANT", "Benign_without_callback"])[np.arange(len(patches.ids)) % 2]
+    frame = pl.DataFrame({"sample_id": patches.ids, "pathology": words})
+    known = pathology_of(patches, frame)
+    assert (known[~patches.has_mask] == -1).all()
+    assert (known[patches.has_mask] == (words[patches.has_mask] == "MALIGNANT")).all()
+    assert pathology_asked(patches, frame) and not pathology_asked(patches, frame, (patches.classes[4],))
+    assert not pathology_asked(patches, pl.DataFrame({"sample_id": patches.ids}))

@@ -56,6 +56,12 @@ def test_what_an_earlier_attempt_did_is_not_counted_as_done_now(capsys: pytest.C
     assert capsys.readouterr().err.startswith("train: 3 epochs in ")
 
 
+def test_what_had_nothing_to_do_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.progress("draw", "images"):
+        pass
+    assert capsys.readouterr().err == ""
+
+
 def test_an_error_shows_where_the_work_stopped(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(OSError), progress.progress("decode", "images", 9) as advance:
         advance(4, None)

@@ -23,13 +23,19 @@ from lesionlens.reporting.formatting import ASKED, BACKBONES, DASH, STRATEGIES, 
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, decimal, estimate, in_gallery, model, text, whole
 from lesionlens.scoring.operating import SPECIFICITIES
 
-SIDES = {"lesion": "lesion or background?", "malignant": "malignant or benign, given that it is a lesion?"}
+SIDES = {
+    "lesion": "lesion or background?",
+    "malignant": "malignant or benign, given that it is a lesion?",
+    "pathology": "malignant or benign, told from the scores of the classes?",
+}
 SIDE_NOTES = {
     "lesion": "Lesion or background: all patches; the probability of a lesion is the sum over the lesion classes. "
     "Sensitivity is the proportion of lesions, specificity that of background, classified as such.",
     "malignant": "Malignant or benign: lesion patches only, given that they are lesions. The probability of malignant "
     "is renormalised over the lesion classes, so that a lesion classified as background counts by the more probable "
     "of the two. Sensitivity is that of malignant lesions, specificity that of benign ones.",
+    "pathology": "Malignancy from the classes: they are neither malignant nor benign, so a logistic regression on "
+    "their scores, learnt on the training split, tells one from the other. Lesions of known pathology only.",
 }
 BINARY = {"auc": "AUC", "accuracy": "Accuracy", "sensitivity": "Sensitivity", "specificity": "Specificity"}
 CELL = {"backbone": pl.String, "strategy": pl.String, "guidance": pl.String}
