@@ -17,7 +17,10 @@ from torch import OutOfMemoryError
 from db import evaluations, studies
 from db.engine import make_engine
 from db.locks import Lease, free_lease, lease
-from db.queries import arrays
+from db.queries import arrays, starts
+from db.studies import RunRow
+from lesionlens.attribution.closed_form import fast
+from lesionlens.attribution.sweep import PatchRun
 from lesionlens.audits.cells import Stored, cell_decisions, probabilities_of
 from lesionlens.audits.guided import guidance_effects
 from lesionlens.audits.shortcuts import block_means, reference, shortcut_audit
@@ -38,7 +41,7 @@ from lesionlens.training.fit import first_model
 from lesionlens.training.inputs import Inputs
 from tasks.db_task import db_task, is_transient, retried, samples_of, study_config, timeout_behind
 from tasks.progress import progress
-from tasks.train import Outcome, device_slot
+from tasks.train import Outcome, device_slot, trained
 
 
 @retried
@@ -107,6 +110,7 @@ def evaluated(
     with engine.connect() as connection:
         run = studies.run_row(connection, run_id)
         shown = pl.concat([arrays.shown_lesions(connection, each) for each in sets], how="vertical_relaxed")
+        behind = starts.patches_behind(connection, run.training.start)
         checkpoint = next((c for c in studies.checkpoints(connection, run_id) if c.role == "best"), None)
     if checkpoint is None:
         raise CheckpointError(f"the record holds no checkpoint of {title}")
@@ -115,15 +119,36 @@ def evaluated(
         started = time.monotonic()
         folder = checkpoint_folder(paths.checkpoints, run.digest)
         options = config.evaluation, samples, attributes, config.seed
+        stacked = 2 if config.unit == "breast" else 1
+        patches = None if behind is None else patch_run(engine, *behind, stacked)
         weights = run.config, run.training, samples.classes, folder, checkpoint
         if run.config.system == "detector":
-            given = EvaluationInputs(run.training.normalise, *options, None, config.positive, shown)
+            given = EvaluationInputs(run.training.normalise, *options, None, config.positive, shown, patches)
             result = evaluate_detector(load_detector(*weights), given, device)
         else:
             random = partial(random_model, run.config, run.training, samples)
-            given = EvaluationInputs(run.training.normalise, *options, random, config.positive, shown)
+            given = EvaluationInputs(run.training.normalise, *options, random, config.positive, shown, patches)
             result = evaluate(load_model(*weights), given, device, paths.cache, advance)
     return result, time.monotonic() - started
+
+
+def patch_run(engine: Engine, run: RunRow, size: int, stacked: int) -> PatchRun | None:
+    """The classifier of patches that a run of films began with, to be slid over films, `stacked` of which are a
+    sample.
+
+    None, and a warning, where its weights are lost; None where every patch shows a lesion, so that it tells none.
+    """
+    with engine.connect() as connection:
+        codes, lesions = (starts.classes(connection, run.sample_set_id, lesions=each) for each in (False, True))
+        statistics = arrays.statistics(connection, run.sample_set_id)
+    if len(lesions) == len(codes):
+        return None
+    try:
+        model = fast(trained(engine, run.digest), "block")
+    except CheckpointError as error:
+        get_run_logger().warning("no sweep of the patch run: %s", error)
+        return None
+    return PatchRun(model, run.training.normalise, statistics, tuple(map(codes.index, lesions)), size, stacked)
 
 
 def record_failure(study_id: int, run_id: int, title: str, reason: str) -> None:

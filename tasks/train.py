@@ -21,6 +21,7 @@ from lesionlens.detection.fit import Films, fit_detector
 from lesionlens.detection.marks import lesions_of
 from lesionlens.errors import CheckpointError, TrainingError
 from lesionlens.loggers import Logged, logged
+from lesionlens.models.classifier import Classifier
 from lesionlens.processes import keep_freed_memory
 from lesionlens.records import Checkpoint
 from lesionlens.settings import home, settings
@@ -117,6 +118,11 @@ def _finish(engine: Engine, run_id: int, folder: UPath) -> Checkpoint:
 
 def start_weights(engine: Engine, digest: str) -> dict[str, Tensor]:
     """State dict of the run with this digest, which another begins with. CheckpointError where its weights are lost."""
+    return trained(engine, digest).state_dict()
+
+
+def trained(engine: Engine, digest: str) -> Classifier:
+    """The model of the run with this digest, which another begins with. CheckpointError where its weights are lost."""
     with engine.connect() as connection:
         run = starts.run_of(connection, digest)
         known = studies.checkpoints(connection, run.id) if run else ()
@@ -124,7 +130,7 @@ def start_weights(engine: Engine, digest: str) -> dict[str, Tensor]:
             raise CheckpointError(f"training.start: the weights of run {digest[:16]} are gone: train its study again")
         classes = starts.classes(connection, run.sample_set_id)
     folder = checkpoint_folder(home().checkpoints, digest)
-    return load_model(run.config, run.training, classes, folder, known[0]).state_dict()
+    return load_model(run.config, run.training, classes, folder, known[0])
 
 
 def record_failure(run_id: int, title: str, reason: str) -> None:

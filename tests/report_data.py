@@ -429,6 +429,19 @@ RARE: dict[str, Rows] = {
          "name": name, "method": method, "policy": policy, "seeds": 3, "mean": 0.7, "lowest": 0.6, "highest": 0.75}
         for name, method, policy in (("accuracy", None, None), ("ll", "grad_cam", "validation"))
     ],
+    "breast_scores": [
+        {"run_id": 1, "patient": f"P{n // 2}", "laterality": "LEFT" if n % 2 else "RIGHT",
+         "label": "malignant" if n % 3 else "benign", "score": ((7 * n) % 24) / 24}
+        for n in range(24)
+    ],
+    "transfer": [
+        {"run_id": 1, "start_run_id": 9, "start_study": "patch study"}
+        | side("start_ll", 0.4) | side("auc", 0.7) | side("lift", 3.0)
+    ],
+    "transfer_correlations": [
+        {"measure": "auc", "rank_correlation": 1.0, "low": None, "high": None, "n": 2},
+        {"measure": "lift", "rank_correlation": 0.5, "low": -0.2, "high": 0.8, "n": 12},
+    ],
     "external": [
         {"run_id": 1, "other_id": 9, "other_dataset": "elsewhere", "is_external": False, "shared_images": 3,
          "shared_patients": 2, "left_out": 4, "missing_classes": ["MC"], "measure": measure, "internal_n": 60,

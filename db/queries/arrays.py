@@ -98,7 +98,7 @@ def load_samples(connection: Connection, sample_set_id: int) -> SampleArrays:
         patients=np.array(columns[3], dtype=np.str_),
         has_mask=np.array(columns[4], dtype=np.bool_),
         groups=tuple(group for _, group in labels),
-        statistics=_statistics(connection, sample_set_id),
+        statistics=statistics(connection, sample_set_id),
         breasts=breasts,
     )
 
@@ -129,7 +129,8 @@ def _rows(connection: Connection, sample_set_id: int) -> Iterator[tuple[Any, ...
         yield from copy.rows()
 
 
-def _statistics(connection: Connection, sample_set_id: int) -> tuple[Statistics, ...]:
+def statistics(connection: Connection, sample_set_id: int) -> tuple[Statistics, ...]:
+    """Grey statistics of a set's training split: of all its samples, then of each class."""
     found = connection.execute(
         select(label.c.code, normalisation.c.mean, normalisation.c.std)
         .outerjoin_from(normalisation, label, label.c.id == normalisation.c.label_id)

@@ -89,6 +89,15 @@ FROM binary_scores WHERE study_id = {study} ORDER BY run_id, side, score""",
 SELECT run_id, question, level, measure, at, threshold, value, low, high, n, reason
 FROM operating_points WHERE study_id = {study}
 ORDER BY run_id, question, array_position(ARRAY['lesion', 'breast', 'patient'], level), measure, at""",
+    "breast_scores": """\
+SELECT run_id, patient, laterality, label, score
+FROM breast_scores WHERE study_id = {study} ORDER BY run_id, patient, laterality""",
+    "transfer": """\
+SELECT run_id, start_run_id, start_study, start_ll, start_ll_low, start_ll_high, auc, auc_low, auc_high,
+       lift, lift_low, lift_high
+FROM transfer WHERE study_id = {study} ORDER BY run_id""",
+    "transfer_correlations": """\
+SELECT measure, rank_correlation, low, high, n FROM transfer_correlations ORDER BY measure""",
     "detections": """\
 SELECT run_id, method, measure, criterion, group_name, false_marks, value, low, high, n, reason
 FROM detection_scores WHERE study_id = {study}

@@ -26,6 +26,9 @@ TRAINED_ON = text(
     " JOIN image AS seen ON seen.dataset_id = other.id AND seen.patient = tested.patient"
     " JOIN sample AS trained ON trained.image_id = seen.id AND trained.split <> 'test'"
     " WHERE test.sample_set_id = :own AND test.split = 'test' AND trained.sample_set_id = :other"
+    # whom the own set trains on and tests, its own leak check names: official splits share patients
+    " AND NOT EXISTS (SELECT FROM sample AS mine JOIN image AS shown ON shown.id = mine.image_id"
+    " WHERE mine.sample_set_id = :own AND mine.split <> 'test' AND shown.patient = tested.patient)"
 )
 
 
@@ -89,7 +92,7 @@ def _require_one_scale(connection: Connection, own: int, other: int, name: str) 
     mine, theirs = (
         connection.execute(configs.where(sample_set.c.id == number)).scalar_one() for number in (own, other)
     )
-    if mine.get("unit") != "image":
+    if mine.get("unit") not in ("image", "breast"):
         return
     if theirs.get("unit") == "patch" and theirs["patches"]["frame"] == "lesion":
         raise ValueError(
@@ -106,8 +109,22 @@ def run_of(connection: Connection, digest: str) -> RunRow | None:
     return None if found is None else run_row(connection, int(found))
 
 
-def classes(connection: Connection, sample_set_id: int) -> tuple[str, ...]:
-    """Label codes of a sample set by ordinal."""
+def patches_behind(connection: Connection, digest: str | None) -> tuple[RunRow, int] | None:
+    """The run of patches that the run of this digest is or began with, and the size of its patches; None where there is
+    none, or the record no longer holds it.
+    """
+    found = None if digest is None else run_of(connection, digest)
+    if found is None:
+        return None
+    config = connection.execute(select(sample_set.c.config).where(sample_set.c.id == found.sample_set_id)).scalar_one()
+    if config["unit"] == "patch":
+        return found, int(config["patches"]["size"])
+    return patches_behind(connection, found.training.start)
+
+
+def classes(connection: Connection, sample_set_id: int, lesions: bool = False) -> tuple[str, ...]:
+    """Label codes of a sample set by ordinal; `lesions`: of classes with lesions alone."""
     of_set = label.c.dataset_id == sample_set.c.dataset_id
     rows = select(label.c.code).join(sample_set, of_set).where(sample_set.c.id == sample_set_id)
+    rows = rows.where(label.c.is_lesion) if lesions else rows
     return tuple(connection.scalars(rows.order_by(label.c.ordinal)))

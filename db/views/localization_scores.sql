@@ -51,7 +51,7 @@ JOIN evaluation ON evaluation.id = e.evaluation_id
 JOIN score AS ll
     ON ll.study_id = e.study_id AND ll.evaluation_id = e.evaluation_id AND ll.name = 'll'
     AND ll.method NOT IN ('whole_patch', 'centred_disc', 'mean_mask', 'random_weights', 'dealt_maps', 'ceiling', 'breast',
-        'bright_blob')
+        'bright_blob', 'sweep')
 LEFT JOIN score AS product
     ON product.study_id = e.study_id AND product.evaluation_id = e.evaluation_id AND product.name = 'acc_x_ll'
     AND product.method = ll.method AND product.target = ll.target AND product.policy = ll.policy

@@ -21,7 +21,7 @@ JOIN evaluation ON evaluation.id = e.evaluation_id
 JOIN run_score AS ll
     ON ll.evaluation_id = e.evaluation_id AND ll.name = 'll'
     AND ll.method NOT IN ('whole_patch', 'centred_disc', 'mean_mask', 'random_weights', 'dealt_maps', 'ceiling', 'breast',
-        'bright_blob')
+        'bright_blob', 'sweep')
     AND ll.population = 'correct_lesions' AND ll.group_name = 'all'
 LEFT JOIN run_score AS accuracy
     ON accuracy.evaluation_id = e.evaluation_id AND accuracy.name = 'accuracy'

@@ -8,6 +8,7 @@ SELECT
 FROM study_evaluations AS e
 JOIN run ON run.id = e.run_id
 JOIN run AS begun ON begun.digest = run.config #>> '{training,start}'
+JOIN sample_set AS patches ON patches.id = begun.sample_set_id AND patches.scale = 1
 JOIN evaluation ON evaluation.id = e.evaluation_id
 JOIN LATERAL (
     SELECT study, ll, low, high FROM table_4_localization

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lesionlens.attribution.closed_form import fast
 from lesionlens.attribution.explain import TARGETS, Explained, Source, counter, explain
+from lesionlens.attribution.sweep import PatchRun
 from lesionlens.audits.faithfulness import Curves, faithfulness, faithfulness_scores
 from lesionlens.audits.occlusion import VARIANTS, Occlusions, lesion_regions, occlusion_scores, occlusion_test
 from lesionlens.audits.randomisation import layers, randomisation_test
@@ -59,7 +60,8 @@ class EvaluationInputs:
     samples: the sample set, all splits. attributes: one row per sample, sample_id and what subgroups, binary views and
     levels need (see `subgroup_scores`, `binary_views`; laterality); columns may be missing. seed: of all draws.
     random: draw -> the same network with random weights; None where it has none, so that what needs it is missing.
-    positive: as `data.positive`. shown: the lesions on films (see `lesions_of`, `groups_of`), None for patches.
+    positive: as `data.positive`. Of films, shown: the lesions on them (see `lesions_of`, `groups_of`); patches: the run
+    of patches that the model began with, if it did.
     """
 
     normalise: Normalise
@@ -70,6 +72,7 @@ class EvaluationInputs:
     random: Callable[[int], Network] | None
     positive: tuple[str, ...] = ()
     shown: pl.DataFrame | None = None
+    patches: PatchRun | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,15 +109,12 @@ def evaluate(
     """Predict, explain, score and audit the test split; tune thresholds on the validation split.
 
     Every method of the configuration is run for the predicted and the true class, on some lesions only where it
-    needs many passes. Baselines are scored on the same samples: whole patch, centred disc, mean mask; the same
-    architecture with random weights, explained by the same method for the class that it predicts itself (as any
-    model is), with a threshold tuned on its own maps; and the model's own maps of other patients. Beside them the
-    ceiling of the maps' grid. Then the occlusion test in three variants and the swap test over every test lesion,
-    and faithfulness and weight randomisation over some.
-    Intervals are bootstraps over the test split's patients, drawn from the seed, the same for every score.
-    cache: folder of stored features. `progress` is called with (done, total) samples, each pass of a model over them
-    counting once. Raises ValueError where the test split is empty, the training split has no lesion, or `positive`
-    names no class with lesions; EvaluationError where maps have one cell, or an output is not finite.
+    needs many passes, and so are baselines, random weights among them. Then the occlusion test in three variants and
+    the swap test over every test lesion, and faithfulness and weight randomisation over some.
+    Intervals are bootstraps over the test split's patients, the same resamples for every score. cache: folder of stored
+    features; `progress` is called with (done, total) samples, all passes counting. Raises ValueError where the test
+    split is empty, the training split has no lesion, or `positive` names no class with lesions; EvaluationError where
+    maps have one cell, or an output is not finite.
     """
     return _frames(given, _measured(model, given, device, cache, progress))
 
@@ -140,7 +140,7 @@ def evaluate_outputs(
     split = replace(split, few=frozenset([*split.rows, *split.validation_rows]))  # every map was given
     maps = scored_methods(split, found, tuning)
     nothing = Swaps(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, len(split.test.classes)), np.float32))
-    references = [*constant_baselines(split), *film_maps(split), ceiling(split, _shape(maps[0]))]
+    references = [*constant_baselines(split), *film_maps(split, given.patches), ceiling(split, _shape(maps[0]))]
     correct, scaling = np.equal(found.predicted, split.test.labels), given.evaluation.scaling
     dealt = dealt_maps(split.test, correct, maps, scaling, np.random.default_rng(given.seed))
     none, followed = pl.DataFrame(schema=FRAMES["randomisations"]), np.zeros(0, np.int64)
@@ -173,7 +173,7 @@ def _measured(
     correct, scaling = np.equal(predictions.predicted, split.test.labels), evaluation.scaling
     dealt = dealt_maps(split.test, correct, maps, scaling, np.random.default_rng(given.seed))
     random = random_weights(given.random, split, evaluation.methods, advance) if given.random else {}
-    baselines = [*list(random.values())[:1], *constant_baselines(split), *film_maps(split)]
+    baselines = [*list(random.values())[:1], *constant_baselines(split), *film_maps(split, given.patches)]
     own = {m.method: m.grids[followed] for m in maps if m.target == "predicted" and m.grids is not None}
     occlusions, swaps, faithful = _audits(model, given, split, predictions, followed, own, advance)
     randomisations = pl.DataFrame(schema=FRAMES["randomisations"])

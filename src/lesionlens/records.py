@@ -15,8 +15,11 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 Baseline = Literal["whole_patch", "centred_disc", "mean_mask", "random_weights", "dealt_maps"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 """Names that baselines have for a method. The first three are the same for every sample (target 'none')."""
-FILM_MAPS = ("breast", "bright_blob")
-"""Maps of films that no model made, beside which a model's stand: the whole breast, and whatever is a bright blob."""
+FILM_BASELINES: tuple[Baseline, ...] = tuple(name for name in BASELINES if name != "centred_disc")
+"""Those of films: a lesion lies anywhere on one, so a disc in its middle shows nothing."""
+FILM_MAPS = ("breast", "bright_blob", "sweep")
+"""Maps of films beside which a model's stand: the whole breast, whatever is a bright blob, and what the patch run that
+the model began with says of every place."""
 CEILING = "ceiling"
 """Method of the annotation itself at the resolution of the model's maps: what could be reached, no baseline."""
 

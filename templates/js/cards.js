@@ -110,7 +110,7 @@ function refresh() {
   samples = wanted();
   cards.replaceChildren();
   show(form.elements.run.value, 0);
-  document.getElementById("found").textContent = `${samples.length} of ${record.samples.length} patches`;
+  document.getElementById("found").textContent = `${samples.length} of ${record.samples.length} ${record.units}`;
   document.getElementById("found-of").textContent = form.elements.run.selectedOptions[0]?.textContent ?? "";
   for (const place of document.querySelectorAll(".banner a[href^='#gallery']")) place.href = address();
 }

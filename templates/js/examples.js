@@ -6,7 +6,7 @@ function showExamples() {
   const found = record.examples[exampled.value] || [];
   document.querySelectorAll(".examples").forEach((list, n) => {
     const drawn = (found[n] || []).map((key) => card(byKey.get(key), exampled.value));
-    list.replaceChildren(...(drawn.length ? drawn : [element("li", {}, "No patch.")]));
+    list.replaceChildren(...(drawn.length ? drawn : [element("li", {}, `No ${record.unit}.`)]));
   });
   for (const all of document.querySelectorAll("#examples a[data-correct]")) {
     all.href = "#gallery?" + new URLSearchParams({ run: exampled.value, ...all.dataset });

@@ -15,7 +15,7 @@ function panel(title, sample, r, series) {
   const head = element("h3", series === undefined ? {} : { class: `keyed s${series}` }, title);
   const item = element("li", {}, head, picture(sample, r));
   if (r) {
-    const against = r.iou === null ? "background: no annotation to compare with" : `IoU ${score(r.iou)}, whole patch ${score(r.whole)}`;
+    const against = r.iou === null ? "background: no annotation to compare with" : `IoU ${score(r.iou)}, whole ${record.unit} ${score(r.whole)}`;
     item.append(verdict(r), element("span", { class: "numbers" }, r.confidence === null ? "" : `${Math.round(100 * r.confidence)} % confidence`), element("span", { class: "numbers" }, against));
     if (r.marks) item.append(element("span", { class: "numbers" }, tally(r)));
     if (!r.map || scaled(r.map, 8, 8) === null) item.append(element("span", { class: "numbers" }, "The map has no positive value."));
@@ -33,7 +33,7 @@ function byMethod(run, sample) {
     if (!m.map || scaled(m.map, 8, 8) === null) item.append(element("span", { class: "numbers" }, "The map has no positive value."));
     return item;
   });
-  return [element("h3", {}, `Every attribution method that explained this patch: ${run.title}`), element("ul", { class: "panels" }, ...panels)];
+  return [element("h3", {}, `Every attribution method that explained this ${record.unit}: ${run.title}`), element("ul", { class: "panels" }, ...panels)];
 }
 
 // This looks like that: what each prototype that was kept adds to the logit of the predicted class, most first.

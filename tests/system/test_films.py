@@ -41,9 +41,16 @@ def films(start: str, **images: int) -> StudyConfig:
     return study("films", unit="image", images=ImageConfig(**size), training=training, grid=grid)
 
 
+def breasts(start: str) -> StudyConfig:
+    given = films(start)
+    training = given.training.model_copy(update={"top": "two_views", "augment": "none"})
+    values = {"name": "breasts", "unit": "breast", "training": training, "grid": given.grid, "images": given.images}
+    return study(**values)  # type: ignore[arg-type]
+
+
 def test_films_begin_with_patches_at_their_scale_and_are_reported(new_home: Callable[[], Home]) -> None:
     home = new_home()
-    for config in (study("patches"), films("patches")):
+    for config in (study("patches"), films("patches"), breasts("films")):
         done = home.study(config)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     shape = home.sql("SELECT sample_height, sample_width FROM studies WHERE study = 'films'")
@@ -57,7 +64,34 @@ def test_films_begin_with_patches_at_their_scale_and_are_reported(new_home: Call
         [(value,)] = home.sql(f"{lift} AND method = '{method}' AND population = 'lesions'").rows()
         assert float(value) == pytest.approx(wanted) if wanted else float(value) > 3
     assert home.sql("SELECT start_study FROM transfer").rows() == [("patches",)]
+    grids = home.sql("SELECT DISTINCT rows, cols FROM activation_map WHERE method = 'sweep' AND target = 'none'").rows()
+    assert sorted(grids) == [("16", "10"), ("32", "10")]  # six cells to a patch of 48 pixels, of films and of breasts
+    marked = home.sql("SELECT DISTINCT method FROM froc_curves WHERE study = 'films' ORDER BY method")
+    assert marked.to_series().to_list() == ["bright_blob", "grad_cam", "sweep"]
+    baselines = home.sql("SELECT count(*) FROM localization WHERE method = 'centred_disc' AND evaluation_id IN"
+                         " (SELECT evaluation_id FROM study_evaluations WHERE study = 'films')")  # fmt: skip
+    assert baselines.rows() == [("0",)]
+    _breasts_are_scored(home)
     page = next((home.path / "reports").glob("films-*.html")).read_text()
+    assert "sweep of the patch run" in page and "Every evaluated test film" in page and "whole film" in page
     assert "Bright blobs" in page and "whole films, stretched to 128 x 80 pixels" in page
     wrong = home.study(films("patches", height=160))
     assert wrong.returncode != 0 and "films of another size or fit" in wrong.stdout + wrong.stderr
+
+
+def _breasts_are_scored(home: Home) -> None:
+    """Breasts of two views beside the same breasts by films of one view."""
+    shape = home.sql("SELECT sample_height, sample_width FROM studies WHERE study = 'breasts'")
+    assert shape.rows() == [("256", "80")]
+    by = "SELECT patient, laterality, label, views FROM breast_scores WHERE study = '{}' ORDER BY patient, laterality"
+    two, one = (home.sql(by.format(name)).rows() for name in ("breasts", "films"))
+    assert two and {views for *_, views in two} == {"2"}
+    assert two == [row for row in one if row[-1] == "2"]
+    alone = home.sql("SELECT DISTINCT reason FROM exclusions WHERE study = 'breasts' ORDER BY reason")
+    assert not {"no_laterality", "another_of_view"} & set(alone.to_series())
+    lesions = home.sql("SELECT count(*) FROM sample_lesion AS x JOIN sample ON sample.id = x.sample_id"
+                       " JOIN sample_set AS s ON s.id = sample.sample_set_id"
+                       " WHERE s.config ->> 'unit' = 'breast' AND x.y0 >= 128")  # fmt: skip
+    assert int(lesions.item()) > 0  # on the lower film, the MLO
+    page = next((home.path / "reports").glob("breasts-*.html")).read_text()
+    assert "Every evaluated test breast" in page and "the CC above the MLO" in page

@@ -40,7 +40,7 @@ def activation_maps(
     values = np.where(finite[:, None, None], grids, np.float32(0))
     if scaling == "relu_max":
         values = np.maximum(values, 0)
-    maps: NDArray[np.float32] = _upsample(values, shape)
+    maps: NDArray[np.float32] = upsampled(values, shape)
     low, high = maps.min(axis=(1, 2)), maps.max(axis=(1, 2))
     flat = high - low <= np.maximum(FLAT * np.maximum(np.abs(high), np.abs(low)), SMALLEST)
     blank = ~finite | (high <= 0 if scaling == "relu_max" else flat)
@@ -51,7 +51,8 @@ def activation_maps(
     return maps, blank
 
 
-def _upsample(grids: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+def upsampled(grids: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Maps of that (height, width) from grids [n, rows, cols], bilinear, pixel centres aligned; values as they are."""
     tensor = torch.from_numpy(np.ascontiguousarray(grids, dtype=np.float32))[:, None]
-    upsampled: NDArray[np.float32] = interpolate(tensor, size=shape, mode="bilinear")[:, 0].numpy()
-    return upsampled
+    found: NDArray[np.float32] = interpolate(tensor, size=shape, mode="bilinear")[:, 0].numpy()
+    return found

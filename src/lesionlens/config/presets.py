@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from lesionlens.config.data import BackgroundConfig, DataConfig, ImageConfig, PatchConfig, PhantomConfig, SplitConfig
 from lesionlens.config.evaluation import ALL, BOXES, EvaluationConfig
+from lesionlens.config.films import demo_films, petrini, shen
 from lesionlens.config.study import StudyConfig
 from lesionlens.config.training import (
     DetectorConfig,
@@ -50,7 +51,7 @@ def demo_systems() -> tuple[StudyConfig, ...]:
     # VGG11 takes four times as long for a pass, and the methods of many passes take a thousand for a sample
     grid = found.grid.model_copy(update={"backbones": ("resnet18",), "strategies": ("gradual",)})
     methods = found.model_copy(update={"name": "demo, every method", "grid": grid, "evaluation": every})
-    return methods, *demo_films(), *demo_cases(), demo_detector()
+    return methods, *demo_films(demo()), *demo_cases(), demo_detector()
 
 
 def barnett(root: Path) -> tuple[StudyConfig, ...]:
@@ -125,40 +126,6 @@ def demo_detector() -> StudyConfig:
     )
 
 
-def demo_films() -> tuple[StudyConfig, ...]:
-    """The demo's mammograms as whole films, by a network that begins with one of patches at their scale."""
-    base, films = demo(), ImageConfig(height=320, width=200)
-    patches = base.model_copy(
-        update={
-            "name": "demo films: patches",
-            "patches": PatchConfig(size=64, frame="image", copies=2),
-            "images": films,
-            "grid": GridConfig(
-                backbones=("resnet18",), strategies=("simultaneous",),
-                sets=(HyperSet(batch_size=16, head_rate=1e-3, unit1_rate=3e-4),),
-            ),
-            "evaluation": EvaluationConfig(randomisation_samples=0),
-        }
-    )  # fmt: skip
-    whole = base.model_copy(
-        update={
-            "name": "demo films: films",
-            "unit": "image",
-            "images": films,
-            "training": TrainingConfig(
-                weights="none", start=patches.name, top="residual", balance="class_weights",
-                stopping=StoppingConfig(patience=3, max_epochs=3, monitor="auc"),
-            ),
-            "grid": GridConfig(
-                backbones=("resnet18",), strategies=("two_step",),
-                sets=(HyperSet(batch_size=8, head_rate=3e-4, unit1_rate=3e-5),),
-            ),
-            "evaluation": EvaluationConfig(randomisation_samples=4),
-        }
-    )  # fmt: skip
-    return patches, whole
-
-
 def paper(root: Path) -> StudyConfig:
     """What the study did, as literally as can be established."""
     return StudyConfig(
@@ -183,41 +150,6 @@ def sound(root: Path) -> StudyConfig:
         training=RECIPE,
         grid=GridConfig(strategies=("last_block",), sets=RECIPE_SETS, seeds=(0, 1, 2)),
     )
-
-
-def shen(root: Path) -> tuple[StudyConfig, ...]:
-    """Whole films after Shen et al. 2019: patches at a film's scale, films that begin with their network, and films
-    that begin with ImageNet alone."""
-    films = ImageConfig(height=1152, width=896)
-    patches = StudyConfig(
-        name="shen: patches",
-        data=DataConfig(root=root),
-        patches=PatchConfig(size=224, frame="image", copies=10),
-        images=films,
-        background=BackgroundConfig(size="matched", train=2000, per_image=10),
-        training=TrainingConfig(augment="flips", stopping=StoppingConfig(start="loaded", max_epochs=40)),
-        grid=GridConfig(
-            backbones=("resnet50", "vgg16"), strategies=("gradual",),
-            sets=(HyperSet(batch_size=32, head_rate=1e-3, unit1_rate=1e-4),),
-        ),
-    )  # fmt: skip
-    training = TrainingConfig(
-        start=patches.name, top="residual", augment="mammogram", balance="class_weights",
-        stopping=StoppingConfig(start="loaded", patience=10, max_epochs=30, monitor="auc", min_delta=0.001),
-    )  # fmt: skip
-    whole = StudyConfig(
-        name="shen: films",
-        data=DataConfig(root=root),
-        unit="image",
-        images=films,
-        training=training,
-        grid=GridConfig(
-            backbones=("resnet50", "vgg16"), strategies=("two_step",),
-            sets=(HyperSet(batch_size=8, head_rate=1e-4, unit1_rate=1e-5),),
-        ),
-    )  # fmt: skip
-    alone = {"name": "shen: films from ImageNet", "training": training.model_copy(update={"start": None})}
-    return patches, whole, whole.model_copy(update=alone)
 
 
 def small(root: Path) -> StudyConfig:
@@ -254,7 +186,7 @@ def detector(root: Path) -> StudyConfig:
     )
 
 
-SEVERAL: dict[str, Callable[[Path], tuple[StudyConfig, ...]]] = {"barnett": barnett, "shen": shen}
+SEVERAL: dict[str, Callable[[Path], tuple[StudyConfig, ...]]] = {"barnett": barnett, "petrini": petrini, "shen": shen}
 """Presets of several studies, named `preset: part`, which run one after another; a later one may start from an earlier
 one by its name.
 """

@@ -20,10 +20,12 @@ from lesionlens.config.training import GridConfig, TrainingConfig
 from lesionlens.config.words import unknown
 from lesionlens.identity import digest
 
-REVISION = 6
+GRID = 32
+"""Pixels of a film per cell of a network's last map, along each side."""
+REVISION = 7
 """Raised by every change of the evaluation after which the same options give other numbers, or more of them."""
 
-Unit = Literal["patch", "image"]
+Unit = Literal["patch", "image", "breast"]
 StudyName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -33,7 +35,9 @@ class StudyConfig(Frozen):
     name: StudyName = Field("study", description="One line, shown in reports")
     seed: int = Field(0, ge=0, description="Splits, background windows, jitter and bootstrap derive from it")
     data: DataConfig
-    unit: Unit = Field("patch", description="What a sample is: a patch, or an image, the whole film")
+    unit: Unit = Field(
+        "patch", description="What a sample is: a patch; an image, the whole film; or a breast, its CC above its MLO"
+    )
     annotation: AnnotationConfig = Field(default_factory=AnnotationConfig)
     patches: PatchConfig = Field(default_factory=PatchConfig)
     images: ImageConfig = Field(default_factory=ImageConfig, description="Used where the unit is image")
@@ -80,16 +84,21 @@ class StudyConfig(Frozen):
 
     @model_validator(mode="after")
     def _films_lie_as_they_are(self) -> Self:
-        if self.unit == "image":
+        if self.unit != "patch":
             if self.split.rule == "paper" or self.split.group == "patch":
-                raise ValueError("unit image: films are split by patient; choose split.rule sound, official or given")
-            turned = () if self.grid.system == "detector" else ("flips",)
+                raise ValueError(
+                    f"unit {self.unit}: films are split by patient; choose split.rule sound, official or given"
+                )
+            turned = [] if self.grid.system == "detector" else ["flips"]
+            turned += ["mammogram"] if self.unit == "breast" else []  # it would turn one view into the other
             if self.training.augment in (*turned, "patch", "surroundings"):
-                raise ValueError(f"unit image: training.augment {self.training.augment} is for patches; choose none")
+                raise ValueError(
+                    f"unit {self.unit}: training.augment {self.training.augment} is for patches; choose none"
+                )
             if self.data.classes == "margins":
-                raise ValueError("unit image: a film is malignant or not; data.classes margins is for patches")
+                raise ValueError(f"unit {self.unit}: a film is malignant or not; data.classes margins is for patches")
             if self.training.normalise == "per_class":
-                raise ValueError("unit image: training.normalise per_class is for patches; choose train")
+                raise ValueError(f"unit {self.unit}: training.normalise per_class is for patches; choose train")
         return self
 
     @model_validator(mode="after")
@@ -118,6 +127,14 @@ class StudyConfig(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _two_views_are_joined(self) -> Self:
+        if (self.unit == "breast") != (self.training.top == "two_views"):
+            raise ValueError("unit breast and training.top two_views go together: choose both or neither")
+        if self.unit == "breast" and self.images.height % GRID:
+            raise ValueError(f"unit breast: images.height must be a multiple of {GRID}, the stride of the networks")
+        return self
+
+    @model_validator(mode="after")
     def _tops_are_of_films(self) -> Self:
         if self.training.top != "none":
             if self.unit == "patch" or self.grid.system != "classifier":
@@ -133,7 +150,8 @@ class StudyConfig(Frozen):
         """Height and width of a sample in pixels, and how many of them are a side of a pixel of its mask."""
         if self.unit == "patch":
             return self.patches.size, self.patches.size, 1
-        return self.images.height, self.images.width, FILM_SCALE
+        films = 2 if self.unit == "breast" else 1
+        return films * self.images.height, self.images.width, FILM_SCALE
 
     @property
     def positive(self) -> tuple[str, ...]:
@@ -167,7 +185,7 @@ PREPARED = {"data", "annotation", "patches", "images", "background", "split"}
 def sample_set_digest(config: StudyConfig, index: str) -> str:
     """Identity of the samples that a study cuts from a data set whose index has this digest."""
     cut: tuple[Any, ...] = (config.patches, config.background)
-    if config.unit == "image":
+    if config.unit != "patch":
         cut = (config.unit, config.images)
     elif config.patches.frame == "image":
         cut = (*cut, config.images)

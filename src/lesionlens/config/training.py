@@ -9,7 +9,7 @@ from lesionlens.config.base import Frozen
 
 Backbone = Literal["vgg16", "vgg19", "resnet34", "resnet50", "resnet18", "vgg11_bn", "efficientnet_b0"]
 Strategy = Literal["gradual", "simultaneous", "last_block", "two_step"]
-Top = Literal["none", "residual", "vgg", "mbconv"]
+Top = Literal["none", "residual", "vgg", "mbconv", "two_views"]
 Normalise = Literal["per_class", "train", "imagenet", "per_patch"]
 RateRule = Literal["published", "author"]
 Augment = Literal["none", "flips", "patch", "surroundings", "mammogram"]
@@ -102,7 +102,8 @@ class TrainingConfig(Frozen):
     top: Top = Field(
         "none",
         description="What of a film's network follows unit1, with first weights drawn: residual, two stages of two"
-        " bottlenecks 512-512-1024; vgg, two of a convolution of 512; mbconv, two MBConv blocks; or none",
+        " bottlenecks 512-512-1024; vgg, two of a convolution of 512; mbconv, two MBConv blocks; two_views, the same"
+        " over the maps of both views of a breast, side by side; or none",
     )
     head: Literal["drawn", "centred"] = Field(
         "centred",

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lesionlens.attribution.scaling import activation_maps
+from lesionlens.attribution.scaling import activation_maps, upsampled
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.detection.froc import CURVE, READ, froc, froc_difference
 from lesionlens.detection.marks import CRITERIA, NO_LABEL, Lesions, Marks, lesions_of, matches, peaks
@@ -18,7 +18,7 @@ from lesionlens.records import SampleArrays
 from lesionlens.scoring.bootstrap import Clusters, draw, interval, resampled_auc
 from lesionlens.scoring.operating import area
 
-BLOB = "bright_blob"
+BLOB, SWEEP = "bright_blob", "sweep"
 HEADLINE = 1.0
 """False marks per film at which two systems are compared."""
 
@@ -45,7 +45,8 @@ def mark_frames(
     """The frames `marks` and `detections` of the test split; empty where no film shows a lesion.
 
     A detector's `marks`, else the peaks of every method's maps of the predicted class, weighted by the probability of
-    the last class (probabilities float32 [n, classes]); beside them the bright blob's. maps: the headline's first. A
+    the last class (probabilities float32 [n, classes]); beside them those of the sweep, where there is one, with its
+    probabilities, and the bright blob's. maps: the headline's first. A
     method that explains some films alone has no marks: lesions on the others would count as missed.
     """
     if shown is None or not shown.height or samples.breasts is None:
@@ -58,6 +59,9 @@ def mark_frames(
             continue
         shaped, _ = activation_maps(own.grids, test.masks.shape[1:], evaluation.scaling)
         methods[own.method] = peaks(shaped, side, probabilities[:, -1].astype(np.float64), samples.scale)
+    for own in maps:
+        if own.method == SWEEP and own.grids is not None:
+            methods[SWEEP] = peaks(upsampled(own.grids, test.masks.shape[1:]), side, scale=samples.scale)
     methods[BLOB] = peaks(blobs(test, side / 2 / samples.scale), side, scale=samples.scale)
     lesions, groups = lesions_of(shown, test.ids), groups_of(shown, test.ids, samples.classes)
     clusters = draw(test.patients, evaluation.resamples, np.random.default_rng(seed))

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from lesionlens.attribution.explain import Advance, Source, explain
+from lesionlens.attribution.scaling import activation_maps
+from lesionlens.attribution.sweep import PatchRun, sweep
 from lesionlens.config.evaluation import Method
 from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.localization.curves import CURVE, tuned
@@ -17,7 +19,7 @@ from lesionlens.localization.samples import Cut, ScoredMaps, scorable
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.own import Network, OwnNetwork
 from lesionlens.models.weights import calibrate, initial_model, measured_on
-from lesionlens.records import Baseline, SampleArrays
+from lesionlens.records import BASELINES, FILM_BASELINES, Baseline, SampleArrays
 from lesionlens.samples.filling import reduced
 from lesionlens.training.inputs import Inputs
 
@@ -49,26 +51,41 @@ def baseline_maps(train_masks: NDArray[np.bool_]) -> dict[Baseline, tuple[NDArra
     }
 
 
-def film_maps(split: EvaluatedSplit) -> list[ScoredMaps]:
-    """Of films two maps that no model made: the breast, and bright blobs of the size of the training lesions, a
-    difference of Gaussians whose positive part within the breast is kept, cut at the threshold tuned on the validation
-    lesions.
+def film_maps(split: EvaluatedSplit, patches: PatchRun | None = None) -> list[ScoredMaps]:
+    """Of films maps that the model did not make: the breast; bright blobs of the size of the training lesions, a
+    difference of Gaussians whose positive part within the breast is kept; and the sweep of the patch run that it began
+    with, where there is one. The last two are cut at thresholds tuned on the validation lesions.
     """
-    test = split.test
+    test, every, rows = split.test, split.inputs.patches, split.tuning_rows
     if test.breasts is None:
         return []
-    every = split.inputs.patches
     sizes = every.masks[scorable(every) & (every.splits != "test")].sum(axis=(1, 2))
     radius = float(np.sqrt(np.median(sizes) / np.pi)) if len(sizes) else test.masks.shape[1] / 16
-    bright, tuning = bright_blobs(test, radius), bright_blobs(every, radius, split.tuning_rows)
-    level = tuned(iou_curve(tuning, every.masks[list(split.tuning_rows)])) or float(CURVE[9])
-    found = []
-    for name, maps, cut in (("breast", test.breasts.astype(np.float32), np.nan), ("bright_blob", bright, level)):
-        iou = iou_at(maps, test.masks, np.full(len(test.ids), 0.5 if np.isnan(cut) else cut))
-        scores = score_maps(maps, test.masks, FIXED_THRESHOLD)
-        cuts = {"mask": Cut(np.full(len(test.ids), cut), iou)}
-        found.append(ScoredMaps(name, "none", "none", None, None, scores, cuts))
+    found = [_film_map("breast", split, test.breasts.astype(np.float32))]
+    found.append(_film_map("bright_blob", split, bright_blobs(test, radius), bright_blobs(every, radius, rows)))
+    if patches is not None:
+        shape, scaling, device = test.masks.shape[1:], split.evaluation.scaling, split.inputs.device
+        grids, tuning = (sweep(patches, every, each, device) for each in (split.rows, rows))
+        maps, tuned_on = (activation_maps(each, shape, scaling)[0] for each in (grids, tuning))
+        found.append(_film_map("sweep", split, maps, tuned_on, grids))
     return found
+
+
+def _film_map(
+    name: str,
+    split: EvaluatedSplit,
+    maps: NDArray[np.float32],
+    tuning: NDArray[np.float32] | None = None,
+    grids: NDArray[np.float32] | None = None,
+) -> ScoredMaps:
+    """Maps in [0, 1] of the test split, scored. tuning: of the validation lesions; without it the map is a region."""
+    test, level = split.test, np.nan
+    if tuning is not None:
+        masks = split.inputs.patches.masks[list(split.tuning_rows)]
+        level = tuned(iou_curve(tuning, masks)) or float(CURVE[9])
+    iou = iou_at(maps, test.masks, np.full(len(test.ids), 0.5 if np.isnan(level) else level))
+    cuts = {"mask": Cut(np.full(len(test.ids), level), iou)}
+    return ScoredMaps(name, "none", "none", None, grids, score_maps(maps, test.masks, FIXED_THRESHOLD), cuts)
 
 
 def bright_blobs(films: SampleArrays, radius: float, rows: Sequence[int] | None = None) -> NDArray[np.float32]:
@@ -129,6 +146,8 @@ def constant_baselines(split: EvaluatedSplit) -> list[ScoredMaps]:
     train = train if scorable(train).any() else test
     baselines = []
     for name, (constant, level) in baseline_maps(train.masks[scorable(train)]).items():
+        if name not in (BASELINES if test.breasts is None else FILM_BASELINES):
+            continue
         maps = np.broadcast_to(constant, test.masks.shape)
         cut = np.full(len(test.ids), level)
         # The threshold of a map that is only 0 and 1 means nothing, so none is stored.

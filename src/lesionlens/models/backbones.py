@@ -61,7 +61,7 @@ def with_top(trunk: Trunk, top: Top, seed: int) -> Trunk:
     residual: two stages of two bottlenecks (1x1 512, 3x3 512, 1x1 1024), the stride of 2 in the first 3x3 of each
     (Shen et al. 2019 have it in the 1x1 before). vgg: two of a 3x3 convolution of 512, batch normalisation, ReLU and
     2x2 max pooling (the same). mbconv: two MBConv blocks of stride 2, expansion 2 and squeeze 1/4 (Petrini et al.
-    2022).
+    2022). two_views: the same over the maps of two films, which lie one above the other, side by side (the same).
     """
     if top == "none":
         return trunk
@@ -95,10 +95,24 @@ def _mbconv(width: int) -> tuple[list[nn.Module], int]:
     return [MBConv(block, 0.0, nn.BatchNorm2d) for _ in range(2)], width
 
 
+class SideBySide(nn.Module):
+    """Maps [n, c, 2 h, w] of two films, one above the other, as [n, 2 c, h, w]."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """The upper film's channels come first."""
+        return torch.cat(maps.chunk(2, dim=2), dim=1)
+
+
+def _two_views(width: int) -> tuple[list[nn.Module], int]:
+    made, twice = _mbconv(2 * width)
+    return [SideBySide(), *made], twice
+
+
 TOPS: dict[Top, Callable[[int], tuple[list[nn.Module], int]]] = {
     "residual": _residual,
     "vgg": _convolutions,
     "mbconv": _mbconv,
+    "two_views": _two_views,
 }
 
 

@@ -48,15 +48,15 @@ def initial_model(
     """The network before training, in evaluation mode on the CPU.
 
     Pretrained weights: blocks from the file, head from the run's seed. Weights none: everything from the seed,
-    batch-norm statistics measured on the training samples at `training_rows`. With `training.start`, all blocks below
-    the head are those of `start`, statistics included.
+    batch-norm statistics measured on the training samples at `training_rows`. With `training.start`, stem, unit2 and
+    unit1 are those of `start`, statistics included.
     Raises WeightsMissingError where the file is not to be had, ValueError where it does not fit or `start` is missing.
     """
     if training.start is not None:
         if start is None:
             raise ValueError(f"run {run.title} begins with another run's weights, which are not given")
         model = network(run, training, classes)
-        begun = {name: tensor for name, tensor in start().items() if not name.startswith("head.")}
+        begun = {name: tensor for name, tensor in start().items() if name.split(".")[0] in ("stem", "unit2", "unit1")}
         model.load_state_dict(model.state_dict() | begun)
     elif training.weights != "none":
         model = network(run, training, classes, load_weights(run.backbone, training.weights))

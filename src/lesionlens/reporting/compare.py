@@ -9,6 +9,7 @@ import polars as pl
 from lesionlens.records import BASELINES, ReportData
 from lesionlens.reporting.answer import sentences, verdict
 from lesionlens.reporting.cases.gallery import merged_gallery
+from lesionlens.reporting.charts.curves import roc_beside
 from lesionlens.reporting.charts.detection import froc_beside
 from lesionlens.reporting.charts.evidence import Entry, forest_of
 from lesionlens.reporting.data import (
@@ -17,6 +18,7 @@ from lesionlens.reporting.data import (
     Part,
     Row,
     Score,
+    common_unit,
     evaluated,
     frame,
     headline,
@@ -29,7 +31,14 @@ from lesionlens.reporting.data import (
 )
 from lesionlens.reporting.formatting import DASH, METHODS, counted
 from lesionlens.reporting.page import SELECTED, Rendered, heat, written
-from lesionlens.reporting.tables.external import between_studies, froc_between, froc_of_models, paired, same_samples
+from lesionlens.reporting.tables.external import (
+    between_studies,
+    breasts_between,
+    froc_between,
+    froc_of_models,
+    paired,
+    same_samples,
+)
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, estimate, text, whole
 from lesionlens.reporting.warnings import Warning, warnings
 
@@ -83,6 +92,8 @@ def render_comparison(studies: Sequence[ReportData], runs: Sequence[int] = ()) -
         "forest": forest_of(entries),
         "models": _models(parts),
         "paired": between_studies(parts),
+        "breasts": breasts_between(parts),
+        "roc_breasts": roc_beside(parts),
         "froc": froc_beside(parts) if same_samples(parts) else None,
         "froc_points": froc_of_models(parts),
         "froc_paired": froc_between(parts),
@@ -91,6 +102,7 @@ def render_comparison(studies: Sequence[ReportData], runs: Sequence[int] = ()) -
         "origins": _origins(parts),
         "gallery": merged_gallery(parts) | {"heat": heat(), "examples": {}, "lead": []},
         "gallery_note": CHOSEN if runs else SELECTED,
+        **common_unit(parts),
         "sql_samples": _sql(parts, "sample_results"),
     }
     return written("compare.html", context)
@@ -162,7 +174,7 @@ def _models(parts: Sequence[Part]) -> TableSpec:
         Column("Base model", ("run_id", "model"), lambda _, title: Cell(title), numeric=False),
         text("Study", "study"),
         estimate("Accuracy", "accuracy", small="CI"),
-        whole("Test patches", "n"),
+        whole("Tested", "n"),
         estimate("LL\u00a0score", "ll", small="CI", mark="strong"),
         *(estimate(METHODS[name].capitalize(), name, small="LL") for name in BASELINES),
         estimate("Lesion occluded", "occlusion", signed=True, small="minus control region"),
@@ -241,9 +253,9 @@ def _patches(parts: Sequence[Part]) -> TableSpec:
         whole("Lesions excluded", "excluded"),
         _digest("Sample set", "sample_set"),
     )
-    note = "Studies with the same sample set were trained and tested on the same patches."
+    note = "Studies with the same sample set were trained and tested on the same samples."
     query = _sql(parts, "labels", "table_1_patches", "split_check", "exclusion_reasons")
-    return TableSpec("patches", "Patches", "of each study", columns, table, (note,), query)
+    return TableSpec("patches", "Samples", "of each study", columns, table, (note,), query)
 
 
 def _origins(parts: Sequence[Part]) -> TableSpec:

@@ -228,10 +228,24 @@ def score(row: Row, name: str = "") -> Score:
     return Score(value, low, high, row["n"] or 0)
 
 
+UNITS = {"patch": ("patch", "patches"), "image": ("film", "films"), "breast": ("breast", "breasts")}
+
+
+def unit(data: ReportData) -> tuple[str, str]:
+    """What a sample of the study is called, one and several."""
+    return UNITS[str(lookup(data.study.get("config"), "unit") or "patch")]
+
+
+def common_unit(parts: Sequence[Part]) -> dict[str, str]:
+    """`unit` and `units`: what a sample of all these studies is called, one and several."""
+    words = {unit(data) for data, *_ in parts}
+    one, several = words.pop() if len(words) == 1 else ("sample", "samples")
+    return {"unit": one, "units": several}
+
+
 def samples_tested(data: ReportData, count: int) -> str:
     """So many test samples, called what they are."""
-    films = lookup(data.study.get("config"), "unit") == "image"
-    return counted(count, *(("test film", "test films") if films else ("test patch", "test patches")))
+    return counted(count, *(f"test {word}" for word in unit(data)))
 
 
 def subtitle(data: ReportData) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import polars as pl
 
-from lesionlens.records import BASELINES, ReportData
+from lesionlens.records import BASELINES, FILM_BASELINES, ReportData
 from lesionlens.reporting.data import Row, Score, frame, lookup, rows
 from lesionlens.reporting.formatting import ENTITIES, METHODS, NAMES, counted, joined, number, proportion, term
 
@@ -74,6 +74,11 @@ class Evidence:
         """The attribution method that the answer rests on: the first that counts."""
         return str([*self.methods, "grad_cam"][0])
 
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """The baselines that LL is compared with."""
+        return BASELINES if lookup(self.data.study.get("config"), "unit") in (None, "patch") else FILM_BASELINES
+
     def score(self, question: str, measure: str, variant: str = "smooth") -> Score:
         """A measure of the frame `decisions`; without a value where the record has none."""
         found = frame(self.data, "decisions").filter(
@@ -85,7 +90,7 @@ class Evidence:
 
     def gaps(self, method: str = "", of: str = "over") -> dict[str, Score]:
         """LL of a method's maps (`over`), or its ceiling (`ceiling_over`), minus each baseline's, paired by lesion."""
-        found = {name: self.score("localization", f"{of}_{name}", method or self.method) for name in BASELINES}
+        found = {name: self.score("localization", f"{of}_{name}", method or self.method) for name in self.baselines}
         return {name: gap for name, gap in found.items() if gap.sign is not None}
 
 
@@ -177,7 +182,7 @@ def _size(found: Evidence, question: Question) -> Iterator[Reason]:
 
 def _map_gates(found: Evidence) -> Iterator[Reason]:
     """Every baseline present; a map of more than one cell, that could score above the baselines; hits above chance."""
-    missing = [NAMES[name] for name in BASELINES if name not in found.gaps()]
+    missing = [NAMES[name] for name in found.baselines if name not in found.gaps()]
     if missing:
         yield Reason("no_baseline", f"LL was not compared with {joined(missing)}", "not shown")
     headlines = rows(found.data, "table_4_localization", run_id=found.run_id, headline=True)

@@ -1,6 +1,7 @@
 """How a report writes numbers, and the terms for the codes of the record."""
 
 import math
+import re
 
 DASH = "–"
 MINUS = "−"
@@ -51,6 +52,7 @@ METHODS = {
     "dealt_maps": "other patients' maps",
     "breast": "the whole breast",
     "bright_blob": "bright blobs",
+    "sweep": "sweep of the patch run",
     "ceiling": "ceiling of the grid",
 }
 NAMES = {
@@ -108,6 +110,9 @@ BY_RULE = {
     "no_margin_class": "no mass that is circumscribed, ill-defined or spiculated alone",
     "class_of_first_row": "the breast's first finding belongs to no target class",
     "overwritten": "a later lesion of the same image and class took its place",
+    "no_laterality": "the film's side or view is not known, so it is of no breast",
+    "single_view": "the breast has no film of the other view",
+    "another_of_view": "another film of the same breast and view stands for it",
     "split_left_out": "official test split that the published study did not use",
 }
 BY_FILE = {
@@ -128,6 +133,23 @@ BY_FILE = {
 EXCLUDED = BY_RULE | BY_FILE
 """Why a lesion gives no sample: by a rule of the study, or because of its files."""
 NOTHING = "not recorded"
+
+
+PATCH = re.compile(r"\b([Pp])atch(es)?\b(?! run)")
+
+
+def worded(words: str, one: str, several: str) -> str:
+    """Words about patches as words about other samples, called so; a patch run keeps its name.
+
+    >>> worded("Patches: the whole patch, and its patch run", "film", "films")
+    'Films: the whole film, and its patch run'
+    """
+
+    def said(found: re.Match[str]) -> str:
+        name = several if found[2] else one
+        return name.capitalize() if found[1] == "P" else name
+
+    return PATCH.sub(said, words)
 
 
 def term(code: object, terms: dict[str, str]) -> str:

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ from lesionlens.reporting.charts.evidence import (
 from lesionlens.reporting.charts.flow import flow_chart
 from lesionlens.reporting.charts.guided import guidance_curves
 from lesionlens.reporting.charts.style import Chart
-from lesionlens.reporting.data import confidence, evaluated, frame, lookup, shown, sql, subtitle
+from lesionlens.reporting.data import confidence, evaluated, frame, lookup, shown, sql, subtitle, unit
+from lesionlens.reporting.formatting import worded
 from lesionlens.reporting.tables import classification, evidence, localization, study
 from lesionlens.reporting.tables import data as provenance
 from lesionlens.reporting.tables.external import external
@@ -40,7 +41,7 @@ from lesionlens.reporting.tables.guided import guidance, guidance_by_size
 from lesionlens.reporting.tables.published import published
 from lesionlens.reporting.tables.spec import TableSpec
 from lesionlens.reporting.verdict import chosen
-from lesionlens.reporting.warnings import warnings
+from lesionlens.reporting.warnings import Warning, warnings
 from lesionlens.scoring.localization import wrong_class_scores
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
@@ -62,6 +63,11 @@ SELECTED = (
     "The models are the runs that validation loss selected. The query below lists the results of all runs; "
     "lesionlens compare shows the maps of any runs, by number."
 )
+OTHERS = (
+    "study", "title", "external", "transfer", "gallery", "contact_sheet", "configuration", "versions", "subtitle",
+    "flow", "sections", "cases", "made_from", "sql_flow", "sql_answers", "sql_confusion", "sql_classes", "sql_samples",
+)  # fmt: skip
+"""Values that name studies, or samples of other units, or hold no words of the page's own."""
 LATEX = ("table-1", "table-2", "table-3", "table-4")
 
 
@@ -78,7 +84,9 @@ def render(data: ReportData) -> Rendered:
 
     The same data give the same page. KeyError names a frame or column that the data lack.
     """
-    rendered, card = written("report.html", context(data)), content(data)
+    (one, several), card = unit(data), content(data)
+    shown = {name: _said(value, one, several) if name not in OTHERS else value for name, value in context(data).items()}
+    rendered = written("report.html", shown | {"unit": one, "units": several})
     return Rendered(rendered.page, rendered.files | {"card.md": markdown(card), "card.json": as_json(card)})
 
 
@@ -101,6 +109,23 @@ def written(template: str, shown: dict[str, Any]) -> Rendered:
     files |= {f"tables/{table.name}.tex": table.latex() for table in tables if table.name in LATEX}
     charts = (item for item in items if isinstance(item, Chart))
     return Rendered(html, files | {f"figures/{chart.name}.svg": chart.alone for chart in charts})
+
+
+def _said(value: Any, one: str, several: str) -> Any:
+    """Tables, charts, warnings and sentences, also inside tuples, lists and rows, with these words for a patch and for
+    patches."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return worded(value, one, several)
+    if isinstance(value, tuple | list):
+        return type(value)(_said(each, one, several) for each in value)
+    if isinstance(value, dict):
+        return {name: _said(each, one, several) for name, each in value.items()}
+    if isinstance(value, Warning):
+        return replace(value, title=worded(value.title, one, several), text=worded(value.text, one, several))
+    if isinstance(value, Chart):
+        summary, inline, alone = (worded(words, one, several) for words in (value.summary, value.inline, value.alone))
+        return replace(value, summary=summary, inline=Markup(inline), alone=alone)
+    return value.worded(one, several) if isinstance(value, TableSpec) else value
 
 
 def _walk(values: Iterable[Any]) -> Iterator[Any]:
@@ -163,6 +188,7 @@ def context(data: ReportData) -> dict[str, Any]:
         "variants": localization.variants(data),
         "methods": localization.methods(data),
         "other_scores": localization.other_scores(data),
+        "transfer": evidence.transfer(data),
         "guidance": guidance(data),
         "guidance_by_size": guidance_by_size(data),
         "guidance_curves": guidance_curves(data),

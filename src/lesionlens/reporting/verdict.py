@@ -9,7 +9,7 @@ from dataclasses import replace
 import polars as pl
 
 from lesionlens.frames import Schema
-from lesionlens.records import BASELINES, ReportData
+from lesionlens.records import ReportData
 from lesionlens.reporting.data import Model, Row, confidence, frame, shown
 from lesionlens.reporting.findings import RANK, Evidence, Finding, Question, detection, diagnosis, gates, is_cam, maps
 from lesionlens.reporting.formatting import MEASURES, counted, number
@@ -84,7 +84,7 @@ def by_method(data: ReportData) -> dict[str, Finding]:
 
 def _complete(found: Evidence, method: str) -> Finding:
     """What a method's maps say; nothing good where a baseline is missing."""
-    said, missing = maps(found, method), set(BASELINES) - set(found.gaps(method))
+    said, missing = maps(found, method), set(found.baselines) - set(found.gaps(method))
     return replace(said, verdict="not shown") if missing and said.verdict == "yes" else said
 
 

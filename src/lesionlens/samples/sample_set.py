@@ -7,8 +7,9 @@ files: `path_refused`, `image_` or `mask_` followed by `missing`, `ambiguous`, `
 folder), `unreadable`, `too_large`; `mask_shape` (another aspect ratio than its image's, or an outline that leaves it),
 `empty_mask`. Notes about an image, without a lesion: `mask_resized`, `image_turned` (its file says how it is to be
 shown), `same_film` and `both_splits` (a film that is two images of the data set, and one that both official splits
-hold), `breast_unclear`, `same_pixels` and `same_view` (another image of the data set is the same),
-`background_short`, and `background_unreadable`.
+hold), `breast_unclear`, `same_pixels` and `same_view` (another image of the data set is the same), `background_short`,
+and `background_unreadable`. Of films that are no breast's, for each of their lesions: `no_laterality`, `single_view`,
+`another_of_view`.
 """
 
 from collections import defaultdict
@@ -26,7 +27,7 @@ from lesionlens.records import DatasetIndex, Exclusion, Image, ImageSize, Lesion
 from lesionlens.samples.background import background_plans, background_samples
 from lesionlens.samples.cutting import Item, LesionJob, LesionTask, cut_lesions
 from lesionlens.samples.films.building import build_films
-from lesionlens.samples.films.merging import sampled
+from lesionlens.samples.films.merging import SAME_FILM, sampled
 from lesionlens.samples.splits import Member, assign_splits, crossing_patients
 from lesionlens.settings import settings
 
@@ -60,7 +61,7 @@ def build_samples(
     lesions, from which sizes of background windows are drawn, too. Where all is test
     and nothing carried, the test lesions' windows.
     """
-    if study.unit == "image":
+    if study.unit != "patch":
         twins = Twins(sampled(index, study))
         for items in build_films(index, root, study, report):
             twins.add(items)
@@ -69,7 +70,10 @@ def build_samples(
         return
     choices, left_out = select(index, study.patches.per)
     plans = background_plans(index, study)
-    members = [*_members(index, choices), *(member for plan in plans for member in plan.members())]
+    members = [
+        *_members(index, choices, study.patches.frame == "image"),
+        *(member for plan in plans for member in plan.members()),
+    ]
     splits = assign_splits(members, crossing_patients(index), study.split, study.seed)
     yield from left_out
     jobs, dropped = _lesion_jobs(choices, splits, root, study)
@@ -132,9 +136,16 @@ def _size(sample: Sample) -> tuple[int, int]:
     return sample.window.width, sample.window.height
 
 
-def _members(index: DatasetIndex, choices: tuple[Choice, ...]) -> list[Member]:
+def _members(index: DatasetIndex, choices: tuple[Choice, ...], of_films: bool) -> list[Member]:
+    """of_films: patches of films; those of a film that both official splits hold are tested, as the film is."""
     groups = {label.code: label.group for label in index.labels}
-    return [Member(c.lesion.key, c.image.patient, c.label, groups[c.label], c.lesion.official_split) for c in choices]
+    merged = of_films and index.kind in SAME_FILM
+    tested = {image.view_key for image in index.images if merged and image.official_split == "test"}
+
+    def official(choice: Choice) -> Split | None:
+        return "test" if choice.image.view_key in tested else choice.lesion.official_split
+
+    return [Member(c.lesion.key, c.image.patient, c.label, groups[c.label], official(c)) for c in choices]
 
 
 def _lesion_jobs(

@@ -39,11 +39,11 @@ def operating_points(
 
     test, validation: samples, probabilities float32 [n, classes], breasts str [n] (patient and side). views: by name
     ('lesion', 'malignant'), positive classes and all that enter. Levels: 'lesion', one sample each; 'breast' and
-    'patient', the highest score of their samples, positive if one of them is. The threshold is the lowest score that
-    gives a specificity of 0.80 or 0.90 on the validation split. Measure 'roc': the sensitivity where the test split has
-    a specificity of CURVE; its interval is that of the auc. Frame: operating_points; question 'detection' or
-    'diagnosis'; value null with a reason: 'no_samples', 'no_other_class', or 'no_validation_samples' where no threshold
-    is known.
+    'patient', the highest score of their samples, for a breast shown on films their mean, positive if one of them is.
+    The threshold is the lowest score that gives a specificity of 0.80 or 0.90 on the validation split. Measure 'roc':
+    the sensitivity where the test split has a specificity of CURVE; its interval is that of the auc. Frame:
+    operating_points; question 'detection' or 'diagnosis'; value null with a reason: 'no_samples', 'no_other_class', or
+    'no_validation_samples' where no threshold is known.
     """
     frames = []
     for name, view in views.items():
@@ -57,6 +57,7 @@ def operating_points(
 def _units(
     samples: SampleArrays, probabilities: NDArray[np.float32], breasts: NDArray[np.str_], view: View, level: str
 ) -> _Units:
+    """The samples of the view as they are, or joined by breast or patient."""
     positive, among = view
     inside = np.isin(samples.labels, among)
     score = conditional(probabilities, positive, among)[inside]
@@ -67,6 +68,8 @@ def _units(
     _, first, member = np.unique(names, return_index=True, return_inverse=True)
     highest, positive_one = np.full(len(first), -np.inf, dtype=np.float32), np.zeros(len(first), dtype=np.bool_)
     np.maximum.at(highest, member, score)
+    if level == "breast" and samples.breasts is not None:
+        highest = (np.bincount(member, score) / np.bincount(member)).astype(np.float32)
     np.logical_or.at(positive_one, member, truth)
     return _Units(highest, positive_one, patients[first])
 

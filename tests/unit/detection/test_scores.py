@@ -11,7 +11,7 @@ from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.detection.froc import CURVE, READ
 from lesionlens.detection.marks import CRITERIA, Lesions, Marks, lesions_of
 from lesionlens.detection.outputs import painted
-from lesionlens.detection.scores import BLOB, detection_scores, groups_of, mark_frame, mark_frames
+from lesionlens.detection.scores import BLOB, SWEEP, detection_scores, groups_of, mark_frame, mark_frames
 from lesionlens.frames import FRAMES
 from lesionlens.records import SampleArrays
 from lesionlens.scoring.bootstrap import draw
@@ -119,12 +119,17 @@ def test_maps_of_a_classifier_stand_on_the_same_curve() -> None:
         made = SimpleNamespace(method=name, grids=grids, target="predicted", is_reference=False, explained=None)
         beside = {"target": "true", "is_reference": True, "explained": np.zeros(20, bool)}
         maps = [made] + [SimpleNamespace(**vars(made) | {"method": f"not {k}", k: v}) for k, v in beside.items()]
+        swept = {"method": SWEEP, "grids": abs(grids[::-1]), "target": "none", "is_reference": True}
+        maps.append(SimpleNamespace(**vars(made) | swept))
         frames = mark_frames(given, shown(lesions, ids), None, maps, chances, EvaluationConfig(), 0)
-        assert set(frames["marks"]["method"]) == {name, BLOB} and set(frames["marks"]["sample_id"]) <= set(
+        assert set(frames["marks"]["method"]) == {name, SWEEP, BLOB} and set(frames["marks"]["sample_id"]) <= set(
             range(10, 30)
         )
         read = frames["detections"].filter(method=name, measure="sensitivity", criterion="centre", group_name="all")
         found[name] = read.filter(at=1.0)["value"].item()
+        # the sweep's maps here are those of other films: they find what chance finds
+        swept = frames["detections"].filter(method=SWEEP, measure="difference")
+        assert swept["low"].item() < 0.2 and swept["value"].item() < 0.3
     assert found["exact"] == 1.0 and found["noise"] < 0.5
     nothing = mark_frames(films(ids), None, None, maps, chances, EvaluationConfig(), 0)
     assert all(frame.is_empty() for frame in nothing.values())

@@ -46,6 +46,30 @@ def test_a_top_halves_the_map_twice_and_has_the_published_size(top: Top, width: 
     )
 
 
+def test_two_views_share_a_trunk_and_are_told_apart_by_their_top() -> None:
+    model = build("resnet18", 2, 0, top="two_views")
+    films = torch.randn(2, 1, 3, 128, 96, generator=torch.Generator().manual_seed(0))
+    both = torch.cat(tuple(films), dim=2)
+    maps = model.to_level("unit1", both)
+    joined = model.top[0](maps)
+    assert maps.shape == (1, 512, 8, 3) and joined.shape == (1, 1024, 4, 3)
+    assert torch.equal(joined[:, :512], maps[:, :, :4]) and torch.equal(joined[:, 512:], maps[:, :, 4:])
+    assert model.head.in_features == 1024 and model(both).shape == (1, 2)
+    assert not torch.allclose(model(both), model(torch.cat(tuple(films.flip(0)), dim=2)))
+
+
+def test_breasts_begin_with_the_trunk_of_films_alone() -> None:
+    samples = bright_squares(30)
+    inputs = Inputs(samples, "train", torch.device("cpu"))
+    before = build("resnet18", 2, 7, top="mbconv")
+    given = training("two_views", start="films")
+    model = initial_model(run(), given, 5, inputs, inputs.rows("train"), before.state_dict)
+    for name in ("stem", "unit2", "unit1"):
+        own, theirs = (net.get_submodule(name).state_dict() for net in (model, before))
+        assert all(torch.equal(own[key], theirs[key]) for key in own)
+    assert model.head.out_features == 5 and model.head.in_features == 1024
+
+
 def test_the_last_pooling_of_vgg_comes_before_its_top() -> None:
     model = build("vgg11_bn", 2, 0, top="vgg")
     features = model.to_level("unit1", torch.zeros(1, 3, 128, 96))

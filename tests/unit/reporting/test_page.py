@@ -10,9 +10,10 @@ import html5lib
 import polars as pl
 import pytest
 
+from lesionlens.config.presets import demo
 from lesionlens.reporting.page import LATEX, context, render
 from lesionlens.reporting.tables.spec import TableSpec
-from tests.report_data import RUNS
+from tests.report_data import RUNS, build
 
 HOSTILE = "\"'><script>alert(1)</script></script><img src=x onerror=alert(2)>&amp;{{ 7*7 }}"
 CODES = {"backbone", "strategy", "method", "target", "policy", "population", "entity", "split_a", "split_b", "name",
@@ -148,3 +149,10 @@ def test_missing_frame_is_named(data):
     frames = {name: found for name, found in data.frames.items() if name != "epochs"}
     with pytest.raises(KeyError, match="no frame 'epochs'"):
         render(dataclasses.replace(data, frames=frames))
+
+
+@pytest.mark.parametrize(("unit", "one", "several"), [("image", "film", "films"), ("breast", "breast", "breasts")])
+def test_a_page_calls_its_samples_what_they_are(unit: str, one: str, several: str) -> None:
+    shown = words(render(build(config=demo().model_dump(mode="json") | {"unit": unit}, per_class=2)).page)
+    assert f"Every evaluated test {one}" in shown and f"whole {one}" in shown and f"test {several}" in shown
+    assert re.findall(r".{0,30}\b[Pp]atch(?:es)?\b(?! run).{0,30}", shown) == []

@@ -87,6 +87,19 @@ def test_a_film_in_both_official_splits_is_tested_and_named(kaggle: Kaggle, rule
     assert [film.key for film in found.values() if film.patient == "P_1"] == [first]
 
 
+def test_patches_of_a_film_in_both_official_splits_are_tested_too(kaggle: Kaggle) -> None:
+    kaggle.case("P_1", kind="mass", split="train")
+    kaggle.case("P_1", kind="calc", split="test")
+    for n in range(2, 8):
+        kaggle.case(f"P_{n}", split="train" if n % 2 else "test", pathology="BENIGN" if n < 5 else "MALIGNANT")
+    root = kaggle.finish()
+    for frame, splits in (("image", {"test"}), ("lesion", {"train", "test"})):
+        patches = {"frame": frame, "size": 32}
+        given = small_study(root, images=SIZE, patches=patches, split={"rule": "official"})
+        found = [i for i in build_samples(read_kaggle(root), root, given) if isinstance(i, Sample)]
+        assert {each.split for each in found if each.patient == "P_1"} == splits
+
+
 def test_the_second_file_stands_in_for_a_lost_first_one(kaggle: Kaggle) -> None:
     first = kaggle.case("P_1", kind="mass")
     kaggle.case("P_1", kind="calc")

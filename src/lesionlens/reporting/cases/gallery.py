@@ -14,7 +14,7 @@ from skimage.measure import approximate_polygon, find_contours
 from lesionlens.images.image import encode_webp
 from lesionlens.records import ReportData
 from lesionlens.reporting.cases.marks import film_marks
-from lesionlens.reporting.data import Model, Part, Row, frame, headline_method, lookup
+from lesionlens.reporting.data import Model, Part, Row, common_unit, frame, headline_method, lookup, unit
 from lesionlens.reporting.formatting import METHODS, SPLITS, count, term
 from lesionlens.reporting.tables.evidence import QUADRANTS, filters, with_subgroups
 from lesionlens.samples.normalise import unpack_mask, unpack_pixels
@@ -69,6 +69,8 @@ def gallery(data: ReportData, models: Sequence[Model]) -> dict[str, Any]:
         "marked": bool(marked),
         "reduced": reduced,
         "method": term(headline_method(data), METHODS),
+        "unit": unit(data)[0],
+        "units": unit(data)[1],
     }
 
 
@@ -198,6 +200,7 @@ def merged_gallery(parts: Sequence[Part]) -> dict[str, Any]:
         "subgroups": filters(shown),
         "marked": marked,
         "method": found["method"],
+        **common_unit(parts),
     }
 
 

@@ -1,6 +1,7 @@
 """Curves: ROC, reliability, loss over epochs, IoU over thresholds."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from lesionlens.records import ReportData
 from lesionlens.reporting.charts import style as draw
 from lesionlens.reporting.charts.style import Chart
-from lesionlens.reporting.data import Model, Row, by_model, frame, headline, models, rows, score
+from lesionlens.reporting.data import Model, Part, Row, by_model, frame, headline, models, rows, score
 from lesionlens.reporting.formatting import ASKED, METHODS, UNITS, count, number, term
 from lesionlens.reporting.verdict import chosen
 from lesionlens.scoring.calibration import calibrated_error
@@ -56,21 +57,39 @@ def roc_levels(data: ReportData) -> tuple[Chart, ...]:
     return tuple(_levels(question, of_one) for question, of_one in found if of_one.filter(measure="roc").height)
 
 
+def roc_beside(parts: Sequence[Part]) -> Chart | None:
+    """Malignant breasts against others by the models of several studies, each on its own breasts; None without any."""
+    found = [
+        (f"{of.short} · {name}", _cut(name, 16), points)
+        for data, name, models in parts
+        for of in models
+        for every in [frame(data, "operating_points").drop_nulls("value").filter(run_id=of.run_id, level="breast")]
+        for points in [every.filter(question="diagnosis")]
+        if points.filter(measure="roc").height
+    ]
+    return _drawn("roc-breasts", "Malignant or benign, by breast", found) if found else None
+
+
 def _levels(question: str, points: pl.DataFrame) -> Chart:
+    by_level = [(name, name, points.filter(level=level)) for level, name in UNITS.items()]
+    return _drawn(f"levels-{question}", ASKED[question].capitalize(), by_level)
+
+
+def _drawn(chart: str, title: str, found: Sequence[tuple[str, str, pl.DataFrame]]) -> Chart:
+    """ROC curves with their names in full and beside the curve, of rows of `operating_points`."""
     figure, axes = draw.canvas((0, 1), (0, 1), "1 − specificity", "sensitivity", **BESIDE)
     draw.line(axes, (0, 1), (0, 1), "dashed")
     beside: list[tuple[float, str, str]] = []
     words = []
-    for n, (level, name) in enumerate(UNITS.items()):
-        of_level = points.filter(level=level)
-        curve = of_level.filter(measure="roc").sort("at", descending=True)
+    for n, (name, short, points) in enumerate(found):
+        curve = points.filter(measure="roc").sort("at", descending=True)
         x, y = np.vstack([(0.0, 0.0), curve.select(1 - pl.col("at"), "value").to_numpy()]).T
         draw.line(axes, x, y, "thin", draw.series(n))
-        area = draw.scored(next(of_level.filter(measure="auc").iter_rows(named=True), {}), "value")
-        beside.insert(0, (0.5, f"{name} {number(area.value)}", draw.series(n)))
+        area = draw.scored(next(points.filter(measure="auc").iter_rows(named=True), {}), "value")
+        beside.insert(0, (0.5, f"{short} {number(area.value)}", draw.series(n)))
         words.append(f"{name} {area.text}, {count(area.n)}")
     draw.labels(axes, beside, 17)
-    return draw.chart(f"levels-{question}", ASKED[question].capitalize(), f"AUC and count: {'; '.join(words)}.", figure)
+    return draw.chart(chart, title, f"AUC and count: {'; '.join(words)}.", figure)
 
 
 def _cut(code: str, most: int = 12) -> str:

@@ -164,7 +164,7 @@ def facts(data: ReportData) -> tuple[tuple[str, str], ...]:
     groups = {"patient": "by patient", "patch": "by patch"}
     scalings = {"relu_max": "positive part divided by its maximum", "minmax": "min-max of raw values"}
     return (
-        *(_of_films(config) if lookup(config, "unit") == "image" else _of_patches(config)),
+        *(_of_films(config) if lookup(config, "unit") not in (None, "patch") else _of_patches(config)),
         ("Split", term(lookup(config, "split.rule"), SPLIT_RULES)),
         ("Training and validation split", term(lookup(config, "split.group"), groups)),
         ("Normalisation", term(_of_model(config, "normalise"), NORMALISATIONS)),
@@ -198,6 +198,11 @@ def _of_films(config: Any) -> tuple[tuple[str, str], ...]:
     height, width, fit = (lookup(config, f"images.{name}") for name in ("height", "width", "fit"))
     return (
         ("Samples", f"whole films, {fits[fit]} to {height} x {width} pixels (height x width)"),
+        *(
+            [("Breasts", "one sample of both views, the CC above the MLO")]
+            if lookup(config, "unit") == "breast"
+            else []
+        ),
         ("Class of a film", "malignant by any of its lesions; its annotation is that of the lesions of its class"),
         ("Resolution of annotations and scores", f"{height // FILM_SCALE} x {width // FILM_SCALE} pixels"),
     )

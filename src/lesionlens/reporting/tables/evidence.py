@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import polars as pl
 
 from lesionlens.records import BASELINES, ReportData
-from lesionlens.reporting.data import ESTIMATE, Row, confidence, frame, sql, wide, with_models
-from lesionlens.reporting.formatting import METHODS, count, interval, number, proportion
+from lesionlens.reporting.data import ESTIMATE, Row, confidence, frame, rows, sql, wide, with_models
+from lesionlens.reporting.formatting import METHODS, count, counted, interval, number, proportion, term, with_interval
 from lesionlens.reporting.tables.spec import (
     Cell,
     Column,
@@ -240,3 +240,32 @@ def filters(samples: Sequence[Row]) -> list[Row]:
     found = sorted({group for sample in samples for group in sample["groups"]})
     levels = {name: [group for group in found if group.startswith(f"{name}:")] for name in SUBGROUPS}
     return [{"title": SUBGROUPS[name], "levels": of_name} for name, of_name in levels.items() if of_name]
+
+
+def transfer(data: ReportData) -> TableSpec | None:
+    """How well the run that each model began with located, beside the model's AUC and lift; None where none did."""
+    found = frame(data, "transfer")
+    if found.is_empty():
+        return None
+    columns = (
+        model(),
+        text("Began with", "start_study"),
+        estimate("LL\u00a0score", "start_ll", small="of that run's maps"),
+        estimate("AUC", "auc", small="malignant or not"),
+        estimate("Lift", "lift", small="malignant films"),
+    )
+    notes = [_correlation(row) for row in rows(data, "transfer_correlations")]
+    notes.append("Does a model whose patch run looked at lesions look at them? Few pairs cannot answer that.")
+    return TableSpec(
+        "transfer", "Transfer", "From the patch run to the film", columns, with_models(data, found), tuple(notes),
+        sql(data, ["transfer", "transfer_correlations"]),
+    )  # fmt: skip
+
+
+def _correlation(row: Row) -> str:
+    """What is known of the rank correlation of the patch runs' LL with a measure; an interval takes four pairs."""
+    name, pairs = term(row["measure"], {"auc": "AUC"}), counted(row["n"], "pair", "pairs")
+    if row["low"] is None:
+        return f"Rank correlation of that LL with {name}, over {pairs} of the record: not shown, too few or all alike."
+    value = with_interval(row["rank_correlation"], row["low"], row["high"])
+    return f"Rank correlation of that LL with {name}, over {pairs} of the record: {value}."

@@ -14,6 +14,7 @@ from lesionlens.reporting.formatting import (
     interval,
     number,
     proportion,
+    term,
     with_interval,
 )
 from lesionlens.reporting.tables.spec import Cell, Column, TableSpec, estimate, model, text, whole
@@ -44,8 +45,7 @@ def baselines(data: ReportData) -> TableSpec:
         "Centred disc: a disc of the mean size of training lesions. Mean training mask: where training lesions lie on "
         "average. Random weights: the same architecture, untrained, thresholded by the same rule. Other patients' "
         "maps: the model's own maps, each scored on up to 40 other patients' lesions.",
-        "Ceiling: LL of the annotation itself on the grid of the model's maps. Models of different grids are compared "
-        "by the share of it that they reach.",
+        "Ceiling: LL of the annotation itself on the grid of the maps. Models are compared by their share of it.",
     )
     return TableSpec(
         "baselines", "Baselines", "LL of each model against baselines",
@@ -240,7 +240,7 @@ def other_scores(data: ReportData) -> TableSpec:
     )
     lift = (
         "Lift: energy inside over the proportion of the breast that the annotation is; 1 is no better than all of the "
-        "breast. Bright blobs: brighter than what surrounds them, at the size of training lesions; no network. "
+        "breast. Bright blobs: brighter than their surroundings; no network. Sweep: windows judged by the patch run. "
     )
     note = (lift if films else "") + (
         "Hit rate (pointing game): the map's maximum lies in the annotation. Energy inside: proportion of the map's "
@@ -256,6 +256,8 @@ def other_scores(data: ReportData) -> TableSpec:
 def froc_points(data: ReportData) -> TableSpec | None:
     """Lesions found at 0.25 to 4 false marks per film, of everything that marks; None without films."""
     found = frame(data, "detections").filter(measure="sensitivity")
+    if found.is_empty():
+        return None
     read = found.filter(pl.col("false_marks").is_in(list(POINTS))).with_columns(
         point=pl.col("false_marks").replace_strict(POINTS, return_dtype=pl.String)
     )
@@ -275,15 +277,14 @@ def froc_points(data: ReportData) -> TableSpec | None:
         *_beside(data),
     )
     words = "Lesions found, by false marks per film"
-    found_any = not found.is_empty()
-    return TableSpec("froc", "FROC", words, columns, table, notes, sql(data, ["detections"])) if found_any else None
+    return TableSpec("froc", "FROC", words, columns, table, notes, sql(data, ["detections"]))
 
 
 def _beside(data: ReportData) -> list[str]:
     """Difference from the bright blob, average precision, class of lesions found, in words."""
-    notes = []
-    for each in shown(data):
-        own = frame(data, "detections").filter(pl.col("method") != "bright_blob", run_id=each.run_id)
+    notes, titles = [], {each.run_id: each.title for each in shown(data)}
+    judged = frame(data, "detections").filter(pl.col("method") != "bright_blob", pl.col("run_id").is_in(list(titles)))
+    for (run_id, method), own in judged.group_by("run_id", "method", maintain_order=True):
         rows = {(row["measure"], row["criterion"]): row for row in own.drop_nulls("value").iter_rows(named=True)}
         words = []
         if row := rows.get(("difference", "centre")):
@@ -295,5 +296,5 @@ def _beside(data: ReportData) -> list[str]:
         if row := rows.get(("class_auc", "centre")):
             area = with_interval(row["value"], row["low"], row["high"])
             words.append(f"AUC of malignant against benign among {row['n']} lesions found {area}")
-        notes += [f"{each.title}: {'; '.join(words)}."] if words else []
+        notes += [f"{titles[run_id]}, {term(method, METHODS)}: {'; '.join(words)}."] if words else []
     return notes

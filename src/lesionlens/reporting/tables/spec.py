@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import polars as pl
 
-from lesionlens.reporting.formatting import DASH, MINUS, count, interval, number, proportion, term
+from lesionlens.reporting.formatting import DASH, MINUS, count, interval, number, proportion, term, worded
 
 FORMULA = r"^[=+\-@\t\r]"
 """Texts that a spreadsheet would take for a formula."""
@@ -121,6 +121,20 @@ class TableSpec:
             r"\bottomrule", r"\end{tabular}}", *below, r"\end{table}",
         ]  # fmt: skip
         return "\n".join(lines) + "\n"
+
+    def worded(self, one: str, several: str) -> "TableSpec":
+        """The table with these words for a patch and for patches."""
+
+        def said(words: str) -> str:
+            return worded(words, one, several)
+
+        def cells(write: Callable[..., Cell]) -> Callable[..., Cell]:
+            return lambda *values: replace(
+                cell := write(*values), text=said(cell.text), lines=tuple(map(said, cell.lines))
+            )
+
+        columns = tuple(replace(c, head=said(c.head), small=said(c.small), write=cells(c.write)) for c in self.columns)
+        return replace(self, caption=said(self.caption), notes=tuple(map(said, self.notes)), columns=columns)
 
     def texts(self) -> list[dict[str, str]]:
         """The rows as written, by head; second lines in brackets."""

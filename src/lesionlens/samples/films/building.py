@@ -1,16 +1,18 @@
 """From an index of films to samples: which films, their splits, cut in several processes in the same order."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lesionlens.config.study import StudyConfig
 from lesionlens.identity import generator
 from lesionlens.processes import Processes
-from lesionlens.records import DatasetIndex, Exclusion, Lesion
+from lesionlens.records import DatasetIndex, Exclusion, Lesion, Split
 from lesionlens.samples.cutting import Item
 from lesionlens.samples.films.cutting import FilmJob, cut_film
 from lesionlens.samples.films.merging import Films, films, label_of
+from lesionlens.samples.films.pairing import BreastJob, cut_breast, pairs
 from lesionlens.samples.splits import Member, assign_splits, crossing_patients
 from lesionlens.settings import settings
 
@@ -33,7 +35,8 @@ def build_films(
     yield [*left_out, *found.notes()]
     report(0, len(jobs))
     with Processes(settings().workers) as processes:
-        for done, items in enumerate(processes.map(cut_film, jobs), 1):
+        cut = processes.map(cut_film, jobs) if study.unit == "image" else processes.map(cut_breast, _breasts(jobs))
+        for done, items in enumerate(cut, 1):
             report(done, len(jobs))
             yield items
 
@@ -57,6 +60,9 @@ def _jobs(found: Films, given: DatasetIndex, root: Path, study: StudyConfig) -> 
         image for image in index.images
         if image.key not in bad and (usable[image.key] or (image.background in normal and not every[image.key]))
     ]  # fmt: skip
+    if study.unit == "breast":
+        both, alone = pairs(taken, {key: [lesion.key for lesion in found] for key, found in usable.items()})
+        taken, left_out = [image for pair in both for image in pair], [*left_out, *alone]
     labels = {image.key: label_of(every[image.key]) for image in taken}
     members = [Member(i.key, i.patient, labels[i.key], labels[i.key], i.official_split) for i in taken]
     splits = assign_splits(members, crossing_patients(given), study.split, study.seed)
@@ -69,6 +75,13 @@ def _jobs(found: Films, given: DatasetIndex, root: Path, study: StudyConfig) -> 
         lesions = tuple(usable[image.key])
         jobs.append(FilmJob(root, image, files, image.key in shown, lesions, labels[image.key], split, study))
     return jobs, left_out
+
+
+def _breasts(jobs: Sequence[FilmJob]) -> Iterator[BreastJob]:
+    """Two films after each other are one breast; it is tested where one of them is."""
+    for cc, mlo in zip(jobs[::2], jobs[1::2], strict=True):
+        split: Split = "test" if "test" in (cc.split, mlo.split) else cc.split
+        yield BreastJob((replace(cc, split=split), replace(mlo, split=split)))
 
 
 def _overviews(labels: dict[str, str], seed: int) -> set[str]:

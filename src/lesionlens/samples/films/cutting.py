@@ -134,8 +134,8 @@ class Placed:
 
     @classmethod
     def of(cls, shape: tuple[int, int], study: StudyConfig) -> "Placed":
-        """For a film of (rows, columns): stretched, or padded with black on both sides to the sample's proportions."""
-        height, width, _ = study.sample_shape
+        """Of a film of (rows, columns): stretched, or padded with black on both sides, to the size of `images`."""
+        height, width = study.images.height, study.images.width
         (rows, columns), added = shape, (0, 0)
         if study.images.fit == "pad":
             added = max(0, round(columns * height / width) - rows), max(0, round(rows * width / height) - columns)

@@ -102,6 +102,31 @@ def compare_areas(
     return pl.concat(frames)
 
 
+def compare_breasts(
+    first: pl.DataFrame, second: pl.DataFrame, evaluation: EvaluationConfig, seed: int
+) -> dict[str, float | int] | None:
+    """AUC of malignant breasts by the scores `first` minus that by `second`, over the breasts that both have.
+
+    Columns patient, laterality, label ('malignant' or 'benign'), score; a breast whose side is unknown does not enter.
+    Both are resampled together, by patient. Keys value_a, value_b, difference, low, high, p, n; None where a side has
+    fewer than two patients, which give no interval.
+    """
+    both = first.join(second, on=["patient", "laterality"], suffix="_b").sort("patient", "laterality")
+    truth, patients = (both["label"] == "malignant").to_numpy(), both["patient"].to_numpy().astype(np.str_)
+    if not len(truth):
+        return None
+    clusters = draw(patients, evaluation.resamples, np.random.default_rng(seed))
+    sides = int(clusters.patients(np.stack([truth, ~truth], axis=1)).min())
+    if sides < 2:
+        return None
+    scores = [both[name].to_numpy().astype(np.float32) for name in ("score", "score_b")]
+    a, b = (area(score, truth) for score in scores)
+    drawn_a, drawn_b = (resampled_auc(score, truth, clusters) for score in scores)
+    low, high = interval((drawn_a - drawn_b)[:, None], evaluation.confidence, sides, lowest=-1.0)
+    ends = {"low": float(low[0]), "high": float(high[0]), "p": area_test(a - b, drawn_a - drawn_b, sides)}
+    return {"value_a": a, "value_b": b, "difference": a - b, "n": len(truth)} | ends
+
+
 def _corrected(pairs: pl.DataFrame, selected: Collection[int]) -> pl.DataFrame:
     p = pairs["p"].to_numpy()
     chosen = np.isin(pairs.select("evaluation_a", "evaluation_b").to_numpy(), list(selected)).all(axis=1)

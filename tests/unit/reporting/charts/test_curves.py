@@ -11,10 +11,12 @@ from lesionlens.reporting.charts.curves import (
     corners,
     learning_curves,
     reliability,
+    roc_beside,
     roc_curves,
     roc_levels,
     threshold_curves,
 )
+from lesionlens.reporting.data import shown
 from lesionlens.reporting.verdict import chosen
 
 from .drawn import heights, lines, marks, replaced, words
@@ -192,3 +194,13 @@ def test_threshold_curves_without_intervals_or_baselines_are_lines(data):
     point = curves.filter(threshold=0.5)
     assert len(lines(threshold_curves(replaced(data, iou_curves=point))[0], 2)) == 1
     assert threshold_curves(replaced(data, iou_curves=curves.clear())) == ()
+
+
+def test_models_of_several_studies_stand_on_one_roc_axis_by_breast(data):
+    parts = [(data, "one", shown(data)), (replaced(data), "two", shown(data))]
+    chart = roc_beside(parts)
+    assert chart is not None
+    count = 2 * len(shown(data))
+    assert chart.summary.count("0.90 (") == count and chart.summary.count("· two") == count // 2
+    nothing = replaced(data, operating_points=data.frames["operating_points"].filter(level="lesion"))
+    assert roc_beside([(nothing, "none", shown(data))]) is None

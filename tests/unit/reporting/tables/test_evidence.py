@@ -1,9 +1,12 @@
 """Tables of quadrants, occlusion test, shortcut audit and subgroups."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
 from lesionlens.reporting.tables import evidence
+from tests.report_data import rare
 
 
 def test_quadrants_of_a_row_add_up_to_its_lesions(data):
@@ -69,3 +72,13 @@ def test_subgroups_hold_accuracy_of_all_and_ll_of_correct_lesions(data, changed)
     assert table.frame["level"].to_list() == ["0.00 to 0.05", "0.05 to 0.10", "0.10 to 0.20"] * 4
     assert table.frame.select("accuracy", "ll", "whole_patch").row(1) == (0.7, 0.3, 0.15)
     assert evidence.subgroups(changed(data, subgroup_scores=data.frames["subgroup_scores"].clear())) == ()
+
+
+def test_transfer_shows_an_interval_where_there_are_enough_pairs_and_nothing_without_a_pair(data):
+    assert evidence.transfer(data) is None
+    known = replace(data, frames=data.frames | {name: rare(name) for name in ("transfer", "transfer_correlations")})
+    table = evidence.transfer(known)
+    assert table is not None and table.frame.height == 1
+    few, enough, _ = table.notes
+    assert "over 2 pairs" in few and "not shown" in few and "1.00" not in few
+    assert "lift, over 12 pairs" in enough and "0.50 (\u22120.20 to 0.80)" in enough

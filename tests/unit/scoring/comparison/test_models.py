@@ -12,7 +12,15 @@ from sklearn.metrics import roc_auc_score
 from benchmarks import coverage
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.records import SampleArrays
-from lesionlens.scoring.comparison.models import COMPARISONS, compare, compare_areas, holm, mcnemar, t_test
+from lesionlens.scoring.comparison.models import (
+    COMPARISONS,
+    compare,
+    compare_areas,
+    compare_breasts,
+    holm,
+    mcnemar,
+    t_test,
+)
 
 CONFIG = EvaluationConfig(resamples=400)
 
@@ -274,3 +282,35 @@ def test_a_side_of_one_patient_is_not_compared() -> None:
     test = made(np.array([0, 0, 1, 1, 1]), patients=np.array(["a", "b", "c", "c", "c"]))
     models = {n: predicted(np.random.default_rng(n), test.labels, 1.0) for n in (1, 2)}
     assert compare_areas(models, test, {"lesion": ([1], [0, 1])}, [], CONFIG, 0).is_empty()
+
+
+def breast_frame(generator: np.random.Generator, strength: float, patients: int = 150) -> pl.DataFrame:
+    """Two breasts of each patient, of whom half are malignant, and a score that tells them by `strength`."""
+    sides = [(f"P{n}", side, n % 2) for n in range(patients) for side in ("LEFT", "RIGHT")]
+    label = ["malignant" if malignant else "benign" for *_, malignant in sides]
+    score = generator.normal(size=len(sides)) + strength * np.array([malignant for *_, malignant in sides])
+    return pl.DataFrame({"patient": [s[0] for s in sides], "laterality": [s[1] for s in sides], "label": label,
+                         "score": score})  # fmt: skip
+
+
+def test_equal_systems_are_not_told_apart_by_breast_and_a_better_one_is() -> None:
+    generator, evaluation = np.random.default_rng(3), EvaluationConfig(resamples=300)
+    equal = [
+        compare_breasts(breast_frame(generator, 1.0), breast_frame(generator, 1.0), evaluation, 0) for _ in range(40)
+    ]
+    held = [found is not None and found["low"] <= 0 <= found["high"] for found in equal]
+    assert sum(held) >= 34  # 95 % intervals
+    better = compare_breasts(breast_frame(generator, 2.0), breast_frame(generator, 0.7), evaluation, 0)
+    assert better is not None and better["low"] > 0 and better["n"] == 300
+    assert better["difference"] == pytest.approx(better["value_a"] - better["value_b"])
+
+
+def test_breasts_are_paired_by_patient_and_side() -> None:
+    generator, evaluation = np.random.default_rng(4), EvaluationConfig(resamples=100)
+    whole = breast_frame(generator, 1.0, 20)
+    alone = whole.filter(laterality="LEFT").sample(fraction=1, shuffle=True, seed=0)
+    found = compare_breasts(whole, alone, evaluation, 0)
+    assert found is not None and found["n"] == 20 and found["difference"] == 0
+    unknown = whole.with_columns(laterality=pl.lit(None, pl.String))
+    assert compare_breasts(unknown, unknown, evaluation, 0) is None
+    assert compare_breasts(whole, whole.filter(label="benign"), evaluation, 0) is None
