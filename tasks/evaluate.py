@@ -110,7 +110,7 @@ def evaluated(
     with engine.connect() as connection:
         run = studies.run_row(connection, run_id)
         shown = pl.concat([arrays.shown_lesions(connection, each) for each in sets], how="vertical_relaxed")
-        behind = starts.patches_behind(connection, run.training.start)
+        behind = None if config.unit == "patch" else starts.patches_behind(connection, run.training.start)
         checkpoint = next((c for c in studies.checkpoints(connection, run_id) if c.role == "best"), None)
     if checkpoint is None:
         raise CheckpointError(f"the record holds no checkpoint of {title}")

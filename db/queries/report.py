@@ -97,7 +97,8 @@ SELECT run_id, start_run_id, start_study, start_ll, start_ll_low, start_ll_high,
        lift, lift_low, lift_high
 FROM transfer WHERE study_id = {study} ORDER BY run_id""",
     "transfer_correlations": """\
-SELECT measure, rank_correlation, low, high, n FROM transfer_correlations ORDER BY measure""",
+SELECT measure, rank_correlation, low, high, n FROM transfer_correlations
+WHERE EXISTS (SELECT FROM transfer WHERE study_id = {study}) ORDER BY measure""",
     "detections": """\
 SELECT run_id, method, measure, criterion, group_name, false_marks, value, low, high, n, reason
 FROM detection_scores WHERE study_id = {study}
