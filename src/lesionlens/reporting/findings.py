@@ -268,14 +268,13 @@ def diagnosis(found: Evidence) -> Finding:
     if intact.low is None or intact.low <= 0.5:
         at_chance = Reason("auc_chance", "the AUC of the diagnosis is not above 0.5")
         return Finding("not shown", "auc_intact", intact, (at_chance,))
-    absent = []
-    if fall.low is None or without.low is None:
-        absent.append(Reason("no_occlusion", "the lesion was not filled in"))
+    filled = fall.low is not None and without.low is not None
+    absent = () if filled else (Reason("no_occlusion", "the lesion was not filled in"),)
     if own.low is None or other.low is None:
-        absent.append(Reason("no_swap", "lesions were not swapped between patients"))
+        absent = (*absent, Reason("no_swap", "lesions were not swapped between patients"))
     if absent:
-        return Finding("not shown", "auc_intact", intact, tuple(absent))
-    against = _used(fall, "AUC of the diagnosis")
+        return Finding("not shown", "auc_intact", intact, absent)
+    against = unused = _used(fall, "AUC of the diagnosis")
     if own.low is not None and own.low <= 0.5:
         words = f"put into another patient's tissue, the lesion is not shown to decide (AUC {own.text})"
         against = (*against, Reason("swap_not_lesion", words))
@@ -290,7 +289,9 @@ def diagnosis(found: Evidence) -> Finding:
         still = _told("other_filling", "with the lesion filled with the texture around it", textured)
         verdict: Kind = "not shown" if against else "partly" if still else "yes"
         return Finding(verdict, "auc_fall", fall, (*reasons, *still))
-    return Finding("no" if against else "partly", *deciding, reasons)
+    # a lesion that is missed where it is filled in is not denied because a swap fails to show it
+    less = found.score("diagnosis", "swap_difference", "swap").sign == "below"
+    return Finding("no" if unused or less else "not shown" if against else "partly", *deciding, reasons)
 
 
 def _told(code: str, where: str, auc: Score) -> tuple[Reason, ...]:

@@ -172,7 +172,9 @@ DECISIONS = [
     ({"auc_lesion": 0.9}, "partly"),
     ({"swap_surroundings_auc": 0.7}, "partly"),
     ({"auc_lesion": 0.88, "auc_fall": 0.02}, "no"),
-    ({"swap_lesion_auc": 0.5, "swap_surroundings_auc": 0.9}, "no"),
+    ({"swap_lesion_auc": 0.5, "swap_surroundings_auc": 0.9, "swap_difference": -0.4}, "no"),
+    ({"swap_lesion_auc": 0.5, "swap_surroundings_auc": 0.6, "swap_difference": 0.0}, "not shown"),
+    ({"swap_lesion_auc": 0.5, "auc_lesion": 0.88}, "not shown"),
     ({"auc_fall": 0.02}, "not shown"),
     ({"swap_lesion_auc": 0.5}, "not shown"),
     ({"auc_intact": 0.5, "auc_fall": 0.0}, "not shown"),
@@ -273,7 +275,13 @@ def test_a_guided_model_without_another_method_gets_no_yes_for_its_maps(honest):
     [
         ({"fall": 0.002}, "detection", "partly", "hardly_used"),
         ({"swap_lesion_auc": 0.5}, "diagnosis", "not shown", "swap_not_lesion"),
-        ({"swap_lesion_auc": 0.5, "swap_surroundings_auc": 0.7}, "diagnosis", "no", "surroundings"),
+        ({"swap_lesion_auc": 0.5, "swap_surroundings_auc": 0.7}, "diagnosis", "not shown", "surroundings"),
+        (
+            {"swap_lesion_auc": 0.5, "swap_surroundings_auc": 0.7, "swap_difference": -0.2},
+            "diagnosis",
+            "no",
+            "surroundings",
+        ),
         ({"auc_fall": 0.0}, "diagnosis", "not shown", "not_used"),
     ],
 )
