@@ -158,7 +158,7 @@ def test_a_reference_on_pretrained_weights_is_in_the_record_beside_the_networks(
     save_file({key: each.contiguous() for key, each in BACKBONES["resnet18"].make().state_dict().items()}, own)
     for weights, rows in (("none", []), (str(own), ["auc_over_reference", "auc_reference"])):
         training = STUDY.training.model_copy(update={"weights": weights})
-        planned = plan(STUDY.model_copy(update={"name": weights, "training": training}))
+        planned = plan(STUDY.model_copy(update={"name": Path(weights).stem, "training": training}))
         plan_evaluations(planned.study_id)
         assert train_run.fn(planned.runs[0], "resnet18", datetime.now(UTC)) == "finished"
         assert evaluate_run.fn(planned.study_id, planned.runs[0], "resnet18", datetime.now(UTC)) == "finished"
