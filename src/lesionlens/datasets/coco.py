@@ -138,6 +138,9 @@ def _check(root: Path, entries: list[Entry]) -> None:
         if entry.key in seen:
             raise ValueError(f"{root}: {entry.key} is in two entries or files; leave it in one of them")
         seen.add(entry.key)
+        given = [(label, str(found.bbox), str(found.segmentation)) for label, found in entry.found]
+        if len(set(given)) < len(given):
+            raise ValueError(f"{root}: {entry.key} has the same annotation twice; delete one, or export it again")
         labels = (("label", label) for label, _ in entry.found)
         for name, text in (("image", entry.key), ("patient", entry.patient), *labels):
             if "\0" in text or len(text.encode("utf-8", "replace")) > MOST_BYTES[name]:

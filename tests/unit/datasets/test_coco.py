@@ -177,6 +177,8 @@ def test_files_that_cannot_be_trusted_stop_everything(tmp_path: Path) -> None:
     assert "two images have the same id" in complaint(images=[*coco["images"], image])
     assert "is in two entries" in complaint(images=[*coco["images"], image | {"id": 99}])
     assert "annotation 5 is of image 77" in complaint(annotations=[annotation | {"id": 5, "image_id": 77}])
+    again = [*coco["annotations"], annotation | {"id": 98}]
+    assert "has the same annotation twice" in complaint(annotations=again)
     assert "of category 9" in complaint(annotations=[annotation | {"category_id": 9}])
     assert "no COCO file has an annotation" in complaint(annotations=[])
     assert "looks like" in complaint(categories=[*CATEGORIES[:2], {"id": 2, "name": "CYST"}])
