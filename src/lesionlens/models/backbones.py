@@ -56,12 +56,13 @@ def cut_efficientnet(network: Any) -> Trunk:
 
 
 def with_top(trunk: Trunk, top: Top, seed: int) -> Trunk:
-    """The trunk with a top of random weights between unit1 and its pooling; VGG's last max pooling comes before it.
+    """The trunk with a top of random weights between unit1 and its pooling; VGG's last max pooling opens it.
 
     residual: two stages of two bottlenecks (1x1 512, 3x3 512, 1x1 1024), the stride of 2 in the first 3x3 of each
     (Shen et al. 2019 have it in the 1x1 before). vgg: two of a 3x3 convolution of 512, batch normalisation, ReLU and
     2x2 max pooling (the same). mbconv: two MBConv blocks of stride 2, expansion 2 and squeeze 1/4 (Petrini et al.
-    2022). two_views: the same over the maps of two films, which lie one above the other, side by side (the same).
+    2022). two_views: each film of a pair, one above the other in a sample, goes through the trunk by itself, and MBConv
+    blocks see the maps of both, joined by channel (the same).
     """
     if top == "none":
         return trunk
@@ -69,6 +70,9 @@ def with_top(trunk: Trunk, top: Top, seed: int) -> Trunk:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         made, width = TOPS[top](trunk.width)
+    if top == "two_views":
+        stem, unit2, unit1 = (EachView(block) for block in (trunk.stem, trunk.unit2, trunk.unit1))
+        trunk, before = replace(trunk, stem=stem, unit2=unit2, unit1=unit1), [SideBySide(), *before]
     return replace(trunk, top=nn.Sequential(*before, *made), pool=_average(), width=width)
 
 
@@ -95,6 +99,18 @@ def _mbconv(width: int) -> tuple[list[nn.Module], int]:
     return [MBConv(block, 0.0, nn.BatchNorm2d) for _ in range(2)], width
 
 
+class EachView(nn.Sequential):
+    """A block over pairs of films [n, c, 2 h, w]: no layer sees both, and outputs lie one above the other, too."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__(OrderedDict(block.named_children()))  # the block's own names, by which weights are known
+
+    def forward(self, pairs: Tensor) -> Tensor:
+        """The block's output [n, c', 2 h', w'], the upper film's first."""
+        films = pairs.unflatten(2, (2, -1)).transpose(1, 2).flatten(0, 1)
+        return super().forward(films).unflatten(0, (-1, 2)).transpose(1, 2).flatten(2, 3)
+
+
 class SideBySide(nn.Module):
     """Maps [n, c, 2 h, w] of two films, one above the other, as [n, 2 c, h, w]."""
 
@@ -103,16 +119,11 @@ class SideBySide(nn.Module):
         return torch.cat(maps.chunk(2, dim=2), dim=1)
 
 
-def _two_views(width: int) -> tuple[list[nn.Module], int]:
-    made, twice = _mbconv(2 * width)
-    return [SideBySide(), *made], twice
-
-
 TOPS: dict[Top, Callable[[int], tuple[list[nn.Module], int]]] = {
     "residual": _residual,
     "vgg": _convolutions,
     "mbconv": _mbconv,
-    "two_views": _two_views,
+    "two_views": lambda width: _mbconv(2 * width),
 }
 
 
