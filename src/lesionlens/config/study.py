@@ -142,6 +142,12 @@ class StudyConfig(Frozen):
                 raise ValueError("training.top is trained by grid.strategies two_step")
         return self
 
+    @model_validator(mode="after")
+    def _flips_are_of_films(self) -> Self:
+        if self.evaluation.flips and (self.unit == "patch" or self.grid.system != "classifier"):
+            raise ValueError("evaluation.flips is for classifiers of films: choose false, or unit image")
+        return self
+
     @property
     def sample_shape(self) -> tuple[int, int, int]:
         """Height and width of a sample in pixels, and how many of them are a side of a pixel of its mask."""

@@ -23,7 +23,7 @@ from torchvision.models.resnet import Bottleneck
 from torchvision.ops import Conv2dNormActivation
 
 from lesionlens.config.training import Top
-from lesionlens.models.classifier import Trunk
+from lesionlens.models.classifier import EachView, Trunk
 
 
 def cut_vgg(network: Any) -> Trunk:
@@ -66,7 +66,7 @@ def with_top(trunk: Trunk, top: Top, seed: int) -> Trunk:
     """
     if top == "none":
         return trunk
-    before = [module for module in trunk.pool.children() if isinstance(module, nn.MaxPool2d)]
+    before: list[nn.Module] = [module for module in trunk.pool.children() if isinstance(module, nn.MaxPool2d)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         made, width = TOPS[top](trunk.width)
@@ -97,18 +97,6 @@ def _convolutions(width: int) -> tuple[list[nn.Module], int]:
 def _mbconv(width: int) -> tuple[list[nn.Module], int]:
     block = MBConvConfig(2, 3, 2, width, width, 1)
     return [MBConv(block, 0.0, nn.BatchNorm2d) for _ in range(2)], width
-
-
-class EachView(nn.Sequential):
-    """A block over pairs of films [n, c, 2 h, w]: no layer sees both, and outputs lie one above the other, too."""
-
-    def __init__(self, block: nn.Module) -> None:
-        super().__init__(OrderedDict(block.named_children()))  # the block's own names, by which weights are known
-
-    def forward(self, pairs: Tensor) -> Tensor:
-        """The block's output [n, c', 2 h', w'], the upper film's first."""
-        films = pairs.unflatten(2, (2, -1)).transpose(1, 2).flatten(0, 1)
-        return super().forward(films).unflatten(0, (-1, 2)).transpose(1, 2).flatten(2, 3)
 
 
 class SideBySide(nn.Module):

@@ -252,8 +252,7 @@ def as_mammogram(pixels: Tensor, views: int = 1) -> Tensor:
     films that lie in a sample, one above the other, each of which is changed by itself (Petrini et al. 2022).
     """
     if views > 1:
-        height = pixels.shape[2] // views
-        return torch.cat([as_mammogram(film) for film in pixels.split(height, dim=2)], dim=2)
+        return torch.cat([as_mammogram(film) for film in pixels.chunk(views, dim=2)], dim=2)
     changed = []
     for film in pixels:
         low, high = float(film.min()), float(film.max())
