@@ -101,3 +101,4 @@ def _breasts_are_scored(home: Home) -> None:
     assert int(lesions.item()) > 0  # on the lower film, the MLO
     page = next((home.path / "reports").glob("breasts-*.html")).read_text()
     assert "Every evaluated test breast" in page and "the CC above the MLO" in page
+    assert "per film" not in page
