@@ -54,9 +54,9 @@ class StudyConfig(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _margins_are_of_lesions_of_cbis(self) -> Self:
-        if self.data.classes == "margins" and self.data.source in ("manifest", "coco"):
-            raise ValueError("data.classes margins is about CBIS-DDSM: own images come with classes of their own")
+    def _margins_are_of_lesions(self) -> Self:
+        if self.data.classes == "margins" and self.data.source == "coco":
+            raise ValueError("data.classes margins: COCO files have categories alone; name the margins in a manifest")
         if self.data.classes == "margins" and self.patches.per == "image":
             raise ValueError("data.classes margins names the class of a lesion: choose patches.per lesion")
         return self
