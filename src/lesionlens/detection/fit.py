@@ -26,7 +26,7 @@ from lesionlens.models.weights import Start
 from lesionlens.records import Checkpoint, EpochResult, SampleArrays
 from lesionlens.training import checkpoints as files
 from lesionlens.training.checkpoints import Position, Saved
-from lesionlens.training.epochs import batches, reproducible
+from lesionlens.training.epochs import batches, precision, reproducible
 from lesionlens.training.estimate import BATCH as MEASURED
 from lesionlens.training.estimate import Rates, seconds
 from lesionlens.training.fit import choose_device, first_model
@@ -247,7 +247,8 @@ class _Fit:
             train_loss = self._trained(model, optimizer, epoch)
             validation_loss = self._validated(model)
             model.eval()
-            marks = detect(model, self.inputs, self.validation_rows)
+            with precision(self.device, self.training.precision):
+                marks = detect(model, self.inputs, self.validation_rows)
         for name, loss in (("training", train_loss), ("validation", validation_loss)):
             if not math.isfinite(loss):
                 raise DivergedError(
@@ -288,7 +289,8 @@ class _Fit:
         labels = [found.to(self.device) for _, (_, found) in shown]
         if self.training.detector.one_class:
             labels = [torch.zeros_like(found) for found in labels]
-        return model.losses(pixels, boxes, labels)
+        with precision(self.device, self.training.precision):
+            return model.losses(pixels, boxes, labels)
 
     def _write(self, model: Detector, optimizer: torch.optim.Optimizer, position: Position) -> Checkpoint:
         saved = Saved(*self.identity, position, model.state_dict(), files.optimizer_tensors(optimizer))

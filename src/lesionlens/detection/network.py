@@ -67,8 +67,8 @@ class Pyramid(nn.Module):
             x = block(x)
             if name in self.taken:
                 levels[name] = x
-        found: OrderedDict[str, Tensor] = self.fpn(levels)
-        return found
+        # Anchors take the type of the levels, and bfloat16 has no pixel 257.
+        return OrderedDict((name, level.float()) for name, level in self.fpn(levels).items())
 
 
 class _AsTheyAre(GeneralizedRCNNTransform):  # type: ignore[misc]
@@ -79,6 +79,11 @@ class _AsTheyAre(GeneralizedRCNNTransform):  # type: ignore[misc]
 
     def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
         return image, target
+
+
+def _in_float32(_: nn.Module, __: object, found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What the heads say, for losses and boxes: under autocast convolutions alone are of lower precision."""
+    return {name: each.float() for name, each in found.items()}
 
 
 class Detector(nn.Module):
@@ -112,6 +117,7 @@ class Detector(nn.Module):
             # torchvision counts the background as class 0
             self.network = make(pyramid, classes + 1, anchor_generator=anchors, **settings)
         self.network.transform = _AsTheyAre()
+        self.network.head.register_forward_hook(_in_float32)
         self.eval()
 
     @property
