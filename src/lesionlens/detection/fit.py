@@ -186,7 +186,7 @@ class _Fit:
         # first and read anew in one memory layout, by which convolutions choose their arithmetic
         model = model.to(self.device).to(memory_format=torch.channels_last)
         groups = self._groups(model)
-        optimizer = torch.optim.AdamW(groups)
+        optimizer = torch.optim.AdamW(groups, fused=True)
         if saved is not None:
             files.restore_optimizer(optimizer, saved.optimizer)
         while not position.stopper.done(self.training.stopping):
