@@ -96,15 +96,17 @@ def _step(model: nn.Module, level: Level, values: Tensor, labels: Tensor) -> Non
 
 
 def seconds(work: Callable[[], object], place: torch.device) -> float:
-    """Seconds per sample of a batch, after one batch to warm up."""
+    """Least seconds per sample of a batch, after one batch to warm up: what else the machine does is not in it."""
     work()
-    started, rounds = time.perf_counter(), 0
-    while rounds == 0 or time.perf_counter() - started < LEAST_SECONDS:
+    began = started = time.perf_counter()
+    least = math.inf
+    while math.isinf(least) or started - began < LEAST_SECONDS:
         work()
         if place.type == "cuda":
             torch.cuda.synchronize()
-        rounds += 1
-    return (time.perf_counter() - started) / rounds / BATCH
+        ended = time.perf_counter()
+        least, started = min(least, ended - started), ended
+    return least / BATCH
 
 
 def estimate(study: StudyConfig, rates: dict[Backbone, Rates], train: int, validation: int, test: int) -> Estimate:
