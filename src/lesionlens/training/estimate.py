@@ -96,17 +96,26 @@ def _step(model: nn.Module, level: Level, values: Tensor, labels: Tensor) -> Non
 
 
 def seconds(work: Callable[[], object], place: torch.device) -> float:
-    """Least seconds per sample of a batch, after one batch to warm up: what else the machine does is not in it."""
-    work()
-    began = started = time.perf_counter()
-    least = math.inf
-    while math.isinf(least) or started - began < LEAST_SECONDS:
+    """Seconds per sample of a batch, after one batch to warm up.
+
+    On a CPU the processor time of one thread, shared among as many as torch uses: what else the machine does is not in
+    it.
+    """
+    threads = torch.get_num_threads()
+    clock = time.process_time if place.type == "cpu" else time.perf_counter
+    torch.set_num_threads(1)
+    try:
         work()
-        if place.type == "cuda":
-            torch.cuda.synchronize()
-        ended = time.perf_counter()
-        least, started = min(least, ended - started), ended
-    return least / BATCH
+        started, rounds = clock(), 0
+        while rounds == 0 or clock() - started < LEAST_SECONDS:
+            work()
+            if place.type == "cuda":
+                torch.cuda.synchronize()
+            rounds += 1
+        taken = (clock() - started) / rounds / BATCH
+    finally:
+        torch.set_num_threads(threads)
+    return taken / threads if place.type == "cpu" else taken
 
 
 def estimate(study: StudyConfig, rates: dict[Backbone, Rates], train: int, validation: int, test: int) -> Estimate:
