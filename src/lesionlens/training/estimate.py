@@ -72,19 +72,23 @@ def measure(backbone: Backbone, classes: int, shape: tuple[int, int], device: st
 
 def step_seconds(backbone: Backbone, size: int) -> dict[Precision, float]:
     """Least seconds of STEPS steps that train unit1 with 16 samples of `size` on the CPU, by precision, in turn."""
-    cpu = torch.device("cpu")
     model = build(backbone, 2, 0).to(memory_format=torch.channels_last)
     labels, pixels = torch.arange(16) % 2, torch.rand(16, 3, size, size).to(memory_format=torch.channels_last)
     with torch.no_grad():
         values = model.to_level("unit2", pixels)
     set_modes(model, PHASES["last_block"][0])
+    return in_both(lambda: cross_entropy(model.from_level("unit2", values).float(), labels))
+
+
+def in_both(loss: Callable[[], Tensor]) -> dict[Precision, float]:
+    """Least seconds of STEPS losses and their gradients on the CPU, by precision of the loss, in turn."""
     found: dict[Precision, float] = {"float32": math.inf, "bfloat16": math.inf}
     for _ in range(STEPS):
         for wanted, least in found.items():
             started = time.perf_counter()
-            with precision(cpu, wanted):
-                logits = model.from_level("unit2", values).float()
-            cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
+            with precision(torch.device("cpu"), wanted):
+                value = loss()
+            value.backward()  # type: ignore[no-untyped-call]
             found[wanted] = min(least, time.perf_counter() - started)
     return found
 
