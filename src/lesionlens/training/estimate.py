@@ -100,15 +100,26 @@ def _step(model: nn.Module, level: Level, values: Tensor, labels: Tensor) -> Non
 
 
 def seconds(work: Callable[[], object], place: torch.device) -> float:
-    """Seconds per sample of a batch, after one batch to warm up."""
-    work()
-    started, rounds = time.perf_counter(), 0
-    while rounds == 0 or time.perf_counter() - started < LEAST_SECONDS:
+    """Seconds per sample of a batch, after one batch to warm up.
+
+    On a CPU the processor time of one thread, shared among as many as torch uses: what else the machine does is not in
+    it.
+    """
+    threads = torch.get_num_threads()
+    clock = time.process_time if place.type == "cpu" else time.perf_counter
+    torch.set_num_threads(1)
+    try:
         work()
-        if place.type == "cuda":
-            torch.cuda.synchronize()
-        rounds += 1
-    return (time.perf_counter() - started) / rounds / BATCH
+        started, rounds = clock(), 0
+        while rounds == 0 or clock() - started < LEAST_SECONDS:
+            work()
+            if place.type == "cuda":
+                torch.cuda.synchronize()
+            rounds += 1
+        taken = (clock() - started) / rounds / BATCH
+    finally:
+        torch.set_num_threads(threads)
+    return taken / threads if place.type == "cpu" else taken
 
 
 def estimate(study: StudyConfig, rates: dict[Backbone, Rates], train: int, validation: int, test: int) -> Estimate:
