@@ -74,8 +74,8 @@ class StudyConfig(Frozen):
             )
         if cases and any(each.weight for each in self.grid.guidance):
             raise ValueError("grid.guidance is for grid.system classifier: prototypes have training.prototypes.fine")
-        if training.precision != "float32" and self.grid.system != "classifier":
-            raise ValueError("training.precision is for grid.system classifier: choose float32")
+        if training.precision != "float32" and cases:
+            raise ValueError("training.precision is for classifiers and detectors: choose float32 for prototypes")
         if training.stopping.keep == "averaged" and self.grid.system != "classifier":
             raise ValueError("training.stopping.keep averaged is for grid.system classifier: choose lowest")
         if cases and "last_block" in self.grid.strategies:
