@@ -15,7 +15,7 @@ INSTALL = { command -v uv >/dev/null && uv pip install --quiet --python $(BIN)/p
 .PHONY: help demo demo-systems study fetch serve stop test check docs lock clean
 
 help:
-	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

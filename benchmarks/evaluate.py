@@ -8,6 +8,7 @@ scaled map out; then, per sample, 19 thresholds with numpy and scikit-image's Ot
 half's gradients off, as whoever trained the network by the study's recipe would have it. Both sides start from the
 same normalised pixels and end in maps of the patch's size. For methods of pixels the peer is captum as its tutorials
 call it: predict one image, then attribute it, with the same steps, draws and seed; both end in predictions and cells.
+Of integrated gradients a second peer takes the 200 steps of captum's tutorial on torchvision's networks.
 Weights are random: the arithmetic is the same. lesionlens keeps freed memory, as the pipeline's tasks do; the peer
 has the C library's defaults.
 """
@@ -43,6 +44,7 @@ from lesionlens.processes import keep_freed_memory
 BATCH = 32
 GOALS: dict[Backbone, float] = {"resnet50": 4.0, "vgg19": 3.0}
 CACHE_GOAL, SWEEP_GOAL, PIXEL_GOAL = 8.0, 10.0, 2.0
+TUTORIAL_STEPS = 200
 PIXEL_METHODS: tuple[Method, ...] = ("saliency", "integrated_gradients", "gradient_shap")
 
 
@@ -133,7 +135,7 @@ def measure_maps(backbone: Backbone, count: int, size: int, rounds: int) -> None
     print(f"  unscaled maps agree within {map_difference(work):.1e} of a map's largest value")
 
 
-def tutorial(work: Work, method: Method) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def tutorial(work: Work, method: Method, steps: int = STEPS) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Predicted classes [n] and cells [n, 28, 28], image by image."""
     parts, predicted = [], []
     for image in torch.split(work.pixels, 1):
@@ -143,7 +145,7 @@ def tutorial(work: Work, method: Method) -> tuple[NDArray[np.int64], NDArray[np.
         if method == "saliency":
             found = Saliency(work.model).attribute(given, target=label, abs=False)
         elif method == "integrated_gradients":
-            found = IntegratedGradients(work.model).attribute(given, target=label, n_steps=STEPS)
+            found = IntegratedGradients(work.model).attribute(given, target=label, n_steps=steps)
         else:
             with seeded(image[:, :1]):
                 shap, noise = GradientShap(work.model), spread_of(image) * SHAP
@@ -168,19 +170,27 @@ def measure_attributions(backbone: Backbone, count: int, size: int, rounds: int)
     """Print the CPU time of methods of pixels, and how far both sides' cells agree where they draw nothing."""
     work = work_of(backbone, count, size)
     for method in PIXEL_METHODS:
+        peers = {"captum": STEPS}
+        if method == "integrated_gradients":
+            peers[f"captum, {TUTORIAL_STEPS} steps"] = TUTORIAL_STEPS
+        sides = {name: partial(of_a_script()(tutorial), work, method, steps) for name, steps in peers.items()}
+        seconds = interleaved({"ours": partial(our_attributions, work, method), **sides}, rounds)
+        print(f"  {method}: ours {spread(seconds['ours'])}")
+        for name, steps in peers.items():
+            print(f"    {name} {spread(seconds[name])}: x {spread(ratios(seconds, 'ours', name))}, goal {PIXEL_GOAL:g}")
+            if method != "gradient_shap":  # noise of one channel against noise of three
+                print(f"      {_agreement(our_attributions(work, method), tutorial(work, method, steps))}")
 
-        def script(method: Method = method) -> None:
-            with of_a_script():
-                tutorial(work, method)
 
-        seconds = interleaved({"ours": partial(our_attributions, work, method), "captum": script}, rounds)
-        line = f"  {method:22s} ours {spread(seconds['ours'])}, captum {spread(seconds['captum'])}"
-        print(f"{line}: x {spread(ratios(seconds, 'ours', 'captum'))}, goal {PIXEL_GOAL:g}")
-        if method != "gradient_shap":  # noise of one channel against noise of three
-            (classes, ours), (others, theirs) = our_attributions(work, method), tutorial(work, method)
-            scale = np.abs(theirs).max(axis=(1, 2), keepdims=True)
-            same = "same classes" if (classes == others).all() else "OTHER CLASSES"
-            print(f"    {same}; cells agree within {float((np.abs(ours - theirs) / scale).max()):.1e} of the largest")
+def _agreement(
+    ours: tuple[NDArray[np.int64], NDArray[np.float32]], theirs: tuple[NDArray[np.int64], NDArray[np.float32]]
+) -> str:
+    """How far predictions and cells of both sides are the same."""
+    scale = np.abs(theirs[1]).max(axis=(1, 2), keepdims=True)
+    same = "same classes" if (ours[0] == theirs[0]).all() else "OTHER CLASSES"
+    apart = float((np.abs(ours[1] - theirs[1]) / scale).max())
+    least = min(np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(ours[1], theirs[1], strict=True))
+    return f"{same}; cells agree within {apart:.1e} of the largest, correlation at least {least:.5f}"
 
 
 def loop_sweep(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

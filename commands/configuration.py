@@ -12,7 +12,7 @@ from lesionlens.config.presets import layered
 from lesionlens.config.study import StudyConfig
 from lesionlens.config.words import takes_several
 
-Preset = Literal["barnett", "demo", "paper", "small", "sound"]
+Preset = Literal["barnett", "demo", "detector", "paper", "petrini", "shen", "small", "sound"]
 
 
 @Parameter(name="*")
@@ -21,8 +21,9 @@ class Wanted:
     """What a person says of a study."""
 
     preset: Preset = "sound"
-    """What everything is that nothing else names: sound, paper (the published study), small (few lesions), demo, or
-    barnett (margins of masses by a black box, then by cases)."""
+    """What everything is that nothing else names: sound, paper (the published study), small (few lesions), demo,
+    detector (lesions found on films), barnett (margins of masses by a black box, then by cases), or shen and petrini
+    (films from patches, breasts from films)."""
     config: Path | None = None
     """JSON with the options that differ from the preset."""
     data: Path | None = None

@@ -17,6 +17,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from psycopg import sql
+from psycopg.errors import DependentObjectsStillExist
 from sqlalchemy import Connection, Engine, text
 
 from db.bulk import driver
@@ -83,8 +84,8 @@ def upgrade(engine: Engine) -> None:
         # rather give up than make readers wait behind it for long
         connection.execute(text("SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = '30min'"))
         driver(connection).execute(f"CREATE SCHEMA IF NOT EXISTS {LENS}")
-        driver(connection).execute(_views("DROP VIEW IF EXISTS {}"))
         try:
+            driver(connection).execute(_views("DROP VIEW IF EXISTS {}"))
             command.upgrade(configuration(connection), "head")
         except CommandError as error:
             if "Can't locate revision" not in str(error):
@@ -92,6 +93,12 @@ def upgrade(engine: Engine) -> None:
             raise RecordError(
                 f"the record was migrated by a newer version of lesionlens ({error}): install that version, or "
                 "restore a backup made before"
+            ) from None
+        except DependentObjectsStillExist as error:
+            raise RecordError(
+                "views that this version of lesionlens did not make read the record's own "
+                f"({'; '.join((error.diag.message_detail or '').splitlines())}): drop them first, or, where a newer "
+                "version made them, install that one"
             ) from None
         driver(connection).execute(f"SET LOCAL search_path = {LENS}, public")
         for view in views().values():

@@ -20,6 +20,7 @@ from lesionlens.config.data import DataConfig
 from lesionlens.config.study import PREPARED, StudyConfig, evaluation_digest, sample_set_digest, study_digest
 from lesionlens.config.training import Precision
 from lesionlens.datasets.registry import read_index, resolve_source
+from lesionlens.detection.fit import step_seconds as detector_seconds
 from lesionlens.identity import digest
 from lesionlens.models.weights import with_digest
 from lesionlens.phantom.dataset import write_phantom
@@ -60,12 +61,19 @@ def settled_precision(config: StudyConfig) -> Precision:
         return config.training.precision
     if choose_device(settings().device) == "cuda":
         return "bfloat16"
-    backbone, size, path = config.grid.backbones[0], config.patches.size, home().ensure().root / "precision.json"
-    key = digest(platform.node(), backbone, size, torch.__version__)
+    run, path = config.grid.runs()[0], home().ensure().root / "precision.json"
+    finds, backbone = run.system == "detector", run.backbone
+    size = list(config.sample_shape[:2]) if finds else config.patches.size
+    key = digest(platform.node(), run.system, backbone, size, torch.__version__)
     with FileLock(path.with_suffix(".lock")):
         known = json.loads(path.read_text()) if path.exists() else {}
         if key not in known:
-            known[key] = {"backbone": backbone, "size": size, "seconds": step_seconds(backbone, size)}
+            measured = (
+                detector_seconds(run, config.training, config.sample_shape[:2])
+                if finds
+                else step_seconds(backbone, config.patches.size)
+            )
+            known[key] = {"backbone": backbone, "size": size, "seconds": measured}
             path.write_text(json.dumps(known, indent=1))
     seconds = known[key]["seconds"]
     found: Precision = "bfloat16" if seconds["bfloat16"] <= PAYS * seconds["float32"] else "float32"

@@ -183,9 +183,10 @@ def _measured(
     if given.random is not None:
         randomisations = randomisation_test(model, given.random(0), inputs, drawn, evaluation, given.seed, advance)
     asked = binary.pathology_asked(given.samples, given.attributes, given.positive)
-    seen = Source(inputs, inputs.rows("train"))
+    seen = Source(inputs, inputs.rows("train"), stem)
     trained = explain(model, seen, evaluation, (), (), lambda _: None).probabilities if asked else None
-    audited = occlusions, swaps, faithful, followed, randomisations, cases(model, split), None, trained, flips
+    shown = cases(model, split, stem)
+    audited = occlusions, swaps, faithful, followed, randomisations, shown, None, trained, flips
     return _Measured(predictions, validation, [*maps, *baselines, top], dealt, random, *audited)
 
 

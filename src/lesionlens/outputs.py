@@ -1,6 +1,6 @@
 """Predictions and maps that were made elsewhere, read from files: probabilities as a table, a map file per sample."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +18,11 @@ SUM = 1e-3  # how far the probabilities of a sample may add up from 1
 TEMPLATE = "`lesionlens examine --template` prints the names of all samples"
 
 
-def read_probabilities(
-    path: Path, classes: Sequence[str], wanted: Sequence[str], known: Collection[str]
-) -> NDArray[np.float32]:
-    """Probabilities float32 [n, classes] of the samples `wanted` [n], from a CSV or Parquet file.
+def read_predictions(path: Path, classes: Sequence[str]) -> dict[str, list[float]]:
+    """Probabilities of the classes by the sample's name, from a CSV or Parquet file.
 
-    Its columns: `sample`, and one for every class, whose values are 0 to 1 and add up to 1. known: names of all
-    samples, of which it may hold more than are wanted. ValueError that names file and line for a value that is no such
-    probability; with counts where samples are missing, unknown or there twice.
+    Its columns: `sample`, and one for every class, whose values are 0 to 1 and add up to 1. ValueError that names file
+    and line for a value that is no such probability, or with counts where samples are there twice.
     """
     found: dict[str, list[float]] = {}
     twice: list[str] = []
@@ -35,9 +32,19 @@ def read_probabilities(
             twice.append(name)
         found[name] = _row(place, [fields[code] for code in classes])
     _refuse(f"{path} names", twice, "twice: keep one row of each")
-    _check_names(str(path), found, wanted, known)
-    rows = np.array([found[name] for name in wanted], dtype=np.float32)
-    return rows.reshape(len(wanted), len(classes))
+    return found
+
+
+def probabilities_of(
+    found: Mapping[str, Sequence[float]], where: Path, wanted: Sequence[str], known: Collection[str]
+) -> NDArray[np.float32]:
+    """Probabilities float32 [n, classes] of the samples `wanted` [n] out of `read_predictions` of the file `where`.
+
+    known: names of all samples, of which it may hold more than are wanted. ValueError with counts where samples are
+    missing or unknown.
+    """
+    _check_names(str(where), found, wanted, known)
+    return np.array([found[name] for name in wanted], dtype=np.float32, ndmin=2)
 
 
 def _row(place: str, texts: list[str]) -> list[float]:
@@ -64,8 +71,7 @@ def read_maps(
     needed: those that must have one; the others' maps are NaN where there is none. Finer ones than 56 x 56 are averaged
     to that. No pickle is read. ValueError where files are missing, unknown, there twice, no maps of one shape.
     """
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder: name that of the maps")
+    require_folder(folder)
     files: dict[str, str] = {}
     twice: list[str] = []
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in KINDS):
@@ -83,6 +89,12 @@ def read_maps(
         raise ValueError(f"{folder}: maps have several shapes ({listed}): write all in one")
     nothing = np.full(next(iter(shapes), (2, 2)), np.nan, dtype=np.float32)
     return np.stack([read.get(name, nothing) for name in wanted])
+
+
+def require_folder(folder: Path) -> None:
+    """ValueError where there is no such folder of maps."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder: name that of the maps")
 
 
 def _read_map(folder: Path, relative: str) -> NDArray[np.float32]:

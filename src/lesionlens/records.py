@@ -72,7 +72,7 @@ class Lesion:
     """One row of a case file or manifest: an ROI of an image. `label` is its class code, None for no target class.
 
     Its annotation is a file, `mask_path`, or an `outline`. `mask_value` names what the file marks it with, None: as
-    the study says.
+    the study says. `margins`: how its margin is described, words joined by hyphens.
     """
 
     key: str
@@ -87,6 +87,7 @@ class Lesion:
     assessment: int | None = None
     outline: Outline | None = None
     mask_value: str | None = None
+    margins: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

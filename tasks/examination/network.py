@@ -19,7 +19,16 @@ from lesionlens.localization.baselines import random_own
 from lesionlens.models.own import REMEDY, TRIED, own_network
 from lesionlens.models.weights import state_digest
 from lesionlens.training.inputs import Inputs
-from tasks.examination.record import WINDOWS, Examination, configured, entered, prepared, record_of, with_evaluation
+from tasks.examination.record import (
+    WINDOWS,
+    Examination,
+    configured,
+    entered,
+    indexed,
+    prepared,
+    record_of,
+    with_evaluation,
+)
 from tasks.progress import progress
 from tasks.train import device_slot
 
@@ -53,7 +62,7 @@ def examine(
     """
     with record_of(record, Path(to)) as placed:
         config = configured(data, name, patches.model_copy(update={"size": input.size}))
-        samples, attributes, sample_set_id = prepared(config, classes)
+        samples, attributes, sample_set_id = prepared(config, indexed(config, classes))
         # the network itself normalises, but for each image by its own statistics
         mode: Normalise = "per_patch" if input.normalise == "per_patch" else "train"
         inputs = Inputs(samples, mode, torch.device("cpu"))

@@ -56,16 +56,19 @@ def configured(data: Path | str | DataConfig, name: str, patches: PatchConfig) -
     return resolve_source(StudyConfig(name=name, data=source, patches=patches, background=background, split=split))
 
 
-def prepared(config: StudyConfig, classes: Sequence[str] | None = None) -> tuple[SampleArrays, pl.DataFrame, int]:
-    """The samples of all splits, with grey values 0 to 1 as they are; their attributes; the sample set's id.
-
-    classes: those that the model knows; None for the data set's.
-
-    ValueError where classes and labels do not fit, or nothing is left to test.
-    """
+def indexed(config: StudyConfig, classes: Sequence[str] | None = None) -> DatasetIndex:
+    """The data set with the classes that the model knows; None for its own. ValueError where they do not fit."""
     assert config.data.root is not None
     index = read_index(config.data, config.data.root)
-    index = index if classes is None else _with_classes(index, classes)
+    return index if classes is None else _with_classes(index, classes)
+
+
+def prepared(config: StudyConfig, index: DatasetIndex) -> tuple[SampleArrays, pl.DataFrame, int]:
+    """The samples of all splits, with grey values 0 to 1 as they are; their attributes; the sample set's id.
+
+    ValueError where nothing is left to test.
+    """
+    assert config.data.root is not None
     has_splits = any(image.official_split for image in index.images)
     choices = config.annotation, config.patches, config.background
     identity = digest("examined", index.digest, *choices, config.seed)

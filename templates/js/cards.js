@@ -37,6 +37,7 @@ function drawn(name, attributes) {
 function tally(r) {
   const found = r.lesions.filter((lesion) => lesion[4]).length, wrong = r.marks.filter((mark) => !mark[5]).length;
   const lesions = r.lesions.length === 1 ? "1 lesion" : `${r.lesions.length} lesions`;
+  if (!r.marks.length) return r.lesions.length ? `${found} of ${lesions} found, nothing marked` : "no lesion, nothing marked";
   return `${found} of ${lesions} found, ${wrong === 1 ? "1 false mark" : `${wrong} false marks`}`;
 }
 
@@ -83,7 +84,8 @@ const seen = new IntersectionObserver((entries) => {
 
 function describe(sample, r) {
   const prediction = r ? `, predicted ${r.predicted}, IoU ${r.iou === null ? "none" : score(r.iou)}` : "";
-  return r?.marks ? `Film of ${sample.label}${prediction}; ${tally(r)}` : `Patch of ${sample.label}${prediction}`;
+  const unit = record.unit[0].toUpperCase() + record.unit.slice(1);
+  return `${unit} of ${sample.label}${prediction}${r?.marks ? `; ${tally(r)}` : ""}`;
 }
 
 function verdict(r) {

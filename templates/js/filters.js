@@ -15,7 +15,7 @@ function wanted() {
     if (value.code && sample.code !== value.code) return false;
     if (value.predicted && r.to !== value.predicted) return false;
     if (value.prototype && strongest(sample, value.run)?.number !== Number(value.prototype)) return false;
-    if (value.marks && r.outcome !== value.marks) return false;
+    if (value.marks && (value.marks === "nothing" ? r.marks?.length !== 0 : r.outcome !== value.marks)) return false;
     if (value.group && !sample.groups.includes(value.group)) return false;
     if (value.agree && agreed(sample) !== (value.agree === "yes")) return false;
     if (text && !words(sample).includes(text)) return false;

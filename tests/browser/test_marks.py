@@ -39,6 +39,7 @@ def test_films_with_a_lesion_missed_come_first_and_a_filter_stays_in_the_address
         assert page.input_value("[name=sort]") == "rank-up"
         told = page.locator("#cards > li").all_text_contents()
         assert all("0 of 1 lesion found" in text for text in told[:20])
+        assert sum("0 of 1 lesion found, nothing marked" in text for text in told[:20]) == 15
         assert all("1 of 1 lesion found, 1 false mark" in text for text in told[20:30])
         page.select_option("[name=marks]", "false")
         assert page.locator("#found").inner_text().startswith("10 of 60")
@@ -65,6 +66,8 @@ def test_films_with_a_lesion_missed_come_first_and_a_filter_stays_in_the_address
 
 def test_a_missed_lesion_is_named_in_words(browser, page_of_films: str) -> None:  # type: ignore[no-untyped-def]
     with watched(browser, page_of_films) as page:
+        page.select_option("[name=marks]", "nothing")
+        assert page.locator("#found").inner_text().startswith("15 of 60")
         page.select_option("[name=marks]", "missed")
         page.locator("#cards a").first.press("Enter")
         page.wait_for_selector("#panels rect.missed")

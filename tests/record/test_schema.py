@@ -56,6 +56,17 @@ def test_a_record_of_a_newer_version_is_refused_and_left_as_it_is(filled_engine:
         assert connection.scalar(text("SELECT count(*) FROM sample_results")) == 12
 
 
+def test_views_of_others_on_the_records_own_are_named_and_kept(filled_engine: Engine) -> None:
+    """As where a newer version added a view, or somebody made one for himself."""
+    with filled_engine.begin() as connection:
+        connection.execute(text("CREATE VIEW public.mine AS SELECT iou FROM sample_results"))
+        connection.execute(text("COMMENT ON TABLE alembic_version IS 'another schema'"))
+    with pytest.raises(RecordError, match=r"view mine depends on view (lens\.)?sample_results"):
+        schema.upgrade(filled_engine)
+    with filled_engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM mine")) == 12
+
+
 def test_views_comments_and_rights_are_made_anew_where_they_differ(filled_engine: Engine) -> None:
     """As where a newer version changes a view and nothing else."""
     counted = text("SELECT count(*), sum(iou) FROM sample_results")

@@ -10,6 +10,7 @@ from PIL import Image
 from sqlalchemy import text
 from torch import Tensor, nn
 
+import tasks.examination.files
 from db.engine import make_engine
 from db.postgres import server
 from lesionlens.config.data import PatchConfig
@@ -116,7 +117,7 @@ def test_a_model_that_reads_a_corner_gets_a_no_and_is_kept_in_the_record(
 
 
 @pytest.mark.slow
-def test_good_maps_and_good_predictions_alone_are_no_yes(tmp_path: Path) -> None:
+def test_good_maps_and_good_predictions_alone_are_no_yes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without splits all is test; maps that are the annotation itself, and predictions that are right."""
     data, patches = write_data(tmp_path / "own", splits=False, tells=False), PatchConfig(size=64, jitter=1.0)
     wanted = template(data, patches)
@@ -140,6 +141,14 @@ def test_good_maps_and_good_predictions_alone_are_no_yes(tmp_path: Path) -> None
     assert verdict(found)[0] == "not shown" and {"no_baseline", "no_audit", "no_occlusion"} <= set(verdict(found)[1])
     assert found.frames["occlusion_test"].is_empty() and found.frames["weight_randomisation"].is_empty()
     assert "Thresholds were not tuned" in found.report.read_text()
+
+    def not_cut(*_: object) -> None:
+        raise AssertionError("samples were cut before the file was read")
+
+    with monkeypatch.context() as patched, pytest.raises(ValueError, match="no probabilities"):
+        patched.setattr(tasks.examination.files, "prepared", not_cut)
+        told.with_columns(normal=pl.col("nodule")).write_parquet(tmp_path / "logits.parquet")
+        examine_files(tmp_path / "logits.parquet", files[1], data=data, patches=patches, to=tmp_path / "report")
     with pytest.raises(ValueError, match="lacks 1 sample of"):
         told.with_columns(normal=1 - pl.col("nodule"))[1:].write_parquet(files[0])
         examine_files(*files, data=data, patches=patches, to=tmp_path / "report")

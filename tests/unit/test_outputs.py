@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from lesionlens.outputs import read_maps, read_probabilities
+from lesionlens.outputs import probabilities_of, read_maps, read_predictions
 
 CLASSES = ("nodule", "normal")
 NAMES = ("images/1.png#1", "images/2.png#1", "images/3.png@0,0,9,9")
@@ -22,7 +22,8 @@ def table(path: Path, names: tuple[str, ...] = NAMES, first: float = 0.25) -> Pa
 
 @pytest.mark.parametrize("name", ["p.csv", "p.parquet"])
 def test_probabilities_come_in_the_order_of_samples_and_classes(tmp_path: Path, name: str) -> None:
-    found = read_probabilities(table(tmp_path / name), CLASSES, NAMES[::-1][:2], NAMES)
+    told = read_predictions(table(tmp_path / name), CLASSES)
+    found = probabilities_of(told, tmp_path / name, NAMES[::-1][:2], NAMES)
     np.testing.assert_allclose(found, [[0.45, 0.55], [0.35, 0.65]], atol=1e-6)
 
 
@@ -37,13 +38,14 @@ def test_probabilities_come_in_the_order_of_samples_and_classes(tmp_path: Path, 
 )
 def test_tables_that_do_not_fit_are_refused_with_counts(tmp_path: Path, names, first: float, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        read_probabilities(table(tmp_path / "p.csv", names, first), CLASSES, NAMES, NAMES)
+        told = read_predictions(table(tmp_path / "p.csv", names, first), CLASSES)
+        probabilities_of(told, tmp_path / "p.csv", NAMES, NAMES)
 
 
 def test_numbers_that_are_no_probabilities_are_refused(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("sample,nodule,normal\na,0.5,half\n")
     with pytest.raises(ValueError, match=r"line 2: .0\.5., .half."):
-        read_probabilities(tmp_path / "p.csv", CLASSES, ["a"], ["a"])
+        read_predictions(tmp_path / "p.csv", CLASSES)
 
 
 def write(folder: Path, name: str, values: np.ndarray) -> None:

@@ -51,8 +51,8 @@ class DataConfig(Frozen):
     root: Path | None = Field(None, description="Folder of the data set; not used for the phantom")
     classes: Literal["own", "margins"] = Field(
         "own",
-        description="own: those of the data set, of CBIS-DDSM by kind and pathology; margins: masses of CBIS-DDSM that"
-        " are circumscribed, ill-defined or spiculated and nothing beside",
+        description="own: those of the data set, of CBIS-DDSM by kind and pathology; margins: masses that are"
+        " circumscribed, ill-defined or spiculated and nothing beside, by CBIS-DDSM or the column of a manifest",
     )
     positive: tuple[str, ...] = Field(
         (),

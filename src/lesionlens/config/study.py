@@ -52,9 +52,9 @@ class StudyConfig(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _margins_are_of_lesions_of_cbis(self) -> Self:
-        if self.data.classes == "margins" and self.data.source in ("manifest", "coco"):
-            raise ValueError("data.classes margins is about CBIS-DDSM: own images come with classes of their own")
+    def _margins_are_of_lesions(self) -> Self:
+        if self.data.classes == "margins" and self.data.source == "coco":
+            raise ValueError("data.classes margins: COCO files have categories alone; name the margins in a manifest")
         if self.data.classes == "margins" and self.patches.per == "image":
             raise ValueError("data.classes margins names the class of a lesion: choose patches.per lesion")
         return self
@@ -72,8 +72,8 @@ class StudyConfig(Frozen):
             )
         if cases and any(each.weight for each in self.grid.guidance):
             raise ValueError("grid.guidance is for grid.system classifier: prototypes have training.prototypes.fine")
-        if training.precision != "float32" and self.grid.system != "classifier":
-            raise ValueError("training.precision is for grid.system classifier: choose float32")
+        if training.precision != "float32" and cases:
+            raise ValueError("training.precision is for classifiers and detectors: choose float32 for prototypes")
         if training.stopping.keep == "averaged" and self.grid.system != "classifier":
             raise ValueError("training.stopping.keep averaged is for grid.system classifier: choose lowest")
         if cases and "last_block" in self.grid.strategies:

@@ -41,21 +41,25 @@ MARGINS = {"CIRCUMSCRIBED": "CM", "ILL_DEFINED": "IM", "SPICULATED": "SM"}
 NO_MARGIN = "no_margin_class"
 
 
-def by_margins(index: DatasetIndex, root: Path) -> DatasetIndex:
+def by_margins(index: DatasetIndex) -> DatasetIndex:
     """The same data set with the margins of masses as classes, and none without a lesion.
 
-    A lesion of another kind or margin, or of several, has no class and an exclusion. ValueError where the case files
-    have no margins.
+    A lesion of another kind or margin, or of several, has no class and an exclusion. The class that it had is its
+    pathology where the data say nothing else. ValueError where no lesion has a margin.
     """
-    tables = find_case_files(root)
-    rows = () if tables is None else read_case_files(tables, root)
-    words = {row.lesion_key: row.margins for row in rows if row.kind == "mass"}
+    words = {lesion.key: lesion.margins for lesion in index.lesions}
     if not any(words.values()):
-        raise ValueError(f"{root}: the case files of masses have no column 'mass margins', which data.classes needs")
-    lesions = tuple(replace(lesion, label=MARGINS.get(words.get(lesion.key) or "")) for lesion in index.lesions)
+        raise ValueError(
+            f"{index.name}: no lesion has a margin, which data.classes needs: column 'mass margins' of the case files"
+            " of masses, 'margins' of a manifest"
+        )
+    lesions = tuple(
+        replace(lesion, label=MARGINS.get(lesion.margins or ""), pathology=lesion.pathology or lesion.label)
+        for lesion in index.lesions
+    )
     broken = [e for e in index.exclusions if e.lesion_key is None or words.get(e.lesion_key) in MARGINS]
     others = [
-        Exclusion(lesion.image_key, lesion.key, NO_MARGIN, words.get(lesion.key) or lesion.lesion_type or "")
+        Exclusion(lesion.image_key, lesion.key, NO_MARGIN, lesion.margins or lesion.lesion_type or "")
         for lesion in lesions
         if lesion.label is None
     ]
@@ -169,6 +173,7 @@ def _lesion(row: CaseRow, mask: str | None) -> Lesion:
         abnormality_id=row.abnormality,
         subtlety=row.subtlety,
         assessment=row.assessment,
+        margins=row.margins if row.kind == "mass" else None,
     )
 
 

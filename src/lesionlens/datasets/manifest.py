@@ -28,7 +28,7 @@ from lesionlens.records import SPLITS, DatasetIndex, Exclusion, Image, Label, Le
 
 MANIFESTS = ("manifest.csv", "manifest.parquet")
 BOX = ("x", "y", "width", "height")
-OPTIONAL = ("split", "view", "side", "lesion", "mask_value")
+OPTIONAL = ("split", "view", "side", "lesion", "mask_value", "margins")
 NOTHING = {"", "na", "n/a", "#n/a", "<na>", "nan", "none", "null", "nil", "-", "."}  # of any column but label
 
 
@@ -47,6 +47,7 @@ class Row:
     side: str
     lesion: str
     mask_value: str
+    margins: str
 
     @property
     def annotated(self) -> bool:
@@ -102,7 +103,10 @@ def read_manifest(root: Path) -> DatasetIndex:
 def _lesion(row: Row, image: Image, key: str) -> Lesion:
     outline = outline_of(row.box) if row.box else None
     split, value = image.official_split, row.mask_value or None
-    return Lesion(key, row.image, None, None, row.label, row.mask or None, split, outline=outline, mask_value=value)
+    return Lesion(
+        key, row.image, None, None, row.label, row.mask or None, split, outline=outline, mask_value=value,
+        margins=row.margins.upper() or None,
+    )  # fmt: skip
 
 
 def _problem(root: Path, row: Row, lesion: Lesion | None, sizes: dict[str, int]) -> tuple[str, str] | None:

@@ -50,7 +50,7 @@ def read_index(config: DataConfig, root: Path) -> DatasetIndex:
     try:
         index = LAYOUTS["cbis_kaggle" if source == "phantom" else source].read(root)  # a phantom is written like this
         if config.classes == "margins":
-            index = by_margins(index, root)
+            index = by_margins(index)
     except ValueError as error:
         raise ValueError(one_line(str(error))) from error
     if (root / PHANTOM).is_file():

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -13,22 +13,20 @@ import torch
 from torch import Tensor
 from upath import UPath
 
-from lesionlens.config.training import RunConfig, TrainingConfig
+from lesionlens.config.training import Precision, RunConfig, TrainingConfig
 from lesionlens.detection.augment import moved
 from lesionlens.detection.froc import sensitivities
 from lesionlens.detection.marks import Lesions, Marks
-from lesionlens.detection.network import Detector
+from lesionlens.detection.network import Detector, build_detector, freeze, on_blocks
 from lesionlens.errors import CheckpointError, DivergedError
 from lesionlens.identity import digest
-from lesionlens.models.classifier import Classifier
-from lesionlens.models.registry import build
 from lesionlens.models.weights import Start
 from lesionlens.records import Checkpoint, EpochResult, SampleArrays
 from lesionlens.training import checkpoints as files
 from lesionlens.training.checkpoints import Position, Saved
-from lesionlens.training.epochs import batches, reproducible
+from lesionlens.training.epochs import batches, precision, reproducible
 from lesionlens.training.estimate import BATCH as MEASURED
-from lesionlens.training.estimate import Rates, seconds
+from lesionlens.training.estimate import Rates, in_both, seconds
 from lesionlens.training.fit import choose_device, first_model
 from lesionlens.training.inputs import Inputs
 from lesionlens.training.strategies import Stopper
@@ -79,39 +77,40 @@ def fit_detector(
     yield from _Fit(run, training, films, folder, torch.device(choose_device(device)), start).epochs(resume)
 
 
-def build_detector(run: RunConfig, training: TrainingConfig, classes: int) -> Detector:
-    """The run's detector with random weights, for films of so many classes."""
-    return _on(build(run.backbone, classes, run.seed), run, training, classes)
-
-
-def _on(classifier: Classifier, run: RunConfig, training: TrainingConfig, classes: int) -> Detector:
-    options, kinds = training.detector, 1 if training.detector.one_class else classes
-    return Detector(classifier, options.network, kinds, options.channels, run.seed, _fresh(training))
-
-
-def _fresh(training: TrainingConfig) -> bool:
-    """Whether a run's blocks begin with random weights."""
-    return training.weights == "none" and training.start is None
-
-
 def measure(run: RunConfig, training: TrainingConfig, classes: int, shape: tuple[int, int], device: str) -> Rates:
     """Rates of the run's detector on this device: `steps["stem"]` a training step and `whole` the marks, in seconds per
     film of (height, width) pixels with one lesion, in batches of 2."""
     place = torch.device(device)
-    model = build_detector(run, training, classes).to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    films = torch.rand(MEASURED, 3, *shape, device=place)
-    boxes = [torch.tensor([[0.25, 0.25, 0.5, 0.5]], device=place) * min(shape)] * MEASURED
-    labels = [torch.zeros(1, dtype=torch.int64, device=place)] * MEASURED
+    model, films, loss = _rehearsed(run, training, classes, shape, place)
 
     def step() -> None:
-        model.losses(films, boxes, labels).backward()
+        with precision(place, training.precision):
+            found = loss()
+        found.backward()  # type: ignore[no-untyped-call]
         model.zero_grad(set_to_none=True)
 
-    model.train()
     trained = seconds(step, place)
     model.eval()
     stored = sum(tensor.nbytes for tensor in model.state_dict().values())
     return Rates({}, {"stem": trained}, seconds(lambda: model.marks(films), place), stored, {})
+
+
+def step_seconds(run: RunConfig, training: TrainingConfig, shape: tuple[int, int]) -> dict[Precision, float]:
+    """As `training.estimate.step_seconds`, of the run's detector on films of (height, width) pixels."""
+    return in_both(_rehearsed(run, training, 2, shape, torch.device("cpu"))[2])
+
+
+def _rehearsed(
+    run: RunConfig, training: TrainingConfig, classes: int, shape: tuple[int, int], place: torch.device
+) -> tuple[Detector, Tensor, Callable[[], Tensor]]:
+    """The run's detector in training mode, random films with one lesion each, and the loss on them."""
+    model = build_detector(run, training, classes).to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    films = torch.rand(MEASURED, 3, *shape, device=place)
+    boxes = [torch.tensor([[0.25, 0.25, 0.5, 0.5]], device=place) * min(shape)] * MEASURED
+    labels = [torch.zeros(1, dtype=torch.int64, device=place)] * MEASURED
+    model.train()
+    freeze(model, training)
+    return model, films, lambda: model.losses(films, boxes, labels)
 
 
 def load_detector(
@@ -177,7 +176,7 @@ class _Fit:
         best, saved = known.get("best"), self._newest(known)
         if saved is None:
             first, best = first_model(self.run, self.training, self.films.samples, self.start), None
-            model = _on(first, self.run, self.training, len(self.films.samples.classes))
+            model = on_blocks(first, self.run, self.training, len(self.films.samples.classes))
             position = Position(1, 0, Stopper())
         else:
             model = build_detector(self.run, self.training, len(self.films.samples.classes))
@@ -186,7 +185,7 @@ class _Fit:
         # first and read anew in one memory layout, by which convolutions choose their arithmetic
         model = model.to(self.device).to(memory_format=torch.channels_last)
         groups = self._groups(model)
-        optimizer = torch.optim.AdamW(groups)
+        optimizer = torch.optim.AdamW(groups, fused=True)
         if saved is not None:
             files.restore_optimizer(optimizer, saved.optimizer)
         while not position.stopper.done(self.training.stopping):
@@ -230,9 +229,8 @@ class _Fit:
     def _groups(self, model: Detector) -> list[dict[str, object]]:
         """Optimiser groups; the stem is frozen where it came with weights."""
         body = {name: list(block.parameters()) for name, block in model.body.items()}
-        if not _fresh(self.training):
-            for parameter in body.pop("stem"):
-                parameter.requires_grad_(False)
+        if freeze(model, self.training):
+            del body["stem"]
         below = {id(parameter) for parameter in model.body.parameters()}
         new = [parameter for parameter in model.parameters() if id(parameter) not in below]
         return [
@@ -247,7 +245,8 @@ class _Fit:
             train_loss = self._trained(model, optimizer, epoch)
             validation_loss = self._validated(model)
             model.eval()
-            marks = detect(model, self.inputs, self.validation_rows)
+            with precision(self.device, self.training.precision):
+                marks = detect(model, self.inputs, self.validation_rows)
         for name, loss in (("training", train_loss), ("validation", validation_loss)):
             if not math.isfinite(loss):
                 raise DivergedError(
@@ -288,7 +287,8 @@ class _Fit:
         labels = [found.to(self.device) for _, (_, found) in shown]
         if self.training.detector.one_class:
             labels = [torch.zeros_like(found) for found in labels]
-        return model.losses(pixels, boxes, labels)
+        with precision(self.device, self.training.precision):
+            return model.losses(pixels, boxes, labels)
 
     def _write(self, model: Detector, optimizer: torch.optim.Optimizer, position: Position) -> Checkpoint:
         saved = Saved(*self.identity, position, model.state_dict(), files.optimizer_tensors(optimizer))

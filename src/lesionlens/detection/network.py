@@ -11,9 +11,10 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
-from lesionlens.config.training import DetectorNetwork
+from lesionlens.config.training import DetectorNetwork, RunConfig, TrainingConfig
 from lesionlens.detection.marks import NO_LABEL, OVERLAP, Marks
 from lesionlens.models.classifier import Classifier
+from lesionlens.models.registry import build
 
 SCORE = 0.01
 """Boxes that are less sure are not marked. Far below torchvision's 0.2 and 0.05: a FROC curve needs its low scores."""
@@ -67,8 +68,8 @@ class Pyramid(nn.Module):
             x = block(x)
             if name in self.taken:
                 levels[name] = x
-        found: OrderedDict[str, Tensor] = self.fpn(levels)
-        return found
+        # Anchors take the type of the levels, and bfloat16 has no pixel 257.
+        return OrderedDict((name, level.float()) for name, level in self.fpn(levels).items())
 
 
 class _AsTheyAre(GeneralizedRCNNTransform):  # type: ignore[misc]
@@ -79,6 +80,11 @@ class _AsTheyAre(GeneralizedRCNNTransform):  # type: ignore[misc]
 
     def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
         return image, target
+
+
+def _in_float32(_: nn.Module, __: object, found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What the heads say, for losses and boxes: under autocast convolutions alone are of lower precision."""
+    return {name: each.float() for name, each in found.items()}
 
 
 class Detector(nn.Module):
@@ -112,6 +118,7 @@ class Detector(nn.Module):
             # torchvision counts the background as class 0
             self.network = make(pyramid, classes + 1, anchor_generator=anchors, **settings)
         self.network.transform = _AsTheyAre()
+        self.network.head.register_forward_hook(_in_float32)
         self.eval()
 
     @property
@@ -143,3 +150,27 @@ class Detector(nn.Module):
             np.concatenate([film["scores"] for film in found]).astype(np.float64),
             labels if self.classes > 1 else np.full_like(labels, NO_LABEL),
         )
+
+
+def build_detector(run: RunConfig, training: TrainingConfig, classes: int) -> Detector:
+    """The run's detector with random weights, for films of so many classes."""
+    return on_blocks(build(run.backbone, classes, run.seed), run, training, classes)
+
+
+def on_blocks(classifier: Classifier, run: RunConfig, training: TrainingConfig, classes: int) -> Detector:
+    """The run's detector on the blocks of a classifier, which is used up."""
+    options, kinds = training.detector, 1 if training.detector.one_class else classes
+    return Detector(classifier, options.network, kinds, options.channels, run.seed, _fresh(training))
+
+
+def freeze(model: Detector, training: TrainingConfig) -> bool:
+    """Freeze the stem where the run's blocks come with weights; returns whether they do."""
+    if _fresh(training):
+        return False
+    model.body["stem"].requires_grad_(False)
+    return True
+
+
+def _fresh(training: TrainingConfig) -> bool:
+    """Whether a run's blocks begin with random weights."""
+    return training.weights == "none" and training.start is None

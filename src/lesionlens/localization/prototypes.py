@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lesionlens.frames import FRAMES
 from lesionlens.localization.maps import EvaluatedSplit
@@ -49,8 +50,11 @@ class Cases:
 
 
 @torch.no_grad()
-def cases(model: Network, split: EvaluatedSplit) -> Cases | None:
-    """What the prototypes of a model make of the test split; None for a model without, or without training samples."""
+def cases(model: Network, split: EvaluatedSplit, stem: Tensor | None = None) -> Cases | None:
+    """What the prototypes of a model make of the test split; None for a model without, or without training samples.
+
+    stem: as in `Source`.
+    """
     inputs = split.inputs
     rows = inputs.rows("train")
     if not isinstance(model, Classifier) or not isinstance(model.pool, Prototypes) or not rows:
@@ -59,14 +63,14 @@ def cases(model: Network, split: EvaluatedSplit) -> Cases | None:
     layer = model.pool
     assert isinstance(layer, Prototypes)
     owners, kept = layer.owners.cpu().numpy(), layer.kept.cpu().numpy()
-    similarities, maps, _ = _similarities(model, layer, inputs, split.rows)
+    similarities, maps, _ = _similarities(model, layer, inputs, split.rows, stem)
     n, p, _, columns = maps.shape
     highest = maps.reshape(n, p, -1).argmax(axis=2)
     scaling = split.evaluation.scaling
     scores = [
         score_grids(np.ascontiguousarray(maps[:, j]), split.test.masks, scaling, FIXED_THRESHOLD) for j in range(p)
     ]
-    trained, _, least = _similarities(model, layer, inputs, rows)
+    trained, _, least = _similarities(model, layer, inputs, rows, stem)
     order = np.argsort(least.T, axis=1, kind="stable")[:, :NEIGHBOURS]
     near, distances = np.array(rows)[order], np.take_along_axis(least.T, order, axis=1)
     labels = inputs.patches.labels[rows]
@@ -79,13 +83,17 @@ def cases(model: Network, split: EvaluatedSplit) -> Cases | None:
 
 
 def _similarities(
-    model: Classifier, layer: Prototypes, inputs: Inputs, rows: Sequence[int]
+    model: Classifier, layer: Prototypes, inputs: Inputs, rows: Sequence[int], stem: Tensor | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """g [n, p], maps s [n, p, h, w] and distances of the nearest places [n, p] of the samples at these positions."""
     pooled, maps, least = [], [], []
     for batch in torch.split(torch.tensor(list(rows)), BATCH):
-        pixels = inputs(batch).contiguous(memory_format=torch.channels_last)
-        distances = layer.distances(model.to_level("unit1", pixels))
+        features = (inputs(batch) if stem is None else stem[batch].to(inputs.device)).contiguous(
+            memory_format=torch.channels_last
+        )
+        for module in model.between("pixels" if stem is None else "stem", "unit1"):
+            features = module(features)
+        distances = layer.distances(features)
         pooled.append(layer.pooled(distances).cpu().numpy())
         maps.append(similarity(distances).cpu().numpy())
         least.append(nearest(distances, layer.topk, largest=False).mean(dim=2).cpu().numpy())

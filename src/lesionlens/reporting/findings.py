@@ -11,7 +11,7 @@ import polars as pl
 
 from lesionlens.records import BASELINES, FILM_BASELINES, ReportData
 from lesionlens.reporting.data import Row, Score, frame, lookup, rows
-from lesionlens.reporting.formatting import ENTITIES, METHODS, NAMES, counted, joined, number, proportion, term
+from lesionlens.reporting.formatting import ENTITIES, METHODS, NAMES, counted, joined, number, proportion, term, within
 
 Question = Literal["detection", "diagnosis"]
 Kind = Literal["no", "not shown", "partly", "yes"]
@@ -142,7 +142,7 @@ def _chance(found: Evidence) -> Iterator[Reason]:
     over = whole.score("class", "accuracy_over_majority", "all")
     if over.sign != "above":
         accuracy, majority = (whole.score("class", name, "all") for name in ("accuracy", "majority"))
-        words = proportion(accuracy.value, accuracy.low, accuracy.high) or "unknown"
+        words = within(proportion(accuracy.value, accuracy.low, accuracy.high)) or "unknown"
         most = proportion(majority.value) or "unknown"
         yield Reason("chance", f"accuracy ({words}) is not above that of the largest class ({most})", "not shown")
 
@@ -154,7 +154,7 @@ def _shortcut(found: Evidence, question: Question) -> Iterator[Reason]:
     if not audit or audit[0]["high"] is None:
         yield Reason("no_audit", "whether features outside the lesion tell the class was not tested", "partly")
     elif own.value is not None and audit[0]["high"] >= own.value:
-        reached = Score(audit[0]["auc"], audit[0]["low"], audit[0]["high"]).text
+        reached = within(Score(audit[0]["auc"], audit[0]["low"], audit[0]["high"]).text)
         words = f"a regression on features outside the lesion does as well as the network (AUC {reached})"
         yield Reason("shortcut", words, "partly")
 
@@ -166,7 +166,7 @@ def _reference(found: Evidence, question: Question) -> Iterator[Reason]:
     if over.value is None or over.sign == "above":
         return
     compared = "does better than the network" if over.sign == "below" else "does as well as the network"
-    words = f"a penalised regression on an earlier block of its first weights {compared} (AUC {theirs.text})"
+    words = f"a penalised regression on an earlier block of its first weights {compared} (AUC {within(theirs.text)})"
     yield Reason("reference", words)
 
 
@@ -202,10 +202,9 @@ def _map_gates(found: Evidence) -> Iterator[Reason]:
         hits = rows(found.data, "threshold_free_scores", run_id=found.run_id, **asked)
     ends = hits[0] if hits else {"value": None, "low": None}
     if ends["low"] is None or not isinstance(by_chance, float) or ends["low"] <= by_chance:
-        words = (
-            f"the maximum of the map lies in the lesion ({proportion(ends['value']) or 'unknown'}) no more often than"
-        )
-        yield Reason("no_hits", f"{words} a random point", "not shown")
+        rate = proportion(ends["value"]) or "unknown"
+        words = f"the maximum of the map lies in the lesion ({rate}) no more often than a random point"
+        yield Reason("no_hits", words, "not shown")
 
 
 def maps(found: Evidence, method: str = "") -> Finding:
@@ -276,7 +275,7 @@ def diagnosis(found: Evidence) -> Finding:
         return Finding("not shown", "auc_intact", intact, absent)
     against = unused = _used(fall, "AUC of the diagnosis")
     if own.low is not None and own.low <= 0.5:
-        words = f"put into another patient's tissue, the lesion is not shown to decide (AUC {own.text})"
+        words = f"put into another patient's tissue, the lesion is not shown to decide (AUC {within(own.text)})"
         against = (*against, Reason("swap_not_lesion", words))
     around = {
         ("auc_lesion", without): _told("still_told", "with the lesion filled in", without),
@@ -298,4 +297,4 @@ def _told(code: str, where: str, auc: Score) -> tuple[Reason, ...]:
     """That the classes can be told apart without the lesion, where the interval lies above 0.5."""
     if auc.low is None or auc.low <= 0.5:
         return ()
-    return (Reason(code, f"the classes are told apart {where} (AUC {auc.text})"),)
+    return (Reason(code, f"the classes are told apart {where} (AUC {within(auc.text)})"),)

@@ -197,6 +197,15 @@ def proportion(value: float | None, low: float | None = None, high: float | None
     return f"{number(100 * value, 0)}\u00a0%" + (f"\u00a0({around}\u00a0%)" if around else "")
 
 
+def within(text: str) -> str:
+    """A number with its interval, to stand in brackets itself.
+
+    >>> within("0.54 (0.43 to 0.63)")
+    '0.54, 0.43 to 0.63'
+    """
+    return re.sub(r"[ \u00a0]\((.*)\)", r", \1", text)
+
+
 def count(value: int | float | None) -> str:
     """Whole number with thin spaces between thousands; a dash for None."""
     return DASH if value is None else f"{int(value):,}".replace(",", "\u202f")

@@ -72,19 +72,23 @@ def measure(backbone: Backbone, classes: int, shape: tuple[int, int], device: st
 
 def step_seconds(backbone: Backbone, size: int) -> dict[Precision, float]:
     """Least seconds of STEPS steps that train unit1 with 16 samples of `size` on the CPU, by precision, in turn."""
-    cpu = torch.device("cpu")
     model = build(backbone, 2, 0).to(memory_format=torch.channels_last)
     labels, pixels = torch.arange(16) % 2, torch.rand(16, 3, size, size).to(memory_format=torch.channels_last)
     with torch.no_grad():
         values = model.to_level("unit2", pixels)
     set_modes(model, PHASES["last_block"][0])
+    return in_both(lambda: cross_entropy(model.from_level("unit2", values).float(), labels))
+
+
+def in_both(loss: Callable[[], Tensor]) -> dict[Precision, float]:
+    """Least seconds of STEPS losses and their gradients on the CPU, by precision of the loss, in turn."""
     found: dict[Precision, float] = {"float32": math.inf, "bfloat16": math.inf}
     for _ in range(STEPS):
         for wanted, least in found.items():
             started = time.perf_counter()
-            with precision(cpu, wanted):
-                logits = model.from_level("unit2", values).float()
-            cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
+            with precision(torch.device("cpu"), wanted):
+                value = loss()
+            value.backward()  # type: ignore[no-untyped-call]
             found[wanted] = min(least, time.perf_counter() - started)
     return found
 
@@ -96,15 +100,26 @@ def _step(model: nn.Module, level: Level, values: Tensor, labels: Tensor) -> Non
 
 
 def seconds(work: Callable[[], object], place: torch.device) -> float:
-    """Seconds per sample of a batch, after one batch to warm up."""
-    work()
-    started, rounds = time.perf_counter(), 0
-    while rounds == 0 or time.perf_counter() - started < LEAST_SECONDS:
+    """Seconds per sample of a batch, after one batch to warm up.
+
+    On a CPU the processor time of one thread, shared among as many as torch uses: what else the machine does is not in
+    it.
+    """
+    threads = torch.get_num_threads()
+    clock = time.process_time if place.type == "cpu" else time.perf_counter
+    torch.set_num_threads(1)
+    try:
         work()
-        if place.type == "cuda":
-            torch.cuda.synchronize()
-        rounds += 1
-    return (time.perf_counter() - started) / rounds / BATCH
+        started, rounds = clock(), 0
+        while rounds == 0 or clock() - started < LEAST_SECONDS:
+            work()
+            if place.type == "cuda":
+                torch.cuda.synchronize()
+            rounds += 1
+        taken = (clock() - started) / rounds / BATCH
+    finally:
+        torch.set_num_threads(threads)
+    return taken / threads if place.type == "cpu" else taken
 
 
 def estimate(study: StudyConfig, rates: dict[Backbone, Rates], train: int, validation: int, test: int) -> Estimate:

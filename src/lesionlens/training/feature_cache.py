@@ -79,8 +79,9 @@ class FeatureCache:
     def get(self, model: Classifier, levels: Sequence[Level]) -> dict[Level, Tensor]:
         """Features float32 [samples, ...] by level, memory-mapped; images lie channels last.
 
-        What is missing or damaged is built in one pass over the samples, in evaluation mode. Two processes that want
-        the same build it once. Raises TrainingError where the disk has no room.
+        What is missing or damaged is built in one pass over the samples, in evaluation mode, from the deepest level
+        stored before it. Two processes that want the same build it once. Raises TrainingError where the disk has no
+        room.
         """
         keys = {level: self.key(model, level) for level in levels}
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -104,12 +105,14 @@ class FeatureCache:
         """Write and map the files of these levels; files of the keys in `kept` are not deleted to make room."""
         # A copy, so that layout and mode are the same whoever asks, and the caller's model keeps its own.
         frozen = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)
+        before, given = self._begin(model, keys)
         count, half_written = len(self.inputs), {level: self.folder / f"{key}.tmp" for level, key in keys.items()}
         try:
             with ExitStack() as stack, torch.no_grad():
                 files = {level: stack.enter_context(path.open("wb")) for level, path in half_written.items()}
                 for rows in torch.split(torch.arange(count), together(BUILD_BATCH, self.inputs.patches.pixels.shape)):
-                    features = _features(frozen, self.inputs(rows), keys)
+                    x = self.inputs(rows) if given is None else given[rows].to(self.inputs.device)
+                    features = _features(frozen, x, keys, before)
                     if rows[0] == 0:
                         self._make_room(count * sum(values[0].nbytes for values in features.values()), kept)
                         for level, values in features.items():
@@ -130,6 +133,14 @@ class FeatureCache:
         finally:
             for path in half_written.values():
                 path.unlink(missing_ok=True)
+
+    def _begin(self, model: Classifier, levels: Collection[Level]) -> tuple[Level, Tensor | None]:
+        """The deepest level before all of these that is stored, and its features; without any, the pixels."""
+        for level in reversed(DEPTH[: min(DEPTH.index(level) for level in levels)]):
+            found = self.known(model, level)
+            if found is not None:
+                return level, found
+        return "pixels", None
 
     def _make_room(self, needed: int, kept: set[str]) -> None:
         """Delete files, the least recently used first, until `needed` bytes fit under the bound and on the disk.
@@ -152,10 +163,14 @@ class FeatureCache:
             raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free")
 
 
-def _features(frozen: Classifier, x: Tensor, levels: Collection[Level]) -> dict[Level, NDArray[np.float32]]:
-    """The levels' values as they are stored: [n, rows, columns, channels], or [n, channels] for pooled."""
+def _features(
+    frozen: Classifier, x: Tensor, levels: Collection[Level], before: Level = "pixels"
+) -> dict[Level, NDArray[np.float32]]:
+    """The levels' values as they are stored: [n, rows, columns, channels], or [n, channels] for pooled.
+
+    x: values of the level `before`.
+    """
     found: dict[Level, NDArray[np.float32]] = {}
-    before: Level = "pixels"
     for level in DEPTH:
         if level in levels:
             for module in frozen.between(before, level):

@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from commands.__main__ import main
-from commands.configuration import Wanted, option
-from lesionlens.config.presets import SEVERAL, demo, sound
+from commands.configuration import Preset, Wanted, option
+from lesionlens.config.presets import PRESETS, SEVERAL, demo, sound
 from lesionlens.config.study import StudyConfig
 
 
@@ -33,7 +33,8 @@ def test_later_layers_win(tmp_path: Path) -> None:
 
 
 def test_what_config_prints_makes_the_same_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for preset in ("demo", "sound", "paper", "small"):
+    assert set(get_args(Preset)) == {*PRESETS, *SEVERAL}
+    for preset in PRESETS:
         assert main(["config", "--preset", preset]) == 0
         (tmp_path / "study.json").write_text(capsys.readouterr().out)
         folder = None if preset == "demo" else tmp_path

@@ -101,9 +101,9 @@ def test_margins_of_the_real_case_files(real: Path) -> None:
 def test_margins_that_no_case_file_names_are_asked_for(kaggle: Kaggle) -> None:
     kaggle.case("P_00001", kind="calc")
     root = kaggle.finish()
-    with pytest.raises(ValueError, match="no column 'mass margins'"):
+    with pytest.raises(ValueError, match="no lesion has a margin"):
         read_any(DataConfig(root=root, classes="margins"), root)
-    for wrong in ({"data": {"root": root, "source": "manifest", "classes": "margins"}},
+    for wrong in ({"data": {"root": root, "source": "coco", "classes": "margins"}},
                   {"data": {"root": root, "classes": "margins"}, "patches": {"per": "image"}}):  # fmt: skip
         with pytest.raises(ValueError, match=r"data\.classes margins"):
             StudyConfig.model_validate(wrong)

@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from lesionlens.config.data import SplitConfig
+from lesionlens.config.data import DataConfig, SplitConfig
 from lesionlens.datasets.manifest import read_manifest
+from lesionlens.datasets.registry import read_index as read_any
 from lesionlens.records import Box, Exclusion, Overview, Sample
 from lesionlens.samples.sample_set import build_samples
 from lesionlens.samples.splits import SplitCheck
@@ -191,3 +192,21 @@ def test_a_deep_image_and_a_mask_of_ones(own: Own) -> None:
     deep = next(p for p in found if p.label == "cyst")
     assert deep.lesion_box == Box(60, 80, 100, 110)
     assert deep.pixels.mean() == pytest.approx(own.pixels[0][50:140, 20:140].mean(), abs=0.6)
+
+
+def test_margins_are_classes_and_the_label_is_the_pathology(own: Own) -> None:
+    """Of one margin alone, whatever the case of its word; other lesions are left out with a reason."""
+    words = ("CIRCUMSCRIBED", "spiculated", "ILL_DEFINED", "ILL_DEFINED-SPICULATED", "")
+    for n, word in enumerate(words):
+        own.add("MALIGNANT" if n % 2 else "BENIGN", f"p{n}", margins=word)
+    root = own.finish()
+    index = read_any(DataConfig(root=root, classes="margins"), root)
+    assert [label.code for label in index.labels] == ["CM", "IM", "SM"]
+    assert [(lesion.label, lesion.pathology) for lesion in index.lesions] == [
+        ("CM", "BENIGN"), ("SM", "MALIGNANT"), ("IM", "BENIGN"), (None, "MALIGNANT"), (None, "BENIGN"),
+    ]  # fmt: skip
+    assert [(e.reason, e.detail) for e in index.exclusions] == [
+        ("no_margin_class", "ILL_DEFINED-SPICULATED"), ("no_margin_class", ""),
+    ]  # fmt: skip
+    plain = read_any(DataConfig(root=root), root)
+    assert {label.code for label in plain.labels} == {"BENIGN", "MALIGNANT"} and plain.digest != index.digest

@@ -133,3 +133,25 @@ def test_maps_of_a_classifier_stand_on_the_same_curve() -> None:
     assert found["exact"] == 1.0 and found["noise"] < 0.5
     nothing = mark_frames(films(ids), None, None, maps, chances, EvaluationConfig(), 0)
     assert all(frame.is_empty() for frame in nothing.values())
+
+
+def test_marks_do_not_depend_on_the_lesions_of_the_test_split() -> None:
+    """Sides of boxes and distances between peaks are those of the training split's lesions, which do change them."""
+    lesions, ids = drawn_lesions(FILMS, 1, seed=9), np.arange(FILMS)
+    grey = np.random.default_rng(2).integers(0, 255, (FILMS, 100, 100)).astype(np.uint8)
+    splits = np.array(["train"] * 10 + ["test"] * 20)
+    given = replace(films(ids), splits=splits, breasts=np.ones((FILMS, 25, 25), bool), pixels=grey)
+    kinds = {"target": "predicted", "is_reference": False, "explained": None}
+    maps = [SimpleNamespace(method="own", grids=np.random.default_rng(3).normal(size=(20, 25, 25)), **kinds)]
+    sure = np.tile(np.float32([0.4, 0.6]), (20, 1))
+
+    def marks(larger: str) -> pl.DataFrame:
+        sides = lesions.boxes.copy()
+        sides[splits[lesions.film] == larger, 2:] += 12
+        other = shown(Lesions(lesions.film, sides, lesions.labels), ids)
+        return mark_frames(given, other, None, maps, sure, EvaluationConfig(resamples=100), 0)["marks"].drop(
+            "on_lesion"
+        )
+
+    plain = marks("none")
+    assert plain.equals(marks("test")) and not plain.equals(marks("train"))

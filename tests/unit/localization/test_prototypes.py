@@ -19,7 +19,7 @@ from lesionlens.records import SampleArrays
 from lesionlens.scoring.bootstrap import draw
 from lesionlens.scoring.prototypes import activation_precisions, prototype_frames
 from lesionlens.training.fit import first_model
-from lesionlens.training.inputs import Inputs
+from lesionlens.training.inputs import Inputs, computed
 from lesionlens.training.prototypes.projection import push
 
 Made = tuple[Classifier, EvaluatedSplit]
@@ -41,7 +41,7 @@ def made(make_patches: Callable[..., SampleArrays], make_run: Callable[..., RunC
     run = make_run("vgg11_bn", system="prototype")
     model = first_model(run, make_training(prototypes=config), patches)
     inputs = Inputs(patches, "train", torch.device("cpu"))
-    push(model, inputs, inputs.rows("train"))
+    push(model, patches, computed(model, "unit1", inputs), inputs.rows("train"))
     return model, evaluated_split(inputs, EvaluationConfig(methods=("prototypes", "grad_cam")))
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lesionlens.config.presets import sound
+from lesionlens.config.presets import demo_detector, sound
 from lesionlens.config.study import StudyConfig, study_digest
 from tasks import prepare
 
@@ -32,6 +32,21 @@ def test_auto_is_what_was_measured_first(
     for named in ("float32", "bfloat16"):
         assert prepare.settled_precision(wanted(named, tmp_path)) == named
     assert len(measured) == 1
+
+
+def test_a_detector_is_measured_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LESIONLENS_DEVICE", "cpu")
+    shapes = []
+
+    def step_seconds(run: object, training: object, shape: object) -> dict[str, float]:
+        shapes.append(shape)
+        return {"float32": 1.0, "bfloat16": 0.5}
+
+    monkeypatch.setattr(prepare, "detector_seconds", step_seconds)
+    config = demo_detector()
+    asked = config.model_copy(update={"training": config.training.model_copy(update={"precision": "auto"})})
+    assert prepare.settled_precision(asked) == "bfloat16" and shapes == [(320, 200)]
 
 
 def test_precision_is_part_of_a_study(tmp_path: Path) -> None:

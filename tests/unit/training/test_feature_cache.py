@@ -52,6 +52,17 @@ def test_rows_are_what_the_blocks_make_of_the_samples(tmp_path: Path, model: Cla
     }  # the caller's own is left as it was
 
 
+def test_a_deeper_level_begins_with_what_is_stored_and_has_the_same_bits(
+    tmp_path: Path, model: Classifier, make_patches: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = inputs_of(make_patches())
+    whole = FeatureCache(tmp_path / "whole", inputs).get(model, ("unit1", "pooled"))
+    FeatureCache(tmp_path / "parts", inputs).get(model, ("stem", "unit2"))
+    monkeypatch.setattr(Inputs, "__call__", lambda *_: pytest.fail("pixels are read again"))
+    parts = FeatureCache(tmp_path / "parts", inputs).get(model, ("unit1", "pooled"))
+    assert all(torch.equal(parts[level], whole[level]) for level in ("unit1", "pooled"))
+
+
 def test_built_once_and_read_by_anyone(tmp_path: Path, model: Classifier, make_patches: Make) -> None:
     cache = FeatureCache(tmp_path, inputs_of(make_patches()))
     cache.get(model, LEVELS)

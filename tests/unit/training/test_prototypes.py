@@ -16,7 +16,7 @@ from lesionlens.models.prototypes import layer_of, similarity
 from lesionlens.records import Checkpoint, EpochResult, SampleArrays
 from lesionlens.training.checkpoints import load_model, read_checkpoint
 from lesionlens.training.fit import first_model
-from lesionlens.training.inputs import Inputs
+from lesionlens.training.inputs import Inputs, Source, computed
 from lesionlens.training.prototypes import losses
 from lesionlens.training.prototypes.fit import fit_prototypes
 from lesionlens.training.prototypes.projection import neighbours, prune, push
@@ -108,48 +108,73 @@ def test_the_margin_is_a_band_around_the_outline() -> None:
     assert not found[(distance < 16) | (distance > 26)].any() and not losses.band(np.zeros((8, 8), bool)).any()
 
 
-def test_a_push_finds_the_nearest_place_of_its_own_class_in_training(model: Classifier, patches: SampleArrays) -> None:
-    inputs, layer = Inputs(patches, "train", CPU), layer_of(model)
-    before, rows = layer.vectors.detach().clone(), inputs.rows("train")
-    push(model, inputs, rows)
+def pushed(model: Classifier, patches: SampleArrays) -> tuple[Source, list[int]]:
+    """Push; what unit1 makes of samples, and the training rows."""
+    inputs = Inputs(patches, "train", CPU)
+    outputs, rows = computed(model, "unit1", inputs), inputs.rows("train")
+    push(model, patches, outputs, rows)
+    return outputs, rows
+
+
+def test_a_push_finds_the_nearest_places_of_its_own_class_in_training(model: Classifier, patches: SampleArrays) -> None:
+    """And of different samples for the prototypes of a class, the nearest pair first."""
+    layer = layer_of(model)
+    with torch.no_grad():  # both of class 0 are nearest to the same sample
+        layer.vectors[1].copy_(layer.vectors[0])
+    before = layer.vectors.detach().clone()
+    outputs, rows = pushed(model, patches)
     sources: Tensor = layer.sources
     with torch.no_grad():
-        z = {row: layer.embedded(model.to_level("unit1", inputs([row])))[0] for row in rows}
-    for j, vector in enumerate(before):
-        label = int(layer.owners[j])
-        of_class = [row for row in rows if patches.labels[row] == label]
-        places = [
-            (float((z[row][:, h, w] - vector).norm()), int(patches.ids[row]), h, w)
-            for row in of_class for h in range(z[row].shape[1]) for w in range(z[row].shape[2])
+        z = {row: layer.embedded(outputs(torch.tensor([row])))[0] for row in rows}
+    for label in range(5):
+        members = [j for j in range(10) if int(layer.owners[j]) == label]
+        pairs = [
+            min(
+                (float((z[row][:, h, w] - before[j]).norm()), j, row, h, w)
+                for h in range(z[row].shape[1]) for w in range(z[row].shape[2])
+            )
+            for j in members for row in rows if patches.labels[row] == label
         ]  # fmt: skip
-        nearest = min(places)
-        assert sources[j].tolist() == list(nearest[1:])
-        row = int(np.flatnonzero(patches.ids == nearest[1])[0])
-        torch.testing.assert_close(layer.vectors[j], z[row][:, nearest[2], nearest[3]], atol=1e-5, rtol=0)
+        taken: dict[int, tuple[int, int, int]] = {}
+        for _, j, row, h, w in sorted(pairs):
+            if j not in taken and row not in [place[0] for place in taken.values()]:
+                taken[j] = row, h, w
+        for j in members:
+            row, h, w = taken[j]
+            assert sources[j].tolist() == [int(patches.ids[row]), h, w]
+            torch.testing.assert_close(layer.vectors[j], z[row][:, h, w], atol=1e-5, rtol=0)
     training = set(patches.ids[patches.splits == "train"].tolist())
-    assert set(sources[:, 0].tolist()) <= training
+    assert set(sources[:, 0].tolist()) <= training and sources[0, 0] != sources[1, 0]
 
 
-def test_equal_places_give_the_lowest_sample_and_cell(model: Classifier, patches: SampleArrays) -> None:
+def test_equal_places_give_the_lowest_samples(model: Classifier, patches: SampleArrays) -> None:
     flat = replace(patches, pixels=np.full_like(patches.pixels, 90))
-    rows = Inputs(flat, "train", CPU).rows("train")
-    push(model, Inputs(flat, "train", CPU), rows)
-    first = {label: min(int(flat.ids[row]) for row in rows if flat.labels[row] == label) for label in range(5)}
+    _, rows = pushed(model, flat)
     sources: Tensor = layer_of(model).sources
-    assert [sources[j, 0].item() for j in range(10)] == [first[j // 2] for j in range(10)]
+    for label in range(5):
+        first = sorted(int(flat.ids[row]) for row in rows if flat.labels[row] == label)
+        assert sorted(sources[2 * label : 2 * label + 2, 0].tolist()) == first[:2]
+
+
+def test_a_class_of_one_sample_gives_it_to_all_its_prototypes(model: Classifier, patches: SampleArrays) -> None:
+    labels = patches.labels.copy()
+    own = np.flatnonzero((labels == 3) & (patches.splits == "train"))
+    labels[own[1:]] = 4
+    pushed(model, replace(patches, labels=labels))
+    sources: Tensor = layer_of(model).sources
+    assert sources[6:8, 0].tolist() == [int(patches.ids[own[0]])] * 2
 
 
 def test_pruning_drops_what_lives_among_another_class_but_never_a_whole_class(
     model: Classifier, patches: SampleArrays
 ) -> None:
-    inputs, layer = Inputs(patches, "train", CPU), layer_of(model)
-    rows = inputs.rows("train")
-    push(model, inputs, rows)
+    layer = layer_of(model)
+    outputs, rows = pushed(model, patches)
     with torch.no_grad():  # the first prototype of class 0 becomes one of class 1
         layer.vectors[0].copy_(layer.vectors[2])
-    _, near = neighbours(model, inputs, rows, 4)
+    _, near = neighbours(model, outputs, rows, 4)
     own = [int((patches.labels[near[j]] == int(layer.owners[j])).sum()) for j in range(10)]
-    prune(model, inputs, rows, TINY)
+    prune(model, patches, outputs, rows, TINY)
     kept: Tensor = layer.kept
     for label in range(5):
         of_class = [2 * label, 2 * label + 1]
@@ -158,7 +183,7 @@ def test_pruning_drops_what_lives_among_another_class_but_never_a_whole_class(
             enough[int(np.argmax([own[j] for j in of_class]))] = True
         assert [bool(kept[j]) for j in of_class] == enough
     strict = TINY.model_copy(update={"prune": (24, 24)})
-    prune(model, inputs, rows, strict)
+    prune(model, patches, outputs, rows, strict)
     assert kept.reshape(5, 2).sum(dim=1).tolist() == [1] * 5
 
 

@@ -267,12 +267,12 @@ def contact_sheet(data: ReportData) -> list[dict[str, Any]]:
     """
     found = frame(data, "contact_sheet").partition_by("code", as_dict=True, maintain_order=True)
     return [
-        {"name": sheet["name"][0], "samples": [_in_image(row) for row in sheet.iter_rows(named=True)]}
+        {"name": sheet["name"][0], "samples": [_in_image(row, unit(data)[0]) for row in sheet.iter_rows(named=True)]}
         for sheet in found.values()
     ]
 
 
-def _in_image(row: Row) -> dict[str, Any]:
+def _in_image(row: Row, sample: str) -> dict[str, Any]:
     size = row["sample_height"], row["sample_width"]
     pixels = shown(unpack_pixels(row["pixels"], size), row["scale"])
     rows, columns = (side // row["scale"] for side in size)
@@ -285,7 +285,7 @@ def _in_image(row: Row) -> dict[str, Any]:
         "whole": "data:image/webp;base64," + base64.b64encode(row["overview"]).decode(),
         "whole_text": f"Whole image of {of}, {row['name']}; {drawn} drawn on it",
         "patch": webp(pixels),
-        "patch_text": f"The patch cut from it{', with the annotation' if lesion else ''}",
+        "patch_text": f"The {sample} cut from it{', with the annotation' if lesion else ''}",
         "width": row["width"],
         "height": row["height"],
         "window": (row["window_x0"], row["window_y0"], width, height),

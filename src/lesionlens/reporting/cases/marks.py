@@ -7,7 +7,7 @@ import numpy as np
 from lesionlens.detection.froc import limit
 from lesionlens.detection.marks import Lesions, Marks, lesions_of, marks_of, matches
 from lesionlens.records import ReportData
-from lesionlens.reporting.data import frame
+from lesionlens.reporting.data import frame, headline_method
 
 FALSE_MARKS = 1.0
 """False marks per film that the marks shown leave: the operating point of the headline."""
@@ -16,21 +16,22 @@ OUTCOMES = ("missed", "false", "found", "clear")
 
 
 def film_marks(data: ReportData) -> dict[tuple[int, int], dict[str, Any]]:
-    """What each run marks on each test film, by run and sample; empty where nothing marks.
+    """What each run marks on each test film, by run and sample; without runs of which no marks are judged.
 
     `marks` [x0, y0, x1, y1, score, lies on a lesion] and `lesions` [x0, y0, x1, y1, found], in pixels of the mask;
     `outcome`, one of OUTCOMES; `rank`: its place from 0 where films with the most lesions missed come first, then those
     with the surest false mark. Shown are the marks surer than the score that leaves FALSE_MARKS per film.
     """
     every, films = frame(data, "marks"), frame(data, "gallery")["sample_id"].to_numpy()
+    judged = frame(data, "detections").filter(method=headline_method(data))["run_id"]
     lesions = lesions_of(frame(data, "film_lesions"), films)
     scale = int(frame(data, "gallery")["scale"][0]) if len(films) else 1
     found = {}
-    for (run_id,), own in every.group_by("run_id", maintain_order=True):
-        marks = marks_of(own, films)
+    for run_id in sorted({*judged, *every["run_id"]}):
+        marks = marks_of(every.filter(run_id=run_id), films)
         marks = marks.where(marks.scores > limit(marks, lesions, len(films), FALSE_MARKS))
         for sample_id, shown in zip(films.tolist(), _of_films(marks, lesions, len(films), scale), strict=True):
-            found[int(str(run_id)), sample_id] = shown
+            found[run_id, sample_id] = shown
     return found
 
 

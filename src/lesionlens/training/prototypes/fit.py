@@ -24,7 +24,7 @@ from lesionlens.training.fit import Fit, choose_device, first_model
 from lesionlens.training.inputs import Inputs, Source, cached, computed
 from lesionlens.training.prototypes.losses import added, annotations, other_weights
 from lesionlens.training.prototypes.projection import prune, push
-from lesionlens.training.prototypes.schedule import Stage, groups, stages
+from lesionlens.training.prototypes.schedule import Stage, groups, joint_phase, stages
 from lesionlens.training.strategies import Stopper, set_modes
 
 Moments = dict[int, dict[str, Tensor]]
@@ -83,11 +83,26 @@ class _PrototypeFit(Fit):
         """What is done to the prototypes before a stage; the best state so far is the one that is pruned."""
         with reproducible(self.device, self.run.seed, 0):
             if stage.begins == "push":
-                push(model, self.plain, self.train_rows)
+                push(model, self.patches, self._outputs(model), self.train_rows)
             elif stage.begins == "prune":
                 assert best is not None  # every round ends with one
                 model.load_state_dict(files.read_checkpoint(self.folder, best).model)
-                prune(model, self.plain, self.train_rows, self.training.prototypes)
+                prune(model, self.patches, self._outputs(model), self.train_rows, self.training.prototypes)
+
+    def _outputs(self, model: Classifier) -> Source:
+        """What unit1 makes of training samples as they are, from the features of blocks that never train."""
+        if self.features is None:
+            return computed(model, "unit1", self.plain)
+        level = joint_phase(self.run).level
+        below = cached(self.features.get(model, [level])[level], self.device)
+
+        def outputs(rows: Tensor) -> Tensor:
+            features = below(rows)
+            for module in model.between(level, "unit1"):
+                features = module(features)
+            return features
+
+        return outputs
 
     def _stage(
         self, model: Classifier, stage: Stage, position: Position, moments: Moments, best: Checkpoint | None
@@ -150,7 +165,9 @@ class _PrototypeFit(Fit):
             changed = self.changed
             return plain if changed is None else computed(model, level, self.inputs, changed), plain
         with reproducible(self.device, self.run.seed, 0):
-            found = cached(self.features.get(model, [level])[level], self.device)
+            # the first stage asks for what the joint one takes, too: one pass over the samples for both
+            levels = {level, joint_phase(self.run).level} if stage.name == "warm" else {level}
+            found = cached(self.features.get(model, sorted(levels))[level], self.device)
         return found, found
 
     def _terms(self, model: Classifier, stage: Stage, source: Source, losses: bool) -> Scored:

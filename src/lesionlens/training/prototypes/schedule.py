@@ -32,15 +32,18 @@ def stages(run: RunConfig, config: PrototypeConfig) -> tuple[Stage, ...]:
 
     joint trains unit1 and the prototypes under the strategy gradual, unit2 beside them under simultaneous.
     """
-    joint = (
-        Phase(("unit1", "pool"), "unit2") if run.strategy == "gradual" else Phase(("unit2", "unit1", "pool"), "stem")
-    )
+    joint = joint_phase(run)
     last = Phase(("head",), "pooled")
     found = [Stage("warm", config.warm, Phase(("pool",), "unit1"))]
     for n in range(config.rounds):
         found += [Stage("joint", config.push_every, joint, falls=n), Stage("last", config.last, last, "push")]
     found.append(Stage("last", config.last, last, "prune"))
     return tuple(stage for stage in found if stage.epochs)
+
+
+def joint_phase(run: RunConfig) -> Phase:
+    """What trains in a joint stage. Blocks below its level keep their first weights throughout."""
+    return Phase(("unit1", "pool"), "unit2") if run.strategy == "gradual" else Phase(("unit2", "unit1", "pool"), "stem")
 
 
 def groups(model: Classifier, stage: Stage, run: RunConfig, training: TrainingConfig) -> list[dict[str, Any]]:

@@ -175,5 +175,11 @@ def test_the_page_draws_them_in_the_image_with_a_text_for_each(data, rendered):
     assert 'transform="translate(100 200) scale(2.0 2.0)"' in section
 
 
+def test_pictures_of_films_are_told_as_such(data):
+    films = dataclasses.replace(data, study=data.study | {"config": data.study["config"] | {"unit": "image"}})
+    told = [sample["patch_text"] for sheet in contact_sheet(films) for sample in sheet["samples"]]
+    assert told and all("film" in text and "patch" not in text for text in told)
+
+
 def test_a_record_without_overviews_has_no_sheet(data, changed):
     assert contact_sheet(changed(data, contact_sheet=data.frames["contact_sheet"].clear())) == []

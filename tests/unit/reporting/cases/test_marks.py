@@ -13,6 +13,7 @@ from lesionlens.records import ReportData
 from lesionlens.reporting.cases.gallery import gallery
 from lesionlens.reporting.cases.marks import film_marks
 from lesionlens.reporting.data import shown
+from tests.report_data import rare
 
 BOX = ("x0", "y0", "x1", "y1")
 
@@ -56,6 +57,17 @@ def test_films_come_with_misses_first_then_false_marks(data: ReportData) -> None
 def test_boxes_are_in_pixels_of_the_mask(data: ReportData) -> None:
     found = film_marks(report(data, [(1, 5, 5, 0.9)], [(1, 0, 0)], 1, scale=4))
     assert found[1, 1]["lesions"] == [[0, 0, 2.5, 2.5, True]] and found[1, 1]["marks"][0][:4] == [1, 1, 1.5, 1.5]
+
+
+def test_a_run_that_marks_nothing_misses_every_lesion(data: ReportData) -> None:
+    """A run whose marks were judged has an outcome on every film, whether there are any or not; others have none."""
+    given = report(data, [(1, 5, 5, 0.9)], [(1, 0, 0), (2, 0, 0)], 3)
+    judged = rare("detections").head(1)
+    judged = pl.concat([judged.with_columns(run_id=pl.lit(run), method=pl.lit(method)) for run, method in
+                        ((2, "grad_cam"), (3, "bright_blob"))])  # fmt: skip
+    found = film_marks(dataclasses.replace(given, frames=given.frames | {"detections": judged}))
+    assert [found[2, film]["outcome"] for film in (1, 2, 3)] == ["missed", "missed", "clear"]
+    assert {run for run, _ in found} == {1, 2} and found[2, 1]["marks"] == []
 
 
 places = st.tuples(
