@@ -82,9 +82,10 @@ const seen = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "300px" });
 
+const unit = record.unit[0].toUpperCase() + record.unit.slice(1);
+
 function describe(sample, r) {
   const prediction = r ? `, predicted ${r.predicted}, IoU ${r.iou === null ? "none" : score(r.iou)}` : "";
-  const unit = record.unit[0].toUpperCase() + record.unit.slice(1);
   return `${unit} of ${sample.label}${prediction}${r?.marks ? `; ${tally(r)}` : ""}`;
 }
 

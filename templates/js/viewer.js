@@ -108,7 +108,7 @@ function open(sample) {
   const facts = sample.facts.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)));
   document.getElementById("viewer-facts").replaceChildren(...facts);
   const models = record.runs.filter((run) => result(sample, run.id));
-  panels.replaceChildren(panel("Patch and annotation", sample, null), ...models.map((run) => panel(run.title, sample, result(sample, run.id), run.series)));
+  panels.replaceChildren(panel(`${unit} and annotation`, sample, null), ...models.map((run) => panel(run.title, sample, result(sample, run.id), run.series)));
   const cases = record.cases ? models.filter((run) => matches(sample, run.id).length) : [];
   document.getElementById("viewer-cases").replaceChildren(...cases.flatMap((run) => looksLike(run, sample)));
   const asked = models.filter((run) => result(sample, run.id).methods.length);

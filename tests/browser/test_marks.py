@@ -30,7 +30,8 @@ def page_of_films(data: ReportData, tmp_path_factory: pytest.TempPathFactory) ->
     )
     frames = data.frames | {"marks": marks, "film_lesions": lesions}
     made = tmp_path_factory.mktemp("marks") / "page.html"
-    made.write_text(render(dataclasses.replace(data, frames=frames)).page)
+    study = data.study | {"config": data.study["config"] | {"unit": "image"}}
+    made.write_text(render(dataclasses.replace(data, study=study, frames=frames)).page)
     return made.as_uri()
 
 
@@ -55,6 +56,7 @@ def test_films_with_a_lesion_missed_come_first_and_a_filter_stays_in_the_address
         page.keyboard.press("Enter")
         page.wait_for_selector("#panels rect.mark.false")
         panel = page.locator("#panels li").nth(1)
+        assert page.locator("#panels h3").first.inner_text() == "Film and annotation"
         assert panel.locator("rect.mark").count() == 2 and panel.locator("rect.lesion").count() == 1
         assert panel.locator("text").all_text_contents() == ["0.90", "0.50"]
         assert "1 of 1 lesion found, 1 false mark" in (panel.locator("img").get_attribute("alt") or "")

@@ -102,6 +102,23 @@ def test_a_better_epoch_of_an_earlier_phase_does_not_count(empty: Connection) ->
     assert selected == numbers[1:]
 
 
+def test_a_detector_is_chosen_by_its_validation_froc(empty: Connection) -> None:
+    sample_set = save_patches(empty)
+    study, _ = save_study(empty, sample_set)
+    found = {}
+    for seed, loss, froc in ((5, 0.2, 0.3), (6, 0.9, 0.7)):
+        config = RunConfig(backbone="resnet18", strategy="simultaneous", system="detector", seed=seed)
+        of = sample_set, config, TrainingConfig(weights="none"), "1"
+        run = found[seed] = studies.save_run(empty, study, digest(f"detector {seed}"), *of)
+        kept = tuple(Checkpoint(role, 1, 1, "1.safetensors", "ab" * 32, 10) for role in ("best", "last"))
+        studies.start_run(empty, run, "cpu")
+        studies.save_epoch(empty, run, EpochResult(1, 1, 1.0, loss, None, 2.0, {"head": 1e-3}, True, kept, froc))
+        studies.finish_run(empty, run)
+    chosen = empty.execute(text("SELECT run_id, validation_loss, selection_loss FROM selected_runs")).all()
+    assert [(run, loss) for run, loss, _ in chosen] == [(found[6], 0.9)]
+    assert chosen[0][2] == pytest.approx(0.3)
+
+
 def test_names_and_numbers_find_studies(connection: Connection, filled: Filled) -> None:
     second = fill(connection, 15).study
     with pytest.raises(ValueError, match=f"several studies are called 'tiny': .* {filled.study}, {second}"):

@@ -27,7 +27,8 @@ class PhantomConfig(Frozen):
         description="Probability that a malignant ROI has a bright cross beside it; no other ROI ever has one",
     )
     margins: bool = Field(
-        False, description="Masses in equal parts circumscribed, ill-defined and spiculated, drawn as they are called"
+        False,
+        description="Masses alone, in equal parts circumscribed, ill-defined and spiculated, drawn as they are called",
     )
     seed: int = Field(0, ge=0, description="Same seed, same bytes")
 

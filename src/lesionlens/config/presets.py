@@ -77,7 +77,7 @@ def demo_cases() -> tuple[StudyConfig, ...]:
             phantom=PhantomConfig(height=640, train_per_class=60, test_per_class=24, callback_free=2, margins=True),
         ),
         patches=PatchConfig(size=96, jitter=0.5),
-        training=TrainingConfig(weights="none", stopping=StoppingConfig(patience=3, max_epochs=8)),
+        training=TrainingConfig(weights="none", stopping=StoppingConfig(patience=3, max_epochs=6)),
         evaluation=EvaluationConfig(randomisation_samples=0),
     )
     sets = (HyperSet(batch_size=16, head_rate=1e-3, unit1_rate=3e-4),)

@@ -112,7 +112,8 @@ def plan(config: PhantomConfig) -> tuple[Case, ...]:
         for view, findings in _both_views(kind, words[kind, pathology], ASSESSMENT[pathology], rng):
             drafts.append((split, kind, numbers[index], sides[index], view, density, pathology, findings))
     drafts.sort(key=lambda d: (d[0] == "test", d[1] != "mass", d[2], d[4]))
-    return tuple(Case(number, *draft) for number, draft in enumerate(drafts))
+    cases = tuple(Case(number, *draft) for number, draft in enumerate(drafts))
+    return tuple(case for case in cases if case.kind == "mass") if config.margins else cases
 
 
 def _slots(config: PhantomConfig) -> list[tuple[OfficialSplit, Kind, Pathology]]:

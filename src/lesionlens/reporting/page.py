@@ -60,7 +60,7 @@ SECTIONS = (
 )
 
 SELECTED = (
-    "The models are the runs that validation loss selected. The query below lists the results of all runs; "
+    "The models are the runs that were selected in validation. The query below lists the results of all runs; "
     "lesionlens compare shows the maps of any runs, by number."
 )
 OTHERS = (

@@ -69,7 +69,8 @@ def test_uids_are_valid_and_follow_the_seed() -> None:
 
 def test_margins_come_in_thirds_and_follow_pathology_in_part() -> None:
     config = PhantomConfig(train_per_class=150, test_per_class=50, callback_free=2, margins=True)
-    found = Counter((c.pathology, f.words[1]) for c in plan(config) if c.kind == "mass" for f in c.findings)
+    assert {case.kind for case in plan(config)} == {"mass"}
+    found = Counter((c.pathology, f.words[1]) for c in plan(config) for f in c.findings)
     margins = Counter[str]()
     for (pathology, word), n in found.items():
         margins[word] += n if pathology != "BENIGN_WITHOUT_CALLBACK" else 0

@@ -127,7 +127,7 @@ def _on_inside(data: ReportData, run_id: int) -> list[str]:
     rows = frame(data, "explained_inside").filter(run_id=run_id, population="lesions").drop_nulls("value")
     return [
         f"Of a prediction's points {with_interval(row['value'], row['low'], row['high'])} come from prototypes matched "
-        f" inside the annotation ({row['n']} lesions)."
+        f"inside the annotation ({row['n']} lesions)."
         for row in rows.iter_rows(named=True)
     ]
 

@@ -12,7 +12,7 @@ from lesionlens.reporting.data import Model, Part, by_model, frame, headline_met
 from lesionlens.reporting.formatting import METHODS, POINTS, count, number, term
 
 TICKS = (0.25, 1, 4)
-SHORT = {"bright_blob": "blobs", "sweep": "sweep"}
+SHORT = {"boxes": "boxes", "bright_blob": "blobs", "sweep": "sweep"}
 """Names beside a curve where those of METHODS are long."""
 
 

@@ -274,9 +274,9 @@ def selection(data: ReportData) -> TableSpec:
         Column("Selected", ("selected",), lambda yes: Cell("selected" if yes else ""), numeric=False, **marked),
     )
     note = (
-        "Of the runs of a backbone, strategy and guidance the one with the lowest validation loss is selected, without "
-        "regard to test accuracy. The highest test accuracy among several runs is biased upwards: on other patches the "
-        "model will score lower."
+        "Of the runs of a backbone, strategy and guidance that with the lowest validation loss (of detectors the "
+        "highest validation FROC) is selected, without regard to test accuracy. The highest test accuracy among "
+        "several runs is biased upwards: on other patches the model will score lower."
     )
     return TableSpec(
         "selection", "Selection", "Runs of each model by validation loss", columns, table, (note,),
