@@ -127,8 +127,10 @@ def step_of(bench: Bench, phase: Phase, network: Classifier, mode: Mode | None =
     """The step, the logits by patch positions, and all labels. mode: None as lesionlens does it."""
     device = torch.device(bench.device)
     mode = mode or ("graph" if device.type == "cuda" else "eager")
-    cache = FeatureCache(bench.folder / "cache", bench.inputs)
-    source = cached(cache.get(network, (phase.level,))[phase.level], device)
+    source: Callable[[Tensor], Tensor] = bench.inputs
+    if phase.level != "pixels":
+        cache = FeatureCache(bench.folder / "cache", bench.inputs)
+        source = cached(cache.get(network, (phase.level,))[phase.level], device)
     labels = torch.from_numpy(bench.patches.labels).to(device)
     groups = parameter_groups(network, phase, bench.run, bench.training.rates)
     optimizer = torch.optim.Adam(groups, fused=True, capturable=device.type == "cuda")

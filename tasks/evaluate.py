@@ -128,7 +128,9 @@ def evaluated(
         else:
             random = partial(random_model, run.config, run.training, samples)
             given = EvaluationInputs(run.training.normalise, *options, random, config.positive, shown, patches)
-            result = evaluate(load_model(*weights), given, device, paths.cache, advance)
+            # Features of a stem that was trained serve this run alone, and most of them are of training samples.
+            cache = None if run.config.strategy == "two_step" else paths.cache
+            result = evaluate(load_model(*weights), given, device, cache, advance)
     return result, time.monotonic() - started
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lesionlens.attribution.closed_form import fast
 from lesionlens.attribution.explain import TARGETS, Explained, Source, counter, explain
 from lesionlens.attribution.sweep import PatchRun
+from lesionlens.audits.altered import over_flips
 from lesionlens.audits.faithfulness import Curves, faithfulness, faithfulness_scores
 from lesionlens.audits.occlusion import VARIANTS, Occlusions, lesion_regions, occlusion_scores, occlusion_test
 from lesionlens.audits.randomisation import layers, randomisation_test
@@ -81,7 +82,8 @@ class _Measured:
 
     random: maps of networks with random weights by method. validation: probabilities of the validation split.
     occlusions: one per variant. faithful: curves by method, of the samples at positions `followed` of the test split.
-    marks: a detector's, of the test split; None of other models. trained: as `pathology_scores`.
+    marks: a detector's, of the test split; None of other models. trained: as `pathology_scores`. flips: mean
+    probabilities of films over their flips, where they are asked for.
     """
 
     predictions: Explained
@@ -97,6 +99,7 @@ class _Measured:
     cases: Cases | None = None
     marks: Marks | None = None
     trained: NDArray[np.float32] | None = None
+    flips: NDArray[np.float32] | None = None
 
 
 def evaluate(
@@ -175,14 +178,15 @@ def _measured(
     random = random_weights(given.random, split, evaluation.methods, advance) if given.random else {}
     baselines = [*list(random.values())[:1], *constant_baselines(split), *film_maps(split, given.patches)]
     own = {m.method: m.grids[followed] for m in maps if m.target == "predicted" and m.grids is not None}
-    occlusions, swaps, faithful = _audits(model, given, split, predictions, followed, own, advance)
+    occlusions, swaps, faithful, flips = _audits(model, given, split, predictions, followed, own, advance)
     randomisations = pl.DataFrame(schema=FRAMES["randomisations"])
     if given.random is not None:
         randomisations = randomisation_test(model, given.random(0), inputs, drawn, evaluation, given.seed, advance)
     asked = binary.pathology_asked(given.samples, given.attributes, given.positive)
     seen = Source(inputs, inputs.rows("train"), stem)
     trained = explain(model, seen, evaluation, (), (), lambda _: None).probabilities if asked else None
-    audited = occlusions, swaps, faithful, followed, randomisations, cases(model, split, stem), None, trained
+    shown = cases(model, split, stem)
+    audited = occlusions, swaps, faithful, followed, randomisations, shown, None, trained, flips
     return _Measured(predictions, validation, [*maps, *baselines, top], dealt, random, *audited)
 
 
@@ -206,8 +210,8 @@ def _audits(
     followed: NDArray[np.int64],
     maps: dict[str, NDArray[np.float32]],
     advance: Callable[[int], None],
-) -> tuple[list[Occlusions], Swaps, dict[str, Curves]]:
-    """Occlusion in every variant, swap test, faithfulness of every method. maps: of the samples `followed`."""
+) -> tuple[list[Occlusions], Swaps, dict[str, Curves], NDArray[np.float32] | None]:
+    """Occlusion in every variant, swap test, faithfulness of every method, flips. maps: of the samples `followed`."""
     alone = Inputs(split.test, split.inputs.mode, split.inputs.device)
     model = model.to(alone.device).eval()
     quick = fast(model, "block") if isinstance(model, Classifier) else model
@@ -222,7 +226,10 @@ def _audits(
     whole = predictions.probabilities[followed]
     faithful = faithfulness(quick, alone, followed, whole, maps, np.random.default_rng(given.seed))
     advance(len(split.rows))
-    return occlusions, swaps, faithful
+    flips = None
+    if given.evaluation.flips and isinstance(model, Classifier):
+        flips = over_flips(quick, alone, predictions.probabilities, model.views)
+    return occlusions, swaps, faithful, flips
 
 
 def _frames(given: EvaluationInputs, measured: _Measured) -> Evaluation:
@@ -282,10 +289,7 @@ def _run_scores(given: EvaluationInputs, measured: _Measured, clusters: Clusters
     few = Clusters(clusters.member[measured.followed], clusters.counts)
     return [
         classification_scores(test, probabilities, clusters, confidence),
-        *(
-            binary.binary_scores(view, probabilities, test.labels, positive, among, clusters, confidence)
-            for view, (positive, among) in views.items()
-        ),
+        *binary.view_scores(views, probabilities, measured.flips, test.labels, clusters, confidence),
         binary.pathology_scores(measured.trained, probabilities, given.samples, given.attributes, clusters, confidence),
         localization_scores(test, correct, maps, clusters, confidence),
         dealt_scores(test, correct, measured.dealt[0], clusters, confidence),

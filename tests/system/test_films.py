@@ -38,13 +38,15 @@ def films(start: str, **images: int) -> StudyConfig:
     )
     grid = GridConfig(backbones=("resnet18",), strategies=("two_step",), sets=(HyperSet(batch_size=8),))
     size = {"height": 128, "width": 80} | images
-    return study("films", unit="image", images=ImageConfig(**size), training=training, grid=grid)
+    evaluation = EvaluationConfig(resamples=100, randomisation_samples=0, flips=True)
+    return study("films", unit="image", images=ImageConfig(**size), training=training, grid=grid, evaluation=evaluation)
 
 
 def breasts(start: str) -> StudyConfig:
     given = films(start)
     training = given.training.model_copy(update={"top": "two_views", "augment": "none"})
-    values = {"name": "breasts", "unit": "breast", "training": training, "grid": given.grid, "images": given.images}
+    same = {name: getattr(given, name) for name in ("grid", "images", "evaluation")}
+    values = {"name": "breasts", "unit": "breast", "training": training, **same}
     return study(**values)  # type: ignore[arg-type]
 
 
@@ -64,6 +66,10 @@ def test_films_begin_with_patches_at_their_scale_and_are_reported(new_home: Call
         [(value,)] = home.sql(f"{lift} AND method = '{method}' AND population = 'lesions'").rows()
         assert float(value) == pytest.approx(wanted) if wanted else float(value) > 3
     assert home.sql("SELECT start_study FROM transfer").rows() == [("patches",)]
+    flipped = home.sql(
+        "SELECT study, count(value) FROM binary_scores WHERE side = 'flips' GROUP BY study ORDER BY study"
+    )
+    assert flipped.rows() == [("breasts", "4"), ("films", "4")]
     grids = home.sql("SELECT DISTINCT rows, cols FROM activation_map WHERE method = 'sweep' AND target = 'none'").rows()
     assert sorted(grids) == [("16", "10"), ("32", "10")]  # six cells to a patch of 48 pixels, of films and of breasts
     marked = home.sql("SELECT DISTINCT method FROM froc_curves WHERE study = 'films' ORDER BY method")
@@ -95,3 +101,4 @@ def _breasts_are_scored(home: Home) -> None:
     assert int(lesions.item()) > 0  # on the lower film, the MLO
     page = next((home.path / "reports").glob("breasts-*.html")).read_text()
     assert "Every evaluated test breast" in page and "the CC above the MLO" in page
+    assert "per film" not in page

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -32,6 +33,24 @@ def altered_probabilities(
         pixels = pictures(range(len(rows[part]))).contiguous(memory_format=torch.channels_last)
         parts.append(torch.softmax(model(pixels).double(), dim=1).float().cpu().numpy())
     return np.concatenate(parts) if parts else np.zeros((0, len(inputs.patches.classes)), dtype=np.float32)
+
+
+def over_flips(model: nn.Module, inputs: Inputs, whole: NDArray[np.float32], views: int = 1) -> NDArray[np.float32]:
+    """Mean class probabilities float32 [n, classes] over the four flips of every sample (Shen et al. 2019).
+
+    whole float32 [n, classes]: those of the samples as they are. views: films that lie in a sample, one above the
+    other, each of which is flipped by itself. model: as `altered_probabilities`.
+    """
+    pixels, rows = inputs.patches.pixels, np.arange(len(inputs.patches.ids))
+
+    def flipped(part: slice, axes: tuple[int, ...]) -> NDArray[np.uint8]:
+        films = pixels[part].reshape(-1, pixels.shape[1] // views, pixels.shape[2])
+        return np.ascontiguousarray(np.flip(films, axes)).reshape(-1, *pixels.shape[1:])
+
+    found = whole.astype(np.float64)
+    for axes in ((1,), (2,), (1, 2)):
+        found += altered_probabilities(model, inputs, rows, partial(flipped, axes=axes))
+    return (found / 4).astype(np.float32)
 
 
 def _normalised_as(inputs: Inputs, rows: NDArray[np.int64], pixels: NDArray[np.uint8]) -> Inputs:

@@ -59,6 +59,10 @@ class EvaluationConfig(Frozen):
         ge=1,
         description="Test lesions explained by methods that need many passes for a map, and as many validation lesions",
     )
+    flips: bool = Field(
+        False,
+        description="Films are also scored by their mean probability over four flips, beside the score without",
+    )
 
     @model_validator(mode="after")
     def _no_method_twice(self) -> Self:

@@ -69,6 +69,7 @@ def _of_films(
         images=films,
         training=training,
         grid=GridConfig(backbones=backbones, strategies=("two_step",), sets=(then,)),
+        evaluation=EvaluationConfig(flips=name == "shen"),
     )
     return patches, whole
 

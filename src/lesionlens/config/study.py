@@ -20,8 +20,6 @@ from lesionlens.config.training import GridConfig, TrainingConfig
 from lesionlens.config.words import unknown
 from lesionlens.identity import digest
 
-GRID = 32
-"""Pixels of a film per cell of a network's last map, along each side."""
 REVISION = 7
 """Raised by every change of the evaluation after which the same options give other numbers, or more of them."""
 
@@ -90,7 +88,6 @@ class StudyConfig(Frozen):
                     f"unit {self.unit}: films are split by patient; choose split.rule sound, official or given"
                 )
             turned = [] if self.grid.system == "detector" else ["flips"]
-            turned += ["mammogram"] if self.unit == "breast" else []  # it would turn one view into the other
             if self.training.augment in (*turned, "patch", "surroundings"):
                 raise ValueError(
                     f"unit {self.unit}: training.augment {self.training.augment} is for patches; choose none"
@@ -130,8 +127,8 @@ class StudyConfig(Frozen):
     def _two_views_are_joined(self) -> Self:
         if (self.unit == "breast") != (self.training.top == "two_views"):
             raise ValueError("unit breast and training.top two_views go together: choose both or neither")
-        if self.unit == "breast" and self.images.height % GRID:
-            raise ValueError(f"unit breast: images.height must be a multiple of {GRID}, the stride of the networks")
+        if self.unit == "breast" and self.evaluation.layer == "conv":
+            raise ValueError("unit breast: the last convolution sees one view at a time; choose evaluation.layer block")
         return self
 
     @model_validator(mode="after")
@@ -143,6 +140,12 @@ class StudyConfig(Frozen):
                 raise ValueError("grid.guidance needs the linear layer on unit1: choose training.top none, or weight 0")
             if set(self.grid.strategies) - {"two_step"}:
                 raise ValueError("training.top is trained by grid.strategies two_step")
+        return self
+
+    @model_validator(mode="after")
+    def _flips_are_of_films(self) -> Self:
+        if self.evaluation.flips and (self.unit == "patch" or self.grid.system != "classifier"):
+            raise ValueError("evaluation.flips is for classifiers of films: choose false, or unit image")
         return self
 
     @property

@@ -23,7 +23,7 @@ from torchvision.models.resnet import Bottleneck
 from torchvision.ops import Conv2dNormActivation
 
 from lesionlens.config.training import Top
-from lesionlens.models.classifier import Trunk
+from lesionlens.models.classifier import EachView, Trunk
 
 
 def cut_vgg(network: Any) -> Trunk:
@@ -56,19 +56,23 @@ def cut_efficientnet(network: Any) -> Trunk:
 
 
 def with_top(trunk: Trunk, top: Top, seed: int) -> Trunk:
-    """The trunk with a top of random weights between unit1 and its pooling; VGG's last max pooling comes before it.
+    """The trunk with a top of random weights between unit1 and its pooling; VGG's last max pooling opens it.
 
     residual: two stages of two bottlenecks (1x1 512, 3x3 512, 1x1 1024), the stride of 2 in the first 3x3 of each
     (Shen et al. 2019 have it in the 1x1 before). vgg: two of a 3x3 convolution of 512, batch normalisation, ReLU and
     2x2 max pooling (the same). mbconv: two MBConv blocks of stride 2, expansion 2 and squeeze 1/4 (Petrini et al.
-    2022). two_views: the same over the maps of two films, which lie one above the other, side by side (the same).
+    2022). two_views: each film of a pair, one above the other in a sample, goes through the trunk by itself, and MBConv
+    blocks see the maps of both, joined by channel (the same).
     """
     if top == "none":
         return trunk
-    before = [module for module in trunk.pool.children() if isinstance(module, nn.MaxPool2d)]
+    before: list[nn.Module] = [module for module in trunk.pool.children() if isinstance(module, nn.MaxPool2d)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         made, width = TOPS[top](trunk.width)
+    if top == "two_views":
+        stem, unit2, unit1 = (EachView(block) for block in (trunk.stem, trunk.unit2, trunk.unit1))
+        trunk, before = replace(trunk, stem=stem, unit2=unit2, unit1=unit1), [SideBySide(), *before]
     return replace(trunk, top=nn.Sequential(*before, *made), pool=_average(), width=width)
 
 
@@ -103,16 +107,11 @@ class SideBySide(nn.Module):
         return torch.cat(maps.chunk(2, dim=2), dim=1)
 
 
-def _two_views(width: int) -> tuple[list[nn.Module], int]:
-    made, twice = _mbconv(2 * width)
-    return [SideBySide(), *made], twice
-
-
 TOPS: dict[Top, Callable[[int], tuple[list[nn.Module], int]]] = {
     "residual": _residual,
     "vgg": _convolutions,
     "mbconv": _mbconv,
-    "two_views": _two_views,
+    "two_views": lambda width: _mbconv(2 * width),
 }
 
 

@@ -1,8 +1,10 @@
 """A classifier cut into blocks: stem, unit2, unit1, for films a top, a pooling that may have weights, and the head."""
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, get_args
 
+import torch
 from torch import Tensor, nn
 
 Block = Literal["stem", "unit2", "unit1", "top", "pool", "head"]
@@ -41,6 +43,20 @@ class Trunk:
     top: nn.Module = field(default_factory=nn.Identity)
 
 
+class EachView(nn.Sequential):
+    """A block over pairs of films [n, c, 2 h, w]: no layer sees both, and outputs lie one above the other, too."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__(OrderedDict(block.named_children()))  # the block's own names, by which weights are known
+
+    def forward(self, pairs: Tensor) -> Tensor:
+        """The block's output [n, c', 2 h', w'], the upper film's first."""
+        films = torch.unflatten(pairs, 2, (2, -1)).transpose(1, 2).flatten(0, 1)
+        for module in self:
+            films = module(films)
+        return torch.unflatten(films, 0, (-1, 2)).transpose(1, 2).flatten(2, 3)
+
+
 class Classifier(nn.Module):
     """stem, unit2, unit1, for films a top, global pooling and a linear head, in this order.
 
@@ -74,6 +90,11 @@ class Classifier(nn.Module):
     def has_top(self) -> bool:
         """Whether something lies between unit1, whose output maps explain, and pooling."""
         return not isinstance(self.top, nn.Identity)
+
+    @property
+    def views(self) -> int:
+        """Films that lie in a sample, one above the other."""
+        return 2 if isinstance(self.stem, EachView) else 1
 
     def map_block(self, layer: Layer) -> nn.Module:
         """The module whose output an activation map explains.

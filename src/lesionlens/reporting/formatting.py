@@ -136,6 +136,7 @@ NOTHING = "not recorded"
 
 
 PATCH = re.compile(r"\b([Pp])atch(es)?\b(?! run)")
+PER_FILM = re.compile(r"\bper film\b")
 
 
 def worded(words: str, one: str, several: str) -> str:
@@ -143,13 +144,18 @@ def worded(words: str, one: str, several: str) -> str:
 
     >>> worded("Patches: the whole patch, and its patch run", "film", "films")
     'Films: the whole film, and its patch run'
+
+    What is counted per film is counted per sample, which of breasts are two films.
+
+    >>> worded("1 false mark per film", "breast", "breasts")
+    '1 false mark per breast'
     """
 
     def said(found: re.Match[str]) -> str:
         name = several if found[2] else one
         return name.capitalize() if found[1] == "P" else name
 
-    return PATCH.sub(said, words)
+    return PER_FILM.sub(f"per {one}", PATCH.sub(said, words))
 
 
 def term(code: object, terms: dict[str, str]) -> str:

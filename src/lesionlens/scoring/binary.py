@@ -124,6 +124,21 @@ def diagnosis_sides(samples: SampleArrays, views: dict[str, View]) -> NDArray[np
     return sides
 
 
+def view_scores(
+    views: dict[str, View],
+    probabilities: NDArray[np.float32],
+    flips: NDArray[np.float32] | None,
+    labels: NDArray[np.int64],
+    clusters: Clusters,
+    confidence: float,
+) -> list[pl.DataFrame]:
+    """`binary_scores` of every view; of the view malignant also by the means over flips [n, classes], as `flips`."""
+    asked = [(name, probabilities, view) for name, view in views.items()]
+    if flips is not None and "malignant" in views:
+        asked.append(("flips", flips, views["malignant"]))
+    return [binary_scores(name, chances, labels, *view, clusters, confidence) for name, chances, view in asked]
+
+
 def binary_scores(
     view: str,
     probabilities: NDArray[np.float32],

@@ -244,12 +244,15 @@ def _way(way: int) -> NDArray[np.float64]:
     return found
 
 
-def as_mammogram(pixels: Tensor) -> Tensor:
+def as_mammogram(pixels: Tensor, views: int = 1) -> Tensor:
     """Every film of [n, c, h, w] flipped both ways at random, turned by up to 25 degrees, sheared by up to 12, zoomed
     by 0.8 to 1.2, and brighter or darker by up to 20 of 255 grey values, drawn by torch's global generator.
 
-    What comes in from outside is as dark as the film's darkest pixel; what leaves the range of a film is cut.
+    What comes in from outside is as dark as the film's darkest pixel; what leaves the range of a film is cut. views:
+    films that lie in a sample, one above the other, each of which is changed by itself (Petrini et al. 2022).
     """
+    if views > 1:
+        return torch.cat([as_mammogram(film) for film in pixels.chunk(views, dim=2)], dim=2)
     changed = []
     for film in pixels:
         low, high = float(film.min()), float(film.max())

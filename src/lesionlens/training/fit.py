@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +127,8 @@ class Fit:
         if training.stopping.monitor == "auc" and len(np.unique(patches.labels[self.validation_rows])) < 2:
             raise ValueError("training.stopping.monitor auc: the validation split has one class; monitor the loss")
         self.guide = guide(self.seen.samples, run.guidance, run.seed, device, self.seen.variants)
-        self.changed = as_mammogram if training.augment == "mammogram" else None
+        views = 2 if training.top == "two_views" else 1
+        self.changed = partial(as_mammogram, views=views) if training.augment == "mammogram" else None
         if self.changed is not None:
             log.warning("%s: samples are changed at random, so every layer runs in every step", run.title)
         uncached = cache is None or self.changed is not None

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from lesionlens.attribution.closed_form import fast
 from lesionlens.attribution.explain import Source, explain
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.training import RunConfig, StoppingConfig, Top, TrainingConfig
@@ -56,6 +57,19 @@ def test_two_views_share_a_trunk_and_are_told_apart_by_their_top() -> None:
     assert torch.equal(joined[:, :512], maps[:, :, :4]) and torch.equal(joined[:, 512:], maps[:, :, 4:])
     assert model.head.in_features == 1024 and model(both).shape == (1, 2)
     assert not torch.allclose(model(both), model(torch.cat(tuple(films.flip(0)), dim=2)))
+
+
+@pytest.mark.parametrize(("backbone", "rows"), [("resnet18", 3), ("vgg11_bn", 5), ("efficientnet_b0", 3)])
+def test_no_layer_of_the_trunk_sees_both_views(backbone: str, rows: int) -> None:
+    """80 rows are no multiple of the stride; each film's maps are those of the trunk on the film alone."""
+    pair, one = (build(backbone, 2, 0, top=top).eval() for top in ("two_views", "mbconv"))
+    films = torch.randn(2, 2, 3, 80, 64, generator=torch.Generator().manual_seed(0))
+    for model in (pair, fast(pair, "block")):
+        with torch.no_grad():
+            maps = model.to_level("unit1", torch.cat(tuple(films), dim=2))
+            alone = torch.cat([one.to_level("unit1", film) for film in films], dim=2)
+            assert maps.shape[2] == 2 * rows
+        torch.testing.assert_close(maps, alone, rtol=1e-3, atol=1e-4)
 
 
 def test_breasts_begin_with_the_trunk_of_films_alone() -> None:
@@ -124,6 +138,16 @@ def test_augmented_films_keep_shape_and_range_and_differ() -> None:
     found, again = as_mammogram(films), as_mammogram(films)
     assert found.shape == films.shape and not torch.equal(found, again)
     assert torch.equal(found[:, 0], found[:, 1]) and found.min() >= films.min() and found.max() <= films.max()
+
+
+def test_the_views_of_a_breast_are_augmented_each_by_itself() -> None:
+    film = torch.rand(1, 1, 48, 32)
+    torch.manual_seed(0)
+    first = as_mammogram(film)
+    torch.manual_seed(0)
+    upper, lower = as_mammogram(torch.cat([film, film / 2 + 3], dim=2), views=2).chunk(2, dim=2)
+    assert torch.equal(upper, first) and not torch.allclose(lower, upper / 2 + 3)
+    assert lower.min() >= 3 and upper.max() <= 1
 
 
 def test_the_auc_ranks_and_weights_balance() -> None:

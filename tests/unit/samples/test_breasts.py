@@ -94,8 +94,7 @@ def test_the_first_film_of_a_view_stands_for_the_others() -> None:
     ("parts", "words"),
     [
         ({"training": {"top": "mbconv"}}, "unit breast and training.top two_views go together"),
-        ({"images": {"height": 80, "width": 64}}, "multiple of 32"),
-        ({"training": {"top": "two_views", "augment": "mammogram"}}, "unit breast: training.augment mammogram"),
+        ({"evaluation": {"layer": "conv"}}, "choose evaluation.layer block"),
     ],
 )
 def test_what_two_views_cannot_be_is_refused(tmp_path: Path, parts: dict[str, object], words: str) -> None:
