@@ -34,7 +34,7 @@ from lesionlens.scoring.binary import binary_views
 from lesionlens.scoring.comparison.models import compare, compare_areas
 from lesionlens.scoring.localization import common_scores
 from lesionlens.settings import home
-from lesionlens.training.augment import COPIES, draw_variants
+from lesionlens.training.augment import draw_variants
 from lesionlens.training.checkpoints import checkpoint_folder, load_model
 from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.fit import first_model
@@ -187,8 +187,8 @@ def compare_runs(study_id: int) -> int:
 def reference_models(study_id: int, config: StudyConfig) -> dict[str, NDArray[np.float32]]:
     """By backbone the probabilities of the test split by the regression on its first weights (`reference`).
 
-    On patches, where first weights are pretrained. Its variants of training samples are the networks', else all flips
-    and turns.
+    On patches, where first weights are pretrained. It learns from the variants of training samples that the networks
+    were shown, and from the samples alone where there were none.
     """
     if config.unit != "patch" or config.grid.system != "classifier" or config.training.weights == "none":
         return {}
@@ -197,16 +197,15 @@ def reference_models(study_id: int, config: StudyConfig) -> dict[str, NDArray[np
     engine = make_engine()
     with engine.connect() as connection:
         samples = samples_of(studies.study_row(connection, study_id).sample_set_id)
-    augment = config.training.augment if config.training.augment in COPIES else "flips"
-    variants, found = draw_variants(samples, augment), {}
-    assert variants is not None
+    variants, found = draw_variants(samples, config.training.augment), {}
+    of = np.zeros(0, dtype=np.int64) if variants is None else variants.of
     with device_slot(engine) as device:
         inputs = Inputs(samples, config.training.normalise, torch.device(device), variants)
         for backbone in config.grid.backbones:
             run = next(run for run in config.grid.runs() if run.backbone == backbone)
             model = first_model(run, config.training, samples)
             means = block_means(model, inputs, FeatureCache(home().ensure().cache, inputs).known(model, "unit2"))
-            fitted = reference(means, samples, variants.of)
+            fitted = reference(means, samples, of)
             if fitted is not None:
                 found[str(backbone)] = fitted[0]
                 get_run_logger().info("%s: reference on block unit2, C %g", backbone, fitted[1])
