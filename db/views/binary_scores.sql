@@ -8,4 +8,4 @@ JOIN run_score AS score
     ON score.evaluation_id = e.evaluation_id
     AND score.name ~ '^(lesion|malignant|pathology|flips)_(auc|accuracy|sensitivity|specificity)$';
 COMMENT ON VIEW binary_scores IS
-'Two-class views of the predictions: lesion against background, malignant against benign lesions, also where the classes are neither; flips: by the mean over the four flips of a film';
+'Two-class views of the predictions: lesion against background, malignant against benign lesions, also where the classes are neither; flips: by the mean over the four flips of a film, or eight flips and turns of a patch';

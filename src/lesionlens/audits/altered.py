@@ -36,21 +36,24 @@ def altered_probabilities(
 
 
 def over_flips(model: nn.Module, inputs: Inputs, whole: NDArray[np.float32], views: int = 1) -> NDArray[np.float32]:
-    """Mean class probabilities float32 [n, classes] over the four flips of every sample (Shen et al. 2019).
+    """Mean class probabilities float32 [n, classes] over the flips of every sample: four of a film (Shen et al. 2019),
+    the eight flips and quarter turns of a patch, which has no upright.
 
     whole float32 [n, classes]: those of the samples as they are. views: films that lie in a sample, one above the
     other, each of which is flipped by itself. model: as `altered_probabilities`.
     """
     pixels, rows = inputs.patches.pixels, np.arange(len(inputs.patches.ids))
+    ways = [(flip, turns) for turns in ((0, 1, 2, 3) if inputs.patches.breasts is None else (0, 2)) for flip in (0, 1)]
 
-    def flipped(part: slice, axes: tuple[int, ...]) -> NDArray[np.uint8]:
+    def flipped(part: slice, flip: int, turns: int) -> NDArray[np.uint8]:
         films = pixels[part].reshape(-1, pixels.shape[1] // views, pixels.shape[2])
-        return np.ascontiguousarray(np.flip(films, axes)).reshape(-1, *pixels.shape[1:])
+        found = np.rot90(films[:, :, ::-1] if flip else films, turns, axes=(1, 2))
+        return np.ascontiguousarray(found).reshape(-1, *pixels.shape[1:])
 
     found = whole.astype(np.float64)
-    for axes in ((1,), (2,), (1, 2)):
-        found += altered_probabilities(model, inputs, rows, partial(flipped, axes=axes))
-    return (found / 4).astype(np.float32)
+    for flip, turns in ways[1:]:
+        found += altered_probabilities(model, inputs, rows, partial(flipped, flip=flip, turns=turns))
+    return (found / len(ways)).astype(np.float32)
 
 
 def _normalised_as(inputs: Inputs, rows: NDArray[np.int64], pixels: NDArray[np.uint8]) -> Inputs:

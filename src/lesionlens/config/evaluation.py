@@ -61,7 +61,8 @@ class EvaluationConfig(Frozen):
     )
     flips: bool = Field(
         False,
-        description="Films are also scored by their mean probability over four flips, beside the score without",
+        description="Malignancy is also scored by the mean probability over four flips of a film, or the eight flips"
+        " and quarter turns of a patch, beside the score without",
     )
 
     @model_validator(mode="after")

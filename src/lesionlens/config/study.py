@@ -143,9 +143,9 @@ class StudyConfig(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _flips_are_of_films(self) -> Self:
-        if self.evaluation.flips and (self.unit == "patch" or self.grid.system != "classifier"):
-            raise ValueError("evaluation.flips is for classifiers of films: choose false, or unit image")
+    def _flips_are_of_classifiers(self) -> Self:
+        if self.evaluation.flips and self.grid.system != "classifier":
+            raise ValueError("evaluation.flips is for grid.system classifier: choose false")
         return self
 
     @property

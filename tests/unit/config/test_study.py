@@ -46,9 +46,10 @@ def test_a_method_given_twice_is_refused() -> None:
         EvaluationConfig(methods=("grad_cam", "eigen_cam", "grad_cam"))
 
 
-def test_flips_are_of_films_and_the_preset_after_shen_asks_for_them() -> None:
-    with pytest.raises(ValidationError, match="flips is for classifiers of films"):
-        StudyConfig(data=DataConfig(root=Path("data")), evaluation=EvaluationConfig(flips=True))
+def test_flips_are_of_classifiers_and_the_preset_after_shen_asks_for_them() -> None:
+    flips, grid = EvaluationConfig(flips=True, methods=("prototypes",)), GridConfig(system="prototype")
+    with pytest.raises(ValidationError, match=r"flips is for grid\.system classifier"):
+        StudyConfig(data=DataConfig(root=Path("data")), grid=grid, evaluation=flips)
     asked = {name: [each.evaluation.flips for each in SEVERAL[name](Path("data"))] for name in ("shen", "petrini")}
     assert asked == {"shen": [False, True, True], "petrini": [False, False, False]}
 

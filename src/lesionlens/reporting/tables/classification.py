@@ -27,7 +27,7 @@ SIDES = {
     "lesion": "lesion or background?",
     "malignant": "malignant or benign, given that it is a lesion?",
     "pathology": "malignant or benign, told from the scores of the classes?",
-    "flips": "malignant or benign, by the mean over four flips?",
+    "flips": "malignant or benign, by the mean over flips?",
 }
 SIDE_NOTES = {
     "lesion": "Lesion or background: all patches; the probability of a lesion is the sum over the lesion classes. "
@@ -37,8 +37,8 @@ SIDE_NOTES = {
     "of the two. Sensitivity is that of malignant lesions, specificity that of benign ones.",
     "pathology": "Malignancy from the classes: they are neither malignant nor benign, so a logistic regression on "
     "their scores, learnt on the training split, tells one from the other. Lesions of known pathology only.",
-    "flips": "Four flips: the mean probability of a film as it is and flipped in both ways, each view by itself. "
-    "Maps and tests are of films as they are.",
+    "flips": "Flips: the mean probability of a film as it is and flipped in both ways, each view by itself, or of a "
+    "patch in its eight flips and quarter turns. Maps and tests are of samples as they are.",
 }
 BINARY = {"auc": "AUC", "accuracy": "Accuracy", "sensitivity": "Sensitivity", "specificity": "Specificity"}
 CELL = {"backbone": pl.String, "strategy": pl.String, "guidance": pl.String}
