@@ -214,11 +214,11 @@ def _number(study: str) -> int:
 
 
 def _name_runs(step: str, study_id: int) -> None:
-    from db import studies
     from db.engine import make_engine
+    from db.queries import work
 
     with make_engine().connect() as connection:
-        asked = studies.runs_to_train if step == "train" else studies.runs_to_evaluate
+        asked = work.runs_to_train if step == "train" else work.runs_to_evaluate
         runs = asked(connection, study_id)
     print(f"{len(runs)} runs of study {study_id} to {step}{':' if runs else ''}")
     for number, title in runs:

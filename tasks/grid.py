@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from db import evaluations, studies
 from db.engine import make_engine
 from db.locks import held
+from db.queries import work
 from lesionlens.config.study import evaluation_digest
 from lesionlens.errors import TrainingError
 from lesionlens.loggers import require
@@ -83,14 +84,14 @@ def missing_runs(step: Step) -> list[Run]:
     config = study_config(step.study_id)
     with make_engine().connect() as connection:
         if step.name == "train":
-            found = studies.runs_to_train(connection, step.study_id, tried_since=step.since)
+            found = work.runs_to_train(connection, step.study_id, tried_since=step.since)
         else:
             if studies.study_row(connection, step.study_id).evaluation_digest != evaluation_digest(config):
                 raise ValueError(
                     f"study {step.study_id} is evaluated by another version of lesionlens than the one on this "
                     "machine: install the same on all machines"
                 )
-            found = studies.runs_to_evaluate(connection, step.study_id, tried_since=step.since)
+            found = work.runs_to_evaluate(connection, step.study_id, tried_since=step.since)
     return found
 
 
@@ -98,14 +99,14 @@ def missing_runs(step: Step) -> list[Run]:
 def lost_runs(study_id: int) -> list[Run]:
     """Runs whose checkpoint the evaluation did not find, or found damaged: they are to be trained again."""
     with make_engine().connect() as connection:
-        return studies.pending_runs(connection, study_id)
+        return work.pending_runs(connection, study_id)
 
 
 @retried
 def failed_runs(study_id: int) -> list[tuple[str, str]]:
     """(title, reason) of every run of the study whose training or evaluation failed."""
     with make_engine().connect() as connection:
-        return studies.failed_runs(connection, study_id)
+        return work.failed_runs(connection, study_id)
 
 
 def refuse_total_failure(study_id: int, where: str = "") -> int:

@@ -1,1 +1,1 @@
-"""What pages and cards ask the record."""
+"""What pages, cards and steps ask the record."""

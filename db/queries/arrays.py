@@ -1,4 +1,4 @@
-"""Samples of a set as arrays and frames: pixels, masks, what subgroups need, the lesions that films show."""
+"""Samples of a set as arrays and frames: pixels, masks, windows, what subgroups need, the lesions that films show."""
 
 import os
 from collections.abc import Iterator
@@ -41,6 +41,16 @@ SHOWN: LiteralString = """
     JOIN label ON label.id = lesion.label_id
     WHERE sample.sample_set_id = %(sample_set_id)s
     ORDER BY x.sample_id, x.lesion_id"""
+WINDOWS: LiteralString = """
+    SELECT
+        s.id AS sample_id, s.key AS sample, s.split, l.code AS label, i.path AS image, s.window_x0 AS x,
+        s.window_y0 AS y, s.window_x1 - s.window_x0 AS width, s.window_y1 - s.window_y0 AS height
+    FROM sample AS s JOIN image AS i ON i.id = s.image_id JOIN label AS l ON l.id = s.label_id
+    WHERE s.sample_set_id = %(sample_set_id)s
+    ORDER BY s.id"""
+REASONS: LiteralString = """
+    SELECT reason, count(*) AS n FROM exclusion WHERE sample_set_id = %(sample_set_id)s
+    GROUP BY reason ORDER BY n DESC, reason"""
 
 
 def sample_attributes(connection: Connection, sample_set_id: int) -> pl.DataFrame:
@@ -57,6 +67,17 @@ def shown_lesions(connection: Connection, sample_set_id: int) -> pl.DataFrame:
     y1 in the sample's pixels; in ascending sample_id, no rows for patches.
     """
     return frame(connection, SHOWN, sample_set_id=sample_set_id)
+
+
+def sample_windows(connection: Connection, sample_set_id: int) -> pl.DataFrame:
+    """Samples of all splits in ascending sample_id: sample (their name), split, label, image; x, y, width and height of
+    the window in the image's pixels."""
+    return frame(connection, WINDOWS, sample_set_id=sample_set_id)
+
+
+def exclusion_counts(connection: Connection, sample_set_id: int) -> list[tuple[str, int]]:
+    """Reasons of exclusions and notes, with how often each stands."""
+    return frame(connection, REASONS, sample_set_id=sample_set_id).rows()
 
 
 def load_samples(connection: Connection, sample_set_id: int) -> SampleArrays:

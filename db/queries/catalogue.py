@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, select
 
 from db.bulk import frame
 from db.evaluations import is_compared
-from db.studies import runs_to_evaluate, runs_to_train
+from db.queries.work import runs_to_evaluate, runs_to_train
 from db.tables.data import dataset, sample_set
 from db.tables.external import external_evaluation
 from db.tables.report import report

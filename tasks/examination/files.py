@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from db.engine import make_engine
-from db.queries.examination import sample_windows
+from db.queries.arrays import sample_windows
 from lesionlens.attribution.explain import Explained
 from lesionlens.config.data import DataConfig, PatchConfig
 from lesionlens.config.examination import GivenMaps

@@ -15,7 +15,7 @@ from db import evaluations, reports, studies
 from db.engine import make_engine
 from db.postgres import server
 from db.queries import arrays
-from db.queries.examination import exclusion_counts
+from db.queries.arrays import exclusion_counts
 from lesionlens.config.data import BackgroundConfig, DataConfig, PatchConfig, SplitConfig
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.study import StudyConfig, evaluation_digest

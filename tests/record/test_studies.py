@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, select, text
 
 from db import evaluations, studies
 from db.bulk import frame
+from db.queries import work
 from db.tables import metadata
 from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.identity import digest
@@ -33,26 +34,26 @@ def test_filling_twice_changes_nothing(connection: Connection, filled: Filled) -
 def test_runs_go_from_pending_to_evaluated(empty: Connection) -> None:
     study, (first, second) = save_study(empty, save_patches(empty))
     titles = [(first, "gradual"), (second, "simultaneous")]
-    assert studies.runs_to_train(empty, study) == titles
+    assert work.runs_to_train(empty, study) == titles
     studies.start_run(empty, first, "cpu")
     studies.fail_run(empty, first, "loss is NaN\0")
-    assert studies.failed_runs(empty, study) == [("gradual", "loss is NaN")]
-    assert studies.runs_to_train(empty, study, tried_since=LONG_AGO) == titles[1:]
+    assert work.failed_runs(empty, study) == [("gradual", "loss is NaN")]
+    assert work.runs_to_train(empty, study, tried_since=LONG_AGO) == titles[1:]
     assert studies.outcome(empty, first, LONG_AGO) == "failed"
     later = datetime.now(UTC) + timedelta(days=1)
-    assert studies.runs_to_train(empty, study, tried_since=later) == titles
+    assert work.runs_to_train(empty, study, tried_since=later) == titles
     assert studies.outcome(empty, first, later) is None
     studies.start_run(empty, first, "cpu")
     studies.save_epoch(empty, first, make_epoch(1))
     studies.finish_run(empty, first)
     assert studies.outcome(empty, first, later) == studies.run_row(empty, first).status == "finished"
-    assert studies.runs_to_train(empty, study) == titles[1:]
-    assert studies.runs_to_evaluate(empty, study) == titles[:1]
+    assert work.runs_to_train(empty, study) == titles[1:]
+    assert work.runs_to_evaluate(empty, study) == titles[:1]
     evaluate_run(empty, first)
     assert evaluations.outcome(empty, first, IDENTITY, datetime.now(UTC)) == "finished"
-    assert studies.runs_to_evaluate(empty, study) == []
+    assert work.runs_to_evaluate(empty, study) == []
     studies.plan_evaluations(empty, study, "other options")
-    assert studies.runs_to_evaluate(empty, study) == titles[:1]
+    assert work.runs_to_evaluate(empty, study) == titles[:1]
 
 
 def test_an_epoch_trained_again_replaces_what_followed(connection: Connection, filled: Filled) -> None:

@@ -16,6 +16,7 @@ from torchvision.models import resnet18
 
 from commands.__main__ import main
 from db import studies
+from db.queries import work
 from db.queries.results import marked
 from lesionlens.config.data import BackgroundConfig, DataConfig, ImageConfig, PatchConfig, SplitConfig
 from lesionlens.config.evaluation import EvaluationConfig
@@ -100,7 +101,7 @@ def trained(engine: Engine, config: StudyConfig) -> tuple[int, int, dict[str, Te
     """Study, run, and its best weights."""
     study_id = prepare_study.fn(config)
     with engine.connect() as connection:
-        ((run_id, title),) = studies.runs_to_train(connection, study_id)
+        ((run_id, title),) = work.runs_to_train(connection, study_id)
     assert train_run.fn(run_id, title, datetime.now(UTC)) == "finished"
     with engine.connect() as connection:
         digest, best = studies.run_row(connection, run_id).digest, studies.checkpoints(connection, run_id)[0]

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 
 from db import studies
 from db.bulk import frame
+from db.queries import work
 from lesionlens.attribution import perturbation
 from lesionlens.attribution.registry import METHODS as REGISTRY
 from lesionlens.config import study as revision
@@ -182,7 +183,7 @@ def test_what_an_older_version_evaluated_is_kept_and_evaluated_anew(
         assert evaluate_run.fn(study, run, "resnet18", datetime.now(UTC)) == "finished"
         audit_shortcuts.fn(study)
         with engine.connect() as connection:
-            assert studies.runs_to_evaluate(connection, study) == []
+            assert work.runs_to_evaluate(connection, study) == []
             assert frame(connection, "SELECT DISTINCT evaluation_id FROM study_evaluations").height == 1
             audited = frame(connection, "SELECT question, features FROM shortcut_audit").rows()
             assert sorted(audited) == sorted([("class", "majority"), *product(QUESTIONS, FEATURES)])

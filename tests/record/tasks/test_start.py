@@ -11,6 +11,7 @@ from sqlalchemy import Engine, text
 from torch import Tensor
 
 from db import studies
+from db.queries import work
 from lesionlens.config.data import BackgroundConfig, DataConfig, PatchConfig, PhantomConfig
 from lesionlens.config.study import StudyConfig
 from lesionlens.config.training import GridConfig, HyperSet, StoppingConfig, TrainingConfig
@@ -51,7 +52,7 @@ def trained(engine: Engine, config: StudyConfig) -> tuple[studies.RunRow, dict[s
     """The study's first run, trained, with its best weights."""
     study_id = prepare_study.fn(config)
     with engine.connect() as connection:
-        runs = studies.runs_to_train(connection, study_id)
+        runs = work.runs_to_train(connection, study_id)
     for run_id, title in runs:
         assert train_run.fn(run_id, title, datetime.now(UTC)) == "finished"
     with engine.connect() as connection:
@@ -81,7 +82,7 @@ def test_a_start_is_part_of_what_a_run_is(engine: Engine, study: Study) -> None:
     with engine.connect() as connection:
         digest = studies.study_row(connection, 1).digest
         assert prepare_study.fn(study("second", start=digest)) == ids[0] == prepare_study.fn(study("second", start="1"))
-        runs = [studies.runs_to_train(connection, number)[0][0] for number in ids]
+        runs = [work.runs_to_train(connection, number)[0][0] for number in ids]
         assert studies.study_config(connection, ids[0])["training"]["start"] == digest
         assert studies.run_row(connection, runs[0]).training.start == first.digest
     assert ids[0] == ids[1] != ids[2] and runs[0] == runs[1] != runs[2]
@@ -94,7 +95,7 @@ def test_the_run_of_the_same_seed_is_taken_else_the_selected_one(engine: Engine,
     with engine.connect() as connection:
         first = {row.seed: row.digest for row in connection.execute(text(by_seed))}
         selected = connection.scalar(text("SELECT seed FROM selected_runs WHERE study_id = 1"))
-        rows = [studies.run_row(connection, run) for run, _ in studies.runs_to_train(connection, second)]
+        rows = [studies.run_row(connection, run) for run, _ in work.runs_to_train(connection, second)]
     assert {row.config.seed: row.training.start for row in rows} == {0: first[0], 1: first[1], 7: first[selected]}
 
 
@@ -120,8 +121,8 @@ def test_a_start_whose_weights_are_gone_fails_its_run_and_says_so(engine: Engine
     second = prepare_study.fn(study("second", start="first"))
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM checkpoint WHERE run_id = :run"), {"run": first.id})
-        ((run_id, title),) = studies.runs_to_train(connection, second)
+        ((run_id, title),) = work.runs_to_train(connection, second)
     assert train_run.fn(run_id, title, datetime.now(UTC)) == "failed"
     with engine.connect() as connection:
-        ((_, reason),) = studies.failed_runs(connection, second)
+        ((_, reason),) = work.failed_runs(connection, second)
     assert f"the weights of run {first.digest[:16]} are gone: train its study again" in reason
