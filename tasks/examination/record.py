@@ -15,7 +15,6 @@ from db import evaluations, reports, studies
 from db.engine import make_engine
 from db.postgres import server
 from db.queries import arrays
-from db.queries.arrays import exclusion_counts
 from lesionlens.config.data import BackgroundConfig, DataConfig, PatchConfig, SplitConfig
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.study import StudyConfig, evaluation_digest
@@ -76,7 +75,7 @@ def prepared(config: StudyConfig, index: DatasetIndex) -> tuple[SampleArrays, pl
     samples = samples_of(number)
     with make_engine().connect() as connection:
         attributes = arrays.sample_attributes(connection, number)
-        left_out = exclusion_counts(connection, number)
+        left_out = arrays.exclusion_counts(connection, number)
     if not scorable(samples.split("test")).any():
         why = ", ".join(f"{reason} {n}" for reason, n in left_out) or "none has an annotation"
         raise ValueError(f"{index.name}: no lesion is left to test the model on ({why}); docs/data.md has the reasons")

@@ -138,8 +138,8 @@ class StudyConfig(Frozen):
                 raise ValueError("training.top is for classifiers of films: choose none, or unit image")
             if any(each.weight for each in self.grid.guidance):
                 raise ValueError("grid.guidance needs the linear layer on unit1: choose training.top none, or weight 0")
-            if set(self.grid.strategies) - {"two_step"}:
-                raise ValueError("training.top is trained by grid.strategies two_step")
+            if set(self.grid.strategies) - {"two_step", "last_block"}:
+                raise ValueError("training.top is trained by grid.strategies two_step or last_block")
         return self
 
     @model_validator(mode="after")

@@ -221,7 +221,7 @@ class GridConfig(Frozen):
         ("gradual", "simultaneous"),
         min_length=1,
         description="gradual: the head, then unit1, then unit2 join in; simultaneous: all three from the start;"
-        " last_block: head and unit1 from the start, and nothing else;"
+        " last_block: head, top and unit1 from the start, and nothing else, so that features below are stored;"
         " two_step: top and head at head_rate, then every layer at unit1_rate",
     )
     sets: tuple[HyperSet, ...] = Field(PAPER_SETS, min_length=1, description="Hyper-parameter sets, numbered from 1")

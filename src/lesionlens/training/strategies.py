@@ -22,6 +22,7 @@ class Phase:
 
 HEAD = Phase(("head",), "pooled")
 HEAD_1 = Phase(("unit1", "head"), "unit2")
+LAST = Phase(("unit1", "top", "head"), "unit2")
 HEAD_1_2 = Phase(("unit2", "unit1", "head"), "stem")
 TOP = Phase(("top", "head"), "unit1")
 ALL = Phase(("stem", "unit2", "unit1", "top", "head"), "pixels")
@@ -29,7 +30,7 @@ ALL = Phase(("stem", "unit2", "unit1", "top", "head"), "pixels")
 PHASES: dict[Strategy, tuple[Phase, ...]] = {
     "gradual": (HEAD, HEAD_1, HEAD_1_2),
     "simultaneous": (HEAD_1_2,),
-    "last_block": (HEAD_1,),
+    "last_block": (LAST,),
     "two_step": (TOP, ALL),
 }
 
@@ -58,13 +59,17 @@ def parameter_groups(model: Classifier, phase: Phase, run: RunConfig, rule: Rate
     ResNet and EfficientNet: head_rate, unit1_rate, unit1_rate / 10, one group per block. VGG: the i-th convolution
     from the output, counted from 0 through both units, gets unit1_rate / (i + 1), or by the author's code
     head_rate / (2 (i + 1)); a batch normalisation goes with the convolution before it. VGG's groups are named by block
-    and convolution, counted from the input: unit1.conv3. two_step: top and head at head_rate, then all at unit1_rate.
+    and convolution, counted from the input: unit1.conv3. A top trains as the head does; in the second step of two_step
+    all blocks train at unit1_rate.
     """
     if phase in (TOP, ALL):
         rate = run.head_rate if phase == TOP else run.unit1_rate
         found = [(name, list(model.blocks[name].parameters())) for name in phase.blocks if name in model.blocks]
         return [{"name": name, "params": parameters, "lr": rate} for name, parameters in reversed(found)]
-    groups: list[dict[str, Any]] = [{"name": "head", "params": list(model.head.parameters()), "lr": run.head_rate}]
+    new: list[Block] = ["head", "top"] if model.has_top else ["head"]
+    groups: list[dict[str, Any]] = [
+        {"name": name, "params": list(model.blocks[name].parameters()), "lr": run.head_rate} for name in new
+    ]
     units = [name for name in ("unit1", "unit2") if name in phase.blocks]
     if BACKBONES[run.backbone].family == "resnet":
         rates = {"unit1": run.unit1_rate, "unit2": run.unit1_rate / 10}

@@ -13,8 +13,9 @@ from lesionlens.config.training import RunConfig, StoppingConfig, Top, TrainingC
 from lesionlens.models.registry import build
 from lesionlens.models.weights import initial_model
 from lesionlens.training.augment import as_mammogram
+from lesionlens.training.checkpoints import load_model
 from lesionlens.training.epochs import mean_auc
-from lesionlens.training.fit import class_weights, fit
+from lesionlens.training.fit import class_weights, first_model, fit
 from lesionlens.training.inputs import Inputs
 from lesionlens.training.strategies import ALL, TOP, parameter_groups, set_modes
 from tests.unit.arrays import bright_squares
@@ -22,8 +23,8 @@ from tests.unit.arrays import bright_squares
 SET = {"batch_size": 8, "head_rate": 1e-3, "unit1_rate": 1e-4}
 
 
-def run(backbone: str = "resnet18") -> RunConfig:
-    return RunConfig.model_validate({"backbone": backbone, "strategy": "two_step"} | SET)
+def run(backbone: str = "resnet18", strategy: str = "two_step") -> RunConfig:
+    return RunConfig.model_validate({"backbone": backbone, "strategy": strategy} | SET)
 
 
 def training(top: Top, **parts: object) -> TrainingConfig:
@@ -112,10 +113,24 @@ def test_the_top_trains_first_and_then_every_layer(tmp_path: Path) -> None:
     assert results[2].rates == dict.fromkeys(("head", "top", "unit1", "unit2", "stem"), 1e-4)
 
 
-def test_features_below_the_top_are_computed_once_and_give_the_same_losses(tmp_path: Path) -> None:
+def test_the_last_block_trains_with_the_top_and_what_lies_below_stays(tmp_path: Path) -> None:
+    samples, how, given = bright_squares(60), training("mbconv"), run("vgg11_bn", "last_block")
+    first = first_model(given, how, samples)
+    results = list(fit(given, how, samples, tmp_path / "run", tmp_path / "cache", "cpu"))
+    assert [result.phase for result in results] == [1, 1]
+    assert results[0].rates == {"head": 1e-3, "top": 1e-3, "unit1.conv1": 5e-5, "unit1.conv2": 1e-4}
+    best = load_model(given, how, samples.classes, tmp_path / "run", results[-1].checkpoints[0])
+    for name, block in best.blocks.items():
+        before = first.blocks[name].state_dict()
+        same = all(torch.equal(tensor, before[key]) for key, tensor in block.state_dict().items())
+        assert same is (name in ("stem", "unit2")), name
+
+
+@pytest.mark.parametrize("strategy", ["two_step", "last_block"])
+def test_features_below_the_top_are_computed_once_and_give_the_same_losses(tmp_path: Path, strategy: str) -> None:
     samples, how = bright_squares(60), training("residual")
     cached, plain = (
-        next(fit(run(), how, samples, tmp_path / name, cache, "cpu"))
+        next(fit(run("resnet18", strategy), how, samples, tmp_path / name, cache, "cpu"))
         for name, cache in (("a", tmp_path / "cache"), ("b", None))
     )
     assert cached.train_loss == pytest.approx(plain.train_loss, rel=1e-4)
