@@ -4,9 +4,11 @@
     python -m benchmarks.real --weights vgg16.pth --evaluate  and evaluates and reports, 10 minutes more a run
 
 The data are ../shared/cbis/masses (`--data` names another folder); its README says how the weights of VGG16 are made.
-Studies: the recipe of `sound`, without it (`plain`), and without it on two blocks (`two blocks`), three seeds each; and
-the reference, a penalised regression on block 4 of the first weights. AUC of malignancy on the test split, the mean of
-the seeds; differences are paired. 95 % intervals by patient, the same 1,000 resamples for all.
+Studies, three seeds each: the recipe of `sound`, without it (`plain`), without it on two blocks (`two blocks`), with
+annotations at weight 3 beside weight 0 (`guided`), and with lesions in other patients' tissue (`surroundings`); and the
+reference, a penalised regression on block 4 of the first weights. AUC of malignancy on the test split, the mean of the
+seeds, of a sample as it is and over its eight flips and quarter turns; differences are paired. 95 % intervals by
+patient, the same 1,000 resamples for all. Where a study was evaluated, what its decisions rest on follows.
 """
 
 import argparse
@@ -16,7 +18,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import numpy as np
 import torch
@@ -26,6 +28,8 @@ from db import studies
 from db.bulk import frame
 from db.engine import make_engine
 from db.queries import arrays
+from lesionlens.attribution.closed_form import fast
+from lesionlens.audits.altered import over_flips
 from lesionlens.audits.decision import Score, area, mean_of
 from lesionlens.audits.shortcuts import block_means, reference
 from lesionlens.config.study import StudyConfig
@@ -46,18 +50,26 @@ STUDIES: dict[str, dict[str, Any]] = {
     "recipe": {},
     "plain": {"training": PLAIN},
     "two blocks": {"training": PLAIN, "grid": {"strategies": ["simultaneous"]}},
+    "guided": {"grid": {"guidance": [{"weight": 0}, {"weight": 3}]}},
+    "surroundings": {"training": {"augment": "surroundings"}},
 }
-"""What differs from the preset `sound` on VGG16 and patches of 112 px."""
+"""What differs from the preset `sound` on VGG16 and patches of 112 px; of several guidances the last is scored."""
+DECIDED: LiteralString = """
+    SELECT guidance, question, variant, measure, value, low, high, lesions FROM decisions
+    WHERE study = %(study)s AND group_name IS NULL AND value IS NOT NULL
+    ORDER BY question, variant, measure, guidance"""
 RESAMPLES = 1000
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Told:
-    """Probabilities of one run for the test and the validation split, float32 [n, classes]."""
+    """Probabilities of one run for the test and the validation split, and the test split's means over eight flips and
+    turns; float32 [n, classes]."""
 
     test: NDArray[np.float32]
     validation: NDArray[np.float32]
+    flips: NDArray[np.float32]
 
 
 def configured(name: str, data: Path, weights: Path) -> dict[str, Any]:
@@ -66,10 +78,10 @@ def configured(name: str, data: Path, weights: Path) -> dict[str, Any]:
     return {
         "name": f"masses: {name}",
         "data": {"name": "CBIS-DDSM masses, 800 px", "root": str(data)},
-        "patches": {"size": 112},
+        "patches": {"size": 112, "aspect": "stretch"},  # films squashed to squares: lesions get their shape back
         "training": {"weights": str(weights)} | own.get("training", {}),
         "grid": {"backbones": ["vgg16"]} | own.get("grid", {}),
-        "evaluation": {"randomisation_samples": 0},
+        "evaluation": {"randomisation_samples": 0, "flips": True},
     }
 
 
@@ -94,9 +106,11 @@ def told(name: str) -> tuple[SampleArrays, StudyConfig, list[Told]]:
         numbers = frame(connection, "SELECT study_id, run_id, status FROM runs ORDER BY run_id").filter(
             study_id=study, status="finished"
         )["run_id"]
-        runs = [studies.run_row(connection, number) for number in numbers]
-        kept = [studies.checkpoints(connection, number)[0] for number in numbers]
+        rows = [studies.run_row(connection, number) for number in numbers]
+        runs = [row for row in rows if row.config.guidance == config.grid.guidance[-1]]
+        kept = [studies.checkpoints(connection, row.id)[0] for row in runs]
     paths, found = home().ensure(), []
+    test = Inputs(samples.split("test"), config.training.normalise, CPU)
     inputs = Inputs(samples, config.training.normalise, CPU, draw_variants(samples, config.training.augment))
     for run, checkpoint in zip(runs, kept, strict=True):
         folder = checkpoint_folder(paths.checkpoints, run.digest)
@@ -110,7 +124,7 @@ def told(name: str) -> tuple[SampleArrays, StudyConfig, list[Told]]:
                 batches = torch.split(torch.from_numpy(np.flatnonzero(samples.splits == split)), 32)
                 logits = torch.cat([model.from_level(level, source(rows)) for rows in batches])
                 parts[split] = torch.softmax(logits.double(), dim=1).float().numpy()
-        found.append(Told(parts["test"], parts["validation"]))
+        found.append(Told(parts["test"], parts["validation"], over_flips(fast(model, "block"), test, parts["test"])))
     return samples, config, found
 
 
@@ -154,6 +168,15 @@ def shown(score: Score) -> str:
     return f"{score.value:.3f} ({low[0]:.3f} to {high[0]:.3f})"
 
 
+def decided(name: str) -> None:
+    """Print what the decisions of a study rest on, by guidance, where it was evaluated."""
+    with make_engine().connect() as connection:
+        rows = frame(connection, DECIDED, study=f"masses: {name}")
+    for guidance, question, variant, measure, value, low, high, lesions in rows.rows():
+        bounds = "" if low is None else f" ({low:.3f} to {high:.3f})"
+        print(f"  {question}, {variant}, {measure}, guidance {guidance}: {value:.3f}{bounds}, n {lesions}")
+
+
 def main() -> None:
     """Train and score."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
@@ -176,12 +199,15 @@ def main() -> None:
             areas["reference"] = area(scores, malignant, everyone, clusters)
             print(f"n {len(test.ids)} of {len(np.unique(test.patients))} patients, {int(malignant.sum())} malignant")
             print(f"reference: AUC {shown(areas['reference'])}")
-        each = [area(run.test[:, samples.classes.index("MALIGNANT")], malignant, everyone, clusters) for run in runs]
-        areas[name] = mean_of(each)
-        print(f"{name}: AUC {shown(areas[name])}; seeds {', '.join(f'{score.value:.3f}' for score in each)}")
+        for views, told_by in ((name, [run.test for run in runs]), (f"{name}, 8 views", [run.flips for run in runs])):
+            of = samples.classes.index("MALIGNANT")
+            each = [area(chances[:, of], malignant, everyone, clusters) for chances in told_by]
+            areas[views] = mean_of(each)
+            print(f"{views}: AUC {shown(areas[views])}; seeds {', '.join(f'{score.value:.3f}' for score in each)}")
+            for other in [key for key in areas if key != views]:
+                print(f"{views} minus {other}: {shown(areas[views].minus(areas[other]))}")
         print(f"{name}: {losses(runs, samples, clusters)}")
-        for other in [key for key in areas if key != name]:
-            print(f"{name} minus {other}: {shown(areas[name].minus(areas[other]))}")
+        decided(name)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,11 @@ def test_studies_differ_from_the_recipe_in_training_alone(tmp_path: Path) -> Non
         "recipe": ("patch", "averaged", "last_block"),
         "plain": ("none", "lowest", "last_block"),
         "two blocks": ("none", "lowest", "simultaneous"),
+        "guided": ("patch", "averaged", "last_block"),
+        "surroundings": ("surroundings", "averaged", "last_block"),
     }
+    weights = {name: [guidance.weight for guidance in each.grid.guidance] for name, each in found.items()}
+    assert weights == {name: [0, 3] if name == "guided" else [0] for name in STUDIES}
     assert len({(each.patches, each.split, each.grid.sets, each.grid.seeds) for each in found.values()}) == 1
     assert {run.backbone for each in found.values() for run in each.grid.runs()} == {"vgg16"}
 
@@ -33,6 +37,6 @@ def test_a_network_that_is_too_sure_is_given_its_temperature(tiny_patches: Calla
         told = np.exp(3 * 1.5 * logits)
         sure.append((told / told.sum(axis=1, keepdims=True)).astype(np.float32))
     test = patches.split("test")
-    words = losses([Told(*sure)], patches, draw(test.patients, 100, rng)).split()
+    words = losses([Told(*sure, sure[0])], patches, draw(test.patients, 100, rng)).split()
     raw, scaled, temperature = (float(words[i].strip(";(),")) for i in (2, 4, -1))
     assert temperature == pytest.approx(3, rel=0.2) and scaled < raw - 0.3 and float(words[5].strip("(")) < scaled
