@@ -83,7 +83,7 @@ class _Measured:
     random: maps of networks with random weights by method. validation: probabilities of the validation split.
     occlusions: one per variant. faithful: curves by method, of the samples at positions `followed` of the test split.
     marks: a detector's, of the test split; None of other models. trained: as `pathology_scores`. flips: mean
-    probabilities of films over their flips, where they are asked for.
+    probabilities over flips, where they are asked for.
     """
 
     predictions: Explained
