@@ -8,7 +8,8 @@ scaled map out; then, per sample, 19 thresholds with numpy and scikit-image's Ot
 half's gradients off, as whoever trained the network by the study's recipe would have it. Both sides start from the
 same normalised pixels and end in maps of the patch's size. For methods of pixels the peer is captum as its tutorials
 call it: predict one image, then attribute it, with the same steps, draws and seed; both end in predictions and cells.
-Of integrated gradients a second peer takes the 200 steps of captum's tutorial on torchvision's networks.
+A second peer takes the 200 steps of integrated gradients and the 50 draws of GradientSHAP that captum's tutorial on
+torchvision's networks takes; what they buy is said by cells of many more.
 Weights are random: the arithmetic is the same. lesionlens keeps freed memory, as the pipeline's tasks do; the peer
 has the C library's defaults.
 """
@@ -44,8 +45,14 @@ from lesionlens.processes import keep_freed_memory
 BATCH = 32
 GOALS: dict[Backbone, float] = {"resnet50": 4.0, "vgg19": 3.0}
 CACHE_GOAL, SWEEP_GOAL, PIXEL_GOAL = 8.0, 10.0, 2.0
-TUTORIAL_STEPS = 200
-PIXEL_METHODS: tuple[Method, ...] = ("saliency", "integrated_gradients", "gradient_shap")
+PASSES: dict[Method, tuple[int, ...]] = {
+    "saliency": (1,),
+    "integrated_gradients": (STEPS, 200),
+    "gradient_shap": (DRAWS, 50),
+}
+"""Of methods of pixels the passes for an image: ours, and those of captum's tutorial where it takes more."""
+DRAWN, MANY = 50, 800
+"""Draws that go through a network at once, and passes whose cells stand for those of endlessly many."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,7 +142,7 @@ def measure_maps(backbone: Backbone, count: int, size: int, rounds: int) -> None
     print(f"  unscaled maps agree within {map_difference(work):.1e} of a map's largest value")
 
 
-def tutorial(work: Work, method: Method, steps: int = STEPS) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def tutorial(work: Work, method: Method, passes: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Predicted classes [n] and cells [n, 28, 28], image by image."""
     parts, predicted = [], []
     for image in torch.split(work.pixels, 1):
@@ -145,11 +152,18 @@ def tutorial(work: Work, method: Method, steps: int = STEPS) -> tuple[NDArray[np
         if method == "saliency":
             found = Saliency(work.model).attribute(given, target=label, abs=False)
         elif method == "integrated_gradients":
-            found = IntegratedGradients(work.model).attribute(given, target=label, n_steps=steps)
+            size = min(passes, STEPS)  # 200 steps at once of ResNet50 at 224 are 30 GB
+            found = IntegratedGradients(work.model).attribute(
+                given, target=label, n_steps=passes, internal_batch_size=size
+            )
         else:
             with seeded(image[:, :1]):
                 shap, noise = GradientShap(work.model), spread_of(image) * SHAP
-                found = shap.attribute(given, 0 * image, n_samples=DRAWS, stdevs=noise, target=label)
+                drawn = [
+                    shap.attribute(given, 0 * image, n_samples=min(passes, DRAWN), stdevs=noise, target=label).detach()
+                    for _ in range(max(1, passes // DRAWN))
+                ]
+                found = torch.stack(drawn).mean(dim=0)
         grey = found.detach().sum(dim=1)
         parts.append(adaptive_avg_pool2d(grey.abs() if method == "saliency" else grey, CELLS))
     return np.array(predicted), torch.cat(parts).numpy()
@@ -167,19 +181,21 @@ def our_attributions(work: Work, method: Method) -> tuple[NDArray[np.int64], NDA
 
 
 def measure_attributions(backbone: Backbone, count: int, size: int, rounds: int) -> None:
-    """Print the CPU time of methods of pixels, and how far both sides' cells agree where they draw nothing."""
+    """Print the CPU time of methods of pixels, how far both sides' cells agree where they draw nothing, and how far
+    cells of few passes agree with cells of many."""
     work = work_of(backbone, count, size)
-    for method in PIXEL_METHODS:
-        peers = {"captum": STEPS}
-        if method == "integrated_gradients":
-            peers[f"captum, {TUTORIAL_STEPS} steps"] = TUTORIAL_STEPS
-        sides = {name: partial(of_a_script()(tutorial), work, method, steps) for name, steps in peers.items()}
-        seconds = interleaved({"ours": partial(our_attributions, work, method), **sides}, rounds)
+    for method, passes in PASSES.items():
+        peers = {f"captum, passes {each}": partial(of_a_script()(tutorial), work, method, each) for each in passes}
+        seconds = interleaved({"ours": partial(our_attributions, work, method), **peers}, rounds)
         print(f"  {method}: ours {spread(seconds['ours'])}")
-        for name, steps in peers.items():
+        for name in peers:
             print(f"    {name} {spread(seconds[name])}: x {spread(ratios(seconds, 'ours', name))}, goal {PIXEL_GOAL:g}")
-            if method != "gradient_shap":  # noise of one channel against noise of three
-                print(f"      {_agreement(our_attributions(work, method), tutorial(work, method, steps))}")
+        if method != "gradient_shap":  # noise of one channel against noise of three
+            print(f"      {_agreement(our_attributions(work, method), tutorial(work, method, passes[0]))}")
+        if len(passes) > 1:
+            many = tutorial(work, method, MANY)
+            for each in passes:
+                print(f"      passes {each} and {MANY}: {_agreement(tutorial(work, method, each), many)}")
 
 
 def _agreement(
