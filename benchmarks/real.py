@@ -2,7 +2,7 @@
 
     python -m benchmarks.real --weights vgg16.pth             trains what the record lacks, then scores; about an hour
     python -m benchmarks.real --weights vgg16.pth --evaluate  and evaluates and reports, 10 minutes more a run
-    python -m benchmarks.real --weights vgg16.pth --flips     and scores eight views of a sample, 4 minutes more a run
+    python -m benchmarks.real --weights vgg16.pth --flips     and scores eight views of a sample, minutes more a study
 
 The data are ../shared/cbis/masses (`--data` names another folder); its README says how the weights of VGG16 are made.
 Studies, three seeds each: the recipe of `sound`, without it (`plain`), without it on two blocks (`two blocks`), with
@@ -24,21 +24,21 @@ from typing import Any, LiteralString
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from db import studies
 from db.bulk import frame
 from db.engine import make_engine
 from db.queries import arrays
-from lesionlens.attribution.closed_form import fast
-from lesionlens.audits.altered import over_flips
 from lesionlens.audits.decision import Score, area, mean_of
 from lesionlens.audits.shortcuts import block_means, reference
 from lesionlens.config.study import StudyConfig
+from lesionlens.models.classifier import Classifier, Level
 from lesionlens.records import SampleArrays
 from lesionlens.scoring.bootstrap import Clusters, draw, interval
 from lesionlens.scoring.calibration import SMALLEST, cross_entropy, validation_scores
 from lesionlens.settings import home
-from lesionlens.training.augment import COPIES, draw_variants
+from lesionlens.training.augment import COPIES, WAYS, draw_variants, turned
 from lesionlens.training.checkpoints import checkpoint_folder, load_model
 from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.fit import first_model
@@ -110,7 +110,7 @@ def told(name: str, flips: bool) -> tuple[SampleArrays, StudyConfig, list[Told]]
         rows = [studies.run_row(connection, number) for number in numbers]
         runs = [row for row in rows if row.config.guidance == config.grid.guidance[-1]]
         kept = [studies.checkpoints(connection, row.id)[0] for row in runs]
-    paths, found = home().ensure(), []
+    paths, found, views = home().ensure(), [], list[Tensor]()
     test = Inputs(samples.split("test"), config.training.normalise, CPU)
     inputs = Inputs(samples, config.training.normalise, CPU, draw_variants(samples, config.training.augment))
     for run, checkpoint in zip(runs, kept, strict=True):
@@ -125,9 +125,25 @@ def told(name: str, flips: bool) -> tuple[SampleArrays, StudyConfig, list[Told]]
                 batches = torch.split(torch.from_numpy(np.flatnonzero(samples.splits == split)), 32)
                 logits = torch.cat([model.from_level(level, source(rows)) for rows in batches])
                 parts[split] = torch.softmax(logits.double(), dim=1).float().numpy()
-        views = over_flips(fast(model, "block"), test, parts["test"]) if flips else None
-        found.append(Told(parts["test"], parts["validation"], views))
+        if flips and not views:  # what lies below the level was not trained, so every run has the same
+            views = eight_views(model, level, test)
+        found.append(Told(parts["test"], parts["validation"], mean_of_views(model, level, views)))
     return samples, config, found
+
+
+@torch.no_grad()
+def eight_views(model: Classifier, level: Level, test: Inputs) -> list[Tensor]:
+    """A level's values [n, ...] of the samples in each of their eight flips and quarter turns."""
+    pixels = test(range(len(test)))
+    ways = [turned(pixels, torch.full((len(pixels),), way)) for way in range(WAYS)]
+    return [torch.cat([model.to_level(level, batch) for batch in torch.split(way, 32)]) for way in ways]
+
+
+@torch.no_grad()
+def mean_of_views(model: Classifier, level: Level, views: list[Tensor]) -> NDArray[np.float32] | None:
+    """Mean probabilities float32 [n, classes] over views, None without any."""
+    chances = [torch.softmax(model.from_level(level, view).double(), dim=1) for view in views]
+    return torch.stack(chances).mean(dim=0).float().numpy() if chances else None
 
 
 def referred(samples: SampleArrays, config: StudyConfig) -> NDArray[np.float32]:
