@@ -28,9 +28,11 @@ def plain(url: str) -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_worker() -> Iterator[None]:
-    """Images are cut in the process of the test, where it does not ask for more."""
+def default_settings() -> Iterator[None]:
+    """Not those of the shell; and images are cut in the process of the test, where it does not ask for more."""
     with pytest.MonkeyPatch.context() as patch:
+        for name in [each for each in os.environ if each.startswith("LESIONLENS_") and each != "LESIONLENS_CBIS"]:
+            patch.delenv(name)
         patch.setenv("LESIONLENS_WORKERS", "1")
         yield
 
