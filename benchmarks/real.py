@@ -3,6 +3,7 @@
     python -m benchmarks.real --weights vgg16.pth             trains what the record lacks, then scores; about an hour
     python -m benchmarks.real --weights vgg16.pth --evaluate  and evaluates and reports, 10 minutes more a run
     python -m benchmarks.real --weights vgg16.pth --flips     and scores eight views of a sample, minutes more a study
+    python -m benchmarks.real --weights vgg16.pth --square    square windows, in which these squashed masses look wide
 
 The data are ../shared/cbis/masses (`--data` names another folder); its README says how the weights of VGG16 are made.
 Studies, three seeds each: the recipe of `sound`, without it (`plain`), without it on two blocks (`two blocks`), with
@@ -73,35 +74,36 @@ class Told:
     flips: NDArray[np.float32] | None = None
 
 
-def configured(name: str, data: Path, weights: Path) -> dict[str, Any]:
+def configured(name: str, data: Path, weights: Path, square: bool = False) -> dict[str, Any]:
     """The options of a study over the preset `sound`."""
     own = STUDIES[name]
     return {
-        "name": f"masses: {name}",
+        "name": f"masses{', square windows' if square else ''}: {name}",
         "data": {"name": "CBIS-DDSM masses, 800 px", "root": str(data)},
-        "patches": {"size": 112, "aspect": "stretch"},  # films squashed to squares: lesions get their shape back
+        # the films were squashed to squares: windows of the box's shape give lesions about their own back
+        "patches": {"size": 112, "aspect": "keep" if square else "stretch"},
         "training": {"weights": str(weights)} | own.get("training", {}),
         "grid": {"backbones": ["vgg16"]} | own.get("grid", {}),
         "evaluation": {"randomisation_samples": 0, "flips": True},
     }
 
 
-def trained(name: str, data: Path, weights: Path, evaluate: bool) -> None:
+def trained(config: dict[str, Any], evaluate: bool) -> None:
     """Bring the study into the record, trained; with `evaluate` evaluated and with its report."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(configured(name, data, weights), file)
+        json.dump(config, file)
         file.flush()
         steps = [["study", "--config", file.name]]
         if not evaluate:
-            steps = [["prepare", "--config", file.name], ["train", f"masses: {name}"]]
+            steps = [["prepare", "--config", file.name], ["train", config["name"]]]
         for step in steps:
             subprocess.run([sys.executable, "-m", "commands", *step], check=True)
 
 
-def told(name: str, flips: bool) -> tuple[SampleArrays, StudyConfig, list[Told]]:
+def told(title: str, flips: bool) -> tuple[SampleArrays, StudyConfig, list[Told]]:
     """The samples of a study, and what every run's model says of them."""
     with make_engine().connect() as connection:
-        study = studies.find_study(connection, f"masses: {name}")
+        study = studies.find_study(connection, title)
         config = StudyConfig.model_validate(studies.study_config(connection, study))
         samples = arrays.load_samples(connection, studies.study_row(connection, study).sample_set_id)
         numbers = frame(connection, "SELECT study_id, run_id, status FROM runs ORDER BY run_id").filter(
@@ -186,10 +188,10 @@ def shown(score: Score) -> str:
     return f"{score.value:.3f} ({low[0]:.3f} to {high[0]:.3f})"
 
 
-def decided(name: str) -> None:
+def decided(title: str) -> None:
     """Print what the decisions of a study rest on, by guidance, where it was evaluated."""
     with make_engine().connect() as connection:
-        rows = frame(connection, DECIDED, study=f"masses: {name}")
+        rows = frame(connection, DECIDED, study=title)
     for guidance, question, variant, measure, value, low, high, lesions in rows.rows():
         bounds = "" if low is None else f" ({low:.3f} to {high:.3f})"
         print(f"  {question}, {variant}, {measure}, guidance {guidance}: {value:.3f}{bounds}, n {lesions}")
@@ -202,14 +204,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--studies", nargs="+", choices=list(STUDIES), default=["recipe", "plain"])
     parser.add_argument("--evaluate", action="store_true", help="also maps, audits and the reports")
+    parser.add_argument("--square", action="store_true", help="square windows instead of such of the box's shape")
     parser.add_argument("--flips", action="store_true", help="also eight flips and quarter turns of a sample")
     options = parser.parse_args()
     if not options.data.is_dir():
         raise SystemExit(f"{options.data} is not there: name the folder of masses by --data")
     areas: dict[str, Score] = {}
     for name in options.studies:
-        trained(name, options.data.resolve(), options.weights.resolve(), options.evaluate)
-        samples, config, runs = told(name, options.flips)
+        own = configured(name, options.data.resolve(), options.weights.resolve(), options.square)
+        trained(own, options.evaluate)
+        samples, config, runs = told(own["name"], options.flips)
         test = samples.split("test")
         clusters = draw(test.patients, RESAMPLES, np.random.default_rng(0))
         malignant, everyone = test.labels == samples.classes.index("MALIGNANT"), np.ones(len(test.ids), np.bool_)
@@ -229,7 +233,7 @@ def main() -> None:
             for other in [key for key in areas if key != views]:
                 print(f"{views} minus {other}: {shown(areas[views].minus(areas[other]))}")
         print(f"{name}: {losses(runs, samples, clusters)}")
-        decided(name)
+        decided(own["name"])
 
 
 if __name__ == "__main__":

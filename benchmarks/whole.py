@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ from lesionlens.samples.films.building import build_films
 from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.fit import first_model, fit
 from lesionlens.training.inputs import Inputs
-from lesionlens.training.strategies import ALL, TOP
+from lesionlens.training.strategies import ALL, TOP, Phase
 
 GOALS = {"step 1": 3.0, "step 2": 1.3}
 MOST = 4.0
@@ -71,6 +72,22 @@ def two_step(backbone: str, batch: int) -> tuple[RunConfig, TrainingConfig]:
     return run, TrainingConfig(weights="none", top="residual", stopping=StoppingConfig(max_epochs=1))
 
 
+def _ours(bench: Bench, phase: Phase) -> tuple[float, float]:
+    """Mean CPU seconds of a step after the first, and the last validation loss."""
+    trained = train_phase(bench, phase, time.process_time)
+    return float(np.mean(trained.steps[1:])), trained.loss
+
+
+def _peer(bench: Bench, phase: Phase, folder: Path) -> tuple[float, float]:
+    """The same of Lightning, with images in memory."""
+    run, training, data = bench.run, bench.training, in_memory(bench.inputs)
+    with of_a_script():
+        marks, *_ = fit_phase(
+            copy.deepcopy(bench.first), phase, run, training, training.stopping, data, bench.rows, folder
+        )
+    return float(np.mean(np.diff(marks.steps)[1:])), marks.losses[-1]
+
+
 def speed(setting: Setting, rounds: int, folder: Path, batch: int, steps: int = 2) -> None:
     """Seconds of a training step of both sides, round by round; the first step of an epoch warms up."""
     run, training = two_step(setting.backbone, batch)
@@ -84,24 +101,14 @@ def speed(setting: Setting, rounds: int, folder: Path, batch: int, steps: int = 
     for name, phase in (("step 1", TOP), ("step 2", ALL)):
         found: dict[str, list[float]] = {"ours": [], "peer": []}
         losses: dict[str, float] = {}
-
-        def ours(phase=phase, found=found, losses=losses) -> None:  # type: ignore[no-untyped-def]
-            trained = train_phase(bench, phase, time.process_time)
-            found["ours"].append(float(np.mean(trained.steps[1:])))
-            losses["ours"] = trained.loss
-
-        def peer(phase=phase, found=found, losses=losses, name=name) -> None:  # type: ignore[no-untyped-def]
-            data, network = in_memory(inputs), copy.deepcopy(bench.first)
-            with of_a_script():
-                place = folder / name / str(len(found["peer"]))
-                marks, *_ = fit_phase(network, phase, run, training, training.stopping, data, bench.rows, place)
-            found["peer"].append(float(np.mean(np.diff(marks.steps)[1:])))
-            losses["peer"] = marks.losses[-1]
-
-        sides: list[Callable[[], None]] = [ours, peer]
         for number in range(rounds):
+            sides = {
+                "ours": partial(_ours, bench, phase),
+                "peer": partial(_peer, bench, phase, folder / name / str(number)),
+            }
             for side in sides if number % 2 else reversed(sides):
-                side()
+                seconds, losses[side] = sides[side]()
+                found[side].append(seconds)
         ratio = [b / a for a, b in zip(found["ours"], found["peer"], strict=True)]
         print(f"{name}: a step of {batch} films, s: ours {spread(found['ours'])}, Lightning {spread(found['peer'])}")
         same = f"losses {losses['ours']:.6f} {losses['peer']:.6f}"

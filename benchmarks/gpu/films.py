@@ -1,14 +1,18 @@
 """Whole films on a GPU: seconds of a step and memory, top alone and every layer."""
 
+from functools import partial
+
 import torch
+from torch import Tensor
 
 from benchmarks.gpu.setting import Setting
 from benchmarks.gpu.steps import Result
 from benchmarks.train_ours import patches_of
 from lesionlens.config.training import RunConfig, TrainingConfig
+from lesionlens.models.classifier import Classifier, Level
 from lesionlens.models.registry import network
 from lesionlens.training.epochs import eager, precision
-from lesionlens.training.inputs import Inputs, computed
+from lesionlens.training.inputs import Inputs, Source, computed
 from lesionlens.training.strategies import PHASES, parameter_groups, set_modes
 
 NAMES = ("top", "all layers")
@@ -30,10 +34,7 @@ def films(setting: Setting) -> Result:
             groups = parameter_groups(model, phase, run, training.rates)
             optimizer = torch.optim.Adam(groups, fused=True, capturable=setting.device == "cuda")
 
-            def scored(rows: torch.Tensor, source=source, model=model, phase=phase):  # type: ignore[no-untyped-def]
-                with precision(device):
-                    return model.from_level(phase.level, source(rows)).float(), None
-
+            scored = partial(_scored, model, phase.level, source, device)
             step, rows = eager(scored, optimizer, labels), torch.arange(batch, device=device)
             if setting.device == "cuda":
                 torch.cuda.reset_peak_memory_stats()
@@ -45,3 +46,10 @@ def films(setting: Setting) -> Result:
             if setting.device == "cuda":
                 found[f"{name}, batch {batch}, GiB"] = torch.cuda.max_memory_allocated() / 2**30
     return found
+
+
+def _scored(
+    model: Classifier, level: Level, source: Source, device: torch.device, rows: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    with precision(device):
+        return model.from_level(level, source(rows)).float(), None

@@ -1,5 +1,6 @@
 """Tops of films' networks: shapes, maps of unit1 through them, and the two steps in which they are trained."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,8 +114,11 @@ def test_the_top_trains_first_and_then_every_layer(tmp_path: Path) -> None:
     assert results[2].rates == dict.fromkeys(("head", "top", "unit1", "unit2", "stem"), 1e-4)
 
 
-def test_the_last_block_trains_with_the_top_and_what_lies_below_stays(tmp_path: Path) -> None:
-    samples, how, given = bright_squares(60), training("mbconv"), run("vgg11_bn", "last_block")
+@pytest.mark.parametrize("top", ["mbconv", "two_views"])
+def test_the_last_block_trains_with_the_top_and_what_lies_below_stays(tmp_path: Path, top: Top) -> None:
+    films, given = bright_squares(60), run("vgg11_bn", "last_block")
+    samples = replace(films, pixels=films.pixels.repeat(2, axis=1), masks=films.masks.repeat(2, axis=1))
+    how = training(top)
     first = first_model(given, how, samples)
     results = list(fit(given, how, samples, tmp_path / "run", tmp_path / "cache", "cpu"))
     assert [result.phase for result in results] == [1, 1]
@@ -180,7 +184,5 @@ def test_the_best_epoch_is_that_of_the_highest_auc(tmp_path: Path) -> None:
     assert all(result.checkpoints[0].role == "best" for result in results)
     one = samples.labels.copy()
     one[samples.splits == "validation"] = 1
-    from dataclasses import replace
-
     with pytest.raises(ValueError, match="monitor auc"):
         next(fit(run(), how, replace(samples, labels=one), tmp_path / "other", None, "cpu"))
