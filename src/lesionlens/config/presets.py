@@ -60,6 +60,7 @@ def barnett(root: Path) -> tuple[StudyConfig, ...]:
         update={
             "data": DataConfig(root=root, classes="margins"),
             "training": TrainingConfig(stopping=StoppingConfig(start="loaded")),
+            "evaluation": EvaluationConfig(),
         }
     )
     grid = GridConfig(backbones=("vgg16",), strategies=("gradual",), sets=(HyperSet(),))
@@ -149,6 +150,7 @@ def sound(root: Path) -> StudyConfig:
         split=SplitConfig(rule="sound", group="patient"),
         training=RECIPE,
         grid=GridConfig(strategies=("last_block",), sets=RECIPE_SETS, seeds=(0, 1, 2)),
+        evaluation=EvaluationConfig(flips=True),
     )
 
 

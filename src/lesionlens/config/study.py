@@ -81,6 +81,14 @@ class StudyConfig(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _regularised_are_classifiers(self) -> Self:
+        given = self.training.model_dump(include={"weight_decay", "dropout", "label_smoothing", "schedule"})
+        chosen = [name for name, value in given.items() if value not in (0, "constant")]
+        if chosen and self.grid.system != "classifier":
+            raise ValueError(f"training.{chosen[0]} is for grid.system classifier: leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _films_lie_as_they_are(self) -> Self:
         if self.unit != "patch":
             if self.split.rule == "paper" or self.split.group == "patch":

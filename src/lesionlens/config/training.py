@@ -17,6 +17,7 @@ System = Literal["classifier", "prototype", "detector"]
 Shown = Literal["lesion", "margin", "none"]
 Precision = Literal["auto", "float32", "bfloat16"]
 DetectorNetwork = Literal["fcos", "retinanet"]
+Schedule = Literal["constant", "cosine"]
 
 
 class StoppingConfig(Frozen):
@@ -135,6 +136,20 @@ class TrainingConfig(Frozen):
         "float32",
         description="Arithmetic of convolutions in training on a CPU; auto: bfloat16 where a step, measured before"
         " training, takes at most 0.9 of the time, and recorded as that. A GPU always takes bfloat16",
+    )
+    weight_decay: float = Field(
+        0.0, ge=0, le=1, description="What a step takes off each trained weight, in learning rates (AdamW); 0: none"
+    )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="Proportion of pooled features that a training step hides from the head"
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Proportion of a training label that is spread evenly over all classes"
+    )
+    schedule: Schedule = Field(
+        "constant",
+        description="Learning rates from epoch to epoch: constant (the study); cosine: rising over the first tenth of"
+        " `max_epochs` of a phase, then falling along a cosine towards 0 at their end",
     )
     balance: Literal["none", "class_weights"] = Field(
         "none", description="class_weights: a training sample counts by one over the frequency of its class"

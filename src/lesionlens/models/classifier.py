@@ -6,6 +6,7 @@ from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import dropout
 
 Block = Literal["stem", "unit2", "unit1", "top", "pool", "head"]
 BLOCKS: tuple[Block, ...] = ("stem", "unit2", "unit1", "head")
@@ -57,6 +58,16 @@ class EachView(nn.Sequential):
         return torch.unflatten(films, 0, (-1, 2)).transpose(1, 2).flatten(2, 3)
 
 
+class Head(nn.Linear):
+    """A linear layer that, in training, sees a proportion `dropout` of its inputs as 0 and the others scaled up."""
+
+    dropout: float = 0.0
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Logits [n, classes] of pooled features [n, c]."""
+        return super().forward(dropout(pooled, self.dropout, self.training))
+
+
 class Classifier(nn.Module):
     """stem, unit2, unit1, for films a top, global pooling and a linear head, in this order.
 
@@ -71,7 +82,7 @@ class Classifier(nn.Module):
         self.unit1 = trunk.unit1
         self.top = trunk.top
         self.pool = trunk.pool
-        self.head = nn.Linear(trunk.width, classes)
+        self.head: nn.Linear = Head(trunk.width, classes)
         self.last_conv = trunk.last_conv
 
     def logits(self, inputs: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torchvision import models
 
 from lesionlens.config.training import Backbone, RunConfig, Top, TrainingConfig
 from lesionlens.models.backbones import cut_efficientnet, cut_resnet, cut_vgg, vgg_features, with_top
-from lesionlens.models.classifier import Classifier, Trunk
+from lesionlens.models.classifier import Classifier, Head, Trunk
 from lesionlens.models.prototypes import with_prototypes
 
 
@@ -50,6 +50,8 @@ def network(
 ) -> Classifier:
     """The run's network with random weights from its seed, in evaluation mode on the CPU; `pretrained` as `build`."""
     made = build(run.backbone, classes, run.seed, pretrained, training.top)
+    if isinstance(made.head, Head):
+        made.head.dropout = training.dropout
     return with_prototypes(made, classes, training.prototypes, run.seed) if run.system == "prototype" else made
 
 

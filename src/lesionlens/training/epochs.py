@@ -44,14 +44,20 @@ def class_weights(labels: Tensor, classes: int) -> Tensor:
     return torch.where(counts > 0, len(labels) / (present * counts.clamp(min=1)), torch.ones_like(counts))
 
 
-def eager(scored: Scored, optimizer: torch.optim.Optimizer, labels: Tensor, weights: Tensor | None = None) -> Step:
+def eager(
+    scored: Scored,
+    optimizer: torch.optim.Optimizer,
+    labels: Tensor,
+    weights: Tensor | None = None,
+    smoothing: float = 0.0,
+) -> Step:
     """A training step without a CUDA graph. labels int64 [samples] of the whole set, weights float32 [classes] of their
-    losses (None: all 1), both on the device."""
+    losses (None: all 1), both on the device. smoothing: proportion of a label that all classes share evenly."""
 
     def step(rows: Tensor) -> Tensor:
         optimizer.zero_grad(set_to_none=True)
         logits, added = scored(rows)
-        loss = cross_entropy(logits, labels[rows], weights)
+        loss = cross_entropy(logits, labels[rows], weights, label_smoothing=smoothing)
         if added is not None:
             loss = loss + added.mean()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -39,7 +39,7 @@ from lesionlens.training.epochs import (
 from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.guidance import guide
 from lesionlens.training.inputs import Inputs, Source, cached, computed
-from lesionlens.training.strategies import PHASES, Phase, Stopper, parameter_groups, set_modes
+from lesionlens.training.strategies import PHASES, Phase, Stopper, make_optimizer, set_modes, set_rates
 
 log = logging.getLogger(__name__)
 
@@ -182,14 +182,14 @@ class Fit:
     ) -> Iterator[tuple[EpochResult, Position]]:
         """The remaining epochs of one phase."""
         phase = PHASES[self.run.strategy][position.phase - 1]
-        groups = parameter_groups(model, phase, self.run, self.training.rates)
-        optimizer = torch.optim.Adam(groups, fused=True, capturable=self.device.type == "cuda")
+        optimizer = make_optimizer(model, phase, self.run, self.training, self.device)
         if moments:
             files.restore_optimizer(optimizer, moments)
         train, validation = self._sources(model, phase, position)
         step, average = self._step(model, phase, optimizer, train), self._average(model, phase, averaged)
         while not position.stopper.done(self.training.stopping):
             started = time.monotonic()
+            set_rates(optimizer, self.training, position.stopper.epochs + 1)
             epoch = self._epoch(model, phase, step, validation, position.epoch + 1, average)
             stopper = position.stopper.after(self._monitored(epoch), self.training.stopping)
             kept = average is not None or stopper.improved_on(position.stopper)
@@ -204,7 +204,7 @@ class Fit:
                     validation_loss=epoch.validation_loss,
                     validation_accuracy=epoch.validation_accuracy,
                     seconds=time.monotonic() - started,
-                    rates={group["name"]: group["lr"] for group in groups},
+                    rates={group["name"]: group["lr"] for group in optimizer.param_groups},
                     improved=stopper.counted,
                     checkpoints=(best, last),
                 ),
@@ -246,9 +246,10 @@ class Fit:
         return scored
 
     def _step(self, model: Classifier, phase: Phase, optimizer: torch.optim.Optimizer, source: Source) -> Step:
-        step = eager(self._scored(model, phase, source), optimizer, self.labels, self.weights)
-        constant = self.features is not None and phase.level != "pixels" and self.device.type == "cuda"
-        return Graphed(step, self.run.batch_size, self.device) if constant else step
+        smoothing = self.training.label_smoothing
+        step = eager(self._scored(model, phase, source), optimizer, self.labels, self.weights, smoothing)
+        constant = self.features is not None and phase.level != "pixels" and self.training.schedule == "constant"
+        return Graphed(step, self.run.batch_size, self.device) if constant and self.device.type == "cuda" else step
 
     def _average(self, model: Classifier, phase: Phase, state: dict[str, Tensor]) -> Average | None:
         """The average of the phase's blocks, as far as it was when the run stopped; None where none is kept."""

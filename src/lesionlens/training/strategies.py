@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import nn
 
-from lesionlens.config.training import RateRule, RunConfig, StoppingConfig, Strategy
+from lesionlens.config.training import RateRule, RunConfig, StoppingConfig, Strategy, TrainingConfig
 from lesionlens.models.classifier import Block, Classifier, Level
 from lesionlens.models.registry import BACKBONES
 
@@ -81,6 +82,38 @@ def parameter_groups(model: Classifier, phase: Phase, run: RunConfig, rule: Rate
         rate = run.unit1_rate / (i + 1) if rule == "published" else run.head_rate / (2 * (i + 1))
         groups.append({"name": name, "params": parameters, "lr": rate})
     return groups
+
+
+def make_optimizer(
+    model: Classifier, phase: Phase, run: RunConfig, training: TrainingConfig, device: torch.device
+) -> torch.optim.Optimizer:
+    """Adam over `parameter_groups`, with the weight decay of AdamW (Loshchilov & Hutter 2019) where one is asked for.
+    A group's rate without a schedule is `full`."""
+    groups = parameter_groups(model, phase, run, training.rates)
+    return torch.optim.Adam(
+        [group | {"full": group["lr"]} for group in groups],
+        fused=True,
+        capturable=device.type == "cuda",
+        weight_decay=training.weight_decay,
+        decoupled_weight_decay=True,
+    )
+
+
+def set_rates(optimizer: torch.optim.Optimizer, training: TrainingConfig, epoch: int) -> None:
+    """Give every group its rate for an epoch of a phase, counted from 1."""
+    if training.schedule == "cosine":
+        for group in optimizer.param_groups:
+            group["lr"] = group["full"] * cosine(epoch, training.stopping.max_epochs)
+
+
+def cosine(epoch: int, epochs: int) -> float:
+    """Proportion of the full rate in an epoch from 1 to `epochs`: linear over the first tenth, at least one epoch, full
+    in the one after it, then half a cosine (Loshchilov & Hutter 2017) that would reach 0 in the epoch after the last.
+    A phase of one epoch has the full rate."""
+    warm = min(max(1, round(epochs / 10)), epochs - 1)
+    if epoch <= warm:
+        return epoch / (warm + 1)
+    return 0.5 * (1 + math.cos(math.pi * (epoch - warm - 1) / (epochs - warm)))
 
 
 def _convolutions(model: Classifier, unit: str) -> Iterator[tuple[str, list[nn.Parameter]]]:

@@ -87,6 +87,8 @@ def test_cases_start_from_a_black_box_of_the_same_samples() -> None:
         ({"grid": {"system": "prototype", "guidance": ({"weight": 1},)}}, "prototypes have training.prototypes.fine"),
         ({"grid": {"system": "prototype"}, "training": {"stopping": {"keep": "averaged"}}}, "keep averaged is for"),
         ({"grid": {"system": "prototype", "strategies": ["last_block"]}}, "last_block is for"),
+        ({"grid": {"system": "prototype"}, "training": {"dropout": 0.1}}, "training.dropout is for"),
+        ({"grid": {"system": "prototype"}, "training": {"schedule": "cosine"}}, "training.schedule is for"),
         ({"training": {"prototypes": {"prune": (3, 4)}}}, "training.prototypes.prune"),
     ],
 )
@@ -107,6 +109,9 @@ def test_presets_take_the_protocols_side() -> None:
     recipe = ours.training.augment, ours.training.stopping.keep, ours.grid.strategies
     assert recipe == ("patch", "averaged", ("last_block",))
     assert (study.training.augment, study.training.stopping.keep) == ("none", "lowest")
+    off = study.training.model_dump(include={"weight_decay", "dropout", "label_smoothing", "schedule"})
+    assert off == {"weight_decay": 0, "dropout": 0, "label_smoothing": 0, "schedule": "constant"}
+    assert ours.evaluation.flips and not study.evaluation.flips
     assert demo().training.weights == "none"
 
 

@@ -18,7 +18,7 @@ from lesionlens.training.checkpoints import load_model, read_checkpoint, slim
 from lesionlens.training.epochs import batches, reproducible
 from lesionlens.training.fit import Fit, choose_device, first_model, fit
 from lesionlens.training.inputs import Inputs
-from lesionlens.training.strategies import HEAD_1_2, PHASES, Stopper, parameter_groups
+from lesionlens.training.strategies import HEAD_1, HEAD_1_2, PHASES, Stopper, parameter_groups
 
 CPU = torch.device("cpu")
 Make = Callable[..., SampleArrays]
@@ -98,6 +98,63 @@ def test_an_epoch_is_the_plain_loop(
             validation = torch.nn.functional.cross_entropy(model(inputs(rows)), labels[rows])
     assert result.train_loss == pytest.approx(sum(seen) / 2, rel=1e-4)
     assert result.validation_loss == pytest.approx(float(validation), rel=1e-3)
+
+
+REGULARISED = {"weight_decay": 0.1, "dropout": 0.5, "label_smoothing": 0.2, "schedule": "cosine"}
+
+
+def test_regularised_epochs_are_those_of_a_loop_and_resume(
+    tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    """AdamW, dropout before the head, label smoothing by hand and the rates of a cosine, against the loop as anyone
+    would write it; validation is without any."""
+    patches, run = make_patches(32, 16, size=64), make_run("vgg11_bn", "last_block", head_rate=1e-3, unit1_rate=1e-4)
+    training = make_training(4, **REGULARISED)
+    results = list(fit(run, training, patches, tmp_path / "run", tmp_path / "cache", "cpu"))
+    factors = [0.5, *(0.5 + 0.5 * math.cos(math.pi * epoch / 3) for epoch in range(3))]
+    assert [each.rates["head"] for each in results] == pytest.approx([1e-3 * factor for factor in factors])
+    model, inputs = first_model(run, training, patches), Inputs(patches, "train", CPU)
+    optimizer = torch.optim.AdamW(parameter_groups(model, HEAD_1, run, "published"), weight_decay=0.1)
+    rates, labels = [group["lr"] for group in optimizer.param_groups], torch.from_numpy(patches.labels)
+    for epoch, (factor, result) in enumerate(zip(factors, results, strict=True), start=1):
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * factor
+        seen = []
+        with reproducible(CPU, run.seed, epoch):
+            model.eval()
+            model.unit1.train()
+            for batch in batches(inputs.rows("train"), 16, run.seed, epoch):
+                optimizer.zero_grad()
+                pooled = model.pool(model.unit1(model.to_level("unit2", inputs(batch)).detach()))
+                logits = torch.nn.functional.dropout(pooled, 0.5) @ model.head.weight.T + model.head.bias
+                spread = torch.nn.functional.one_hot(labels[batch], 5) * 0.8 + 0.2 / 5
+                loss = -(spread * torch.log_softmax(logits, 1)).sum(1).mean()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                seen.append(loss.item())
+            model.eval()
+            with torch.no_grad():
+                rows = inputs.rows("validation")
+                validation = torch.nn.functional.cross_entropy(model(inputs(rows)), labels[rows])
+        assert result.train_loss == pytest.approx(sum(seen) / 2, rel=1e-3)
+        assert result.validation_loss == pytest.approx(float(validation), rel=5e-3)
+    first = fit(run, training, patches, tmp_path / "b", tmp_path / "cache", "cpu")
+    known = [next(first) for _ in range(2)][-1].checkpoints
+    first.close()
+    rest = fit(run, training, patches, tmp_path / "b", tmp_path / "cache", "cpu", known)
+    assert figures(list(rest)) == figures(results)[2:]
+
+
+@pytest.mark.parametrize("option", REGULARISED)
+def test_each_of_them_changes_training(
+    option: str, tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    patches, run = make_patches(16, 8, size=64), make_run("resnet18", "last_block", head_rate=1e-2)
+    losses = [
+        [each.validation_loss for each in fit(run, training, patches, tmp_path / str(i), tmp_path / "cache", "cpu")]
+        for i, training in enumerate((make_training(2), make_training(2, **{option: REGULARISED[option]})))
+    ]
+    assert losses[0] != losses[1]
 
 
 def test_augmentation_of_every_step_stores_no_features_says_so_and_resumes(

@@ -10,7 +10,17 @@ from torch import nn
 
 from lesionlens.config.training import RateRule, RunConfig, StoppingConfig, Strategy
 from lesionlens.models.registry import BACKBONES, build
-from lesionlens.training.strategies import HEAD, HEAD_1, HEAD_1_2, PHASES, Phase, Stopper, parameter_groups, set_modes
+from lesionlens.training.strategies import (
+    HEAD,
+    HEAD_1,
+    HEAD_1_2,
+    PHASES,
+    Phase,
+    Stopper,
+    cosine,
+    parameter_groups,
+    set_modes,
+)
 
 RUN = {"head_rate": 1e-4, "unit1_rate": 3e-5}
 
@@ -142,3 +152,14 @@ def test_best_is_the_lowest_and_the_end_is_due(losses: list[float], patience: in
     assert best == seen.index(min(seen)) + 1
     if end:
         assert min(losses[end - patience : end]) >= min(losses[: end - patience]) - min_delta - 1e-9
+
+
+@pytest.mark.parametrize(("epochs", "warm"), [(1, 0), (2, 1), (12, 1), (30, 3), (100, 10)])
+def test_a_cosine_rises_over_a_tenth_of_the_epochs_and_falls_to_the_end(epochs: int, warm: int) -> None:
+    factors = [cosine(epoch, epochs) for epoch in range(1, epochs + 1)]
+    rising, falling = factors[: warm + 1], factors[warm:]
+    assert falling[0] == 1 and rising == sorted(set(rising)) and falling == sorted(set(falling), reverse=True)
+    assert all(factor > 0 for factor in factors) and rising[0] == pytest.approx(1 / (warm + 1))
+    half = (epochs - warm) // 2
+    if (epochs - warm) % 2 == 0:
+        assert falling[half] == pytest.approx(0.5)
