@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lesionlens.attribution.closed_form import fast
 from lesionlens.attribution.explain import TARGETS, Explained, Source, counter, explain
 from lesionlens.attribution.sweep import PatchRun
-from lesionlens.audits.altered import over_flips
+from lesionlens.audits.altered import intact_films, over_flips
 from lesionlens.audits.faithfulness import Curves, faithfulness, faithfulness_scores
 from lesionlens.audits.occlusion import VARIANTS, Occlusions, lesion_regions, occlusion_scores, occlusion_test
 from lesionlens.audits.randomisation import layers, randomisation_test
@@ -48,7 +48,7 @@ from lesionlens.scoring.localization import (
 from lesionlens.scoring.operating import breasts, operating_points
 from lesionlens.scoring.prototypes import activation_precisions, explained_scores, prototype_frames
 from lesionlens.scoring.subgroups import quadrants, subgroup_scores
-from lesionlens.training.feature_cache import FeatureCache
+from lesionlens.training.feature_cache import FeatureCache, Stored
 from lesionlens.training.inputs import Inputs
 
 AUDITS = 5  # passes over the test split that the audits count as: three occlusions, swap, faithfulness
@@ -168,24 +168,24 @@ def _measured(
     tuning = len(split.validation_rows) + len(split.tuning_rows)
     total = (2 + AUDITS) * len(split.rows) + tuning + len(drawn) * (1 + len(layers(model)))
     advance = counter(progress, total)
-    stem = None
+    stored = None
     if cache and isinstance(model, Classifier):
-        stem = FeatureCache(cache, inputs).get(model.to(device).eval(), ("stem",))["stem"]
-    predictions, validation, maps = model_maps(model, split, evaluation.methods, TARGETS, advance, stem)
+        stored = FeatureCache(cache, inputs).deepest(model.to(device).eval())
+    predictions, validation, maps = model_maps(model, split, evaluation.methods, TARGETS, advance, stored)
     top = ceiling(split, _shape(maps[0]))
     correct, scaling = np.equal(predictions.predicted, split.test.labels), evaluation.scaling
     dealt = dealt_maps(split.test, correct, maps, scaling, np.random.default_rng(given.seed))
     random = random_weights(given.random, split, evaluation.methods, advance) if given.random else {}
     baselines = [*list(random.values())[:1], *constant_baselines(split), *film_maps(split, given.patches)]
     own = {m.method: m.grids[followed] for m in maps if m.target == "predicted" and m.grids is not None}
-    occlusions, swaps, faithful, flips = _audits(model, given, split, predictions, followed, own, advance)
+    occlusions, swaps, faithful, flips = _audits(model, given, split, predictions, followed, own, stored, advance)
     randomisations = pl.DataFrame(schema=FRAMES["randomisations"])
     if given.random is not None:
         randomisations = randomisation_test(model, given.random(0), inputs, drawn, evaluation, given.seed, advance)
     asked = binary.pathology_asked(given.samples, given.attributes, given.positive)
-    seen = Source(inputs, inputs.rows("train"), stem)
+    seen = Source(inputs, inputs.rows("train"), stored)
     trained = explain(model, seen, evaluation, (), (), lambda _: None).probabilities if asked else None
-    shown = cases(model, split, stem)
+    shown = cases(model, split, stored)
     audited = occlusions, swaps, faithful, followed, randomisations, shown, None, trained, flips
     return _Measured(predictions, validation, [*maps, *baselines, top], dealt, random, *audited)
 
@@ -209,19 +209,21 @@ def _audits(
     predictions: Explained,
     followed: NDArray[np.int64],
     maps: dict[str, NDArray[np.float32]],
+    stored: Stored | None,
     advance: Callable[[int], None],
 ) -> tuple[list[Occlusions], Swaps, dict[str, Curves], NDArray[np.float32] | None]:
     """Occlusion in every variant, swap test, faithfulness of every method, flips. maps: of the samples `followed`."""
     alone = Inputs(split.test, split.inputs.mode, split.inputs.device)
     model = model.to(alone.device).eval()
     quick = fast(model, "block") if isinstance(model, Classifier) else model
-    occlusions = []
+    intact, occlusions = intact_films(model, stored, alone, np.asarray(split.rows, dtype=np.int64)), []
     regions = {margin: lesion_regions(split.test, margin) for margin in {margin for _, margin in VARIANTS.values()}}
     for variant, (_, margin) in VARIANTS.items():
-        occlusions.append(occlusion_test(quick, alone, regions[margin], np.random.default_rng(given.seed), variant))
+        places = np.random.default_rng(given.seed)
+        occlusions.append(occlusion_test(quick, alone, regions[margin], places, variant, intact))
         advance(len(split.rows))
     sides = binary.diagnosis_sides(split.test, binary.binary_views(given.samples, given.attributes, given.positive))
-    swaps = swap_test(quick, alone, regions[VARIANTS["smooth"][1]], sides, np.random.default_rng(given.seed))
+    swaps = swap_test(quick, alone, regions[VARIANTS["smooth"][1]], sides, np.random.default_rng(given.seed), intact)
     advance(len(split.rows))
     whole = predictions.probabilities[followed]
     faithful = faithfulness(quick, alone, followed, whole, maps, np.random.default_rng(given.seed))

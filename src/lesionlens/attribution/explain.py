@@ -15,6 +15,7 @@ from lesionlens.config.evaluation import EvaluationConfig, Method
 from lesionlens.errors import EvaluationError
 from lesionlens.models.classifier import Classifier, Layer, together
 from lesionlens.models.own import Network, OwnNetwork
+from lesionlens.training.feature_cache import Stored
 from lesionlens.training.inputs import Inputs
 
 Target = Literal["predicted", "true"]
@@ -42,12 +43,12 @@ def counter(progress: Callable[[int, int], None] | None, total: int) -> Advance:
 class Source:
     """The samples at positions `rows` of the inputs.
 
-    stem [samples, c, h, w]: the frozen half's output for all samples of the inputs, where it is stored; else None.
+    stored: what frozen blocks make of all samples of the inputs, where it is stored; else None.
     """
 
     inputs: Inputs
     rows: Sequence[int]
-    stem: Tensor | None = None
+    stored: Stored | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,7 +178,7 @@ def _batches(
     model: Network, source: Source, evaluation: EvaluationConfig, methods: tuple[Method, ...]
 ) -> Iterator[tuple[NDArray[np.int64], _Batch]]:
     """Positions int64 [n] of a batch's samples in the inputs, and the batch."""
-    inputs, stem, layer = source.inputs, source.stem, evaluation.layer
+    inputs, stored, layer = source.inputs, source.stored, evaluation.layer
     model = model.to(inputs.device).eval()
     fast = model
     if isinstance(model, Classifier):
@@ -188,10 +189,10 @@ def _batches(
     size = together(BATCH, inputs.patches.pixels.shape)
     for start in range(0, len(source.rows), size):
         at = np.asarray(source.rows[start : start + size], dtype=np.int64)
-        pixels = inputs(at.tolist()) if package or stem is None else None
-        if stem is not None and isinstance(fast, Classifier):
-            features = stem[torch.from_numpy(at)].to(inputs.device).float()
-            outputs = closed_form.forward(fast, layer, _channels_last(features), "stem")
+        pixels = inputs(at.tolist()) if package or stored is None else None
+        if stored is not None and isinstance(fast, Classifier):
+            features = stored.features[torch.from_numpy(at)].to(inputs.device).float()
+            outputs = closed_form.forward(fast, layer, _channels_last(features), stored.level)
         else:
             assert pixels is not None
             outputs = _forward(fast, layer, _channels_last(pixels))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import nn
 
-from lesionlens.audits.altered import altered_probabilities
+from lesionlens.audits.altered import Intact, altered_probabilities
 from lesionlens.frames import FRAMES
 from lesionlens.localization.samples import scorable
 from lesionlens.records import SampleArrays
@@ -96,13 +96,14 @@ def occlusion_test(
     regions: NDArray[np.bool_],
     generator: np.random.Generator,
     variant: Variant = "smooth",
+    intact: Intact | None = None,
 ) -> Occlusions:
     """Fill in every lesion of the inputs' samples. All classes are kept.
 
     regions bool, of the masks' shape: `lesion_regions` at the variant's margin; samples where it is empty take no part.
     Under 'smooth' also up to `places_wanted` fair control places of the same sample (`control_regions`), drawn by the
     generator. Whatever the normalisation, only the filled pixels change. model: in evaluation mode on the inputs'
-    device.
+    device. intact: as `altered_probabilities`.
     """
     samples, (fill, _) = inputs.patches, VARIANTS[variant]
     rows = np.flatnonzero(regions.any(axis=(1, 2)))
@@ -116,7 +117,7 @@ def occlusion_test(
         np.full(count, np.nan),
     )
     regions = regions[rows]
-    found.lesion[rows], found.lesion_change[rows] = _occluded(model, inputs, rows, regions, fill, generator)
+    found.lesion[rows], found.lesion_change[rows] = _occluded(model, inputs, rows, regions, fill, generator, intact)
     if variant != "smooth" or not len(rows):
         return found
     wanted = places_wanted(len(rows))
@@ -132,7 +133,7 @@ def occlusion_test(
     ]
     found.places[rows] = [len(places) for places in controls]
     at = np.repeat(np.arange(len(rows)), found.places[rows])
-    beside, change = _occluded(model, inputs, rows[at], np.concatenate(controls), fill, generator)
+    beside, change = _occluded(model, inputs, rows[at], np.concatenate(controls), fill, generator, intact)
     for n in np.unique(at):
         found.control[rows[n]], found.control_change[rows[n]] = beside[at == n].mean(axis=0), change[at == n].mean()
     return found
@@ -145,6 +146,7 @@ def _occluded(
     regions: NDArray[np.bool_],
     fill: Fill,
     generator: np.random.Generator,
+    intact: Intact | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Probabilities [k, classes] of the samples at positions `rows` [k] with regions bool [k, ...] filled in, and the
     mean absolute change of their grey values [k], 0 to 1."""
@@ -156,7 +158,7 @@ def _occluded(
         changes[part] = np.abs(pictures.astype(np.int16) - intact).mean(axis=(1, 2)) / 255
         return pictures
 
-    return altered_probabilities(model, inputs, rows, change), changes
+    return altered_probabilities(model, inputs, rows, change, intact), changes
 
 
 def occlusion_scores(

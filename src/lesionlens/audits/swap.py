@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 from torch import nn
 
-from lesionlens.audits.altered import altered_probabilities
+from lesionlens.audits.altered import Intact, altered_probabilities
 from lesionlens.frames import FRAMES
 from lesionlens.records import SampleArrays
 from lesionlens.samples.filling import enlarged, inpainted, pasted
@@ -43,6 +43,7 @@ def swap_test(
     regions: NDArray[np.bool_],
     sides: NDArray[np.int64],
     generator: np.random.Generator,
+    intact: Intact | None = None,
 ) -> Swaps:
     """Every lesion's surroundings with two other patients' lesions: one of the same side, one of another.
 
@@ -51,7 +52,8 @@ def swap_test(
     regions bool, of the masks' shape: `lesion_regions` of the inputs' samples. sides int64 [n]: of each sample, for
     example 1 malignant, 0 benign; -1 takes no part. So the side of the lesion tells nothing of that of the
     surroundings, and AUCs by the one and by the other say what decides. The surroundings' own lesion is filled in
-    first; the pasted region comes to lie where that was. model: in evaluation mode on the inputs' device.
+    first; the pasted region comes to lie where that was. model: in evaluation mode on the inputs' device. intact: as
+    `altered_probabilities`.
     """
     samples = inputs.patches
     rows = np.flatnonzero(regions.any(axis=(1, 2)) & (sides >= 0))
@@ -64,7 +66,7 @@ def swap_test(
         pairs = zip(filled, here, samples.pixels[given], there, strict=True)
         return np.stack([pasted(*pair) for pair in pairs])
 
-    return Swaps(surroundings, donors, altered_probabilities(model, inputs, surroundings, change))
+    return Swaps(surroundings, donors, altered_probabilities(model, inputs, surroundings, change, intact))
 
 
 def swap_pairs(

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lesionlens.attribution.explain import Advance, Explained, Source, Target, explain
 from lesionlens.attribution.registry import METHODS
@@ -16,6 +15,7 @@ from lesionlens.localization.metrics import FIXED_THRESHOLD, MapScores, score_gr
 from lesionlens.localization.samples import Cut, ScoredMaps, scorable
 from lesionlens.models.own import Network
 from lesionlens.records import SampleArrays
+from lesionlens.training.feature_cache import Stored
 from lesionlens.training.inputs import Inputs
 
 
@@ -69,17 +69,17 @@ def model_maps(
     methods: tuple[Method, ...],
     targets: tuple[Target, ...],
     advance: Advance,
-    stem: Tensor | None = None,
+    stored: Stored | None = None,
 ) -> tuple[Explained, NDArray[np.float32], list[ScoredMaps]]:
     """The model's predictions for the test split, its probabilities float32 [v, classes] for the validation split, and
     its maps of the test split by every method for every target, in this order.
 
-    The threshold of the policy 'validation' is tuned for every method on maps of the predicted class. stem: as in
+    The threshold of the policy 'validation' is tuned for every method on maps of the predicted class. stored: as in
     `Source`.
     """
     evaluation = split.evaluation
-    found = explain(model, Source(split.inputs, split.rows, stem), evaluation, methods, targets, advance, split.few)
-    tuned_on = Source(split.inputs, split.validation_rows, stem)
+    found = explain(model, Source(split.inputs, split.rows, stored), evaluation, methods, targets, advance, split.few)
+    tuned_on = Source(split.inputs, split.validation_rows, stored)
     tuning = explain(model, tuned_on, evaluation, methods, ("predicted",), advance, split.few)
     return found, tuning.probabilities, scored_methods(split, found, tuning)
 

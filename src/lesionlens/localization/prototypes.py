@@ -7,7 +7,6 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lesionlens.frames import FRAMES
 from lesionlens.localization.maps import EvaluatedSplit
@@ -17,6 +16,7 @@ from lesionlens.models.classifier import Classifier
 from lesionlens.models.own import Network
 from lesionlens.models.prototypes import Prototypes, nearest, similarity
 from lesionlens.records import SampleArrays
+from lesionlens.training.feature_cache import Stored
 from lesionlens.training.inputs import Inputs
 from lesionlens.training.prototypes.projection import BATCH
 
@@ -50,10 +50,10 @@ class Cases:
 
 
 @torch.no_grad()
-def cases(model: Network, split: EvaluatedSplit, stem: Tensor | None = None) -> Cases | None:
+def cases(model: Network, split: EvaluatedSplit, stored: Stored | None = None) -> Cases | None:
     """What the prototypes of a model make of the test split; None for a model without, or without training samples.
 
-    stem: as in `Source`.
+    stored: as in `Source`.
     """
     inputs = split.inputs
     rows = inputs.rows("train")
@@ -63,14 +63,14 @@ def cases(model: Network, split: EvaluatedSplit, stem: Tensor | None = None) -> 
     layer = model.pool
     assert isinstance(layer, Prototypes)
     owners, kept = layer.owners.cpu().numpy(), layer.kept.cpu().numpy()
-    similarities, maps, _ = _similarities(model, layer, inputs, split.rows, stem)
+    similarities, maps, _ = _similarities(model, layer, inputs, split.rows, stored)
     n, p, _, columns = maps.shape
     highest = maps.reshape(n, p, -1).argmax(axis=2)
     scaling = split.evaluation.scaling
     scores = [
         score_grids(np.ascontiguousarray(maps[:, j]), split.test.masks, scaling, FIXED_THRESHOLD) for j in range(p)
     ]
-    trained, _, least = _similarities(model, layer, inputs, rows, stem)
+    trained, _, least = _similarities(model, layer, inputs, rows, stored)
     order = np.argsort(least.T, axis=1, kind="stable")[:, :NEIGHBOURS]
     near, distances = np.array(rows)[order], np.take_along_axis(least.T, order, axis=1)
     labels = inputs.patches.labels[rows]
@@ -83,15 +83,15 @@ def cases(model: Network, split: EvaluatedSplit, stem: Tensor | None = None) -> 
 
 
 def _similarities(
-    model: Classifier, layer: Prototypes, inputs: Inputs, rows: Sequence[int], stem: Tensor | None
+    model: Classifier, layer: Prototypes, inputs: Inputs, rows: Sequence[int], stored: Stored | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """g [n, p], maps s [n, p, h, w] and distances of the nearest places [n, p] of the samples at these positions."""
     pooled, maps, least = [], [], []
     for batch in torch.split(torch.tensor(list(rows)), BATCH):
-        features = (inputs(batch) if stem is None else stem[batch].to(inputs.device)).contiguous(
+        features = (inputs(batch) if stored is None else stored.features[batch].to(inputs.device)).contiguous(
             memory_format=torch.channels_last
         )
-        for module in model.between("pixels" if stem is None else "stem", "unit1"):
+        for module in model.between("pixels" if stored is None else stored.level, "unit1"):
             features = module(features)
         distances = layer.distances(features)
         pooled.append(layer.pooled(distances).cpu().numpy())

@@ -25,6 +25,8 @@ LEAST_SECONDS = 0.2
 PASSES = 13.0
 """Passes through a network that the evaluation of a test sample is worth: maps, occlusions, deletions, swaps. Measured
 on 214 samples of 96 px: ResNet18 13, VGG11 with batch norm 9."""
+FLIPS = {"patch": 7, "image": 3, "breast": 3}
+"""Passes that `evaluation.flips` adds, by unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ def estimate(study: StudyConfig, rates: dict[Backbone, Rates], train: int, valid
             + (0 if sizes[run.backbone] else (train + validation) * rate.reach.get(phase.level, rate.whole))
             for phase in PHASES[run.strategy]
         )
-        fixed = test * rate.whole * PASSES
+        fixed = test * rate.whole * (PASSES + FLIPS[study.unit] * study.evaluation.flips)
         passes = bounds
         if run.system == "detector":  # trained whole; a pass is the marks of a film, a validation also its losses
             epoch, fixed = train * rate.steps["stem"] + 2 * validation * rate.whole, (validation + test) * rate.whole

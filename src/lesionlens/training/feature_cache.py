@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,14 @@ log = logging.getLogger(__name__)
 
 _digests: dict[tuple[int, int, int, int], str] = {}
 """Digests of files that this process has read: by device, inode, size and time of the last change."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """A level's values float32 [samples, c, h, w] of all samples."""
+
+    level: Level
+    features: Tensor
 
 
 class FeatureCache:
@@ -75,6 +84,11 @@ class FeatureCache:
     def known(self, model: Classifier, level: Level) -> Tensor | None:
         """Features of that level, if they are stored."""
         return self._find(self.key(model, level))
+
+    def deepest(self, model: Classifier) -> Stored:
+        """What evaluations begin with: unit2's output where a run that trains less has left it, else the stem's."""
+        found = self.known(model, "unit2")
+        return Stored("stem", self.get(model, ("stem",))["stem"]) if found is None else Stored("unit2", found)
 
     def get(self, model: Classifier, levels: Sequence[Level]) -> dict[Level, Tensor]:
         """Features float32 [samples, ...] by level, memory-mapped; images lie channels last.

@@ -1,5 +1,7 @@
 """Predictions and maps in batches, against the methods themselves."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from lesionlens.attribution import explain as module
 from lesionlens.attribution.explain import TARGETS, Source, explain, reference_maps
 from lesionlens.attribution.registry import METHODS
 from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.training.feature_cache import Stored
 from lesionlens.training.inputs import Inputs
 from tests.unit.arrays import bright_squares
 from tests.unit.attribution.networks import narrow
@@ -42,14 +45,15 @@ def test_stored_features_give_the_same_maps(inputs: Inputs) -> None:
     model = narrow()
     with torch.no_grad():
         stem = model.stem(inputs(list(range(20))))
-    for methods in (("grad_cam",), ("grad_cam", "hires_cam")):
-        whole, stored = (
+        levels = Stored("stem", stem), Stored("unit2", model.unit2(stem))
+    for methods, stored in product((("grad_cam",), ("grad_cam", "hires_cam")), levels):
+        whole, found = (
             explain(model, Source(inputs, ROWS, features), CONV, methods, ("predicted",), lambda _count: None)
-            for features in (None, stem)
+            for features in (None, stored)
         )
-        np.testing.assert_allclose(whole.probabilities, stored.probabilities, atol=1e-6)
+        np.testing.assert_allclose(whole.probabilities, found.probabilities, atol=1e-6)
         for key, maps in whole.maps.items():
-            np.testing.assert_allclose(maps, stored.maps[key], atol=1e-5 * np.abs(maps).max())
+            np.testing.assert_allclose(maps, found.maps[key], atol=1e-5 * np.abs(maps).max())
 
 
 def test_grad_cam_explains_any_classes(inputs: Inputs) -> None:

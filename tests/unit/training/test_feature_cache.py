@@ -63,6 +63,21 @@ def test_a_deeper_level_begins_with_what_is_stored_and_has_the_same_bits(
     assert all(torch.equal(parts[level], whole[level]) for level in ("unit1", "pooled"))
 
 
+def test_an_evaluation_begins_with_the_deepest_level_that_is_stored(
+    tmp_path: Path, model: Classifier, make_patches: Make
+) -> None:
+    """Of this model: where unit2 was trained, what other weights made of samples is no use."""
+    cache = FeatureCache(tmp_path, inputs_of(make_patches()))
+    assert cache.deepest(model).level == "stem"
+    features = cache.get(model, ("unit2",))["unit2"]
+    found = cache.deepest(model)
+    assert found.level == "unit2" and torch.equal(found.features, features)
+    other = build("resnet18", 5, 0)
+    with torch.no_grad():
+        next(other.unit2.parameters()).add_(1)
+    assert cache.deepest(other).level == "stem"
+
+
 def test_built_once_and_read_by_anyone(tmp_path: Path, model: Classifier, make_patches: Make) -> None:
     cache = FeatureCache(tmp_path, inputs_of(make_patches()))
     cache.get(model, LEVELS)
