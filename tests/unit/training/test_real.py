@@ -4,12 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
+from benchmarks import films
 from benchmarks.real import STUDIES, Told, configured, losses
 from lesionlens.config.presets import layered
 from lesionlens.records import SampleArrays
 from lesionlens.scoring.bootstrap import draw
+
+Capture = pytest.CaptureFixture[str]
 
 
 def test_studies_differ_from_the_recipe_in_training_alone(tmp_path: Path) -> None:
@@ -28,6 +32,39 @@ def test_studies_differ_from_the_recipe_in_training_alone(tmp_path: Path) -> Non
     assert weights == {name: [0, 3] if name == "guided" else [0] for name in STUDIES}
     assert len({(each.patches, each.split, each.grid.sets, each.grid.seeds) for each in found.values()}) == 1
     assert {run.backbone for each in found.values() for run in each.grid.runs()} == {"vgg16"}
+
+
+def test_films_begin_with_patches_at_their_scale_and_breasts_with_films(tmp_path: Path) -> None:
+    weights = tmp_path / "own.pth"
+    found = {name: layered("sound", films.configured(name, tmp_path, weights))[0] for name in films.STUDIES}
+    begun = {name: each.training.start for name, each in found.items()}
+    assert begun == {
+        "patches": None, "films from patches": "masses: patches", "films from ImageNet": None,
+        "breasts": "masses: films from patches",
+    }  # fmt: skip
+    assert [each.unit for each in found.values()] == ["patch", "image", "image", "breast"]
+    assert len({(each.images, each.split, each.seed, each.data) for each in found.values()}) == 1
+    patches, one, other, breasts = found.values()
+    assert patches.patches.frame == "image" and one.training.model_copy(update={"start": None}) == other.training
+    assert one.grid == other.grid == breasts.grid and breasts.training.top == "two_views"
+
+
+def test_paired_scores_are_those_of_all_that_both_have(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """Two studies, of which one lacks a film; the other tells malignant films perfectly and lies twice as well."""
+    keys = [f"film {n}" for n in range(40)]
+    label = ["MALIGNANT" if n % 2 else "BENIGN" for n in range(40)]
+    lifts = [None if n < 10 else 1.0 + n % 2 for n in range(40)]
+    base = pl.DataFrame({"key": keys, "patient": keys, "label": label, "lift": lifts})
+    told = {
+        "good": base.with_columns(malignant=pl.Series([float(n % 2) for n in range(40)]), lift=2 * pl.col("lift")),
+        "bad": base.with_columns(malignant=pl.Series([n / 40 for n in range(40)])).filter(pl.col("key") != "film 39"),
+    }
+    monkeypatch.setattr(films, "rows", lambda _, name: told[name])
+    films.compared(films.SAMPLES, ["good", "bad"], "films")
+    lines = dict(line.strip().split(": ") for line in capsys.readouterr().out.splitlines()[1:])
+    assert lines["auc, good"].startswith("1.000 (1.000 to 1.000)")
+    assert float(lines["auc, bad"].split()[0]) == pytest.approx(0.5, abs=0.03)
+    assert lines["lift, good"].startswith("2.97") and lines["lift, good minus bad"].startswith("1.48 (1.")
 
 
 def test_a_network_that_is_too_sure_is_given_its_temperature(tiny_patches: Callable[..., SampleArrays]) -> None:
