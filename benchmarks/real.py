@@ -5,12 +5,13 @@
     python -m benchmarks.real --weights vgg16.pth --flips     and scores eight views of a sample, minutes more a study
     python -m benchmarks.real --weights vgg16.pth --square    square windows, in which these squashed masses look wide
 
-The data are ../shared/cbis/masses (`--data` names another folder); its README says how the weights of VGG16 are made.
-Studies, three seeds each: the recipe of `sound`, without it (`plain`), without it on two blocks (`two blocks`), with
-annotations at weight 3 beside weight 0 (`guided`), and with lesions in other patients' tissue (`surroundings`); and the
-reference, a penalised regression on block 4 of the first weights. AUC of malignancy on the test split, the mean of the
-seeds, of a sample as it is or over its eight flips and quarter turns; differences are paired. 95 % intervals by
-patient, the same 1,000 resamples for all. Where a study was evaluated, what its decisions rest on follows.
+The data are ../shared/cbis/masses (`--data` names another folder); its README says how the weights of VGG16 are
+made. Studies, three seeds each: the recipe of `sound`, without it (`plain`), so and normalised by statistics of the
+true class (`leak`), on two blocks at once (`two blocks`) and one after the other (`gradual`), with annotations at
+weight 3 beside weight 0 (`guided`), and with lesions in other patients' tissue (`surroundings`); and the reference,
+a penalised regression on block 4 of the first weights. AUC of malignancy on the test split, the mean of the seeds,
+of a sample as it is or over its eight flips and quarter turns; differences are paired. 95 % intervals by patient,
+the same 1,000 resamples for all. Where a study was evaluated, what its decisions rest on follows.
 """
 
 import argparse
@@ -51,7 +52,9 @@ PLAIN = {"augment": "none", "stopping": {"keep": "lowest", "start": "anew", "pat
 STUDIES: dict[str, dict[str, Any]] = {
     "recipe": {},
     "plain": {"training": PLAIN},
+    "leak": {"training": PLAIN | {"normalise": "per_class"}},
     "two blocks": {"training": PLAIN, "grid": {"strategies": ["simultaneous"]}},
+    "gradual": {"training": PLAIN, "grid": {"strategies": ["gradual"]}},
     "guided": {"grid": {"guidance": [{"weight": 0}, {"weight": 3}]}},
     "surroundings": {"training": {"augment": "surroundings"}},
 }

@@ -22,12 +22,16 @@ def test_studies_differ_from_the_recipe_in_training_alone(tmp_path: Path) -> Non
     assert {name: (*kept[name], each.grid.strategies[0]) for name, each in found.items()} == {
         "recipe": ("patch", "averaged", "last_block"),
         "plain": ("none", "lowest", "last_block"),
+        "leak": ("none", "lowest", "last_block"),
         "two blocks": ("none", "lowest", "simultaneous"),
+        "gradual": ("none", "lowest", "gradual"),
         "guided": ("patch", "averaged", "last_block"),
         "surroundings": ("surroundings", "averaged", "last_block"),
     }
     square = layered("sound", configured("recipe", tmp_path, tmp_path / "own.pth", square=True))[0]
     assert (square.patches.aspect, square.training) == ("keep", found["recipe"].training)
+    normalised = {name: each.training.normalise for name, each in found.items()}
+    assert normalised == {name: "per_class" if name == "leak" else "train" for name in STUDIES}
     weights = {name: [guidance.weight for guidance in each.grid.guidance] for name, each in found.items()}
     assert weights == {name: [0, 3] if name == "guided" else [0] for name in STUDIES}
     assert len({(each.patches, each.split, each.grid.sets, each.grid.seeds) for each in found.values()}) == 1
