@@ -38,6 +38,9 @@ from tasks.progress import progress, run_logger
 LIBRARIES = ("lesionlens", "torch", "torchvision", "grad-cam", "torchmetrics", "scikit-image", "polars", "prefect")
 BATCH = 128
 """Items written in one transaction, so that memory and transactions stay small however large the data set."""
+SEEN = (
+    "%s begins with a network that was trained on %d of the %d validation patients: validation flatters it by so much"
+)
 
 
 @db_task("prepare", "prepare {config.name}")
@@ -195,6 +198,9 @@ def plan_study(config: StudyConfig, sample_set_id: int) -> int:
             training, title = config.training, config.grid.title(run)
             if training.start is not None:
                 begun = starts.run_to_start(connection, training.start, run, sample_set_id)
+                count, seen = starts.validated_on(connection, begun, sample_set_id)
+                if seen:
+                    run_logger().warning(SEEN, title, seen, count)
                 training = training.model_copy(update={"start": begun})
             identity = digest(run, training, samples)
             studies.save_run(connection, study_id, identity, sample_set_id, run, training, title)

@@ -31,6 +31,15 @@ TRAINED_ON = text(
     " WHERE mine.sample_set_id = :own AND mine.split <> 'test' AND shown.patient = tested.patient)"
 )
 
+VALIDATED_ON = text(
+    "SELECT count(DISTINCT image.patient), count(DISTINCT image.patient) FILTER (WHERE EXISTS ("
+    "SELECT FROM run JOIN sample AS trained ON trained.sample_set_id = run.sample_set_id AND trained.split = 'train'"
+    " JOIN image AS seen ON seen.id = trained.image_id AND seen.patient = image.patient"
+    " JOIN dataset AS other ON other.id = seen.dataset_id AND other.name = dataset.name WHERE run.digest = :begun))"
+    " FROM sample JOIN image ON image.id = sample.image_id JOIN dataset ON dataset.id = image.dataset_id"
+    " WHERE sample.sample_set_id = :own AND sample.split = 'validation'"
+)
+
 
 def find(connection: Connection, name: str) -> tuple[int, str]:
     """Id and digest of a study by its digest, name or number.
@@ -101,6 +110,12 @@ def _require_one_scale(connection: Connection, own: int, other: int, name: str) 
         )
     if theirs["images"] != mine["images"]:
         raise ValueError(f"training.start: {name} has films of another size or fit: choose the same images options")
+
+
+def validated_on(connection: Connection, digest: str, sample_set_id: int) -> tuple[int, int]:
+    """Patients of the sample set's validation split, and how many of them the run of that digest was trained on."""
+    count, seen = connection.execute(VALIDATED_ON, {"own": sample_set_id, "begun": digest}).one()
+    return int(count), int(seen)
 
 
 def run_of(connection: Connection, digest: str) -> RunRow | None:

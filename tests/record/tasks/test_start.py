@@ -1,5 +1,6 @@
 """A study whose runs begin with those of another: planned, trained, refused."""
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,12 +12,13 @@ from sqlalchemy import Engine, text
 from torch import Tensor
 
 from db import studies
-from db.queries import work
+from db.queries import starts, work
 from lesionlens.config.data import BackgroundConfig, DataConfig, PatchConfig, PhantomConfig
 from lesionlens.config.study import StudyConfig
 from lesionlens.config.training import GridConfig, HyperSet, StoppingConfig, TrainingConfig
 from lesionlens.settings import home
 from lesionlens.training.checkpoints import checkpoint_folder, read_checkpoint
+from tasks import prepare
 from tasks.db_task import samples_of
 from tasks.prepare import prepare_study
 from tasks.train import start_weights, train_run
@@ -114,6 +116,27 @@ def test_what_cannot_be_begun_with_is_refused(engine: Engine, study: Study) -> N
         connection.execute(text(f"{seen} AND sample_set_id = 1)"))
     with pytest.raises(ValueError, match=r"study 1 \(first\) trained on 1 patients of this test split"):
         prepare_study.fn(study("third", start="first", seed=4))
+
+
+def test_it_is_said_how_many_validation_patients_the_first_network_was_trained_on(
+    engine: Engine, study: Study, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """None where both share their splits; of another draw those who are in the one and were in the other."""
+    monkeypatch.setattr(prepare, "run_logger", lambda: logging.getLogger("prepare"))
+    first, _ = trained(engine, study("first"))
+    prepare_study.fn(study("second", start="first"))
+    assert "validation patients" not in caplog.text
+    other = prepare_study.fn(study("third", start="first", seed=3))
+    with engine.connect() as connection:
+        samples = studies.study_row(connection, other).sample_set_id
+        patients = "SELECT DISTINCT patient FROM lens.samples WHERE study = :study AND split = :split"
+        validated, seen = (
+            set(connection.scalars(text(patients), {"study": name, "split": split}))
+            for name, split in (("third", "validation"), ("first", "train"))
+        )
+        found = starts.validated_on(connection, first.digest, samples)
+    assert found == (len(validated), len(validated & seen)) and found[1] > 0
+    assert f"trained on {found[1]} of the {found[0]} validation patients" in caplog.text
 
 
 def test_a_start_whose_weights_are_gone_fails_its_run_and_says_so(engine: Engine, study: Study) -> None:
