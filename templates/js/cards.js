@@ -22,7 +22,7 @@ function box(x0, y0, x1, y1, kind, words, width) {
   const frame = drawn("rect", { class: kind, x: x0, y: y0, width: x1 - x0, height: y1 - y0 });
   const size = width / 13, above = kind.startsWith("mark");
   const y = above ? (y0 > size ? y0 - size / 4 : y0 + size) : y1 + size;
-  const text = drawn("text", { class: kind, x: Math.min(Math.max(x0, 0), width - 0.65 * words.length * size), y, "font-size": size });
+  const text = drawn("text", { class: kind, x: Math.min(Math.max(x0, 0), width - 0.72 * words.length * size), y, "font-size": size });
   text.textContent = words;
   return words ? [frame, text] : [frame];
 }

@@ -74,3 +74,14 @@ def test_a_missed_lesion_is_named_in_words(browser, page_of_films: str) -> None:
         page.locator("#cards a").first.press("Enter")
         page.wait_for_selector("#panels rect.missed")
         assert "missed" in page.locator("#panels text.missed").first.text_content()
+
+
+def test_words_beside_a_box_end_inside_the_film(browser, page_of_films: str) -> None:  # type: ignore[no-untyped-def]
+    with watched(browser, page_of_films) as page:
+        right = page.evaluate("""() => {
+            const picture = document.querySelector(".picture svg"), width = picture.viewBox.baseVal.width;
+            const words = box(0.9 * width, 0, width, 10, "lesion missed", "missed", width)[1];
+            picture.append(words);
+            return (words.getBBox().x + words.getBBox().width) / width;
+        }""")
+        assert 0.8 < right <= 0.99

@@ -144,13 +144,18 @@ def mark(
 def labels(axes: Axes, ends: Sequence[tuple[float, str, str]], gap: float = 15) -> None:
     """Direct labels right of the axes, each (value on the y axis, text, colour) at its value or near it."""
     (low, high), tall = axes.get_ylim(), axes.bbox.height
-    wide, longest = axes.figure.bbox.width - axes.bbox.x1 - 9, max((len(text) for _, text, _ in ends), default=1)
-    size = min(NORMAL, 0.9 * tall / max(len(ends) - 1, 1), wide / (0.64 * longest))
+    wide, longest = axes.figure.bbox.width - axes.bbox.x1 - 9, max((_ems(text) for _, text, _ in ends), default=1)
+    size = min(NORMAL, 0.9 * tall / max(len(ends) - 1, 1), wide / longest)
     heights = spread([(value - low) / (high - low) * tall for value, _, _ in ends], gap, tall)
     for height, (_, text, colour) in zip(heights, ends, strict=True):
         axes.annotate(text, (1, height / tall), (9, 0), xycoords="axes fraction", textcoords="offset points",
                       color=colour, fontsize=size, fontweight="normal" if colour == SOFT else "bold",
                       verticalalignment="center_baseline", parse_math=False)  # fmt: skip
+
+
+def _ems(text: str) -> float:
+    """Width of bold text in units of its size, of a wide font."""
+    return sum(0.78 if letter.isupper() else 0.66 for letter in text) or 1.0
 
 
 def spread(wanted: Sequence[float], gap: float, room: float) -> list[float]:

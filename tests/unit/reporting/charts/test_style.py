@@ -109,6 +109,16 @@ def test_ticks_are_round_with_a_true_minus():
     assert [text.get_text() for text in axes.get_yticklabels()] == ["−0.2", "0", "0.2", "0.4", "0.6"]
 
 
+@pytest.mark.parametrize("text", ["MALIGNANT 0.78", "BENIGN 0.78", "vgg16, last block 0.78", "a"])
+def test_the_longest_label_ends_inside_the_figure(text):
+    """By the metrics of matplotlib's own bold font, which is a wide one."""
+    figure, axes = canvas((0, 1), (0, 1), "x", right=180, size=(270, 238))
+    labels(axes, [(0.5, text, series(0)), (0.4, "b", series(1))])
+    figure.draw_without_rendering()
+    assert max(label.get_window_extent().x1 for label in axes.texts) <= figure.bbox.width
+    assert len(text) > 1 or axes.texts[0].get_fontsize() == 12
+
+
 @given(st.lists(st.floats(-50, 250), max_size=9), st.floats(1, 40))
 def test_labels_keep_order_distance_and_room(wanted, gap):
     placed = spread(wanted, gap, 200)
