@@ -45,7 +45,7 @@ SCORES: LiteralString = """
 SAMPLES: LiteralString = """
     SELECT s.sample_key AS key, s.patient, s.true_code AS label, s.lift, p.probability AS malignant
     FROM sample_results AS s
-    JOIN class_probabilities AS p USING (evaluation_id, sample_id)
+    JOIN class_probabilities AS p USING (study_id, evaluation_id, sample_id)
     WHERE s.study = %(study)s AND p.code = 'MALIGNANT'
     ORDER BY s.sample_key"""
 BREASTS: LiteralString = """
