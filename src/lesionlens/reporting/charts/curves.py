@@ -43,7 +43,7 @@ def _roc(model: Model, points: pl.DataFrame, areas: pl.DataFrame, names: dict[st
         x, y = corners(rates.to_numpy()).T
         draw.line(axes, x, y, "thin", draw.series(n))
         area = draw.scored(next(areas.filter(code=code).iter_rows(named=True), {}), "auc", "auc_")
-        beside.insert(0, (0.5, f"{_cut(str(code))} {number(area.value)}", draw.series(n)))
+        beside.insert(0, (0.5, f"{draw.cut(str(code), 12)} {number(area.value)}", draw.series(n)))
         words.append(f"{names.get(str(code), code)} {area.text}")
     draw.labels(axes, beside, 17)
     return draw.chart(f"roc-{model.run_id}", model.title, f"Area under the curve: {'; '.join(words)}.", figure)
@@ -59,9 +59,10 @@ def roc_levels(data: ReportData) -> tuple[Chart, ...]:
 
 def roc_beside(parts: Sequence[Part]) -> Chart | None:
     """Malignant breasts against others by the models of several studies, each on its own breasts; None without any."""
+    short = draw.apart([name for _, name, _ in parts], 16)
     found = [
-        (f"{of.short} · {name}", _cut(name, 16), points)
-        for data, name, models in parts
+        (f"{of.short} · {name}", beside, points)
+        for (data, name, models), beside in zip(parts, short, strict=True)
         for of in models
         for every in [frame(data, "operating_points").drop_nulls("value").filter(run_id=of.run_id, level="breast")]
         for points in [every.filter(question="diagnosis")]
@@ -90,10 +91,6 @@ def _drawn(chart: str, title: str, found: Sequence[tuple[str, str, pl.DataFrame]
         words.append(f"{name} {area.text}, {count(area.n)}")
     draw.labels(axes, beside, 17)
     return draw.chart(chart, title, f"AUC and count: {'; '.join(words)}.", figure)
-
-
-def _cut(code: str, most: int = 12) -> str:
-    return code if len(code) <= most else f"{code[: most - 1]}…"
 
 
 def corners(rates: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -153,6 +153,22 @@ def labels(axes: Axes, ends: Sequence[tuple[float, str, str]], gap: float = 15) 
                       verticalalignment="center_baseline", parse_math=False)  # fmt: skip
 
 
+def cut(name: str, most: int) -> str:
+    """The name in at most so many letters."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def apart(names: Sequence[str], most: int) -> list[str]:
+    """The names in at most so many letters each; by their last words where their beginnings are the same."""
+    short = [cut(name, most) for name in names]
+    if len(set(short)) == len(set(names)):
+        return short
+    ends = [name[1 - most :] for name in names]
+    return [
+        name if len(name) <= most else f"…{end.partition(' ')[2] or end}" for name, end in zip(names, ends, strict=True)
+    ]
+
+
 def _ems(text: str) -> float:
     """Width of bold text in units of its size, of a wide font."""
     return sum(0.78 if letter.isupper() else 0.66 for letter in text) or 1.0

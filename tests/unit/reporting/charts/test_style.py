@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lesionlens.reporting.charts.curves import learning_curves, reliability, roc_curves, roc_levels, threshold_curves
 from lesionlens.reporting.charts.evidence import by_mask_fraction, forest, occlusion_chart, randomisation
 from lesionlens.reporting.charts.flow import flow_chart
-from lesionlens.reporting.charts.style import COLOURS, SERIES, canvas, chart, labels, line, mark, series, spread
+from lesionlens.reporting.charts.style import COLOURS, SERIES, apart, canvas, chart, labels, line, mark, series, spread
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "\"'><script>alert(1)</script>&amp;{{ 7*7 }} 5 % $a_b^c$ #0072b2"
@@ -107,6 +107,13 @@ def test_ticks_are_round_with_a_true_minus():
     figure, axes = canvas((0, 1), (-0.2, 0.6), "x")
     figure.draw_without_rendering()
     assert [text.get_text() for text in axes.get_yticklabels()] == ["−0.2", "0", "0.2", "0.4", "0.6"]
+
+
+def test_names_with_one_beginning_are_told_apart_by_their_ends():
+    names = ["masses: patches", "masses: films from patches", "masses: films from ImageNet"]
+    assert apart(names, 16) == ["masses: patches", "…from patches", "…from ImageNet"]
+    assert apart(["a study of masses in films", "other"], 10) == ["a study o…", "other"]
+    assert apart(["0123456789a", "0123456789b"], 6) == ["…6789a", "…6789b"]
 
 
 @pytest.mark.parametrize("text", ["MALIGNANT 0.78", "BENIGN 0.78", "vgg16, last block 0.78", "a"])
