@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -82,8 +83,7 @@ class _Measured:
 
     random: maps of networks with random weights by method. validation: probabilities of the validation split.
     occlusions: one per variant. faithful: curves by method, of the samples at positions `followed` of the test split.
-    marks: a detector's, of the test split; None of other models. trained: as `pathology_scores`. flips: mean
-    probabilities over flips, where they are asked for.
+    marks: a detector's. trained: as `pathology_scores`. flips: mean probabilities over flips. None: there are none.
     """
 
     predictions: Explained
@@ -111,13 +111,13 @@ def evaluate(
 ) -> Evaluation:
     """Predict, explain, score and audit the test split; tune thresholds on the validation split.
 
-    Every method of the configuration is run for the predicted and the true class, on some lesions only where it
-    needs many passes, and so are baselines, random weights among them. Then the occlusion test in three variants and
-    the swap test over every test lesion, and faithfulness and weight randomisation over some.
-    Intervals are bootstraps over the test split's patients, the same resamples for every score. cache: folder of stored
-    features; `progress` is called with (done, total) samples, all passes counting. Raises ValueError where the test
-    split is empty, the training split has no lesion, or `positive` names no class with lesions; EvaluationError where
-    maps have one cell, or an output is not finite.
+    Every method of the configuration is run for the predicted and the true class, on some lesions only where it needs
+    many passes, and so are baselines, random weights among them. Then the occlusion test in three variants and the swap
+    test over every test lesion, and faithfulness and weight randomisation over some. Intervals are bootstraps by
+    patient, the same resamples for every score. cache: folder of stored features; `progress` is called with (done,
+    total) samples, all passes counting. Raises ValueError where the test split is empty, the training split has no
+    lesion, or `positive` names no class with lesions; EvaluationError where maps have one cell, or an output is not
+    finite.
     """
     return _frames(given, _measured(model, given, device, cache, progress))
 
@@ -143,13 +143,12 @@ def evaluate_outputs(
     split = replace(split, few=frozenset([*split.rows, *split.validation_rows]))  # every map was given
     maps = scored_methods(split, found, tuning)
     nothing = Swaps(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, len(split.test.classes)), np.float32))
-    references = [*constant_baselines(split), *film_maps(split, given.patches), ceiling(split, _shape(maps[0]))]
+    every = [*maps, *constant_baselines(split), *film_maps(split, given.patches), ceiling(split, _shape(maps[0]))]
     correct, scaling = np.equal(found.predicted, split.test.labels), given.evaluation.scaling
     dealt = dealt_maps(split.test, correct, maps, scaling, np.random.default_rng(given.seed))
     none, followed = pl.DataFrame(schema=FRAMES["randomisations"]), np.zeros(0, np.int64)
-    every, at = [*maps, *references], followed
     return _frames(
-        given, _Measured(found, tuning.probabilities, every, dealt, {}, [], nothing, {}, at, none, None, marks)
+        given, _Measured(found, tuning.probabilities, every, dealt, {}, [], nothing, {}, followed, none, None, marks)
     )
 
 
@@ -216,17 +215,16 @@ def _audits(
     alone = Inputs(split.test, split.inputs.mode, split.inputs.device)
     model = model.to(alone.device).eval()
     quick = fast(model, "block") if isinstance(model, Classifier) else model
+    seeded = partial(np.random.default_rng, given.seed)
     intact, occlusions = intact_films(model, stored, alone, np.asarray(split.rows, dtype=np.int64)), []
     regions = {margin: lesion_regions(split.test, margin) for margin in {margin for _, margin in VARIANTS.values()}}
     for variant, (_, margin) in VARIANTS.items():
-        places = np.random.default_rng(given.seed)
-        occlusions.append(occlusion_test(quick, alone, regions[margin], places, variant, intact))
+        occlusions.append(occlusion_test(quick, alone, regions[margin], seeded(), variant, intact))
         advance(len(split.rows))
     sides = binary.diagnosis_sides(split.test, binary.binary_views(given.samples, given.attributes, given.positive))
-    swaps = swap_test(quick, alone, regions[VARIANTS["smooth"][1]], sides, np.random.default_rng(given.seed), intact)
+    swaps = swap_test(quick, alone, regions[VARIANTS["smooth"][1]], sides, seeded(), intact)
     advance(len(split.rows))
-    whole = predictions.probabilities[followed]
-    faithful = faithfulness(quick, alone, followed, whole, maps, np.random.default_rng(given.seed))
+    faithful = faithfulness(quick, alone, followed, predictions.probabilities[followed], maps, seeded())
     advance(len(split.rows))
     flips = None
     if given.evaluation.flips and isinstance(model, Classifier):
