@@ -129,7 +129,7 @@ def main() -> None:
     if not options.data.is_dir():
         raise SystemExit(f"{options.data} is not there: name the folder of masses by --data")
     for name in options.studies:
-        trained(configured(name, options.data.resolve(), options.weights.resolve()), evaluate=True)
+        trained("sound", configured(name, options.data.resolve(), options.weights.resolve()), evaluate=True)
     for name in options.studies:
         print(name)
         for score, method, policy, value, low, high, n in rows(SCORES, name).rows():

@@ -8,10 +8,12 @@
 The data are ../shared/cbis/masses (`--data` names another folder); its README says how the weights of VGG16 are
 made. Studies, three seeds each: the recipe of `sound`, without it (`plain`), so and normalised by statistics of the
 true class (`leak`), on two blocks at once (`two blocks`) and one after the other (`gradual`), with annotations at
-weight 3 beside weight 0 (`guided`), and with lesions in other patients' tissue (`surroundings`); and the reference,
-a penalised regression on block 4 of the first weights. AUC of malignancy on the test split, the mean of the seeds,
-of a sample as it is or over its eight flips and quarter turns; differences are paired. 95 % intervals by patient,
-the same 1,000 resamples for all. Where a study was evaluated, what its decisions rest on follows.
+weight 3 beside weight 0 (`guided`), with lesions in other patients' tissue (`surroundings`), and by every attribution
+method on a part of the test split (`methods`, one seed); the preset `paper` by either strategy, one set and seed
+(`paper gradual`, `paper simultaneous`); and the reference, a penalised regression on block 4 of the first weights. AUC
+of malignancy on the test split, the mean of the seeds, of a sample as it is or over its eight flips and quarter turns;
+differences are paired. 95 % intervals by patient, the same 1,000 resamples for all studies of the same samples. Where
+a study was evaluated, what its decisions rest on follows.
 """
 
 import argparse
@@ -34,6 +36,7 @@ from db.engine import make_engine
 from db.queries import arrays
 from lesionlens.audits.decision import Score, area, mean_of
 from lesionlens.audits.shortcuts import block_means, reference
+from lesionlens.config.evaluation import ALL
 from lesionlens.config.study import StudyConfig
 from lesionlens.models.classifier import Classifier, Level
 from lesionlens.records import SampleArrays
@@ -49,6 +52,7 @@ from lesionlens.training.strategies import PHASES
 
 DATA = Path(__file__).resolve().parents[2] / "shared/cbis/masses"
 PLAIN = {"augment": "none", "stopping": {"keep": "lowest", "start": "anew", "patience": 7, "max_epochs": 12}}
+PAPER = {"batch_size": 16, "unit1_rate": 3e-5}
 STUDIES: dict[str, dict[str, Any]] = {
     "recipe": {},
     "plain": {"training": PLAIN},
@@ -57,12 +61,18 @@ STUDIES: dict[str, dict[str, Any]] = {
     "gradual": {"training": PLAIN, "grid": {"strategies": ["gradual"]}},
     "guided": {"grid": {"guidance": [{"weight": 0}, {"weight": 3}]}},
     "surroundings": {"training": {"augment": "surroundings"}},
+    "methods": {"grid": {"seeds": [0]}, "evaluation": {"methods": list(ALL), "perturbation_samples": 40}},
+    "paper gradual": {"grid": {"strategies": ["gradual"], "sets": [PAPER]}},
+    "paper simultaneous": {"grid": {"strategies": ["simultaneous"], "sets": [PAPER]}},
 }
-"""What differs from the preset `sound` on VGG16 and patches of 112 px; of several guidances the last is scored."""
+"""What differs from the preset on VGG16 and patches of 112 px; of several guidances the last is scored."""
 DECIDED: LiteralString = """
     SELECT guidance, question, variant, measure, value, low, high, lesions FROM decisions
     WHERE study = %(study)s AND group_name IS NULL AND value IS NOT NULL
     ORDER BY question, variant, measure, guidance"""
+RECALLS: LiteralString = """
+    SELECT strategy, seed, code, support, recall, recall_low, recall_high FROM class_scores
+    WHERE study = %(study)s ORDER BY strategy, seed, ordinal"""
 RESAMPLES = 1000
 CPU = torch.device("cpu")
 
@@ -77,8 +87,13 @@ class Told:
     flips: NDArray[np.float32] | None = None
 
 
+def preset_of(name: str) -> str:
+    """What a study is laid over."""
+    return "paper" if name.startswith("paper ") else "sound"
+
+
 def configured(name: str, data: Path, weights: Path, square: bool = False) -> dict[str, Any]:
-    """The options of a study over the preset `sound`."""
+    """The options of a study over its preset."""
     own = STUDIES[name]
     return {
         "name": f"masses{', square windows' if square else ''}: {name}",
@@ -87,18 +102,17 @@ def configured(name: str, data: Path, weights: Path, square: bool = False) -> di
         "patches": {"size": 112, "aspect": "keep" if square else "stretch"},
         "training": {"weights": str(weights)} | own.get("training", {}),
         "grid": {"backbones": ["vgg16"]} | own.get("grid", {}),
-        "evaluation": {"randomisation_samples": 0, "flips": True},
+        "evaluation": {"randomisation_samples": 0, "flips": preset_of(name) == "sound"} | own.get("evaluation", {}),
     }
 
 
-def trained(config: dict[str, Any], evaluate: bool) -> None:
+def trained(preset: str, config: dict[str, Any], evaluate: bool) -> None:
     """Bring the study into the record, trained; with `evaluate` evaluated and with its report."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(config, file)
         file.flush()
-        steps = [["study", "--config", file.name]]
-        if not evaluate:
-            steps = [["prepare", "--config", file.name], ["train", config["name"]]]
+        asked = ["--preset", preset, "--config", file.name]
+        steps = [["study", *asked]] if evaluate else [["prepare", *asked], ["train", config["name"]]]
         for step in steps:
             subprocess.run([sys.executable, "-m", "commands", *step], check=True)
 
@@ -192,12 +206,14 @@ def shown(score: Score) -> str:
 
 
 def decided(title: str) -> None:
-    """Print what the decisions of a study rest on, by guidance, where it was evaluated."""
+    """Print recalls and what the decisions of a study rest on, by guidance, where it was evaluated."""
     with make_engine().connect() as connection:
-        rows = frame(connection, DECIDED, study=title)
+        rows, recalls = frame(connection, DECIDED, study=title), frame(connection, RECALLS, study=title)
     for guidance, question, variant, measure, value, low, high, lesions in rows.rows():
         bounds = "" if low is None else f" ({low:.3f} to {high:.3f})"
         print(f"  {question}, {variant}, {measure}, guidance {guidance}: {value:.3f}{bounds}, n {lesions}")
+    for strategy, seed, code, support, recall, low, high in recalls.rows():
+        print(f"  recall of {code}, {strategy}, seed {seed}: {recall:.3f} ({low:.3f} to {high:.3f}), n {support}")
 
 
 def main() -> None:
@@ -213,17 +229,21 @@ def main() -> None:
     if not options.data.is_dir():
         raise SystemExit(f"{options.data} is not there: name the folder of masses by --data")
     areas: dict[str, Score] = {}
+    asked_of: set[tuple[str, ...]] = set()
     for name in options.studies:
         own = configured(name, options.data.resolve(), options.weights.resolve(), options.square)
-        trained(own, options.evaluate)
+        trained(preset_of(name), own, options.evaluate)
         samples, config, runs = told(own["name"], options.flips)
         test = samples.split("test")
         clusters = draw(test.patients, RESAMPLES, np.random.default_rng(0))
+        asked_of.add(tuple(np.unique(test.patients)))
+        if len(asked_of) > 1:
+            raise SystemExit(f"the test patients of {name} are others than before: ask for it alone")
         malignant, everyone = test.labels == samples.classes.index("MALIGNANT"), np.ones(len(test.ids), np.bool_)
+        print(f"n {len(test.ids)} of {len(np.unique(test.patients))} patients, {int(malignant.sum())} malignant")
         if not areas:
             scores = referred(samples, config)[:, samples.classes.index("MALIGNANT")]
             areas["reference"] = area(scores, malignant, everyone, clusters)
-            print(f"n {len(test.ids)} of {len(np.unique(test.patients))} patients, {int(malignant.sum())} malignant")
             print(f"reference: AUC {shown(areas['reference'])}")
         asked = {name: [run.test for run in runs]}
         if options.flips:

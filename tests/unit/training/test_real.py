@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 
 from benchmarks import films
-from benchmarks.real import STUDIES, Told, configured, losses
-from lesionlens.config.presets import layered
+from benchmarks.real import STUDIES, Told, configured, losses, preset_of
+from lesionlens.config.evaluation import ALL
+from lesionlens.config.presets import layered, paper
 from lesionlens.records import SampleArrays
 from lesionlens.scoring.bootstrap import draw
 
@@ -17,7 +18,11 @@ Capture = pytest.CaptureFixture[str]
 
 
 def test_studies_differ_from_the_recipe_in_training_alone(tmp_path: Path) -> None:
-    found = {name: layered("sound", configured(name, tmp_path, tmp_path / "own.pth"))[0] for name in STUDIES}
+    found = {
+        name: layered("sound", configured(name, tmp_path, tmp_path / "own.pth"))[0]
+        for name in STUDIES
+        if preset_of(name) == "sound"
+    }
     kept = {name: (each.training.augment, each.training.stopping.keep) for name, each in found.items()}
     assert {name: (*kept[name], each.grid.strategies[0]) for name, each in found.items()} == {
         "recipe": ("patch", "averaged", "last_block"),
@@ -27,15 +32,32 @@ def test_studies_differ_from_the_recipe_in_training_alone(tmp_path: Path) -> Non
         "gradual": ("none", "lowest", "gradual"),
         "guided": ("patch", "averaged", "last_block"),
         "surroundings": ("surroundings", "averaged", "last_block"),
+        "methods": ("patch", "averaged", "last_block"),
     }
     square = layered("sound", configured("recipe", tmp_path, tmp_path / "own.pth", square=True))[0]
     assert (square.patches.aspect, square.training) == ("keep", found["recipe"].training)
     normalised = {name: each.training.normalise for name, each in found.items()}
-    assert normalised == {name: "per_class" if name == "leak" else "train" for name in STUDIES}
+    assert normalised == {name: "per_class" if name == "leak" else "train" for name in found}
     weights = {name: [guidance.weight for guidance in each.grid.guidance] for name, each in found.items()}
-    assert weights == {name: [0, 3] if name == "guided" else [0] for name in STUDIES}
+    assert weights == {name: [0, 3] if name == "guided" else [0] for name in found}
+    methods = found.pop("methods")  # the recipe's first run, trained once for both
+    assert methods.grid.runs()[0] == found["recipe"].grid.runs()[0] and methods.evaluation.methods == ALL
+    assert methods.training == found["recipe"].training and methods.patches == found["recipe"].patches
     assert len({(each.patches, each.split, each.grid.sets, each.grid.seeds) for each in found.values()}) == 1
     assert {run.backbone for each in found.values() for run in each.grid.runs()} == {"vgg16"}
+
+
+def test_the_published_protocol_differs_in_network_and_size_alone(tmp_path: Path) -> None:
+    theirs, literal = [], paper(tmp_path)
+    for name in ("paper gradual", "paper simultaneous"):
+        assert preset_of(name) == "paper"
+        theirs += layered("paper", configured(name, tmp_path, tmp_path / "own.pth"))
+    assert [run.strategy for each in theirs for run in each.grid.runs()] == ["gradual", "simultaneous"]
+    for each in theirs:
+        assert each.patches == literal.patches.model_copy(update={"size": 112}) and each.split == literal.split
+        assert each.training == literal.training.model_copy(update={"weights": each.training.weights})
+        assert each.evaluation == literal.evaluation.model_copy(update={"randomisation_samples": 0})
+        assert set(each.grid.sets) < set(literal.grid.sets) and each.grid.seeds == literal.grid.seeds
 
 
 def test_films_begin_with_patches_at_their_scale_and_breasts_with_films(tmp_path: Path) -> None:
