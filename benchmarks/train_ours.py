@@ -142,7 +142,8 @@ def step_of(bench: Bench, phase: Phase, network: Classifier, mode: Mode | None =
 
     def scored(rows: Tensor) -> tuple[Tensor, None]:
         with precision(device):
-            return logits(source(rows)).float(), None
+            found = logits(source(rows))
+        return found.to(torch.promote_types(found.dtype, torch.float32)), None
 
     set_modes(network, phase)
     plain = eager(scored, optimizer, labels)

@@ -1,11 +1,12 @@
 """Whole films: memory at full size, and both steps of their training beside the same recipe in PyTorch Lightning.
 
-    python -m benchmarks.whole             ResNet50 at 576 x 448; memory at 1152 x 896. 10 minutes of a quiet core
+    python -m benchmarks.whole             ResNet50 at 576 x 448; memory at 1152 x 896. 20 minutes of a quiet core
     python -m benchmarks.whole --small     a try in a minute: ResNet18 at 128 x 96; memory at 256 x 192
     python -m benchmarks.whole --part speed | memory
 
 Speed: step 1 trains the top on features that are computed once, where the peer runs the trunk in every step; step 2
-trains every layer on both sides. Same first weights, batches, rates and losses; CPU seconds of one thread, in turns.
+trains every layer on both sides. Same first weights, batches, rates and, in float64, losses; CPU seconds of one
+thread, in turns.
 
 Memory: private memory of the process and its children, 20 times a second, of what differs between few films and all of
 CBIS-DDSM's 3,032: a network and what its steps keep is the same for both. Pixels lie in a file and are not counted.
@@ -18,13 +19,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks.allocation import of_a_script
 from benchmarks.interleaved import spread
@@ -46,6 +49,8 @@ GOALS = {"step 1": 3.0, "step 2": 1.3}
 MOST = 4.0
 """GB beside the network at full size."""
 CBIS = 3032
+WARM, COUNTED = 3, 3
+"""Steps of a phase: in the first few a process grows to the size that it keeps."""
 EPOCHS = 10
 """Of a step 1 whose one pass over the films counts, too."""
 
@@ -73,25 +78,49 @@ def two_step(backbone: str, batch: int) -> tuple[RunConfig, TrainingConfig]:
 
 
 def _ours(bench: Bench, phase: Phase) -> tuple[float, float]:
-    """Mean CPU seconds of a step after the first, and the last validation loss."""
+    """Mean CPU seconds of a step that counts, and the last validation loss."""
     trained = train_phase(bench, phase, time.process_time)
-    return float(np.mean(trained.steps[1:])), trained.loss
+    return float(np.mean(trained.steps[WARM:])), trained.loss
 
 
 def _peer(bench: Bench, phase: Phase, folder: Path) -> tuple[float, float]:
     """The same of Lightning, with images in memory."""
+    steps, loss = _fitted(bench, phase, folder)
+    return float(np.mean(steps[WARM:])), loss
+
+
+def _fitted(bench: Bench, phase: Phase, folder: Path) -> tuple[list[float], float]:
+    """Lightning's CPU seconds of each step, and its last validation loss."""
     run, training, data = bench.run, bench.training, in_memory(bench.inputs)
     with of_a_script():
         marks, *_ = fit_phase(
             copy.deepcopy(bench.first), phase, run, training, training.stopping, data, bench.rows, folder
         )
-    return float(np.mean(np.diff(marks.steps)[1:])), marks.losses[-1]
+    return [b - a for a, b in pairwise(marks.steps)], marks.losses[-1]
 
 
-def speed(setting: Setting, rounds: int, folder: Path, batch: int, steps: int = 2) -> None:
-    """Seconds of a training step of both sides, round by round; the first step of an epoch warms up."""
+class Double(Inputs):
+    """Inputs in float64."""
+
+    def __call__(self, rows: Sequence[int] | Tensor) -> Tensor:
+        return super().__call__(rows).double()
+
+
+def alike(setting: Setting, folder: Path) -> None:
+    """Losses of both sides after three steps of every layer in float64, on small films: in float32 a deep network with
+    random weights makes more of how either side rounds."""
+    run, training = two_step(setting.backbone, 8)
+    films = patches_of(24, 8, 96, 64)
+    first, inputs = first_model(run, training, films).double(), Double(films, "train", torch.device("cpu"))
+    bench = Bench(run, training, films, first, inputs, folder, "cpu")
+    ours, peer = train_phase(bench, ALL, time.process_time).loss, _fitted(bench, ALL, folder / "alike")[1]
+    print(f"losses in float64: {ours:.9f} {peer:.9f}, apart by {abs(ours - peer) / peer:.0e}")
+
+
+def speed(setting: Setting, rounds: int, folder: Path, batch: int) -> None:
+    """Seconds of a training step of both sides, round by round."""
     run, training = two_step(setting.backbone, batch)
-    films = patches_of(steps * batch, batch, *setting.speed)
+    films = patches_of((WARM + COUNTED) * batch, batch, *setting.speed)
     inputs = Inputs(films, "train", torch.device("cpu"))
     bench = Bench(run, training, films, first_model(run, training, films), inputs, folder, "cpu")
     started = time.process_time()
@@ -231,6 +260,7 @@ def main() -> None:
             memory(setting, options.small, Path(name))
         if options.part != "memory":
             keep_freed_memory()
+            alike(setting, Path(name))
             speed(setting, options.rounds, Path(name), options.batch)
 
 

@@ -2,19 +2,21 @@
 
 from pathlib import Path
 
-from lesionlens.config.data import BackgroundConfig, DataConfig, ImageConfig, PatchConfig
+from lesionlens.config.data import BackgroundConfig, DataConfig, ImageConfig, PatchConfig, PhantomConfig
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.study import StudyConfig
 from lesionlens.config.training import Backbone, GridConfig, HyperSet, StoppingConfig, Top, TrainingConfig
 
 
 def demo_films(base: StudyConfig) -> tuple[StudyConfig, ...]:
-    """`base`'s mammograms as whole films, by a network that begins with one of patches at their scale, and as breasts
-    of both views."""
-    films = ImageConfig(height=320, width=200)
+    """Fewer mammograms than `base` has: whole films by a network that begins with one of patches at their scale, then
+    breasts of both views."""
+    films = ImageConfig(height=224, width=140)
+    phantom = PhantomConfig(height=640, train_per_class=18, test_per_class=10, callback_free=18)
     patches = base.model_copy(
         update={
             "name": "demo films: patches",
+            "data": DataConfig(source="phantom", phantom=phantom),
             "patches": PatchConfig(size=64, frame="image", copies=2),
             "images": films,
             "grid": GridConfig(
@@ -27,11 +29,12 @@ def demo_films(base: StudyConfig) -> tuple[StudyConfig, ...]:
     whole = base.model_copy(
         update={
             "name": "demo films: films",
+            "data": patches.data,
             "unit": "image",
             "images": films,
             "training": TrainingConfig(
                 weights="none", start=patches.name, top="residual", balance="class_weights",
-                stopping=StoppingConfig(patience=3, max_epochs=3, monitor="auc"),
+                stopping=StoppingConfig(patience=2, max_epochs=2, monitor="auc"),
             ),
             "grid": GridConfig(
                 backbones=("resnet18",), strategies=("two_step",),
