@@ -21,7 +21,7 @@ from lesionlens.models.classifier import Classifier
 from lesionlens.records import Checkpoint, SampleArrays, Statistics
 from lesionlens.training import feature_cache
 from lesionlens.training.checkpoints import Position, Saved, optimizer_tensors, write_checkpoint
-from lesionlens.training.epochs import Graphed, Scored, Step, batches, eager, precision, validate
+from lesionlens.training.epochs import Graphed, Scored, Step, arithmetic, batches, eager, validate
 from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.fit import first_model, fit
 from lesionlens.training.inputs import Inputs, cached
@@ -141,7 +141,7 @@ def step_of(bench: Bench, phase: Phase, network: Classifier, mode: Mode | None =
         logits = torch.compile(logits, dynamic=False, **how)  # type: ignore[call-overload]
 
     def scored(rows: Tensor) -> tuple[Tensor, None]:
-        with precision(device):
+        with arithmetic(device):
             found = logits(source(rows))
         return found.to(torch.promote_types(found.dtype, torch.float32)), None
 

@@ -1,6 +1,6 @@
 """Whole films: memory at full size, and both steps of their training beside the same recipe in PyTorch Lightning.
 
-    python -m benchmarks.whole             ResNet50 at 576 x 448; memory at 1152 x 896. 20 minutes of a quiet core
+    python -m benchmarks.whole             ResNet50 at 576 x 448; memory at 1152 x 896. 40 minutes of a quiet core
     python -m benchmarks.whole --small     a try in a minute: ResNet18 at 128 x 96; memory at 256 x 192
     python -m benchmarks.whole --part speed | memory
 
@@ -49,7 +49,7 @@ GOALS = {"step 1": 3.0, "step 2": 1.3}
 MOST = 4.0
 """GB beside the network at full size."""
 CBIS = 3032
-WARM, COUNTED = 3, 3
+WARM, COUNTED = 8, 4
 """Steps of a phase: in the first few a process grows to the size that it keeps."""
 EPOCHS = 10
 """Of a step 1 whose one pass over the films counts, too."""

@@ -11,7 +11,7 @@ from benchmarks.train_ours import patches_of
 from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.models.classifier import Classifier, Level
 from lesionlens.models.registry import network
-from lesionlens.training.epochs import eager, precision
+from lesionlens.training.epochs import arithmetic, eager
 from lesionlens.training.inputs import Inputs, Source, computed
 from lesionlens.training.strategies import PHASES, parameter_groups, set_modes
 
@@ -51,5 +51,5 @@ def films(setting: Setting) -> Result:
 def _scored(
     model: Classifier, level: Level, source: Source, device: torch.device, rows: Tensor
 ) -> tuple[Tensor, Tensor | None]:
-    with precision(device):
+    with arithmetic(device):
         return model.from_level(level, source(rows)).float(), None

@@ -24,7 +24,7 @@ from lesionlens.models.weights import Start
 from lesionlens.records import Checkpoint, EpochResult, SampleArrays
 from lesionlens.training import checkpoints as files
 from lesionlens.training.checkpoints import Position, Saved
-from lesionlens.training.epochs import batches, precision, reproducible
+from lesionlens.training.epochs import arithmetic, batches, reproducible
 from lesionlens.training.estimate import BATCH as MEASURED
 from lesionlens.training.estimate import Rates, in_both, seconds
 from lesionlens.training.fit import choose_device, first_model
@@ -84,7 +84,7 @@ def measure(run: RunConfig, training: TrainingConfig, classes: int, shape: tuple
     model, films, loss = _rehearsed(run, training, classes, shape, place)
 
     def step() -> None:
-        with precision(place, training.precision):
+        with arithmetic(place, training.precision):
             found = loss()
         found.backward()  # type: ignore[no-untyped-call]
         model.zero_grad(set_to_none=True)
@@ -245,7 +245,7 @@ class _Fit:
             train_loss = self._trained(model, optimizer, epoch)
             validation_loss = self._validated(model)
             model.eval()
-            with precision(self.device, self.training.precision):
+            with arithmetic(self.device, self.training.precision):
                 marks = detect(model, self.inputs, self.validation_rows)
         for name, loss in (("training", train_loss), ("validation", validation_loss)):
             if not math.isfinite(loss):
@@ -287,7 +287,7 @@ class _Fit:
         labels = [found.to(self.device) for _, (_, found) in shown]
         if self.training.detector.one_class:
             labels = [torch.zeros_like(found) for found in labels]
-        with precision(self.device, self.training.precision):
+        with arithmetic(self.device, self.training.precision):
             return model.losses(pixels, boxes, labels)
 
     def _write(self, model: Detector, optimizer: torch.optim.Optimizer, position: Position) -> Checkpoint:

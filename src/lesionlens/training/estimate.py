@@ -14,7 +14,7 @@ from lesionlens.config.training import Backbone, Precision
 from lesionlens.models.classifier import Classifier, Level
 from lesionlens.models.registry import build
 from lesionlens.training.augment import COPIES
-from lesionlens.training.epochs import precision
+from lesionlens.training.epochs import arithmetic
 from lesionlens.training.feature_cache import VARIANTS_BYTES
 from lesionlens.training.strategies import PHASES, set_modes
 
@@ -88,7 +88,7 @@ def in_both(loss: Callable[[], Tensor]) -> dict[Precision, float]:
     for _ in range(STEPS):
         for wanted, least in found.items():
             started = time.perf_counter()
-            with precision(torch.device("cpu"), wanted):
+            with arithmetic(torch.device("cpu"), wanted):
                 value = loss()
             value.backward()  # type: ignore[no-untyped-call]
             found[wanted] = min(least, time.perf_counter() - started)

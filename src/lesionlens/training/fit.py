@@ -29,9 +29,9 @@ from lesionlens.training.epochs import (
     Graphed,
     Scored,
     Step,
+    arithmetic,
     class_weights,
     eager,
-    precision,
     reproducible,
     train_epoch,
     validate,
@@ -234,9 +234,9 @@ class Fit:
     def _scored(self, model: Classifier, phase: Phase, source: Source) -> Scored:
         def scored(rows: Tensor) -> tuple[Tensor, Tensor | None]:
             if self.guide is None or not self._guides(phase):
-                with precision(self.device, self.training.precision):
+                with arithmetic(self.device, self.training.precision):
                     return model.from_level(phase.level, source(rows)).float(), None
-            with precision(self.device, self.training.precision):
+            with arithmetic(self.device, self.training.precision):
                 features = source(rows)
                 for module in (*model.between(phase.level, "unit2"), model.unit1):
                     features = module(features)

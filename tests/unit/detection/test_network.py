@@ -7,7 +7,7 @@ from torch import nn
 
 from lesionlens.detection.network import MOST, SCORE, Detector
 from lesionlens.models.registry import build
-from lesionlens.training.epochs import precision
+from lesionlens.training.epochs import arithmetic
 
 
 def detector(backbone: str = "resnet18", network: str = "fcos", **other: object) -> Detector:
@@ -109,7 +109,7 @@ def test_bfloat16_moves_losses_and_marks_by_its_rounding_alone(network: str) -> 
                 weight.fill_(0.0)
     cpu, every, first = torch.device("cpu"), {}, {}
     for wanted in ("float32", "bfloat16"):
-        with precision(cpu, wanted):  # type: ignore[arg-type]
+        with arithmetic(cpu, wanted):  # type: ignore[arg-type]
             first[wanted] = model.eval().marks(films)
             every[wanted] = model.train().losses(films, boxes, labels).detach()
     assert every["bfloat16"].dtype == torch.float32
