@@ -46,7 +46,7 @@ def arithmetic(device: torch.device, wanted: Precision = "float32") -> AbstractC
 class PlanarGradients(TorchFunctionMode):
     """Convolutions of large images whose weights' gradient is computed in NCHW, whatever the layout of the images.
 
-    In channels_last oneDNN takes up to four times as long for it by AVX2 (benchmarks/RESULTS.md). The same sums.
+    In channels_last oneDNN takes up to twice as long for it by AVX2 (benchmarks/RESULTS.md). The sums are the same.
     """
 
     def __torch_function__(
