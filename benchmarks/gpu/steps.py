@@ -103,7 +103,7 @@ def bfloat16(setting: Setting, backbone: str) -> Result:
         def precise(device: torch.device, dtype: torch.dtype | None = dtype) -> AbstractContextManager[None]:
             return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
-        with patch("benchmarks.train_ours.precision", precise):
+        with patch("benchmarks.train_ours.arithmetic", precise):
             network = copy.deepcopy(made.first).to(made.device).to(memory_format=torch.channels_last)
             step, scored, labels = step_of(made, HEAD_1_2, network, "eager")
             train_epoch(step, torch.device(made.device), made.rows[0], made.run.batch_size, made.run.seed, 1)
