@@ -53,13 +53,13 @@ class PlanarGradients(TorchFunctionMode):
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """The function's result; of a convolution that is to learn, with a gradient of its own."""
-        if function is torch.conv2d and not kwargs and len(args) == 7 and _is_planar(*args[:2]):
+        if function is torch.conv2d and not kwargs and len(args) == 7 and _is_planar(*args):
             return _Planar.apply(*args)
         return function(*args, **(kwargs or {}))
 
 
-def _is_planar(images: Tensor, weight: Tensor) -> bool:
-    learns = weight.requires_grad and torch.is_grad_enabled()
+def _is_planar(images: Tensor, weight: Tensor, _bias: Tensor | None, _stride: Any, padding: Any, *_how: Any) -> bool:
+    learns = weight.requires_grad and torch.is_grad_enabled() and not isinstance(padding, str)
     large = images.shape[-2] * images.shape[-1] >= LARGE and weight.shape[-1] > 1
     return learns and large and images.dtype == torch.float32 and images.device.type == "cpu"
 

@@ -140,12 +140,12 @@ def test_gradients_are_planar_only_where_it_pays(monkeypatch: pytest.MonkeyPatch
         with arithmetic(CPU), nullcontext() if learns else torch.no_grad():
             return type(layer(torch.zeros(2, 4, size, size)).grad_fn).__name__
 
-    wide, point = nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 1)
+    wide, point, named = nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3, padding="same")
     frozen = copy.deepcopy(wide).requires_grad_(False)
     for capability, planar in (("AVX2", True), ("AVX512", False)):
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda found=capability: found)
         assert ("_Planar" in kind(wide, 24)) == planar
-        others = [kind(wide, 23), kind(point, 24), kind(frozen, 24), kind(wide, 24, learns=False)]
+        others = [kind(wide, 23), kind(point, 24), kind(named, 24), kind(frozen, 24), kind(wide, 24, learns=False)]
         assert not any("_Planar" in each for each in others)
 
 
