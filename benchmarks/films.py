@@ -16,7 +16,8 @@ from typing import Any, LiteralString
 import numpy as np
 import polars as pl
 
-from benchmarks.real import DATA, RESAMPLES, decided, shown, trained
+from benchmarks.real import DATA, RESAMPLES, shown, trained
+from benchmarks.real_evaluated import decided
 from db.bulk import frame
 from db.engine import make_engine
 from lesionlens.audits.decision import Score, area

@@ -8,12 +8,13 @@
 The data are ../shared/cbis/masses (`--data` names another folder); its README says how the weights of VGG16 are
 made. Studies, three seeds each: the recipe of `sound`, without it (`plain`), so and normalised by statistics of the
 true class (`leak`), on two blocks at once (`two blocks`) and one after the other (`gradual`), with annotations at
-weight 3 beside weight 0 (`guided`), with lesions in other patients' tissue (`surroundings`), and by every attribution
-method on a part of the test split (`methods`, one seed); the preset `paper` by either strategy, one set and seed
-(`paper gradual`, `paper simultaneous`); and the reference, a penalised regression on block 4 of the first weights. AUC
-of malignancy on the test split, the mean of the seeds, of a sample as it is or over its eight flips and quarter turns;
-differences are paired. 95 % intervals by patient, the same 1,000 resamples for all studies of the same samples. Where
-a study was evaluated, what its decisions rest on follows.
+weight 3 beside weight 0 (`guided`), with lesions in other patients' tissue (`surroundings`), in bfloat16 (`bfloat16`,
+beside the recipe: ask for `recipe`, too), and by every attribution method on a part of the test split (`methods`, one
+seed); the preset `paper` by either strategy, one set and seed (`paper gradual`, `paper simultaneous`); and the
+reference, a penalised regression on block 4 of the first weights. AUC of malignancy on the test split, the mean of the
+seeds, of a sample as it is or over its eight flips and quarter turns; differences are paired. 95 % intervals by
+patient, the same 1,000 resamples for all studies of the same samples. Where a study was evaluated, what its decisions
+rest on follows.
 """
 
 import argparse
@@ -23,13 +24,14 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.real_evaluated import agreement, decided
 from db import studies
 from db.bulk import frame
 from db.engine import make_engine
@@ -61,18 +63,12 @@ STUDIES: dict[str, dict[str, Any]] = {
     "gradual": {"training": PLAIN, "grid": {"strategies": ["gradual"]}},
     "guided": {"grid": {"guidance": [{"weight": 0}, {"weight": 3}]}},
     "surroundings": {"training": {"augment": "surroundings"}},
+    "bfloat16": {"training": {"precision": "bfloat16"}},
     "methods": {"grid": {"seeds": [0]}, "evaluation": {"methods": list(ALL), "perturbation_samples": 40}},
     "paper gradual": {"grid": {"strategies": ["gradual"], "sets": [PAPER]}},
     "paper simultaneous": {"grid": {"strategies": ["simultaneous"], "sets": [PAPER]}},
 }
 """What differs from the preset on VGG16 and patches of 112 px; of several guidances the last is scored."""
-DECIDED: LiteralString = """
-    SELECT guidance, question, variant, measure, value, low, high, lesions FROM decisions
-    WHERE study = %(study)s AND group_name IS NULL AND value IS NOT NULL
-    ORDER BY question, variant, measure, guidance"""
-RECALLS: LiteralString = """
-    SELECT strategy, seed, code, support, recall, recall_low, recall_high FROM class_scores
-    WHERE study = %(study)s ORDER BY strategy, seed, ordinal"""
 RESAMPLES = 1000
 CPU = torch.device("cpu")
 
@@ -205,17 +201,6 @@ def shown(score: Score) -> str:
     return f"{score.value:.3f} ({low[0]:.3f} to {high[0]:.3f})"
 
 
-def decided(title: str) -> None:
-    """Print recalls and what the decisions of a study rest on, by guidance, where it was evaluated."""
-    with make_engine().connect() as connection:
-        rows, recalls = frame(connection, DECIDED, study=title), frame(connection, RECALLS, study=title)
-    for guidance, question, variant, measure, value, low, high, lesions in rows.rows():
-        bounds = "" if low is None else f" ({low:.3f} to {high:.3f})"
-        print(f"  {question}, {variant}, {measure}, guidance {guidance}: {value:.3f}{bounds}, n {lesions}")
-    for strategy, seed, code, support, recall, low, high in recalls.rows():
-        print(f"  recall of {code}, {strategy}, seed {seed}: {recall:.3f} ({low:.3f} to {high:.3f}), n {support}")
-
-
 def main() -> None:
     """Train and score."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
@@ -257,6 +242,8 @@ def main() -> None:
                 print(f"{views} minus {other}: {shown(areas[views].minus(areas[other]))}")
         print(f"{name}: {losses(runs, samples, clusters)}")
         decided(own["name"])
+        if name == "bfloat16":
+            agreement(configured("recipe", options.data, options.weights, options.square)["name"], own["name"])
 
 
 if __name__ == "__main__":

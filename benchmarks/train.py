@@ -1,6 +1,7 @@
 """Training: the same steps and runs by lesionlens and by PyTorch Lightning, side by side.
 
     python -m benchmarks.train                            ResNet50 and VGG19 at 224, five rounds, one thread
+    python -m benchmarks.train --bfloat16                 and in bfloat16, beside Lightning's bf16-mixed
     python -m benchmarks.train --small                    a try in a minute: ResNet18 at 96
 
 Rounds are interleaved: in each one both sides take the same steps from the same weights. Seconds are CPU seconds of the
@@ -20,8 +21,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.train_grid import whole_grid
-from benchmarks.train_measure import GOALS, Measured, composed, measure, show_steps
+from benchmarks.train_measure import Measured, composed, goals_of, measure, show_precisions, show_steps
 from benchmarks.train_ours import CPU, Bench, bench_of
+from lesionlens.config.training import Precision
 from lesionlens.processes import keep_freed_memory
 
 PATCHES, HELD_OUT = 2150, 380
@@ -32,7 +34,7 @@ EPOCHS = {"phase 1": 15, "phase 2": 15, "phase 3": 15, "S2": 45}
 
 def show_runs(bench: Bench, found: Measured) -> None:
     """Whole runs of the study's size, composed from it."""
-    goals, epochs = GOALS.get(bench.run.backbone, {}), EPOCHS
+    goals, epochs = goals_of(bench), EPOCHS
     peer, ours = (composed(found, side, bench.run.batch_size, PATCHES, HELD_OUT, epochs) for side in ("peer", "ours"))
     names = {"one S1": "one strategy-1 run", "one S2": "one strategy-2 run", "S1": "six strategy-1 runs",
              "S2": "six strategy-2 runs", "grid": "twelve runs, one cache"}  # fmt: skip
@@ -53,7 +55,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="of a phase and round; the first warms up")
     parser.add_argument("--no-grid", action="store_true", help="leave the whole runs of resnet18 out")
     parser.add_argument("--small", action="store_true", help="resnet18 at 96 px, two rounds")
+    parser.add_argument("--bfloat16", action="store_true", help="and in bfloat16, the peer in bf16-mixed, in turns")
     given = parser.parse_args()
+    wanted: list[Precision] = ["float32", "bfloat16"] if given.bfloat16 else ["float32"]
     if given.small:
         given.backbone, given.size, given.rounds = ["resnet18"], 96, 2
     torch.set_num_threads(1)
@@ -62,10 +66,17 @@ def main() -> None:
         print(f"One thread, {given.rounds} interleaved rounds, CPU seconds of the process, medians.")
         for backbone in given.backbone:
             train = given.steps * given.batch
-            bench = bench_of(backbone, given.size, given.batch, train, given.batch, Path(name) / backbone)
-            found = measure(bench, given.rounds, CPU, 0)
-            show_steps(bench, found)
-            show_runs(bench, found)
+            benches = [
+                bench_of(backbone, given.size, given.batch, train, given.batch, folder, precision=precision)
+                for precision in wanted
+                for folder in (Path(name) / f"{backbone} {precision}",)
+            ]
+            found = measure(benches, given.rounds, CPU, 0)
+            for bench, own in zip(benches, found, strict=True):
+                show_steps(bench, own)
+                show_runs(bench, own)
+            if len(found) > 1:
+                show_precisions(*found)
         if not given.no_grid:
             whole_grid(Path(name) / "grid", given.rounds, CPU)
 

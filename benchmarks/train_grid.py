@@ -19,7 +19,7 @@ def whole_grid(folder: Path, rounds: int, clock: Callable[[], float]) -> None:
     """Twelve runs of ResNet18 at 96 px that really run on both sides, and what their steps would have foretold."""
     epochs = {"phase 1": 2, "phase 2": 2, "phase 3": 2, "S2": 6}
     bench = bench_of("resnet18", 96, 16, 128, 32, folder / "steps")
-    found = measure(bench, rounds, clock, 0)
+    found = measure([bench], rounds, clock, 0)[0]
     rates = [(head, unit) for head in (1e-4, 1e-3) for unit in (1e-5, 3e-5, 3e-4)]
     sets = [HyperSet(batch_size=16, head_rate=head, unit1_rate=unit) for head, unit in rates]
     seconds = {("peer", "S1"): 0.0, ("peer", "S2"): 0.0, ("ours", "S1"): 0.0, ("ours", "S2"): 0.0}

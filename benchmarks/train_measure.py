@@ -4,7 +4,7 @@ import copy
 import math
 import shutil
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -19,9 +19,10 @@ from lesionlens.training.strategies import HEAD, HEAD_1, HEAD_1_2
 
 PHASES = {"phase 1": HEAD, "phase 2": HEAD_1, "phase 3": HEAD_1_2}
 GOALS = {
-    "resnet50": {"phase 1": 1000, "phase 2": 3.0, "phase 3": 1.6, "S1": 2.8, "S2": 1.7, "grid": 2.1},
-    "vgg19": {"phase 1": 1000, "phase 2": 5.5, "phase 3": 1.7, "S1": 3.5, "S2": 1.8, "grid": 2.4},
+    "resnet50": {"phase 1": 1000, "phase 2": 2.8, "phase 3": 1.55, "S1": 2.5, "S2": 1.6, "grid": 1.9},
+    "vgg19": {"phase 1": 1000, "phase 2": 5.5, "phase 3": 1.65, "S1": 3.4, "S2": 1.75, "grid": 2.25},
 }
+"""Ratios of float32."""
 
 
 @dataclass
@@ -44,35 +45,42 @@ class Measured:
         return self.ours if side == "ours" else self.peer
 
 
-def measure(bench: Bench, rounds: int, clock: Callable[[], float], workers: int) -> Measured:
-    """All phases, `rounds` times. A phase takes as many steps as the training split has batches; the first of them
-    warms up and is not counted.
+def measure(benches: Sequence[Bench], rounds: int, clock: Callable[[], float], workers: int) -> list[Measured]:
+    """All phases of each bench, `rounds` times, in turns. A phase takes as many steps as the training split has
+    batches; the first of them warms up and is not counted.
     """
-    found = Measured()
-    memory, files = in_memory(bench.inputs), Files(bench.folder / "png", bench.inputs)
-    batches = math.ceil(len(bench.rows[1]) / bench.run.batch_size)
+    found = [Measured() for _ in benches]
+    given = [(in_memory(bench.inputs), Files(bench.folder / "png", bench.inputs)) for bench in benches]
     for number in range(rounds):
-        built, opened = build_cache(bench, clock)
-        found.add("ours", "build", built / len(bench.inputs))
-        found.add("ours", "open", opened / len(bench.inputs))
-        for name, phase in PHASES.items():
-            networks = []
-            for side in ("ours", "peer") if number % 2 else ("peer", "ours"):
-                if side == "ours":
-                    # Steps from pooled features take a millisecond: more of them, so that the clock can tell.
-                    epochs = 100 if phase is HEAD else 1
-                    trained = train_phase(bench, phase, clock, epochs)
-                    found.add("ours", name, statistics.median(trained.steps[1:]))
-                    found.add("ours", f"validation {name}", trained.validation / batches)
-                    found.add("ours", f"checkpoint {name}", checkpoint_seconds(bench, phase, clock))
-                    again = train_phase(bench, phase, clock) if epochs > 1 else trained
-                    networks.append((again.network, again.loss))
-                else:
-                    networks.append(_peer_phase(bench, found, name, memory, clock, batches))
-            found.losses.append(abs(networks[0][1] - networks[1][1]) / networks[0][1])
-            found.same.append(agreement([each for each, _ in networks], bench.inputs, bench.rows[1]))
-        found.png.append(_png_step(bench, files, clock, workers))
+        for bench, own, (memory, files) in zip(benches, found, given, strict=True):
+            _round(bench, own, number, memory, clock)
+            own.png.append(_png_step(bench, files, clock, workers))
     return found
+
+
+def _round(
+    bench: Bench, found: Measured, number: int, memory: Dataset[tuple[Tensor, ...]], clock: Callable[[], float]
+) -> None:
+    built, opened = build_cache(bench, clock)
+    found.add("ours", "build", built / len(bench.inputs))
+    found.add("ours", "open", opened / len(bench.inputs))
+    batches = math.ceil(len(bench.rows[1]) / bench.run.batch_size)
+    for name, phase in PHASES.items():
+        networks = []
+        for side in ("ours", "peer") if number % 2 else ("peer", "ours"):
+            if side == "ours":
+                # Steps from pooled features take a millisecond: more of them, so that the clock can tell.
+                epochs = 100 if phase is HEAD else 1
+                trained = train_phase(bench, phase, clock, epochs)
+                found.add("ours", name, statistics.median(trained.steps[1:]))
+                found.add("ours", f"validation {name}", trained.validation / batches)
+                found.add("ours", f"checkpoint {name}", checkpoint_seconds(bench, phase, clock))
+                again = train_phase(bench, phase, clock) if epochs > 1 else trained
+                networks.append((again.network, again.loss))
+            else:
+                networks.append(_peer_phase(bench, found, name, memory, clock, batches))
+        found.losses.append(abs(networks[0][1] - networks[1][1]) / networks[0][1])
+        found.same.append(agreement([each for each, _ in networks], bench.inputs, bench.rows[1]))
 
 
 @of_a_script()
@@ -141,8 +149,9 @@ def composed(
 
 def show_steps(bench: Bench, found: Measured) -> None:
     """What was measured, in Markdown."""
-    goals = GOALS.get(bench.run.backbone, {})
-    print(f"\n#### {bench.run.backbone}, {bench.patches.pixels.shape[1]} px, batch {bench.run.batch_size}\n")
+    goals = goals_of(bench)
+    size, precision = bench.patches.pixels.shape[1], bench.training.precision
+    print(f"\n#### {bench.run.backbone}, {size} px, batch {bench.run.batch_size}, {precision} on both sides\n")
     print("| seconds | Lightning, in memory | lesionlens | ratio | spread of ratios | goal |")
     print("|---|---|---|---|---|---|")
     for name in PHASES:
@@ -157,6 +166,20 @@ def show_steps(bench: Bench, found: Measured) -> None:
         f"\nBoth sides after the same steps: validation losses differ by {max(found.losses):.1e} at most (relative), "
         f"{100 * min(found.same):.1f} % of predictions are the same at least."
     )
+
+
+def goals_of(bench: Bench) -> dict[str, float]:
+    """Goals of the ratios of a bench; empty where none were set."""
+    return GOALS.get(bench.run.backbone, {}) if bench.training.precision == "float32" else {}
+
+
+def show_precisions(plain: Measured, reduced: Measured) -> None:
+    """bfloat16 on lesionlens' side beside float32 on either, in Markdown."""
+    print("\n#### What bfloat16 changes\n")
+    print("| seconds | float32 | lesionlens in bfloat16 | ratio | spread of ratios | |\n|---|---|---|---|---|---|")
+    for name in list(PHASES)[1:]:
+        _row(f"{name} step, lesionlens", plain.ours[name], reduced.ours[name], None)
+        _row(f"{name} step, Lightning", plain.peer[name], reduced.ours[name], None)
 
 
 def _row(label: str, peer: list[float], ours: list[float], goal: float | None) -> None:

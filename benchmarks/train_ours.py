@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from lesionlens.config.training import RunConfig, StoppingConfig, TrainingConfig
+from lesionlens.config.training import Precision, RunConfig, StoppingConfig, TrainingConfig
 from lesionlens.models.classifier import Classifier
 from lesionlens.records import Checkpoint, SampleArrays, Statistics
 from lesionlens.training import feature_cache
@@ -72,11 +72,18 @@ class Bench:
 
 
 def bench_of(
-    backbone: str, size: int, batch: int, train: int, validation: int, folder: Path, device: str = "cpu"
+    backbone: str,
+    size: int,
+    batch: int,
+    train: int,
+    validation: int,
+    folder: Path,
+    device: str = "cpu",
+    precision: Precision = "float32",
 ) -> Bench:
     """Random weights: no figure here depends on their values."""
     run = RunConfig.model_validate({"backbone": backbone, "strategy": "gradual", "batch_size": batch})
-    training = TrainingConfig(weights="none", stopping=StoppingConfig(max_epochs=1))
+    training = TrainingConfig(weights="none", stopping=StoppingConfig(max_epochs=1), precision=precision)
     patches = patches_of(train, validation, size, size)
     inputs = Inputs(patches, "train", torch.device(device))
     return Bench(run, training, patches, first_model(run, training, patches), inputs, folder, device)
@@ -143,7 +150,8 @@ def step_of(bench: Bench, phase: Phase, network: Classifier, mode: Mode | None =
 
     def scored(rows: Tensor) -> tuple[Tensor, None]:
         # a compiled forward pass, which is tried on the CPU alone, takes no convolutions of another make
-        with nullcontext() if mode == "compiled" and device.type == "cpu" else arithmetic(device):
+        tried = mode == "compiled" and device.type == "cpu"
+        with nullcontext() if tried else arithmetic(device, bench.training.precision):
             found = logits(source(rows))
         return found.to(torch.promote_types(found.dtype, torch.float32)), None
 

@@ -150,7 +150,7 @@ def fit_phase(
     trainer = L.Trainer(
         accelerator="gpu" if device == "cuda" else "cpu",
         devices=1,
-        precision="bf16-mixed" if device == "cuda" else "32-true",
+        precision="bf16-mixed" if device == "cuda" or training.precision == "bfloat16" else "32-true",
         max_epochs=stopping.max_epochs,
         callbacks=[marks, kept, patience],
         logger=False,

@@ -8,6 +8,7 @@ import pytest
 from benchmarks.gpu.steps import PHASES, grid_minutes
 from benchmarks.train import Measured, composed, measure
 from benchmarks.train_ours import CPU, bench_of
+from lesionlens.config.training import Precision
 
 
 def test_whole_runs_are_sums_of_what_was_measured() -> None:
@@ -41,6 +42,10 @@ def test_the_grid_on_a_gpu_is_48_runs() -> None:
 @pytest.mark.filterwarnings("ignore")  # Lightning's own
 def test_both_sides_compute_the_same(tmp_path: Path) -> None:
     """Losses and predictions after the same steps from the same weights, in all three phases."""
-    found = measure(bench_of("resnet18", 64, 8, 24, 8, tmp_path), 1, CPU, 0)
-    assert max(found.losses) < 1e-3 and min(found.same) == 1.0
-    assert all(seconds > 0 for side in (found.ours, found.peer) for values in side.values() for seconds in values)
+    both: list[Precision] = ["float32", "bfloat16"]
+    benches = [bench_of("resnet18", 64, 8, 24, 8, tmp_path / each, precision=each) for each in both]
+    plain, reduced = measure(benches, 1, CPU, 0)
+    assert max(plain.losses) < 1e-3 and min(plain.same) == 1.0
+    assert max(reduced.losses) < 3e-2  # phase 2 and 3 round at other places: Lightning's frozen blocks, too
+    for found in (plain, reduced):
+        assert all(seconds > 0 for side in (found.ours, found.peer) for values in side.values() for seconds in values)

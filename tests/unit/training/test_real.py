@@ -32,6 +32,7 @@ def test_studies_differ_from_the_recipe_in_training_alone(tmp_path: Path) -> Non
         "gradual": ("none", "lowest", "gradual"),
         "guided": ("patch", "averaged", "last_block"),
         "surroundings": ("surroundings", "averaged", "last_block"),
+        "bfloat16": ("patch", "averaged", "last_block"),
         "methods": ("patch", "averaged", "last_block"),
     }
     square = layered("sound", configured("recipe", tmp_path, tmp_path / "own.pth", square=True))[0]
@@ -40,6 +41,8 @@ def test_studies_differ_from_the_recipe_in_training_alone(tmp_path: Path) -> Non
     assert normalised == {name: "per_class" if name == "leak" else "train" for name in found}
     weights = {name: [guidance.weight for guidance in each.grid.guidance] for name, each in found.items()}
     assert weights == {name: [0, 3] if name == "guided" else [0] for name in found}
+    plain = found["recipe"].training
+    assert found.pop("bfloat16").training == plain.model_copy(update={"precision": "bfloat16"})
     methods = found.pop("methods")  # the recipe's first run, trained once for both
     assert methods.grid.runs()[0] == found["recipe"].grid.runs()[0] and methods.evaluation.methods == ALL
     assert methods.training == found["recipe"].training and methods.patches == found["recipe"].patches
