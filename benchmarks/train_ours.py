@@ -18,11 +18,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lesionlens.config.training import Precision, RunConfig, StoppingConfig, TrainingConfig
+from lesionlens.models.arithmetic import arithmetic
 from lesionlens.models.classifier import Classifier
 from lesionlens.records import Checkpoint, SampleArrays, Statistics
 from lesionlens.training import feature_cache
 from lesionlens.training.checkpoints import Position, Saved, optimizer_tensors, write_checkpoint
-from lesionlens.training.epochs import Graphed, Scored, Step, arithmetic, batches, eager, validate
+from lesionlens.training.epochs import Graphed, Scored, Step, batches, eager, validate
 from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.fit import first_model, fit
 from lesionlens.training.inputs import Inputs, cached

@@ -3,6 +3,7 @@
     python -m benchmarks.whole             ResNet50 at 576 x 448; memory at 1152 x 896. 40 minutes of a quiet core
     python -m benchmarks.whole --small     a try in a minute: ResNet18 at 128 x 96; memory at 256 x 192
     python -m benchmarks.whole --part speed | memory
+    python -m benchmarks.whole --bfloat16  and in bfloat16, beside Lightning's bf16-mixed
 
 Speed: step 1 trains the top on features that are computed once, where the peer runs the trunk in every step; step 2
 trains every layer on both sides. Same first weights, batches, rates and, in float64, losses; CPU seconds of one
@@ -35,7 +36,7 @@ from benchmarks.train_ours import Bench, patches_of, train_phase
 from benchmarks.train_peer import fit_phase, in_memory
 from lesionlens.config.data import DataConfig, ImageConfig, PhantomConfig
 from lesionlens.config.study import StudyConfig
-from lesionlens.config.training import RunConfig, StoppingConfig, TrainingConfig
+from lesionlens.config.training import Precision, RunConfig, StoppingConfig, TrainingConfig
 from lesionlens.datasets.registry import read_index
 from lesionlens.phantom.dataset import write_phantom
 from lesionlens.processes import keep_freed_memory
@@ -70,11 +71,12 @@ FULL = Setting("resnet50", (576, 448), (1152, 896), 4800, 6)
 SMALL = Setting("resnet18", (128, 96), (256, 192), 600, 6)
 
 
-def two_step(backbone: str, batch: int) -> tuple[RunConfig, TrainingConfig]:
+def two_step(backbone: str, batch: int, precision: Precision = "float32") -> tuple[RunConfig, TrainingConfig]:
     """A run of films with random first weights, one epoch in each step."""
     rates = {"head_rate": 1e-4, "unit1_rate": 1e-5}
     run = RunConfig.model_validate({"backbone": backbone, "strategy": "two_step", "batch_size": batch} | rates)
-    return run, TrainingConfig(weights="none", top="residual", stopping=StoppingConfig(max_epochs=1))
+    stopping = StoppingConfig(max_epochs=1)
+    return run, TrainingConfig(weights="none", top="residual", stopping=stopping, precision=precision)
 
 
 def _ours(bench: Bench, phase: Phase) -> tuple[float, float]:
@@ -117,36 +119,57 @@ def alike(setting: Setting, folder: Path) -> None:
     print(f"losses in float64: {ours:.9f} {peer:.9f}, apart by {abs(ours - peer) / peer:.0e}")
 
 
-def speed(setting: Setting, rounds: int, folder: Path, batch: int) -> None:
-    """Seconds of a training step of both sides, round by round."""
-    run, training = two_step(setting.backbone, batch)
+def speed(setting: Setting, rounds: int, folder: Path, batch: int, precisions: Sequence[Precision]) -> None:
+    """Seconds of a training step of both sides, round by round, in each precision."""
     films = patches_of((WARM + COUNTED) * batch, batch, *setting.speed)
     inputs = Inputs(films, "train", torch.device("cpu"))
-    bench = Bench(run, training, films, first_model(run, training, films), inputs, folder, "cpu")
+    benches = {}
+    for precision in precisions:
+        run, training = two_step(setting.backbone, batch, precision)
+        benches[precision] = Bench(run, training, films, first_model(run, training, films), inputs, folder, "cpu")
     started = time.process_time()
-    FeatureCache(folder / "cache", inputs).get(bench.first, ("unit1",))
+    FeatureCache(folder / "cache", inputs).get(benches[precisions[0]].first, ("unit1",))
     once = (time.process_time() - started) / len(inputs)
     print(f"trunk over a film, once: {once:.2f} s", flush=True)
     for name, phase in (("step 1", TOP), ("step 2", ALL)):
-        found: dict[str, list[float]] = {"ours": [], "peer": []}
+        found: dict[str, list[float]] = {}
         losses: dict[str, float] = {}
         for number in range(rounds):
-            sides = {
-                "ours": partial(_ours, bench, phase),
-                "peer": partial(_peer, bench, phase, folder / name / str(number)),
-            }
+            sides = {}
+            for precision, bench in benches.items():
+                sides[f"ours {precision}"] = partial(_ours, bench, phase)
+                sides[f"Lightning {precision}"] = partial(_peer, bench, phase, folder / name / precision / str(number))
             for side in sides if number % 2 else reversed(sides):
                 seconds, losses[side] = sides[side]()
-                found[side].append(seconds)
-        ratio = [b / a for a, b in zip(found["ours"], found["peer"], strict=True)]
-        print(f"{name}: a step of {batch} films, s: ours {spread(found['ours'])}, Lightning {spread(found['peer'])}")
-        same = f"losses {losses['ours']:.6f} {losses['peer']:.6f}"
-        print(f"  Lightning / ours: x {spread(ratio)}, goal {GOALS[name]}; {same}")
-        if name == "step 1":
-            whole = [
-                b * EPOCHS / (a * EPOCHS + once * batch) for a, b in zip(found["ours"], found["peer"], strict=True)
-            ]
-            print(f"  {EPOCHS} epochs, with the pass over the films: x {spread(whole)}")
+                found.setdefault(side, []).append(seconds)
+        for precision in precisions:
+            show_speed(name, batch, precision, found, losses, once)
+        if len(precisions) > 1:
+            crossed = _ratio(found["Lightning float32"], found["ours bfloat16"])
+            print(f"  Lightning in float32 / ours in bfloat16: x {spread(crossed)}")
+
+
+def _ratio(peer: Sequence[float], ours: Sequence[float]) -> list[float]:
+    return [b / a for a, b in zip(ours, peer, strict=True)]
+
+
+def show_speed(
+    name: str,
+    batch: int,
+    precision: Precision,
+    found: dict[str, list[float]],
+    losses: dict[str, float],
+    once: float,
+) -> None:
+    """Seconds and ratios of a step in one precision; `once`: seconds of the trunk over a film."""
+    ours, peer = (found[f"{side} {precision}"] for side in ("ours", "Lightning"))
+    print(f"{name}, {precision}: a step of {batch} films, s: ours {spread(ours)}, Lightning {spread(peer)}")
+    same = f"losses {losses[f'ours {precision}']:.6f} {losses[f'Lightning {precision}']:.6f}"
+    print(f"  Lightning / ours: x {spread(_ratio(peer, ours))}, goal {GOALS[name]}; {same}", flush=True)
+    if name == "step 1":
+        epochs = [[EPOCHS * seconds for seconds in side] for side in (ours, peer)]
+        whole = _ratio(epochs[1], [seconds + once * batch for seconds in epochs[0]])
+        print(f"  {EPOCHS} epochs, with the pass over the films: x {spread(whole)}")
 
 
 def private(process: str = "self") -> int:
@@ -245,6 +268,7 @@ def main() -> None:
     parser.add_argument("--part", choices=("speed", "memory"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--bfloat16", action="store_true", help="and in bfloat16, the peer in bf16-mixed, in turns")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     setting = SMALL if options.small else FULL
@@ -261,7 +285,8 @@ def main() -> None:
         if options.part != "memory":
             keep_freed_memory()
             alike(setting, Path(name))
-            speed(setting, options.rounds, Path(name), options.batch)
+            precisions: list[Precision] = ["float32", "bfloat16"] if options.bfloat16 else ["float32"]
+            speed(setting, options.rounds, Path(name), options.batch, precisions)
 
 
 if __name__ == "__main__":

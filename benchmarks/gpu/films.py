@@ -9,9 +9,10 @@ from benchmarks.gpu.setting import Setting
 from benchmarks.gpu.steps import Result
 from benchmarks.train_ours import patches_of
 from lesionlens.config.training import RunConfig, TrainingConfig
+from lesionlens.models.arithmetic import arithmetic
 from lesionlens.models.classifier import Classifier, Level
 from lesionlens.models.registry import network
-from lesionlens.training.epochs import arithmetic, eager
+from lesionlens.training.epochs import eager
 from lesionlens.training.inputs import Inputs, Source, computed
 from lesionlens.training.strategies import PHASES, parameter_groups, set_modes
 

@@ -20,11 +20,12 @@ from lesionlens.detection.marks import Lesions, Marks
 from lesionlens.detection.network import Detector, build_detector, freeze, on_blocks
 from lesionlens.errors import CheckpointError, DivergedError
 from lesionlens.identity import digest
+from lesionlens.models.arithmetic import arithmetic
 from lesionlens.models.weights import Start
 from lesionlens.records import Checkpoint, EpochResult, SampleArrays
 from lesionlens.training import checkpoints as files
 from lesionlens.training.checkpoints import Position, Saved
-from lesionlens.training.epochs import arithmetic, batches, reproducible
+from lesionlens.training.epochs import batches, reproducible
 from lesionlens.training.estimate import BATCH as MEASURED
 from lesionlens.training.estimate import Rates, in_both, seconds
 from lesionlens.training.fit import choose_device, first_model

@@ -4,19 +4,15 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.overrides import TorchFunctionMode
 from torchmetrics.functional.classification import binary_auroc
 
-from lesionlens.config.training import Precision
 from lesionlens.identity import digest
 
 Scored = Callable[[Tensor], tuple[Tensor, Tensor | None]]
@@ -27,62 +23,10 @@ Step = Callable[[Tensor], Tensor]
 
 DECAY = 0.99
 """Of averaged weights, per step."""
-LARGE = 24 * 24
-"""Pixels of an image from which on a gradient in NCHW pays."""
 WARM_UP = 3
 """Training steps on a side stream before a capture, which CUDA graphs require."""
 
 log = logging.getLogger(__name__)
-
-
-def arithmetic(device: torch.device, wanted: Precision = "float32") -> AbstractContextManager[object]:
-    """How the passes inside compute: bfloat16 autocast on a GPU, and on a CPU where it is wanted (how much faster it is
-    there depends on the processor); else float32, without AVX-512 by `PlanarGradients`."""
-    if device.type == "cuda" or wanted == "bfloat16":
-        return torch.autocast(device.type, torch.bfloat16)
-    return PlanarGradients() if torch.backends.cpu.get_cpu_capability() == "AVX2" else nullcontext()
-
-
-class PlanarGradients(TorchFunctionMode):
-    """Convolutions of large images whose weights' gradient is computed in NCHW, whatever the layout of the images.
-
-    In channels_last oneDNN takes up to twice as long for it by AVX2 (benchmarks/RESULTS.md). The sums are the same.
-    """
-
-    def __torch_function__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """The function's result; of a convolution that is to learn, with a gradient of its own."""
-        if function is torch.conv2d and not kwargs and len(args) == 7 and _is_planar(*args):
-            return _Planar.apply(*args)
-        return function(*args, **(kwargs or {}))
-
-
-def _is_planar(images: Tensor, weight: Tensor, _bias: Tensor | None, _stride: Any, padding: Any, *_how: Any) -> bool:
-    learns = weight.requires_grad and torch.is_grad_enabled() and not isinstance(padding, str)
-    large = images.shape[-2] * images.shape[-1] >= LARGE and weight.shape[-1] > 1
-    return learns and large and images.dtype == torch.float32 and images.device.type == "cpu"
-
-
-class _Planar(torch.autograd.Function):
-    @staticmethod
-    def forward(context: Any, images: Tensor, weight: Tensor, bias: Tensor | None, *how: Any) -> Tensor:
-        context.save_for_backward(images, weight)
-        context.how, context.biased = how, bias is not None
-        return torch.conv2d(images, weight, bias, *how)
-
-    @staticmethod
-    @once_differentiable
-    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,), (images, weight) = gradients, context.saved_tensors
-        stride, padding, dilation, groups = context.how
-        how = (None, stride, padding, dilation, False, [0, 0], groups)
-        backward, own = torch.ops.aten.convolution_backward, None
-        if context.needs_input_grad[0]:
-            own = backward(gradient, images, weight, *how, [True, False, False])[0]
-        planar = (each.contiguous() for each in (gradient, images, weight))
-        learnt = backward(*planar, *how, [False, True, False])[1]
-        return own, learnt, gradient.sum((0, 2, 3)) if context.biased else None, *[None] * 4
 
 
 def class_weights(labels: Tensor, classes: int) -> Tensor:

@@ -16,6 +16,7 @@ from upath import UPath
 
 from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.errors import DivergedError, TrainingError
+from lesionlens.models.arithmetic import arithmetic
 from lesionlens.models.classifier import Classifier, Level
 from lesionlens.models.registry import network
 from lesionlens.models.weights import Start, initial_model
@@ -29,7 +30,6 @@ from lesionlens.training.epochs import (
     Graphed,
     Scored,
     Step,
-    arithmetic,
     class_weights,
     eager,
     reproducible,

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from lesionlens.detection.network import MOST, SCORE, Detector
+from lesionlens.models.arithmetic import arithmetic
 from lesionlens.models.registry import build
-from lesionlens.training.epochs import arithmetic
 
 
 def detector(backbone: str = "resnet18", network: str = "fcos", **other: object) -> Detector:

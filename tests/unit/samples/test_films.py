@@ -10,7 +10,7 @@ from lesionlens.config.study import StudyConfig
 from lesionlens.datasets.cbis import read_kaggle
 from lesionlens.datasets.manifest import read_manifest
 from lesionlens.records import Exclusion, Overview, Sample
-from lesionlens.samples.films.breast import breast_mask
+from lesionlens.samples.films.cutting import breast_mask
 from lesionlens.samples.films.merging import films, sampled
 from lesionlens.samples.sample_set import build_samples
 from lesionlens.samples.splits import SplitCheck, crossing_patients

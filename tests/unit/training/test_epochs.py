@@ -1,6 +1,5 @@
 """A step as a CUDA graph: its bookkeeping with stand-ins for CUDA, and on a real device where there is one."""
 
-import copy
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.errors import DivergedError
 from lesionlens.records import SampleArrays
-from lesionlens.training.epochs import WARM_UP, Graphed, PlanarGradients, arithmetic, eager, train_epoch
+from lesionlens.training.epochs import WARM_UP, Graphed, eager, train_epoch
 from lesionlens.training.fit import fit
 
 CPU = torch.device("cpu")
@@ -110,43 +109,6 @@ def test_the_loss_is_read_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None
     step = eager(lambda rows: (layer(features[rows]), None), optimizer, torch.arange(20) % 3)
     loss = train_epoch(step, CPU, range(20), 4, seed=0, epoch=1)
     assert len(reads) == 1 and loss > 0
-
-
-def test_the_cpu_computes_in_float32_unless_another_precision_is_wanted() -> None:
-    for wanted, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-        with arithmetic(CPU, wanted):  # type: ignore[arg-type]
-            assert (torch.randn(2, 2) @ torch.randn(2, 2)).dtype == kind
-
-
-@pytest.mark.parametrize("how", [{}, {"stride": 2, "bias": False}, {"dilation": 2, "padding": 0}, {"groups": 2}])
-def test_planar_gradients_are_those_of_the_convolution(how: dict[str, Any]) -> None:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(3, 8, 40, 30, generator=generator).contiguous(memory_format=torch.channels_last)
-    layer = nn.Conv2d(8, 6, 3, **{"padding": 1} | how).to(memory_format=torch.channels_last)
-    found = {}
-    for kind in (torch.float64, torch.float32):
-        own, x = copy.deepcopy(layer).to(kind), images.to(kind).requires_grad_()
-        with PlanarGradients():
-            output = own(x)
-        assert ("_Planar" in type(output.grad_fn).__name__) == (kind == torch.float32)
-        output.square().sum().backward()
-        found[kind] = [x.grad, *(parameter.grad for parameter in own.parameters())]
-    for exact, planar in zip(found[torch.float64], found[torch.float32], strict=True):
-        assert torch.allclose(exact, planar.double(), rtol=1e-4, atol=1e-4 * float(exact.abs().max()))
-
-
-def test_gradients_are_planar_only_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    def kind(layer: nn.Module, size: int, learns: bool = True) -> str:
-        with arithmetic(CPU), nullcontext() if learns else torch.no_grad():
-            return type(layer(torch.zeros(2, 4, size, size)).grad_fn).__name__
-
-    wide, point, named = nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3, padding="same")
-    frozen = copy.deepcopy(wide).requires_grad_(False)
-    for capability, planar in (("AVX2", True), ("AVX512", False)):
-        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda found=capability: found)
-        assert ("_Planar" in kind(wide, 24)) == planar
-        others = [kind(wide, 23), kind(point, 24), kind(named, 24), kind(frozen, 24), kind(wide, 24, learns=False)]
-        assert not any("_Planar" in each for each in others)
 
 
 @pytest.mark.gpu

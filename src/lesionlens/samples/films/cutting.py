@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
+from scipy import ndimage
 
 from lesionlens.config.data import FILM_SCALE
 from lesionlens.config.study import StudyConfig
@@ -16,7 +17,11 @@ from lesionlens.images.image import GreyImage, UnusableImageError
 from lesionlens.images.reading import read_image
 from lesionlens.records import Box, Exclusion, Image, Lesion, Sample, ShownLesion, Split
 from lesionlens.samples.cutting import Item, read_marks, with_image
-from lesionlens.samples.films.breast import breast_mask
+
+DARK = 0.05
+"""Grey of the background at most, as a proportion of the brightest pixel."""
+LEAST, MOST = 0.05, 0.95
+"""Proportions of a film between which a breast is believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,3 +173,18 @@ class Placed:
 
     def _on_canvas(self, values: NDArray[Any]) -> NDArray[Any]:
         return np.pad(values, self.added) if any(map(any, self.added)) else values
+
+
+def breast_mask(grey: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
+    """The largest connected part of a film that is brighter than its background, holes filled: bool [h, w].
+
+    grey uint8 [h, w], after a median filter of 3 x 3. None where that is less than 5 % or more than 95 % of the film:
+    then nothing tells breast from background.
+    """
+    smooth = ndimage.median_filter(grey, 3)
+    parts, count = ndimage.label(smooth > DARK * smooth.max())
+    if not count:
+        return None
+    largest = 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
+    found: NDArray[np.bool_] = ndimage.binary_fill_holes(parts == largest)
+    return found if LEAST <= found.mean() <= MOST else None

@@ -1,0 +1,99 @@
+"""How passes through a network compute: precision, and the fastest way to a convolution on a CPU."""
+
+import math
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.overrides import TorchFunctionMode
+
+from lesionlens.config.training import Precision
+
+LARGE = 24 * 24
+"""Pixels of an image from which on a gradient in NCHW pays."""
+SAMPLES = 16
+"""From which on torch has oneDNN compute 1 x 1 convolutions on one thread."""
+
+
+def arithmetic(device: torch.device, wanted: Precision = "float32") -> AbstractContextManager[object]:
+    """How the passes inside compute: bfloat16 autocast on a GPU, and on a CPU where it is wanted (how much faster it is
+    there depends on the processor); else float32, by `Convolutions`."""
+    if device.type == "cuda" or wanted == "bfloat16":
+        return torch.autocast(device.type, torch.bfloat16)
+    return Convolutions(planar=torch.backends.cpu.get_cpu_capability() == "AVX2")
+
+
+class Convolutions(TorchFunctionMode):
+    """Convolutions of float32 images on a CPU, computed where oneDNN is fastest (benchmarks/RESULTS.md).
+
+    On one thread torch gives 1 x 1 convolutions of fewer than SAMPLES images to its own matrix products; split along
+    their pixels they are as many images as oneDNN takes. planar: the gradient of the weights of large images is
+    computed in NCHW, whatever their layout; by AVX2 it takes up to twice as long in channels_last. The sums are the
+    same.
+    """
+
+    def __init__(self, planar: bool) -> None:
+        super().__init__()
+        self.planar = planar
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """The function's result; of a convolution by another way where one pays."""
+        if function is torch.conv2d and not kwargs and len(args) == 7 and args[0].dtype == torch.float32:
+            if self.planar and _is_planar(*args):
+                return _Planar.apply(*args)
+            if (parts := _parts(*args)) > 1:
+                return _split(args[0], *args[1:3], parts)
+        return function(*args, **(kwargs or {}))
+
+
+def _parts(
+    images: Tensor, weight: Tensor, _bias: Tensor | None, stride: Any, padding: Any, _dilation: Any, groups: int
+) -> int:
+    """Into how many parts each image is split; 1: it stays whole."""
+    samples, _, height, width = images.shape
+    plain = weight.shape[-2:] == (1, 1) and tuple(stride) == (1, 1) and padding in ((0, 0), [0, 0]) and groups == 1
+    if not plain or samples >= SAMPLES or torch.get_num_threads() > 1 or images.device.type != "cpu":
+        return 1
+    if not images.is_contiguous(memory_format=torch.channels_last):
+        return 1
+    least = math.ceil(SAMPLES / samples)
+    return next((parts for parts in range(least, height * width + 1) if height * width % parts == 0), 1)
+
+
+def _split(images: Tensor, weight: Tensor, bias: Tensor | None, parts: int) -> Tensor:
+    """A 1 x 1 convolution of images in channels_last, whose pixels are samples of their own as far as it can tell."""
+    samples, channels, height, width = images.shape
+    pixels = images.permute(0, 2, 3, 1).view(samples * parts, -1, 1, channels)
+    found = torch.conv2d(pixels.permute(0, 3, 1, 2), weight, bias).permute(0, 2, 3, 1)
+    return found.view(samples, height, width, -1).permute(0, 3, 1, 2)
+
+
+def _is_planar(images: Tensor, weight: Tensor, _bias: Tensor | None, _stride: Any, padding: Any, *_how: Any) -> bool:
+    learns = weight.requires_grad and torch.is_grad_enabled() and not isinstance(padding, str)
+    large = images.shape[-2] * images.shape[-1] >= LARGE and weight.shape[-1] > 1
+    return learns and large and images.device.type == "cpu"
+
+
+class _Planar(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, images: Tensor, weight: Tensor, bias: Tensor | None, *how: Any) -> Tensor:
+        context.save_for_backward(images, weight)
+        context.how, context.biased = how, bias is not None
+        return torch.conv2d(images, weight, bias, *how)
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,), (images, weight) = gradients, context.saved_tensors
+        stride, padding, dilation, groups = context.how
+        how = (None, stride, padding, dilation, False, [0, 0], groups)
+        backward, own = torch.ops.aten.convolution_backward, None
+        if context.needs_input_grad[0]:
+            own = backward(gradient, images, weight, *how, [True, False, False])[0]
+        planar = (each.contiguous() for each in (gradient, images, weight))
+        learnt = backward(*planar, *how, [False, True, False])[1]
+        return own, learnt, gradient.sum((0, 2, 3)) if context.biased else None, *[None] * 4

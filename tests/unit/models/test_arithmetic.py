@@ -1,0 +1,89 @@
+"""Convolutions by another way: the same values and gradients, and only where it pays."""
+
+import copy
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from lesionlens.models.arithmetic import Convolutions, arithmetic
+
+CPU = torch.device("cpu")
+
+
+def test_the_cpu_computes_in_float32_unless_another_precision_is_wanted() -> None:
+    for wanted, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        with arithmetic(CPU, wanted):  # type: ignore[arg-type]
+            assert (torch.randn(2, 2) @ torch.randn(2, 2)).dtype == kind
+
+
+@pytest.mark.parametrize("how", [{}, {"stride": 2, "bias": False}, {"dilation": 2, "padding": 0}, {"groups": 2}])
+def test_planar_gradients_are_those_of_the_convolution(how: dict[str, Any]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(3, 8, 40, 30, generator=generator).contiguous(memory_format=torch.channels_last)
+    layer = nn.Conv2d(8, 6, 3, **{"padding": 1} | how).to(memory_format=torch.channels_last)
+    found = {}
+    for kind in (torch.float64, torch.float32):
+        own, x = copy.deepcopy(layer).to(kind), images.to(kind).requires_grad_()
+        with Convolutions(planar=True):
+            output = own(x)
+        assert ("_Planar" in type(output.grad_fn).__name__) == (kind == torch.float32)
+        output.square().sum().backward()
+        found[kind] = [x.grad, *(parameter.grad for parameter in own.parameters())]
+    for exact, planar in zip(found[torch.float64], found[torch.float32], strict=True):
+        assert torch.allclose(exact, planar.double(), rtol=1e-4, atol=1e-4 * float(exact.abs().max()))
+
+
+def test_gradients_are_planar_only_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    def kind(layer: nn.Module, size: int, learns: bool = True) -> str:
+        with arithmetic(CPU), nullcontext() if learns else torch.no_grad():
+            return type(layer(torch.zeros(2, 4, size, size)).grad_fn).__name__
+
+    wide, point, named = nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3, padding="same")
+    frozen = copy.deepcopy(wide).requires_grad_(False)
+    for capability, planar in (("AVX2", True), ("AVX512", False)):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda found=capability: found)
+        assert ("_Planar" in kind(wide, 24)) == planar
+        others = [kind(wide, 23), kind(point, 24), kind(named, 24), kind(frozen, 24), kind(wide, 24, learns=False)]
+        assert not any("_Planar" in each for each in others)
+
+
+@pytest.mark.parametrize(
+    ("samples", "size", "split"), [(8, 6, True), (3, 7, True), (16, 6, False), (1, 3, False), (2, 4, True)]
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_pixels_of_few_samples_are_samples_of_a_point(samples: int, size: int, split: bool, bias: bool) -> None:
+    """Values and all gradients are those of float64, where nothing is split."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(samples, 8, size, size, generator=generator).contiguous(memory_format=torch.channels_last)
+    layer = nn.Conv2d(8, 6, 1, bias=bias).to(memory_format=torch.channels_last)
+    found = {}
+    for kind in (torch.float64, torch.float32):
+        own, x = copy.deepcopy(layer).to(kind), images.to(kind).requires_grad_()
+        with Convolutions(planar=False):
+            output = own(x)
+        assert ("Permute" in type(output.grad_fn).__name__) == (split and kind == torch.float32)
+        assert output.is_contiguous(memory_format=torch.channels_last)
+        (output.sin() * torch.arange(size)).sum().backward()
+        found[kind] = [output, x.grad, *(parameter.grad for parameter in own.parameters())]
+    for exact, split_up in zip(found[torch.float64], found[torch.float32], strict=True):
+        assert split_up is not None and torch.allclose(exact, split_up.double(), rtol=1e-4, atol=1e-5)
+
+
+def test_only_points_of_few_samples_on_one_thread_are_split() -> None:
+    images = torch.zeros(2, 4, 8, 8).contiguous(memory_format=torch.channels_last)
+    kinds = {
+        "point": nn.Conv2d(4, 4, 1), "stride": nn.Conv2d(4, 4, 1, stride=2), "padded": nn.Conv2d(4, 4, 1, padding=1),
+        "groups": nn.Conv2d(4, 4, 1, groups=2), "wide": nn.Conv2d(4, 4, 3), "named": nn.Conv2d(4, 4, 1, padding="same"),
+    }  # fmt: skip
+    with Convolutions(planar=False):
+        found = {name for name, layer in kinds.items() if "Permute" in type(layer(images).grad_fn).__name__}
+        planes = kinds["point"](images.contiguous()).grad_fn
+        before = torch.get_num_threads()
+        torch.set_num_threads(2)
+        threads = kinds["point"](images).grad_fn
+        torch.set_num_threads(before)
+    assert found == {"point"}
+    assert not any("Permute" in type(each).__name__ for each in (planes, threads))
