@@ -42,11 +42,12 @@ class Convolutions(TorchFunctionMode):
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """The function's result; of a convolution by another way where one pays."""
-        if function is torch.conv2d and not kwargs and len(args) == 7 and args[0].dtype == torch.float32:
+        convolution = function is torch.conv2d and not kwargs and len(args) == 7
+        if convolution and args[0].dtype == torch.float32 and args[0].dim() == 4:
             if self.planar and _is_planar(*args):
                 return _Planar.apply(*args)
             if (parts := _parts(*args)) > 1:
-                return _split(args[0], *args[1:3], parts)
+                return _split(args[0], args[1], args[2], parts)
         return function(*args, **(kwargs or {}))
 
 
@@ -56,7 +57,8 @@ def _parts(
     """Into how many parts each image is split; 1: it stays whole."""
     samples, _, height, width = images.shape
     plain = weight.shape[-2:] == (1, 1) and tuple(stride) == (1, 1) and padding in ((0, 0), [0, 0]) and groups == 1
-    if not plain or samples >= SAMPLES or torch.get_num_threads() > 1 or images.device.type != "cpu":
+    alone = torch.get_num_threads() == 1 and images.device.type == "cpu"
+    if not plain or not alone or not 0 < samples < SAMPLES:
         return 1
     if not images.is_contiguous(memory_format=torch.channels_last):
         return 1

@@ -85,5 +85,7 @@ def test_only_points_of_few_samples_on_one_thread_are_split() -> None:
         torch.set_num_threads(2)
         threads = kinds["point"](images).grad_fn
         torch.set_num_threads(before)
+        for shape in ((0, 4, 8, 8), (4, 8, 8)):  # no image, and one without its batch
+            assert kinds["point"](torch.zeros(shape)).shape == shape
     assert found == {"point"}
     assert not any("Permute" in type(each).__name__ for each in (planes, threads))
