@@ -41,9 +41,9 @@ def test_studies_differ_from_the_recipe_in_training_alone(tmp_path: Path) -> Non
     assert normalised == {name: "per_class" if name == "leak" else "train" for name in found}
     weights = {name: [guidance.weight for guidance in each.grid.guidance] for name, each in found.items()}
     assert weights == {name: [0, 3] if name == "guided" else [0] for name in found}
-    plain = found["recipe"].training
-    assert found.pop("bfloat16").training == plain.model_copy(update={"precision": "bfloat16"})
-    methods = found.pop("methods")  # the recipe's first run, trained once for both
+    methods, reduced = found.pop("methods"), found.pop("bfloat16")  # the recipe's first run, trained once for both
+    assert reduced.training == methods.training.model_copy(update={"precision": "bfloat16"})
+    assert reduced.grid == methods.grid and reduced.evaluation.methods[0] == methods.evaluation.methods[0]
     assert methods.grid.runs()[0] == found["recipe"].grid.runs()[0] and methods.evaluation.methods == ALL
     assert methods.training == found["recipe"].training and methods.patches == found["recipe"].patches
     assert len({(each.patches, each.split, each.grid.sets, each.grid.seeds) for each in found.values()}) == 1
