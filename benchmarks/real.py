@@ -55,6 +55,7 @@ from lesionlens.training.strategies import PHASES
 DATA = Path(__file__).resolve().parents[2] / "shared/cbis/masses"
 PLAIN = {"augment": "none", "stopping": {"keep": "lowest", "start": "anew", "patience": 7, "max_epochs": 12}}
 PAPER = {"batch_size": 16, "unit1_rate": 3e-5}
+OFFICIAL = {"rule": "official"}  # the study's own test split is drawn from CBIS-DDSM's files
 STUDIES: dict[str, dict[str, Any]] = {
     "recipe": {},
     "plain": {"training": PLAIN},
@@ -64,9 +65,9 @@ STUDIES: dict[str, dict[str, Any]] = {
     "guided": {"grid": {"guidance": [{"weight": 0}, {"weight": 3}]}},
     "surroundings": {"training": {"augment": "surroundings"}},
     "bfloat16": {"training": {"precision": "bfloat16"}, "grid": {"seeds": [0]}},
-    "methods": {"grid": {"seeds": [0]}, "evaluation": {"methods": list(ALL), "perturbation_samples": 40}},
-    "paper gradual": {"grid": {"strategies": ["gradual"], "sets": [PAPER]}},
-    "paper simultaneous": {"grid": {"strategies": ["simultaneous"], "sets": [PAPER]}},
+    "methods": {"grid": {"seeds": [0]}, "evaluation": {"methods": list(ALL), "perturbation_samples": 12}},
+    "paper gradual": {"split": OFFICIAL, "grid": {"strategies": ["gradual"], "sets": [PAPER]}},
+    "paper simultaneous": {"split": OFFICIAL, "grid": {"strategies": ["simultaneous"], "sets": [PAPER]}},
 }
 """What differs from the preset on VGG16 and patches of 112 px; of several guidances the last is scored."""
 RESAMPLES = 1000
@@ -97,6 +98,7 @@ def configured(name: str, data: Path, weights: Path, square: bool = False) -> di
         # the films were squashed to squares: windows of the box's shape give lesions about their own back
         "patches": {"size": 112, "aspect": "keep" if square else "stretch"},
         "training": {"weights": str(weights)} | own.get("training", {}),
+        "split": own.get("split", {}),
         "grid": {"backbones": ["vgg16"]} | own.get("grid", {}),
         "evaluation": {"randomisation_samples": 0, "flips": preset_of(name) == "sound"} | own.get("evaluation", {}),
     }

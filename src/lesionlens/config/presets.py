@@ -35,7 +35,7 @@ def demo() -> StudyConfig:
         ),
         patches=PatchConfig(size=96, jitter=0.5),
         background=BackgroundConfig(size="matched", train=90, test=40, per_image=2),
-        training=TrainingConfig(weights="none", stopping=StoppingConfig(patience=3, max_epochs=8)),
+        training=TrainingConfig(weights="none", precision="auto", stopping=StoppingConfig(patience=3, max_epochs=6)),
         grid=GridConfig(
             backbones=("vgg11_bn", "resnet18"),
             sets=(HyperSet(batch_size=16, head_rate=1e-3, unit1_rate=3e-4),),

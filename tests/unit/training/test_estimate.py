@@ -17,12 +17,12 @@ RATES = Rates(
 
 def test_time_is_the_sum_over_runs_phases_and_epochs() -> None:
     grid = GridConfig(backbones=("resnet18",), strategies=("gradual", "simultaneous"), sets=(HyperSet(),), seeds=(0,))
-    study = demo().model_copy(update={"grid": grid})  # patience 3, at most 8 epochs
+    study = demo().model_copy(update={"grid": grid})  # patience 3, at most 6 epochs
     found = estimate(study, {"resnet18": RATES}, train=10, validation=3, test=2)
     epochs_of_all_phases = (10 + 1) * (1.0 + 3.0) + (10 + 1) * 3.0
     fixed = 15 * 0.7 + 2 * (2 * 2.0 * PASSES)
     assert found.shortest == pytest.approx(4 * epochs_of_all_phases + fixed)
-    assert found.longest == pytest.approx(8 * epochs_of_all_phases + fixed)
+    assert found.longest == pytest.approx(6 * epochs_of_all_phases + fixed)
     assert (found.checkpoint_bytes, found.cache_bytes) == (2 * 7, 15 * (11 + 4))
 
 

@@ -11,6 +11,7 @@ from benchmarks import films
 from benchmarks.real import STUDIES, Told, configured, losses, preset_of
 from lesionlens.config.evaluation import ALL
 from lesionlens.config.presets import layered, paper
+from lesionlens.config.study import StudyConfig
 from lesionlens.records import SampleArrays
 from lesionlens.scoring.bootstrap import draw
 
@@ -57,7 +58,10 @@ def test_the_published_protocol_differs_in_network_and_size_alone(tmp_path: Path
         theirs += layered("paper", configured(name, tmp_path, tmp_path / "own.pth"))
     assert [run.strategy for each in theirs for run in each.grid.runs()] == ["gradual", "simultaneous"]
     for each in theirs:
-        assert each.patches == literal.patches.model_copy(update={"size": 112}) and each.split == literal.split
+        assert each.patches == literal.patches.model_copy(update={"size": 112})
+        assert each.split == literal.split.model_copy(update={"rule": "official"})
+        own = each.model_copy(update={"data": each.data.model_copy(update={"source": "manifest"})})
+        assert StudyConfig.model_validate(own.model_dump()) == own  # the study's rule of splits is refused there
         assert each.training == literal.training.model_copy(update={"weights": each.training.weights})
         assert each.evaluation == literal.evaluation.model_copy(update={"randomisation_samples": 0})
         assert set(each.grid.sets) < set(literal.grid.sets) and each.grid.seeds == literal.grid.seeds
