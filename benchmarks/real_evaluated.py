@@ -24,7 +24,7 @@ METHODS: LiteralString = """
         AND gap.target = own.target AND gap.policy = own.policy AND gap.population = own.population
         AND gap.group_name = own.group_name
     WHERE own.study = %(study)s AND own.target = 'predicted' AND own.policy = evaluation.config ->> 'policy'
-        AND own.population = 'correct' AND own.group_name = 'all'
+        AND own.population = 'correct_lesions' AND own.group_name = 'all'
     ORDER BY own.strategy, own.seed, own.method, gap.baseline"""
 LOSSES: LiteralString = """
     SELECT one.seed, one.validation_loss AS one, other.validation_loss AS other
