@@ -16,7 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu.setting import Setting
 from benchmarks.train_ours import Bench, Mode, bench_of, build_cache, checkpoint_seconds, step_of
-from lesionlens.config.training import StoppingConfig
+from lesionlens.config.training import Precision, StoppingConfig
 from lesionlens.training.epochs import train_epoch, validate
 from lesionlens.training.strategies import HEAD, HEAD_1, HEAD_1_2, Phase, set_modes
 
@@ -100,7 +100,9 @@ def bfloat16(setting: Setting, backbone: str) -> Result:
     made, losses, chosen = bench(setting, backbone), [], []
     for dtype in (None, torch.bfloat16):
 
-        def precise(device: torch.device, dtype: torch.dtype | None = dtype) -> AbstractContextManager[None]:
+        def precise(
+            device: torch.device, _wanted: Precision, dtype: torch.dtype | None = dtype
+        ) -> AbstractContextManager[None]:
             return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
         with patch("benchmarks.train_ours.arithmetic", precise):
