@@ -28,13 +28,17 @@ METHODS: LiteralString = """
     ORDER BY own.strategy, own.seed, own.method, gap.baseline"""
 LOSSES: LiteralString = """
     SELECT one.seed, one.validation_loss AS one, other.validation_loss AS other
-    FROM selection_losses AS one JOIN selection_losses AS other ON other.seed = one.seed
+    FROM selection_losses AS one
+    JOIN selection_losses AS other
+        ON other.seed = one.seed AND other.backbone = one.backbone AND other.strategy = one.strategy
     WHERE one.study = %(one)s AND other.study = %(other)s ORDER BY one.seed"""
 PAIRS: LiteralString = """
     SELECT one.seed, one.predicted_code = other.predicted_code AS same,
         abs(one.probability_true - other.probability_true) AS apart, one_map.grid AS one, other_map.grid AS other
     FROM sample_results AS one
-    JOIN sample_results AS other ON other.seed = one.seed AND other.sample_id = one.sample_id
+    JOIN sample_results AS other
+        ON other.seed = one.seed AND other.backbone = one.backbone AND other.strategy = one.strategy
+        AND other.sample_id = one.sample_id
     JOIN map_scores AS one_map
         ON one_map.evaluation_id = one.evaluation_id AND one_map.sample_id = one.sample_id
         AND one_map.study_id = one.study_id AND one_map.method = one.method AND one_map.target = 'true'

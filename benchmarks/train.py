@@ -67,9 +67,17 @@ def main() -> None:
         for backbone in given.backbone:
             train = given.steps * given.batch
             benches = [
-                bench_of(backbone, given.size, given.batch, train, given.batch, folder, precision=precision)
-                for precision in wanted
-                for folder in (Path(name) / f"{backbone} {precision}",)
+                bench_of(
+                    backbone,
+                    given.size,
+                    given.batch,
+                    train,
+                    given.batch,
+                    Path(name) / f"{backbone} {each}",
+                    "cpu",
+                    each,
+                )
+                for each in wanted
             ]
             found = measure(benches, given.rounds, CPU, 0)
             for bench, own in zip(benches, found, strict=True):

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.allocation import of_a_script
-from benchmarks.interleaved import spread
+from benchmarks.interleaved import ratios, spread
 from benchmarks.train_ours import Bench, patches_of, train_phase
 from benchmarks.train_peer import fit_phase, in_memory
 from lesionlens.config.data import DataConfig, ImageConfig, PhantomConfig
@@ -145,12 +145,8 @@ def speed(setting: Setting, rounds: int, folder: Path, batch: int, precisions: S
         for precision in precisions:
             show_speed(name, batch, precision, found, losses, once)
         if len(precisions) > 1:
-            crossed = _ratio(found["Lightning float32"], found["ours bfloat16"])
+            crossed = ratios(found, "ours bfloat16", "Lightning float32")
             print(f"  Lightning in float32 / ours in bfloat16: x {spread(crossed)}")
-
-
-def _ratio(peer: Sequence[float], ours: Sequence[float]) -> list[float]:
-    return [b / a for a, b in zip(ours, peer, strict=True)]
 
 
 def show_speed(
@@ -162,13 +158,13 @@ def show_speed(
     once: float,
 ) -> None:
     """Seconds and ratios of a step in one precision; `once`: seconds of the trunk over a film."""
-    ours, peer = (found[f"{side} {precision}"] for side in ("ours", "Lightning"))
+    ours, peer = found[f"ours {precision}"], found[f"Lightning {precision}"]
+    ratio = ratios(found, f"ours {precision}", f"Lightning {precision}")
     print(f"{name}, {precision}: a step of {batch} films, s: ours {spread(ours)}, Lightning {spread(peer)}")
     same = f"losses {losses[f'ours {precision}']:.6f} {losses[f'Lightning {precision}']:.6f}"
-    print(f"  Lightning / ours: x {spread(_ratio(peer, ours))}, goal {GOALS[name]}; {same}", flush=True)
+    print(f"  Lightning / ours: x {spread(ratio)}, goal {GOALS[name]}; {same}", flush=True)
     if name == "step 1":
-        epochs = [[EPOCHS * seconds for seconds in side] for side in (ours, peer)]
-        whole = _ratio(epochs[1], [seconds + once * batch for seconds in epochs[0]])
+        whole = [EPOCHS * b / (EPOCHS * a + once * batch) for a, b in zip(ours, peer, strict=True)]
         print(f"  {EPOCHS} epochs, with the pass over the films: x {spread(whole)}")
 
 

@@ -56,7 +56,8 @@ def _parts(
 ) -> int:
     """Into how many parts each image is split; 1: it stays whole."""
     samples, _, height, width = images.shape
-    plain = weight.shape[-2:] == (1, 1) and tuple(stride) == (1, 1) and padding in ((0, 0), [0, 0]) and groups == 1
+    whole = stride in (1, (1, 1), [1, 1]) and padding in (0, (0, 0), [0, 0])
+    plain = weight.shape[-2:] == (1, 1) and whole and groups == 1
     alone = torch.get_num_threads() == 1 and images.device.type == "cpu"
     if not plain or not alone or not 0 < samples < SAMPLES:
         return 1
