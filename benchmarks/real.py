@@ -7,14 +7,14 @@
 
 The data are ../shared/cbis/masses (`--data` names another folder); its README says how the weights of VGG16 are
 made. Studies, three seeds each: the recipe of `sound`, without it (`plain`), so and normalised by statistics of the
-true class (`leak`), on two blocks at once (`two blocks`) and one after the other (`gradual`), with annotations at
-weight 3 beside weight 0 (`guided`), with lesions in other patients' tissue (`surroundings`); of one seed, by every
-attribution method on a part of the test split (`methods`), and the same run in bfloat16 (`bfloat16`: ask for
-`methods`, too), and the preset `paper` by either strategy with one set (`paper gradual`, `paper simultaneous`); and the
-reference, a penalised regression on block 4 of the first weights. AUC of malignancy on the test split, the mean of the
-seeds, of a sample as it is or over its eight flips and quarter turns; differences are paired. 95 % intervals by
-patient, the same 1,000 resamples for all studies of the same samples. Where a study was evaluated, what its decisions
-rest on follows.
+true class (`leak`), on two blocks by either of the study's strategies (`strategies`, in bfloat16 where that pays), with
+annotations at weight 3 beside weight 0 (`guided`), with lesions in other patients' tissue (`surroundings`); of one
+seed, by every attribution method on a part of the test split (`methods`), and the same run in bfloat16 (`bfloat16`: ask
+for `methods`, too), and the preset `paper` by either strategy with one set (`paper gradual`, `paper simultaneous`); and
+where a study stores variants the reference, a penalised regression on block 4 of the first weights. AUC of malignancy
+on the test split, the mean of the seeds, of a sample as it is or over its eight flips and quarter turns; differences
+are paired. 95 % intervals by patient, the same 1,000 resamples for all studies of the same samples. Where a study was
+evaluated, what its decisions rest on follows.
 """
 
 import argparse
@@ -40,6 +40,7 @@ from lesionlens.audits.decision import Score, area, mean_of
 from lesionlens.audits.shortcuts import block_means, reference
 from lesionlens.config.evaluation import ALL
 from lesionlens.config.study import StudyConfig
+from lesionlens.config.training import Strategy
 from lesionlens.models.classifier import Classifier, Level
 from lesionlens.records import SampleArrays
 from lesionlens.scoring.bootstrap import Clusters, draw, interval
@@ -60,8 +61,11 @@ STUDIES: dict[str, dict[str, Any]] = {
     "recipe": {},
     "plain": {"training": PLAIN},
     "leak": {"training": PLAIN | {"normalise": "per_class"}},
-    "two blocks": {"training": PLAIN, "grid": {"strategies": ["simultaneous"]}},
-    "gradual": {"training": PLAIN, "grid": {"strategies": ["gradual"]}},
+    "strategies": {
+        "training": PLAIN | {"precision": "auto"},
+        "grid": {"strategies": ["gradual", "simultaneous"]},
+        "evaluation": {"flips": False},
+    },
     "guided": {"grid": {"guidance": [{"weight": 0}, {"weight": 3}]}},
     "surroundings": {"training": {"augment": "surroundings"}},
     "bfloat16": {"training": {"precision": "bfloat16"}, "grid": {"seeds": [0]}},
@@ -79,6 +83,7 @@ class Told:
     """Probabilities of one run for the test and the validation split, and the test split's means over eight flips and
     turns where they are asked for; float32 [n, classes]."""
 
+    strategy: Strategy
     test: NDArray[np.float32]
     validation: NDArray[np.float32]
     flips: NDArray[np.float32] | None = None
@@ -144,7 +149,7 @@ def told(title: str, flips: bool) -> tuple[SampleArrays, StudyConfig, list[Told]
                 parts[split] = torch.softmax(logits.double(), dim=1).float().numpy()
         if flips and not views:  # what lies below the level was not trained, so every run has the same
             views = eight_views(model, level, test)
-        found.append(Told(parts["test"], parts["validation"], mean_of_views(model, level, views)))
+        found.append(Told(run.config.strategy, parts["test"], parts["validation"], mean_of_views(model, level, views)))
     return samples, config, found
 
 
@@ -165,8 +170,7 @@ def mean_of_views(model: Classifier, level: Level, views: list[Tensor]) -> NDArr
 
 def referred(samples: SampleArrays, config: StudyConfig) -> NDArray[np.float32]:
     """The reference's probabilities of the test split."""
-    augment = config.training.augment if config.training.augment in COPIES else "flips"
-    variants = draw_variants(samples, augment)
+    variants = draw_variants(samples, config.training.augment)
     inputs = Inputs(samples, config.training.normalise, CPU, variants)
     model = first_model(config.grid.runs()[0], config.training, samples)
     found = reference(
@@ -176,6 +180,14 @@ def referred(samples: SampleArrays, config: StudyConfig) -> NDArray[np.float32]:
     )
     assert found is not None
     return found[0]
+
+
+def by_strategy(name: str, runs: list[Told]) -> dict[str, list[Told]]:
+    """The runs of a study under its name, with the strategy where there are several."""
+    strategies = list(dict.fromkeys(run.strategy for run in runs))
+    if len(strategies) == 1:
+        return {name: runs}
+    return {f"{name}, {strategy}": [run for run in runs if run.strategy == strategy] for strategy in strategies}
 
 
 def losses(runs: list[Told], samples: SampleArrays, clusters: Clusters) -> str:
@@ -226,23 +238,26 @@ def main() -> None:
         asked_of.add(tuple(np.unique(test.patients)))
         if len(asked_of) > 1:
             raise SystemExit(f"the test patients of {name} are others than before: ask for it alone")
-        malignant, everyone = test.labels == samples.classes.index("MALIGNANT"), np.ones(len(test.ids), np.bool_)
+        column = samples.classes.index("MALIGNANT")
+        malignant, everyone = test.labels == column, np.ones(len(test.ids), np.bool_)
         print(f"n {len(test.ids)} of {len(np.unique(test.patients))} patients, {int(malignant.sum())} malignant")
-        if not areas:
-            scores = referred(samples, config)[:, samples.classes.index("MALIGNANT")]
+        if "reference" not in areas and config.training.augment in COPIES:  # whose features training stored
+            scores = referred(samples, config)[:, column]
             areas["reference"] = area(scores, malignant, everyone, clusters)
             print(f"reference: AUC {shown(areas['reference'])}")
-        asked = {name: [run.test for run in runs]}
+        groups = by_strategy(name, runs)
+        asked = {title: [run.test for run in of] for title, of in groups.items()}
         if options.flips:
-            asked[f"{name}, 8 views"] = [run.flips for run in runs if run.flips is not None]
+            for title, of in groups.items():
+                asked[f"{title}, 8 views"] = [run.flips for run in of if run.flips is not None]
         for views, chances in asked.items():
-            of = samples.classes.index("MALIGNANT")
-            each = [area(seed[:, of], malignant, everyone, clusters) for seed in chances]
+            each = [area(seed[:, column], malignant, everyone, clusters) for seed in chances]
             areas[views] = mean_of(each)
             print(f"{views}: AUC {shown(areas[views])}; seeds {', '.join(f'{score.value:.3f}' for score in each)}")
             for other in [key for key in areas if key != views]:
                 print(f"{views} minus {other}: {shown(areas[views].minus(areas[other]))}")
-        print(f"{name}: {losses(runs, samples, clusters)}")
+        for title, of in groups.items():
+            print(f"{title}: {losses(of, samples, clusters)}")
         decided(own["name"])
         if name == "bfloat16":
             agreement(configured("methods", options.data, options.weights, options.square)["name"], own["name"])

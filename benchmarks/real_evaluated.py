@@ -8,9 +8,9 @@ from db.bulk import frame
 from db.engine import make_engine
 
 DECIDED: LiteralString = """
-    SELECT guidance, question, variant, measure, value, low, high, lesions FROM decisions
+    SELECT strategy, guidance, question, variant, measure, value, low, high, lesions FROM decisions
     WHERE study = %(study)s AND group_name IS NULL AND value IS NOT NULL
-    ORDER BY question, variant, measure, guidance"""
+    ORDER BY question, variant, measure, strategy, guidance"""
 RECALLS: LiteralString = """
     SELECT strategy, seed, code, support, recall, recall_low, recall_high FROM class_scores
     WHERE study = %(study)s ORDER BY strategy, seed, ordinal"""
@@ -26,6 +26,9 @@ METHODS: LiteralString = """
     WHERE own.study = %(study)s AND own.target = 'predicted' AND own.policy = evaluation.config ->> 'policy'
         AND own.population = 'correct_lesions' AND own.group_name = 'all'
     ORDER BY own.strategy, own.seed, own.method, gap.baseline"""
+COMPARED: LiteralString = """
+    SELECT seed_a, strategy_a, strategy_b, score, value_a, value_b, difference, low, high, n FROM model_comparisons
+    WHERE study = %(study)s AND seed_a = seed_b AND strategy_a <> strategy_b ORDER BY score, seed_a"""
 LOSSES: LiteralString = """
     SELECT one.seed, one.validation_loss AS one, other.validation_loss AS other
     FROM selection_losses AS one
@@ -56,11 +59,14 @@ def interval(value: float, low: float | None, high: float | None) -> str:
 
 
 def decided(title: str) -> None:
-    """Print recalls, localisation scores beside baselines, and what the decisions of a study rest on, by guidance."""
+    """Print what the decisions of a study rest on, recalls, localisation scores beside baselines, and strategies of
+    equal seeds compared."""
+    queries = (DECIDED, RECALLS, METHODS, COMPARED)
     with make_engine().connect() as connection:
-        rows, recalls, methods = (frame(connection, query, study=title) for query in (DECIDED, RECALLS, METHODS))
-    for guidance, question, variant, measure, value, low, high, lesions in rows.rows():
-        print(f"  {question}, {variant}, {measure}, guidance {guidance}: {interval(value, low, high)}, n {lesions}")
+        rows, recalls, methods, compared = (frame(connection, query, study=title) for query in queries)
+    for strategy, guidance, question, variant, measure, value, low, high, lesions in rows.rows():
+        of = f"{question}, {variant}, {measure}, {strategy}, guidance {guidance}"
+        print(f"  {of}: {interval(value, low, high)}, n {lesions}")
     for strategy, seed, code, support, recall, low, high in recalls.rows():
         print(f"  recall of {code}, {strategy}, seed {seed}: {interval(recall, low, high)}, n {support}")
     for own in methods.partition_by("strategy", "seed", "method", maintain_order=True):
@@ -68,6 +74,11 @@ def decided(title: str) -> None:
         print(f"  LL of {method}, {strategy}, seed {seed}: {interval(ll, low, high)}, n {n}")
         for baseline, *gap in own.drop_nulls("difference").select(own.columns[7:]).rows():
             print(f"    minus {baseline}: {interval(*gap)}")
+    for seed, one, other, score, first, second, difference, low, high, n in compared.rows():
+        print(
+            f"  {score}, {one} minus {other}, seed {seed}: {first:.3f} and {second:.3f},"
+            f" {interval(difference, low, high)}, n {n}"
+        )
 
 
 def agreement(one: str, other: str) -> None:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from benchmarks import films
-from benchmarks.real import STUDIES, Told, configured, losses, preset_of
+from benchmarks.real import STUDIES, Told, by_strategy, configured, losses, preset_of
 from lesionlens.config.evaluation import ALL
 from lesionlens.config.presets import layered, paper
 from lesionlens.config.study import StudyConfig
@@ -25,16 +25,15 @@ def test_studies_differ_from_the_recipe_in_training_alone(tmp_path: Path) -> Non
         if preset_of(name) == "sound"
     }
     kept = {name: (each.training.augment, each.training.stopping.keep) for name, each in found.items()}
-    assert {name: (*kept[name], each.grid.strategies[0]) for name, each in found.items()} == {
-        "recipe": ("patch", "averaged", "last_block"),
-        "plain": ("none", "lowest", "last_block"),
-        "leak": ("none", "lowest", "last_block"),
-        "two blocks": ("none", "lowest", "simultaneous"),
-        "gradual": ("none", "lowest", "gradual"),
-        "guided": ("patch", "averaged", "last_block"),
-        "surroundings": ("surroundings", "averaged", "last_block"),
-        "bfloat16": ("patch", "averaged", "last_block"),
-        "methods": ("patch", "averaged", "last_block"),
+    assert {name: (*kept[name], each.grid.strategies) for name, each in found.items()} == {
+        "recipe": ("patch", "averaged", ("last_block",)),
+        "plain": ("none", "lowest", ("last_block",)),
+        "leak": ("none", "lowest", ("last_block",)),
+        "strategies": ("none", "lowest", ("gradual", "simultaneous")),
+        "guided": ("patch", "averaged", ("last_block",)),
+        "surroundings": ("surroundings", "averaged", ("last_block",)),
+        "bfloat16": ("patch", "averaged", ("last_block",)),
+        "methods": ("patch", "averaged", ("last_block",)),
     }
     square = layered("sound", configured("recipe", tmp_path, tmp_path / "own.pth", square=True))[0]
     assert (square.patches.aspect, square.training) == ("keep", found["recipe"].training)
@@ -109,6 +108,13 @@ def test_a_network_that_is_too_sure_is_given_its_temperature(tiny_patches: Calla
         told = np.exp(3 * 1.5 * logits)
         sure.append((told / told.sum(axis=1, keepdims=True)).astype(np.float32))
     test = patches.split("test")
-    words = losses([Told(*sure)], patches, draw(test.patients, 100, rng)).split()
+    words = losses([Told("last_block", *sure)], patches, draw(test.patients, 100, rng)).split()
     raw, scaled, temperature = (float(words[i].strip(";(),")) for i in (2, 4, -1))
     assert temperature == pytest.approx(3, rel=0.2) and scaled < raw - 0.3 and float(words[5].strip("(")) < scaled
+
+
+def test_runs_of_several_strategies_are_scored_apart() -> None:
+    none = np.zeros((0, 2), np.float32)
+    runs = [Told(strategy, none, none) for strategy in ("gradual", "simultaneous", "gradual")]
+    assert by_strategy("one", runs[:1]) == {"one": runs[:1]}
+    assert by_strategy("two", runs) == {"two, gradual": runs[::2], "two, simultaneous": runs[1:2]}
