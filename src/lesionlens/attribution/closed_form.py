@@ -33,6 +33,10 @@ class LayerOutputs:
     layer: Tensor
     positive: Tensor
 
+    def detached(self) -> "LayerOutputs":
+        """The same without the graph of gradients behind them."""
+        return LayerOutputs(self.logits.detach(), self.layer.detach(), self.positive.detach())
+
     def rows(self, chosen: Tensor) -> "LayerOutputs":
         """The samples at positions int64 [k]."""
         return LayerOutputs(self.logits[chosen], self.layer[chosen], self.positive[chosen])
@@ -60,9 +64,14 @@ def fast(model: Classifier, layer: Layer) -> Classifier:
     return made.to(memory_format=torch.channels_last).requires_grad_(False)
 
 
-@torch.no_grad()
 def forward(model: Classifier, layer: Layer, inputs: Tensor, level: Level = "pixels") -> LayerOutputs:
-    """Logits and the explained layer's output from one pass over inputs [n, c, h, w], the output of a level."""
+    """Logits and the explained layer's output from one pass over inputs [n, c, h, w], the output of a level; with
+    gradients where the inputs ask for them."""
+    with torch.set_grad_enabled(inputs.requires_grad):
+        return _outputs(model, layer, inputs, level)
+
+
+def _outputs(model: Classifier, layer: Layer, inputs: Tensor, level: Level) -> LayerOutputs:
     caught: list[Tensor] = []
     convolution = model.unit1.get_submodule(model.last_conv)
     handle = convolution.register_forward_hook(lambda _module, _inputs, output: caught.append(output))

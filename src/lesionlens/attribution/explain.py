@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lesionlens.attribution import closed_form
+from lesionlens.attribution.pixels import copied, grey_of, saliency_of_pass
 from lesionlens.attribution.registry import METHODS
-from lesionlens.config.evaluation import EvaluationConfig, Method
+from lesionlens.config.evaluation import EvaluationConfig, Explains, Method
 from lesionlens.errors import EvaluationError
 from lesionlens.models.classifier import Classifier, Layer, together
 from lesionlens.models.own import Network, OwnNetwork
@@ -133,7 +134,8 @@ def references(inputs: Inputs) -> Tensor:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Batch:
     """One batch after its forward pass. fast: the model's quick copy, or itself. pixels [n, 3, s, s], None where no
-    method wants them; references: as in `Maps`."""
+    method wants them; references: as in `Maps`. saliency [n, h, w]: maps of the classes with the highest logits, where
+    the forward pass gave them; else None."""
 
     model: Network
     fast: Network
@@ -141,6 +143,7 @@ class _Batch:
     pixels: Tensor | None
     references: Tensor | None
     outputs: closed_form.LayerOutputs
+    saliency: NDArray[np.float32] | None = None
 
     def maps(self, method: Method, rows: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Unscaled maps [k, h, w] of the samples at positions `rows` [k] of the batch, for classes [k]."""
@@ -156,8 +159,17 @@ class _Batch:
         if way == "layer" and isinstance(self.fast, Classifier):
             rest = nn.Sequential(nn.Identity(), self.fast.top, self.fast.pool, self.fast.head).eval()
             return METHODS[method].maps(rest, self.outputs.layer[chosen], classes, rest[0], explains)
+        if method == "saliency" and self.saliency is not None:
+            found = self.saliency[rows]
+            other = np.flatnonzero(self.outputs.logits.argmax(dim=1).cpu().numpy()[rows] != classes)
+            if len(other):
+                found[other] = self._of_pixels(method, chosen[other], classes[other])
+            return found
+        return self._of_pixels(method, chosen, classes)
+
+    def _of_pixels(self, method: Method, chosen: Tensor, classes: NDArray[np.int64]) -> NDArray[np.float32]:
         assert self.pixels is not None, "the method starts from pixels"
-        block = self.fast.map_block(self.evaluation.layer)
+        block, explains = self.fast.map_block(self.evaluation.layer), self.evaluation.explains
         return METHODS[method].maps(self.fast, self.pixels[chosen], classes, block, explains, self.references)
 
 
@@ -190,21 +202,36 @@ def _batches(
     for start in range(0, len(source.rows), size):
         at = np.asarray(source.rows[start : start + size], dtype=np.int64)
         pixels = inputs(at.tolist()) if package or stored is None else None
+        saliency = None
         if stored is not None and isinstance(fast, Classifier):
             features = stored.features[torch.from_numpy(at)].to(inputs.device).float()
             outputs = closed_form.forward(fast, layer, _channels_last(features), stored.level)
         else:
             assert pixels is not None
-            outputs = _forward(fast, layer, _channels_last(pixels))
-        yield at, _Batch(model, fast, evaluation, pixels, others, outputs)
+            if "saliency" in methods:
+                outputs, saliency = predict_with_saliency(fast, layer, pixels, evaluation.explains)
+            else:
+                outputs = _forward(fast, layer, _channels_last(pixels))
+        yield at, _Batch(model, fast, evaluation, pixels, others, outputs, saliency)
 
 
-@torch.no_grad()
+def predict_with_saliency(
+    model: Network, layer: Layer, pixels: Tensor, explains: Explains
+) -> tuple[closed_form.LayerOutputs, NDArray[np.float32]]:
+    """One pass over pixels [n, 3, s, s] forward and one back: what it gives, and saliency [n, 28, 28] of the classes
+    with the highest logits."""
+    grey = grey_of(pixels)
+    outputs = _forward(model, layer, copied(grey, pixels.shape[1]))
+    classes = outputs.logits.argmax(dim=1)
+    return outputs.detached(), saliency_of_pass(grey, outputs.logits, classes, explains)
+
+
 def _forward(model: Network, layer: Layer, pixels: Tensor) -> closed_form.LayerOutputs:
-    """One pass; of a network of another make the logits alone."""
+    """One pass, with gradients where the pixels ask for them; of a network of another make the logits alone."""
     if isinstance(model, Classifier):
         return closed_form.forward(model, layer, pixels)
-    logits = model.logits(pixels)
+    with torch.set_grad_enabled(pixels.requires_grad):
+        logits = model.logits(pixels)
     nothing = logits.new_empty(len(logits), 0)
     return closed_form.LayerOutputs(logits, nothing, nothing)
 

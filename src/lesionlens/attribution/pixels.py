@@ -131,14 +131,38 @@ def pixels(attribute: Attribute, unsigned: bool = False) -> Maps:
         references: Tensor | None = None,
     ) -> NDArray[np.float32]:
         def score(grey: Tensor) -> Tensor:
-            images = grey.expand(-1, inputs.shape[1], -1, -1).contiguous(memory_format=torch.channels_last)
-            logits: Tensor = model(images)
-            return logits - logits.mean(dim=1, keepdim=True) if explains == "contrast" else logits
+            return _score(model(copied(grey, inputs.shape[1])), explains)
 
-        grey = inputs[:, :1].detach().clone().requires_grad_()
-        found = attribute(score, Asked(grey, torch.from_numpy(classes).to(inputs.device), references)).detach()
-        pooled = adaptive_avg_pool2d(found.abs() if unsigned else found, CELLS)[:, 0]
-        cells: NDArray[np.float32] = pooled.float().cpu().numpy()
-        return cells
+        grey = grey_of(inputs)
+        found = attribute(score, Asked(grey, torch.from_numpy(classes).to(inputs.device), references))
+        return _cells(found, unsigned)
 
     return maps
+
+
+def grey_of(inputs: Tensor) -> Tensor:
+    """The one grey value [n, 1, s, s] of channels that are copies of it, which asks for gradients."""
+    return inputs[:, :1].detach().clone().requires_grad_()
+
+
+def copied(grey: Tensor, channels: int) -> Tensor:
+    """The network's inputs [n, channels, s, s]."""
+    return grey.expand(-1, channels, -1, -1).contiguous(memory_format=torch.channels_last)
+
+
+def saliency_of_pass(grey: Tensor, logits: Tensor, classes: Tensor, explains: Explains) -> NDArray[np.float32]:
+    """Maps float32 [n, 28, 28] of `saliency` without a pass of its own: of the pass that made logits [n, classes] of
+    grey values [n, 1, s, s], whose graph is used up."""
+    return _cells(saliency(lambda _grey: _score(logits, explains), Asked(grey, classes)), unsigned=True)
+
+
+def _score(logits: Tensor, explains: Explains) -> Tensor:
+    return logits - logits.mean(dim=1, keepdim=True) if explains == "contrast" else logits
+
+
+def _cells(found: Tensor, unsigned: bool) -> NDArray[np.float32]:
+    """Attributions [n, 1, s, s], or their magnitudes, as means over cells [n, 28, 28]."""
+    found = found.detach()
+    pooled = adaptive_avg_pool2d(found.abs() if unsigned else found, CELLS)[:, 0]
+    cells: NDArray[np.float32] = pooled.float().cpu().numpy()
+    return cells

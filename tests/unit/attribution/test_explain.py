@@ -9,7 +9,7 @@ import torch
 from lesionlens.attribution import explain as module
 from lesionlens.attribution.explain import TARGETS, Source, explain, reference_maps
 from lesionlens.attribution.registry import METHODS
-from lesionlens.config.evaluation import EvaluationConfig
+from lesionlens.config.evaluation import EvaluationConfig, Explains
 from lesionlens.training.feature_cache import Stored
 from lesionlens.training.inputs import Inputs
 from tests.unit.arrays import bright_squares
@@ -39,6 +39,31 @@ def test_both_targets_are_explained_by_every_method_in_order_of_the_rows(inputs:
         classes = found.predicted if target == "predicted" else labels
         reference = METHODS[method].maps(model, pixels, classes, model.map_block("block"))
         np.testing.assert_allclose(maps, reference, atol=1e-5 * np.abs(reference).max())
+
+
+@pytest.mark.parametrize("explains", ["logit", "contrast"])
+def test_saliency_of_the_predicted_class_shares_the_pass_that_predicts(inputs: Inputs, explains: Explains) -> None:
+    """Three batches, and one pass more for each in which some sample's true class was not predicted."""
+    model, passes = narrow(), list[int]()
+    pixels, labels = inputs(ROWS), inputs.patches.labels[ROWS]
+    settings = EvaluationConfig(explains=explains)
+    block, alone = model.map_block("block"), METHODS["saliency"].maps
+    model.stem.register_forward_hook(lambda _module, _inputs, output: passes.append(len(output)))
+    found = explain(model, Source(inputs, ROWS), settings, ("grad_cam", "saliency"), TARGETS, lambda _count: None)
+    wrong = [int((found.predicted != labels)[start : start + 3].sum()) for start in (0, 3, 6)]
+    assert 0 < sum(wrong) < len(ROWS)
+    assert passes == [count for size, also in zip((3, 3, 1), wrong, strict=True) for count in (size, also) if count]
+    for target, classes in (("predicted", found.predicted), ("true", labels)):
+        expected = alone(model, pixels, classes, block, explains)
+        np.testing.assert_allclose(found.maps["saliency", target], expected, atol=1e-5 * expected.max())
+
+
+def test_saliency_explains_any_classes(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, classes = narrow(), np.arange(7) % 5
+    expected = METHODS["saliency"].maps(model, inputs(ROWS), classes, model.map_block("block"))
+    monkeypatch.setattr(module, "reference", lambda *_: "saliency")  # as of a network without spatial maps
+    found = reference_maps(model, Source(inputs, ROWS), classes, BLOCK)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * expected.max())
 
 
 def test_stored_features_give_the_same_maps(inputs: Inputs) -> None:
