@@ -1,7 +1,7 @@
 """Maps and scores: lesionlens beside the loop people write, which calls `grad-cam` or `captum` image by image.
 
-    python -m benchmarks.evaluate            ResNet50 and VGG19 at 224, one thread, about 6 minutes on a quiet core
-    python -m benchmarks.evaluate --small    a try in seconds: ResNet18 at 96
+    python -m benchmarks.evaluate            ResNet50 and VGG19 at 224, ResNet18 at 96; one thread, a quarter of an hour
+    python -m benchmarks.evaluate --small    a try in minutes: ResNet18 at 96
 
 The peer is the package as its README uses it: one object, one call per image, all parameters asking for gradients,
 scaled map out; then, per sample, 19 thresholds with numpy and scikit-image's Otsu. A second peer has the frozen
@@ -15,6 +15,7 @@ has the C library's defaults.
 """
 
 import argparse
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
@@ -187,11 +188,13 @@ def our_attributions(work: Work, method: Method) -> tuple[NDArray[np.int64], NDA
     return np.concatenate(predicted), np.concatenate(parts)
 
 
-def measure_attributions(backbone: Backbone, count: int, size: int, rounds: int) -> None:
+def measure_attributions(backbone: Backbone, count: int, size: int, rounds: int, methods: Collection[Method]) -> None:
     """Print the CPU time of methods of pixels, how far both sides' cells agree where they draw nothing, and how far
     cells of few passes agree with cells of many."""
     work = work_of(backbone, count, size)
-    for method, passes in PASSES.items():
+    print(f"\n{backbone}: methods of pixels, {count} samples of {size} x {size}, CPU seconds")
+    for method in methods:
+        passes = PASSES[method]
         peers = {f"captum, passes {each}": partial(of_a_script()(tutorial), work, method, each) for each in passes}
         seconds = interleaved({"ours": partial(our_attributions, work, method), **peers}, rounds)
         print(f"  {method}: ours {spread(seconds['ours'])}")
@@ -266,13 +269,13 @@ def main() -> None:
     keep_freed_memory()
     if options.small:
         measure_maps("resnet18", 8, 96, options.rounds)
-        measure_attributions("resnet18", 8, 96, options.rounds)
+        measure_attributions("resnet18", 8, 96, options.rounds, PASSES)
         measure_sweep(64, 96, options.rounds)
         return
     for backbone in GOALS:
         measure_maps(backbone, 32, 224, options.rounds)
-        print(f"\n{backbone}: methods of pixels, 4 samples of 224 x 224, CPU seconds")
-        measure_attributions(backbone, 4, 224, options.rounds)
+        measure_attributions(backbone, 8, 224, options.rounds, ["saliency"])
+    measure_attributions("resnet18", 8, 96, options.rounds, PASSES)
     measure_sweep(860, 224, options.rounds)
 
 
