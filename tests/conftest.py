@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import torch
 from sqlalchemy import Engine, create_engine, make_url
 
 from db import schema
@@ -34,7 +35,17 @@ def default_settings() -> Iterator[None]:
         for name in [each for each in os.environ if each.startswith("LESIONLENS_") and each != "LESIONLENS_CBIS"]:
             patch.delenv(name)
         patch.setenv("LESIONLENS_WORKERS", "1")
+        patch.setenv("OMP_NUM_THREADS", "1")  # of processes that tests start; several of them share the cores
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Two processes of pytest-xdist with a thread for every core each would wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

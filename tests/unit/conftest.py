@@ -58,14 +58,6 @@ def own(tmp_path: Path) -> Own:
     return Own(root)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(autouse=True)
 def leave_no_weights(tmp_path: Path) -> Iterator[None]:
     """Checkpoints of real networks are large, and pytest keeps the folders of its last sessions."""
