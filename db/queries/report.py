@@ -104,7 +104,7 @@ SELECT run_id, method, measure, criterion, group_name, false_marks, value, low, 
 FROM detection_scores WHERE study_id = {study}
 ORDER BY run_id, method = 'bright_blob', method, measure, criterion, group_name <> 'all', group_name, false_marks""",
     "comparison": """\
-SELECT run_a, run_b, score, difference, low, high, p_holm, n
+SELECT run_a, run_b, score, difference, low, high, p_holm, n, seeds, lowest, highest
 FROM model_comparisons WHERE study_id = {study} ORDER BY score, run_a, run_b""",
     "seed_spread": """\
 SELECT backbone, strategy, batch_size, head_rate, unit1_rate, guidance, name, method, policy, seeds,

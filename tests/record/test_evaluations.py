@@ -10,15 +10,16 @@ from psycopg import sql
 from sklearn.metrics import confusion_matrix, roc_curve
 from sqlalchemy import Connection, delete
 
-from db import evaluations
+from db import evaluations, studies
 from db.bulk import frame
 from db.queries import arrays
 from db.reports import report_data
 from db.tables.scores import confusion_interval, study_score
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.frames import FRAMES
+from lesionlens.identity import digest
 from lesionlens.records import Evaluation
-from tests.record.makers import Filled, make_evaluation
+from tests.record.makers import Filled, evaluate_run, make_evaluation
 
 
 def view(connection: Connection, filled: Filled, name: str, *order: str) -> pl.DataFrame:
@@ -144,3 +145,39 @@ def test_a_shortcut_audit_is_found_by_its_options(connection: Connection, filled
     found = view(connection, filled, "shortcut_audit")
     ends = found.select("lowest_model_accuracy", "highest_model_accuracy").unique().rows()
     assert ends == [pytest.approx((4 / 6, 5 / 6))]
+
+
+def test_a_difference_has_its_range_over_runs_of_equal_seeds(connection: Connection, filled: Filled) -> None:
+    """Gradual minus simultaneous by seed is 0.1, 0.3 and -0.2; the last is stored the other way round."""
+    first = studies.run_row(connection, filled.runs[0])
+    training, numbers = first.training, dict(zip([(0, "gradual"), (0, "simultaneous")], filled.evaluations, strict=True))
+    for seed, strategy in ((1, "gradual"), (1, "simultaneous"), (2, "simultaneous"), (2, "gradual")):
+        run = first.config.model_copy(update={"seed": seed, "strategy": strategy})
+        number = studies.save_run(
+            connection, filled.study, digest(run, "r"), filled.sample_set, run, training, f"{strategy} {seed}"
+        )
+        numbers[seed, strategy] = evaluate_run(connection, number)
+    values = {
+        ((0, "gradual"), (0, "simultaneous")): 0.1,
+        ((1, "gradual"), (1, "simultaneous")): 0.3,
+        ((2, "simultaneous"), (2, "gradual")): 0.2,
+        ((0, "gradual"), (1, "simultaneous")): 0.9,
+        ((0, "gradual"), (1, "gradual")): 0.8,
+    }
+    compared = [
+        {"evaluation_a": numbers[a], "evaluation_b": numbers[b], "score": "ll", "value_a": 0.5, "value_b": 0.5,
+         "difference": difference, "low": -1.0, "high": 1.0, "p": 0.5, "p_holm": 0.5, "n": 6}
+        for (a, b), difference in values.items()
+    ]  # fmt: skip
+    compared.append(compared[0] | {"score": "accuracy"})
+    evaluations.save_comparisons(connection, filled.study, pl.DataFrame(compared))
+    found = view(connection, filled, "model_comparisons").filter(score="ll").sort("difference")
+    assert found.select("difference", "strategy_a", "seeds", "lowest", "highest").rows() == [
+        (0.1, "gradual", 3, -0.2, 0.3),
+        (0.2, "simultaneous", 3, -0.3, 0.2),
+        (0.3, "gradual", 3, -0.2, 0.3),
+        (0.8, "gradual", 0, None, None),
+        (0.9, "gradual", 3, -0.2, 0.3),
+    ]
+    alone = view(connection, filled, "model_comparisons").filter(score="accuracy")
+    assert alone.select("seeds", "lowest", "highest").rows() == [(1, 0.1, 0.1)]

@@ -150,13 +150,17 @@ def _second(data: ReportData, order: Sequence[Model]) -> list[str]:
     if paired is None:
         apart = _apart(own, row) or _apart(row, own)
         return [f"{text}; the two CIs {'do not overlap' if apart else 'overlap, so the order is uncertain'}."]
-    # Both must agree: the interval holds for this pair alone, the corrected p value for all pairs of models shown.
-    excludes = paired["low"] > 0 or paired["high"] < 0
+    # All must agree: the interval holds for this pair alone, the corrected p value for all pairs of models shown, and
+    # either for two trained networks, whatever other seeds would have made of them.
+    seeds = paired["seeds"] > 1
+    ends = [(paired["low"], paired["high"]), *([(paired["lowest"], paired["highest"])] if seeds else [])]
+    excludes = all(low > 0 for low, _ in ends) or all(high < 0 for _, high in ends)
     significant = excludes and paired["p_holm"] is not None and paired["p_holm"] < 1 - level(data)
+    rest = f"; over {paired['seeds']} seeds {number(ends[1][0])} to {number(ends[1][1])}" if seeds else ""
     return [
         f"{text}; the paired difference is {'significant' if significant else 'not significant'} "
         f"({number(paired['difference'], signed=True)}, {number(paired['low'])} to {number(paired['high'])}, "
-        f"{p_value(paired['p_holm'])} after Holm correction)."
+        f"{p_value(paired['p_holm'])} after Holm correction{rest})."
     ]
 
 
@@ -170,7 +174,10 @@ def _comparison(data: ReportData, first: Model, second: Model) -> Row | None:
         if (row["run_a"], row["run_b"]) == (first.run_id, second.run_id):
             return row
         if (row["run_b"], row["run_a"]) == (first.run_id, second.run_id):
-            return row | {"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
+            turned = {"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
+            if row["seeds"] > 1:
+                turned |= {"lowest": -row["highest"], "highest": -row["lowest"]}
+            return row | turned
     return None
 
 

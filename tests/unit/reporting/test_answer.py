@@ -90,9 +90,22 @@ def test_the_paired_difference_is_that_of_the_chosen_model(make_data, changed, r
     a, b = runs
     difference, low, high = (0.2, 0.1, 0.3) if a == 1 else (-0.2, -0.3, -0.1)
     pair = {"run_a": a, "run_b": b, "score": "accuracy", "difference": difference, "low": low, "high": high,
-            "p_holm": p_holm, "n": 60}  # fmt: skip
+            "p_holm": p_holm, "n": 60, "seeds": 1, "lowest": None, "highest": None}  # fmt: skip
     sentence = sentences(changed(data, comparison=pl.DataFrame([pair])))[1]
     assert "+0.20, 0.10 to 0.30" in sentence and words in sentence
+
+
+@pytest.mark.parametrize(("ends", "words"), [((0.1, 0.3), "is significant"), ((-0.2, 0.3), "is not significant")])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_difference_that_other_seeds_turn_round_is_not_significant(make_data, changed, ends, words, turned):
+    data = make_data(skill={1: 0.98, 2: 0.8, 3: 0.1, 4: 0.1})
+    bounds = {"low": 0.1, "high": 0.3, "lowest": ends[0], "highest": ends[1]}
+    if turned:
+        bounds = {"low": -0.3, "high": -0.1, "lowest": -ends[1], "highest": -ends[0]}
+    pair = {"run_a": 2 if turned else 1, "run_b": 1 if turned else 2, "score": "accuracy",
+            "difference": -0.2 if turned else 0.2, "p_holm": 0.004, "n": 60, "seeds": 3} | bounds  # fmt: skip
+    sentence = sentences(changed(data, comparison=pl.DataFrame([pair])))[1]
+    assert words in sentence and f"over 3 seeds {ends[0]:.2f}".replace("-", "\u2212") in sentence
 
 
 def test_models_are_ranked_by_accuracy(make_data):

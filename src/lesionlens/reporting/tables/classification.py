@@ -124,10 +124,10 @@ def comparisons(data: ReportData) -> TableSpec:
     found = frame(data, "comparison")
     titles = {m.run_id: m.title for m in shown(data)}
     pair = {f"model_{side}": pl.col(f"run_{side}").replace_strict(titles, default=None) for side in "ab"}
-    excludes = (pl.col("low") > 0) | (pl.col("high") < 0)
-    table = found.with_columns(**pair, significant=excludes & (pl.col("p_holm") < 1 - level(data))).drop_nulls(
-        list(pair)
-    )
+    above = (pl.col("low") > 0) & ((pl.col("seeds") < 2) | (pl.col("lowest") > 0))
+    below = (pl.col("high") < 0) & ((pl.col("seeds") < 2) | (pl.col("highest") < 0))
+    significant = (above | below) & (pl.col("p_holm") < 1 - level(data))
+    table = found.with_columns(**pair, significant=significant).drop_nulls(list(pair))
     columns = (
         Column("Model", ("run_a", "model_a"), lambda _, title: Cell(title), numeric=False),
         Column("Minus", ("run_b", "model_b"), lambda _, title: Cell(title), numeric=False),
@@ -135,11 +135,14 @@ def comparisons(data: ReportData) -> TableSpec:
         estimate("Difference", "difference", ("low", "high"), signed=True, small=confidence(data), mark="strong",
                  where="significant"),
         Column("Corrected p", ("p_holm",), lambda p: Cell(p_value(p).removeprefix("p = ").removeprefix("p "))),
+        Column("Over seeds", ("seeds", "lowest", "highest"), _over_seeds, "lowest to highest"),
         whole("Samples", "n", small="shared"),
     )  # fmt: skip
     notes = [
-        "Both models of a pair are scored on the same samples. Bold: the CI excludes 0 and the corrected p is below "
-        f"{1 - level(data):.2g}.",
+        "Both models of a pair are scored on the same samples. Bold: the CI excludes 0, the corrected p is below "
+        f"{1 - level(data):.2g}, and the difference has the same sign for every seed.",
+        "A pair is of two trained networks: what other seeds would give is not in CI and p. Over seeds: the difference "
+        "between runs of equal seeds, where the study has several; where its sign changes, the seed makes it.",
         "p by patient, not by patch: exact McNemar test with the models exchanged within patients for accuracy, t test "
         "of the differences summed by patient for LL, Student's t with the bootstrap's "
         "standard error for AUC. Holm correction over the pairs of this table, for each score "
@@ -154,6 +157,10 @@ def comparisons(data: ReportData) -> TableSpec:
         "comparisons", "Pairs", "Paired differences between models", columns, table, tuple(notes),
         sql(data, ["comparison", "selected_runs"]),
     )  # fmt: skip
+
+
+def _over_seeds(seeds: int, lowest: float | None, highest: float | None) -> Cell:
+    return Cell(interval(lowest, highest) if seeds > 1 else DASH)
 
 
 def confusion(data: ReportData) -> tuple[tuple[Model, TableSpec], ...]:

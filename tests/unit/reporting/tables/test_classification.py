@@ -75,6 +75,21 @@ def test_a_difference_is_significant_where_interval_and_corrected_p_agree(data, 
                                                       "VGG11 with batch norm, simultaneous training"]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("seeds", "lowest", "highest", "significant"),
+    [(3, 0.01, 0.2, True), (3, -0.02, 0.2, False), (3, -0.3, -0.1, False), (1, None, None, True), (0, None, None, True)],
+)
+def test_a_difference_is_significant_where_it_has_one_sign_over_seeds(
+    data, changed, seeds, lowest, highest, significant
+):
+    ends = {"lowest": pl.lit(lowest, pl.Float64), "highest": pl.lit(highest, pl.Float64)}
+    pair = rare("comparison").with_columns(low=pl.lit(0.02), p_holm=pl.lit(0.01), seeds=pl.lit(seeds), **ends)
+    table = classification.comparisons(changed(data, comparison=pair))
+    (line,) = table.rows
+    assert (line.cells[3].mark == "strong") == significant
+    assert ("Over seeds" in [column.head for column in table.filled]) == (seeds > 1)
+
+
 def test_pairs_of_the_models_shown_only(make_data, changed):
     data = make_data(per_class=1)
     pairs = [(a, b) for a in range(1, 5) for b in range(a + 1, 5)]
