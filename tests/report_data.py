@@ -421,8 +421,8 @@ RARE: dict[str, Rows] = {
     ],
     "film_lesions": [{"sample_id": 1001, "ordinal": 1, "x0": 4.0, "y0": 4.0, "x1": 14.0, "y1": 14.0}],
     "comparison": [
-        {"run_a": 1, "run_b": 2, "score": "accuracy", "p_holm": 0.5, "n": 60, "seeds": 1, "lowest": None,
-         "highest": None} | scored(0.1, 0.2, "difference")
+        {"run_a": 1, "run_b": 2, "score": "accuracy", "p_holm": 0.5, "n": 60, "seeds": 3, "lowest": 0.05,
+         "highest": 0.15} | scored(0.1, 0.2, "difference")
     ],
     "seed_spread": [
         {"backbone": "vgg11_bn", "strategy": "gradual", "batch_size": 16, "head_rate": 1e-3, "unit1_rate": 3e-4,
