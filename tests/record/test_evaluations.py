@@ -150,7 +150,10 @@ def test_a_shortcut_audit_is_found_by_its_options(connection: Connection, filled
 def test_a_difference_has_its_range_over_runs_of_equal_seeds(connection: Connection, filled: Filled) -> None:
     """Gradual minus simultaneous by seed is 0.1, 0.3 and -0.2; the last is stored the other way round."""
     first = studies.run_row(connection, filled.runs[0])
-    training, numbers = first.training, dict(zip([(0, "gradual"), (0, "simultaneous")], filled.evaluations, strict=True))
+    training, numbers = (
+        first.training,
+        dict(zip([(0, "gradual"), (0, "simultaneous")], filled.evaluations, strict=True)),
+    )
     for seed, strategy in ((1, "gradual"), (1, "simultaneous"), (2, "simultaneous"), (2, "gradual")):
         run = first.config.model_copy(update={"seed": seed, "strategy": strategy})
         number = studies.save_run(

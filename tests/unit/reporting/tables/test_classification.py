@@ -77,7 +77,13 @@ def test_a_difference_is_significant_where_interval_and_corrected_p_agree(data, 
 
 @pytest.mark.parametrize(
     ("seeds", "lowest", "highest", "significant"),
-    [(3, 0.01, 0.2, True), (3, -0.02, 0.2, False), (3, -0.3, -0.1, False), (1, None, None, True), (0, None, None, True)],
+    [
+        (3, 0.01, 0.2, True),
+        (3, -0.02, 0.2, False),
+        (3, -0.3, -0.1, False),
+        (1, None, None, True),
+        (0, None, None, True),
+    ],
 )
 def test_a_difference_is_significant_where_it_has_one_sign_over_seeds(
     data, changed, seeds, lowest, highest, significant
