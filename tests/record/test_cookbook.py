@@ -126,7 +126,7 @@ def test_epochs_in_their_order(ask: Any) -> None:
 
 
 def test_differences_are_those_compared(filled: Filled, ask: Any) -> None:
-    assert ask("Is the difference") == [(*filled.runs, "accuracy", 0.8, 0.7, 0.1, 0.0, 0.2, 0.5, 6)]
+    assert ask("Is the difference") == [(*filled.runs, "accuracy", 0.8, 0.7, 0.1, 0.0, 0.2, 0.5, 6, 1, 0.1, 0.1)]
 
 
 def test_density_is_that_of_the_images(ask: Any) -> None:
