@@ -154,9 +154,9 @@ def _of_sample_set(connection: Connection, setting: Setting) -> None:
     )
     names = ["sample_set_id", "image_id", "lesion_id", "reason", "detail"]
     connection.execute(insert(tables["exclusion"]).from_select(names, lesions.limit(200)))
-    check = {"sample_set_id": setting.sample_set, "unit": "patient", "split_a": "train", "split_b": "test", "shared": 0}
-    connection.execute(insert(tables["split_check"]).values(check | {"examples": []}))
-    found = {"features": ["size"], "accuracy": [0.3], "low": [0.2], "high": [0.4], "n": [860]}
+    check = {"sample_set_id": setting.sample_set, "entity": "patient", "split_a": "train", "split_b": "test"}
+    connection.execute(insert(tables["split_check"]).values(check | {"shared": 0, "examples": []}))
+    found = {"features": ["size"], "question": ["class"], "accuracy": [0.3], "low": [0.2], "high": [0.4], "n": [860]}
     evaluations.save_shortcuts(connection, setting.sample_set, "e", pl.DataFrame(found))
 
 
@@ -241,6 +241,7 @@ def main() -> None:
         engine = create_engine(server.start(record))
         try:
             schema.upgrade(engine)
+            engine.dispose()  # connections made from here on find the views
             setting = prepare(engine, train, test, 64)
             planned = plan(engine, setting, count)
             fill(engine, setting, planned)

@@ -100,16 +100,16 @@ def evaluation_of(tests: Sequence[int]) -> Evaluation:
     for method, target in [*kinds, *((name, "none") for name in BASELINES)]:
         constant = target == "none"
         base = {"sample_id": list(tests), "method": [method] * count, "target": [target] * count}
-        scores = {name: random.random(count) for name in ("energy", "rank_accuracy", "pixel_ap")}
-        maps.append(pl.DataFrame(base | scores | {
+        scores = {name: random.random(count) for name in ("energy", "rank_accuracy", "pixel_ap", "top5")}
+        maps.append(pl.DataFrame(dict.fromkeys(FRAMES["maps"], [None] * count) | base | scores | {
             "layer": ["none" if constant else "block"] * count, "label": [None if constant else 1] * count,
             "rows": [None if constant else 7] * count, "cols": [None if constant else 7] * count,
             "grid": [None] * count if constant else random.normal(size=(count, 49)).tolist(),
             "blank": [False] * count, "iou_curve": random.random((count, 19)).tolist(), "hit": [True] * count,
             "reason": [None] * count,
-        }, schema_overrides=FRAMES["maps"]).select(*FRAMES["maps"]))  # fmt: skip
+        }, schema=FRAMES["maps"]))  # fmt: skip
         for policy in ("mask",) if constant else POLICIES:
-            localizations.append(pl.DataFrame(base | {
+            localizations.append(pl.DataFrame(dict.fromkeys(FRAMES["localizations"], [None] * count) | base | {
                 "policy": [policy] * count, "threshold": [0.5] * count, "iou": random.random(count),
                 "reason": [None] * count,
             }, schema=FRAMES["localizations"]))  # fmt: skip
@@ -207,9 +207,7 @@ def _forget(engine: Engine) -> None:
 def measure_reading(setting: Setting, rounds: int) -> None:
     """Print seconds and ratios of reading a run's sample_results into polars."""
     with setting.engine.begin() as connection:
-        evaluations.save_evaluation(
-            connection, setting.run, "read", EvaluationConfig(), 1.0, evaluation_of(setting.tests)
-        )
+        evaluations.save_evaluation(connection, setting.run, "e", EvaluationConfig(), 1.0, evaluation_of(setting.tests))
         connection.execute(text("ANALYZE"))
     with setting.engine.connect() as connection:
 
@@ -224,7 +222,7 @@ def measure_reading(setting: Setting, rounds: int) -> None:
             query = text(SAMPLES.replace("%(run_id)s", ":run_id"))
             return pl.read_database(query, connection, execute_options={"parameters": {"run_id": setting.run}})
 
-        assert ours().rows() == bare()
+        assert ours().rows() == bare() and ours()["sample_id"].to_list() == list(setting.tests)
         assert polars()["sample_id"].to_list() == ours()["sample_id"].to_list()
         sides = {"lesionlens": ours, "bare binary cursor": bare, "polars.read_database": polars}
         seconds = interleaved(sides, rounds, time.perf_counter)
@@ -239,7 +237,7 @@ def measure_patches(setting: Setting, rounds: int) -> None:
 
         def bare() -> list[tuple[Any, ...]]:
             with driver(connection).cursor() as cursor, cursor.copy(query) as copy:
-                copy.set_types(["int8", "int8", "text", "text", "bytea", "bytea"])
+                copy.set_types(["int8", "int8", "text", "text", "bytea", "bytea", "bytea"])
                 return list(copy.rows())
 
         known = arrays.load_samples(connection, setting.sample_set)
@@ -275,6 +273,7 @@ def main() -> None:
         engine = create_engine(server.start(record))
         try:
             schema.upgrade(engine)
+            engine.dispose()  # connections made from here on find the views
             setting = prepare(engine, train, test, size)
             measure_writing(setting, options.rounds, at_once)
             measure_reading(setting, options.rounds)

@@ -144,24 +144,27 @@ def _two_values(file: MaskFile, values: Pixels) -> tuple[Pixels, int]:
     exact = file.lossless and used.size <= LEVELS
     margin = 0 if exact else (high - low) / 8
     inner = slice(int(low + margin) + 1, ceil(high - margin))
-    between = (values >= inner.start) & (values < inner.stop) if counts[inner].any() else None
-    if between is not None and not _is_edge(between, values, (low, high), margin, exact):
+    if counts[inner].any() and not _is_edge(values, inner, (low, high), margin, exact):
         some = ", ".join(map(str, used[:4])) + (" and more" if used.size > 4 else "")
         raise _ambiguous(file, f"holds the values {some}, not two")
     return values, JPEG_THRESHOLD if not file.lossless and low <= JPEG_THRESHOLD < high else (low + high) // 2
 
 
-def _is_edge(between: NDArray[np.bool_], values: Pixels, ends: tuple[int, int], margin: float, exact: bool) -> bool:
+def _is_edge(values: Pixels, inner: slice, ends: tuple[int, int], margin: float, exact: bool) -> bool:
     """Whether pixels between the two kinds form edges: near to both, few, and without an area of one value.
 
-    `exact`: the file has few values, so that none of them is noise.
+    inner: the values between. exact: the file has few values, so that none of them is noise.
     """
+    around = bounding_box(values, inner.start - 1)  # outside all is of the lower kind
+    if around is None:
+        return False
+    values = values[_grown(around)]
+    between = (values >= inner.start) & (values < inner.stop)
     box, count = bounding_box(between), np.count_nonzero(between)
     marked = int(np.count_nonzero(values >= ends[1] - margin))
     if box is None or count > 2 * marked + LEVELS:
         return False
-    inner = np.s_[max(box.y0 - EDGE, 0) : box.y1 + EDGE, max(box.x0 - EDGE, 0) : box.x1 + EDGE]
-    between, values = between[inner], values[inner]
+    between, values = between[_grown(box)], values[_grown(box)]
     lowest, highest = ndimage.minimum_filter(values, 3), ndimage.maximum_filter(values, 3)
     if exact and bool((between & (lowest == highest)).any()):
         return False
@@ -169,6 +172,11 @@ def _is_edge(between: NDArray[np.bool_], values: Pixels, ends: tuple[int, int], 
     near = ndimage.minimum_filter(values, reach) <= ends[0] + margin
     near &= ndimage.maximum_filter(values, reach) >= ends[1] - margin
     return bool(np.count_nonzero(between & ~near) <= (0 if exact else MIN_COMPONENT * marked))
+
+
+def _grown(box: Box) -> tuple[slice, slice]:
+    """The box and EDGE pixels around it."""
+    return np.s_[max(box.y0 - EDGE, 0) : box.y1 + EDGE, max(box.x0 - EDGE, 0) : box.x1 + EDGE]
 
 
 def _one_hue(colour: NDArray[np.uint8], brightness: NDArray[np.uint8], lossless: bool) -> bool:
