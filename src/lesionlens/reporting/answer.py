@@ -10,11 +10,11 @@ from lesionlens.reporting.data import (
     Model,
     Row,
     Score,
+    compared,
     confidence,
     evaluated,
     frame,
     headline,
-    level,
     models,
     rows,
     samples_tested,
@@ -150,15 +150,10 @@ def _second(data: ReportData, order: Sequence[Model]) -> list[str]:
     if paired is None:
         apart = _apart(own, row) or _apart(row, own)
         return [f"{text}; the two CIs {'do not overlap' if apart else 'overlap, so the order is uncertain'}."]
-    # All must agree: the interval holds for this pair alone, the corrected p value for all pairs of models shown, and
-    # either for two trained networks, whatever other seeds would have made of them.
-    seeds = paired["seeds"] > 1
-    ends = [(paired["low"], paired["high"]), *([(paired["lowest"], paired["highest"])] if seeds else [])]
-    excludes = all(low > 0 for low, _ in ends) or all(high < 0 for _, high in ends)
-    significant = excludes and paired["p_holm"] is not None and paired["p_holm"] < 1 - level(data)
-    rest = f"; over {paired['seeds']} seeds {number(ends[1][0])} to {number(ends[1][1])}" if seeds else ""
+    several = f"; over {paired['seeds']} seeds {number(paired['lowest'])} to {number(paired['highest'])}"
+    rest = several if paired["seeds"] > 1 else ""
     return [
-        f"{text}; the paired difference is {'significant' if significant else 'not significant'} "
+        f"{text}; the paired difference is {'significant' if paired['significant'] else 'not significant'} "
         f"({number(paired['difference'], signed=True)}, {number(paired['low'])} to {number(paired['high'])}, "
         f"{p_value(paired['p_holm'])} after Holm correction{rest})."
     ]
@@ -170,7 +165,7 @@ def _apart(upper: Row, lower: Row) -> bool:
 
 def _comparison(data: ReportData, first: Model, second: Model) -> Row | None:
     """The paired accuracies of two models, with the sign of first minus second."""
-    for row in rows(data, "comparison", score="accuracy"):
+    for row in compared(data).filter(score="accuracy").to_dicts():
         if (row["run_a"], row["run_b"]) == (first.run_id, second.run_id):
             return row
         if (row["run_b"], row["run_a"]) == (first.run_id, second.run_id):

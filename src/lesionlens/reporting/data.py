@@ -190,6 +190,17 @@ def level(data: ReportData) -> float:
     return float(lookup(data.study.get("config"), "evaluation.confidence") or 0.95)
 
 
+def compared(data: ReportData) -> pl.DataFrame:
+    """Paired differences, with `significant`: the interval, which holds for a pair alone, excludes 0; the p corrected
+    over the pairs shown is below one minus the level; and runs of other equal seeds, where there are any, have the same
+    sign, since interval and p are about two trained networks."""
+    several = pl.col("seeds") > 1
+    above = (pl.col("low") > 0) & (~several | (pl.col("lowest") > 0))
+    below = (pl.col("high") < 0) & (~several | (pl.col("highest") < 0))
+    significant = (above | below) & (pl.col("p_holm") < 1 - level(data))
+    return frame(data, "comparison").with_columns(significant=significant.fill_null(False))
+
+
 def confidence(data: ReportData) -> str:
     """The intervals' name with their confidence level: `95 % CI`."""
     return f"{level(data) * 100:g}\u00a0% CI"

@@ -10,6 +10,7 @@ from lesionlens.reporting.data import (
     ESTIMATE,
     Model,
     Row,
+    compared,
     confidence,
     evaluated,
     frame,
@@ -121,13 +122,10 @@ def _point(name: str, head: str, small: str) -> Column:
 
 def comparisons(data: ReportData) -> TableSpec:
     """Paired differences between all models shown: difference, interval, corrected p and number of samples."""
-    found = frame(data, "comparison")
+    found = compared(data)
     titles = {m.run_id: m.title for m in shown(data)}
     pair = {f"model_{side}": pl.col(f"run_{side}").replace_strict(titles, default=None) for side in "ab"}
-    above = (pl.col("low") > 0) & ((pl.col("seeds") < 2) | (pl.col("lowest") > 0))
-    below = (pl.col("high") < 0) & ((pl.col("seeds") < 2) | (pl.col("highest") < 0))
-    significant = (above | below) & (pl.col("p_holm") < 1 - level(data))
-    table = found.with_columns(**pair, significant=significant).drop_nulls(list(pair))
+    table = found.with_columns(**pair).drop_nulls(list(pair))
     columns = (
         Column("Model", ("run_a", "model_a"), lambda _, title: Cell(title), numeric=False),
         Column("Minus", ("run_b", "model_b"), lambda _, title: Cell(title), numeric=False),
