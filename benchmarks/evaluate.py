@@ -40,8 +40,8 @@ from lesionlens.config.evaluation import Method
 from lesionlens.config.training import Backbone
 from lesionlens.localization import curves
 from lesionlens.localization.metrics import CHUNK, histogram_scores
+from lesionlens.models.backbones import build
 from lesionlens.models.classifier import Classifier, Level
-from lesionlens.models.registry import build
 from lesionlens.processes import keep_freed_memory
 
 BATCH = 32

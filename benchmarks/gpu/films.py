@@ -10,8 +10,8 @@ from benchmarks.gpu.steps import Result
 from benchmarks.train_ours import patches_of
 from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.models.arithmetic import arithmetic
+from lesionlens.models.backbones import network
 from lesionlens.models.classifier import Classifier, Level
-from lesionlens.models.registry import network
 from lesionlens.training.epochs import eager
 from lesionlens.training.inputs import Inputs, Source, computed
 from lesionlens.training.strategies import PHASES, parameter_groups, set_modes

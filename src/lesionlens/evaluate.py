@@ -32,6 +32,7 @@ from lesionlens.localization.dealt import Dealt, dealt_frames, dealt_maps, nulls
 from lesionlens.localization.maps import EvaluatedSplit, drawn_lesions, evaluated_split, model_maps, scored_methods
 from lesionlens.localization.prototypes import Cases, cases
 from lesionlens.localization.samples import ScoredMaps, localization_frame, map_frame
+from lesionlens.models.arithmetic import float32
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.own import Network
 from lesionlens.records import Evaluation, SampleArrays
@@ -115,19 +116,21 @@ def evaluate(
     many passes, and so are baselines, random weights among them. Then the occlusion test in three variants and the swap
     test over every test lesion, and faithfulness and weight randomisation over some. Intervals are bootstraps by
     patient, the same resamples for every score. cache: folder of stored features; `progress` is called with (done,
-    total) samples, all passes counting. Raises ValueError where the test split is empty, the training split has no
-    lesion, or `positive` names no class with lesions; EvaluationError where maps have one cell, or an output is not
-    finite.
+    total) samples, all passes counting. ValueError where the test split is empty, the training split has no lesion, or
+    `positive` names no class with lesions; EvaluationError where maps have one cell, or an output is not finite.
     """
-    return _frames(given, _measured(model, given, device, cache, progress))
+    with float32():
+        measured = _measured(model, given, device, cache, progress)
+    return _frames(given, measured)
 
 
 def evaluate_detector(model: Detector, given: EvaluationInputs, device: str) -> Evaluation:
     """The same of a detector: its surest malignant mark is the film's probability, its boxes are the map."""
     inputs = Inputs(given.samples, given.normalise, torch.device(device))
     malignant = len(given.samples.classes) - 1 if model.classes > 1 else None
-    found, marks = detector_outputs(model, inputs, inputs.rows("test"), malignant)
-    tuning, _ = detector_outputs(model, inputs, inputs.rows("validation"), malignant)
+    with float32():
+        found, marks = detector_outputs(model, inputs, inputs.rows("test"), malignant)
+        tuning, _ = detector_outputs(model, inputs, inputs.rows("validation"), malignant)
     return evaluate_outputs(found, tuning, given, marks)
 
 
@@ -165,8 +168,7 @@ def _measured(
     drawn = drawn_lesions(inputs, evaluation.randomisation_samples, np.random.default_rng(given.seed))
     followed = np.searchsorted(split.rows, drawn)
     tuning = len(split.validation_rows) + len(split.tuning_rows)
-    total = (2 + AUDITS) * len(split.rows) + tuning + len(drawn) * (1 + len(layers(model)))
-    advance = counter(progress, total)
+    advance = counter(progress, (2 + AUDITS) * len(split.rows) + tuning + len(drawn) * (1 + len(layers(model))))
     stored = None
     if cache and isinstance(model, Classifier):
         stored = FeatureCache(cache, inputs).deepest(model.to(device).eval())
@@ -192,13 +194,12 @@ def _measured(
 def _shape(maps: ScoredMaps) -> tuple[int, int]:
     """Rows and columns of the model's maps. EvaluationError where they have one cell."""
     assert maps.grids is not None
-    rows, columns = maps.grids.shape[1:]
-    if rows * columns == 1:
+    if maps.grids[0].size == 1:
         raise EvaluationError(
             "evaluate: the network's maps have one cell, so they cannot show where anything lies: choose larger "
             "samples (patches.size) or a network with a finer last block, such as a VGG"
         )
-    return rows, columns
+    return maps.grids.shape[1], maps.grids.shape[2]
 
 
 def _audits(
@@ -226,10 +227,9 @@ def _audits(
     advance(len(split.rows))
     faithful = faithfulness(quick, alone, followed, predictions.probabilities[followed], maps, seeded())
     advance(len(split.rows))
-    flips = None
-    if given.evaluation.flips and isinstance(model, Classifier):
-        flips = over_flips(quick, alone, predictions.probabilities, model.views)
-    return occlusions, swaps, faithful, flips
+    if not given.evaluation.flips or not isinstance(model, Classifier):
+        return occlusions, swaps, faithful, None
+    return occlusions, swaps, faithful, over_flips(quick, alone, predictions.probabilities, model.views)
 
 
 def _frames(given: EvaluationInputs, measured: _Measured) -> Evaluation:

@@ -18,7 +18,7 @@ from lesionlens.errors import EvaluationError
 from lesionlens.evaluate import EvaluationInputs, evaluate
 from lesionlens.localization.baselines import random_model
 from lesionlens.localization.metrics import score_grids
-from lesionlens.models.registry import build
+from lesionlens.models.backbones import build
 from lesionlens.records import Evaluation, SampleArrays, Statistics
 from lesionlens.scoring.bootstrap import draw, interval, ratios
 

@@ -17,6 +17,7 @@ from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.images.annotation import Annotation, find_annotation, fit_mask, marked_pixels
 from lesionlens.images.image import GreyImage
 from lesionlens.images.reading import read_image, read_mask
+from lesionlens.models.arithmetic import float32
 from lesionlens.models.classifier import Classifier
 from lesionlens.records import Box, SampleArrays, Statistics
 from lesionlens.samples.windows import lesion_window
@@ -67,14 +68,9 @@ class Predictor:
             raise ValueError("training.normalise is per_class, which needs the true class: this run cannot predict")
         inputs = Inputs(self._samples(pixels), self.training.normalise, torch.device(device))
         method = self.study.evaluation.methods[:1]
-        found = explain(
-            self.model,
-            Source(inputs, range(len(pixels))),
-            self.study.evaluation,
-            method,
-            ("predicted",),
-            lambda _: None,
-        )
+        source = Source(inputs, range(len(pixels)))
+        with float32():
+            found = explain(self.model, source, self.study.evaluation, method, ("predicted",), lambda _: None)
         return Predictions(found.probabilities, found.predicted, found.maps[method[0], "predicted"])
 
     def patch(self, image: GreyImage, box: Box | None = None) -> tuple[NDArray[np.uint8], Box]:

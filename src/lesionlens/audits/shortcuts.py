@@ -21,6 +21,7 @@ from torch import Tensor
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.frames import INTERVAL, Schema
 from lesionlens.localization.samples import scorable
+from lesionlens.models.arithmetic import float32
 from lesionlens.models.classifier import Classifier, together
 from lesionlens.records import SampleArrays
 from lesionlens.samples.filling import enlarged, grown_hulls
@@ -87,7 +88,7 @@ def block_means(model: Classifier, inputs: Inputs, stored: Tensor | None = None)
     size = together(32, inputs.patches.pixels.shape)
     frozen = model.to(inputs.device).eval().to(memory_format=torch.channels_last)
     found = []
-    with torch.no_grad():
+    with torch.no_grad(), float32():
         for rows in torch.split(torch.arange(count), size):
             features = frozen.to_level("unit2", inputs(rows)) if stored is None else stored[rows]
             found.append(features.mean(dim=(2, 3)).cpu().numpy())

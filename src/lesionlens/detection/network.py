@@ -13,8 +13,8 @@ from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastL
 
 from lesionlens.config.training import DetectorNetwork, RunConfig, TrainingConfig
 from lesionlens.detection.marks import NO_LABEL, OVERLAP, Marks
+from lesionlens.models.backbones import build
 from lesionlens.models.classifier import Classifier
-from lesionlens.models.registry import build
 
 SCORE = 0.01
 """Boxes that are less sure are not marked. Far below torchvision's 0.2 and 0.05: a FROC curve needs its low scores."""

@@ -1,4 +1,4 @@
-"""How passes through a network compute: precision, and the fastest way to a convolution on a CPU."""
+"""How passes through a network compute: precision, and the fastest way to each convolution on a CPU."""
 
 import math
 from contextlib import AbstractContextManager
@@ -10,28 +10,23 @@ from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
 from lesionlens.config.training import Precision
+from lesionlens.models.winograd import Winograd
 
 LARGE = 24 * 24
 """Pixels of an image from which on a gradient in NCHW pays."""
 SAMPLES = 16
 """From which on torch has oneDNN compute 1 x 1 convolutions on one thread."""
-
-
-def arithmetic(device: torch.device, wanted: Precision = "float32") -> AbstractContextManager[object]:
-    """How the passes inside compute: bfloat16 autocast on a GPU, and on a CPU where it is wanted (how much faster it is
-    there depends on the processor); else float32, by `Convolutions`."""
-    if device.type == "cuda" or wanted == "bfloat16":
-        return torch.autocast(device.type, torch.bfloat16)
-    return Convolutions(planar=torch.backends.cpu.get_cpu_capability() == "AVX2")
+CHANNELS = 128
+"""From which on fewer products pay for the sums that Winograd's way takes beside them."""
 
 
 class Convolutions(TorchFunctionMode):
-    """Convolutions of float32 images on a CPU, computed where oneDNN is fastest (benchmarks/RESULTS.md).
+    """Convolutions of float32 images on a CPU, each in the way that is fastest (benchmarks/RESULTS.md).
 
-    On one thread torch gives 1 x 1 convolutions of fewer than SAMPLES images to its own matrix products; split along
-    their pixels they are as many images as oneDNN takes. planar: the gradient of the weights of large images is
-    computed in NCHW, whatever their layout; by AVX2 it takes up to twice as long in channels_last. The sums are the
-    same.
+    3 x 3 convolutions of many channels take Winograd's way, with a quarter of the products. On one thread torch gives
+    1 x 1 convolutions of fewer than SAMPLES images to its own matrix products; split along their pixels they are as
+    many images as oneDNN takes. planar: the gradient of the weights of large images is computed in NCHW, whatever their
+    layout; by AVX2 it takes up to twice as long in channels_last. Values are the same but for rounding.
     """
 
     def __init__(self, planar: bool) -> None:
@@ -44,6 +39,8 @@ class Convolutions(TorchFunctionMode):
         """The function's result; of a convolution by another way where one pays."""
         convolution = function is torch.conv2d and not kwargs and len(args) == 7
         if convolution and args[0].dtype == torch.float32 and args[0].dim() == 4:
+            if _is_winograd(*args):
+                return Winograd.apply(*args[:3])
             if self.planar and _is_planar(*args):
                 return _Planar.apply(*args)
             if (parts := _parts(*args)) > 1:
@@ -51,12 +48,40 @@ class Convolutions(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
+def arithmetic(device: torch.device, wanted: Precision = "float32") -> AbstractContextManager[object]:
+    """How the passes of training compute: bfloat16 autocast on a GPU, and on a CPU where it is wanted (how much faster
+    it is there depends on the processor); else float32."""
+    if device.type == "cuda" or wanted == "bfloat16":
+        return torch.autocast(device.type, torch.bfloat16)
+    return float32()
+
+
+def float32() -> Convolutions:
+    """Passes in float32, with the fastest convolutions of this processor."""
+    return Convolutions(planar=torch.backends.cpu.get_cpu_capability() == "AVX2")
+
+
+def _is_winograd(
+    images: Tensor, weight: Tensor, _bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
+) -> bool:
+    plain = weight.shape[-2:] == (3, 3) and groups == 1
+    if not plain or not (_one(stride) and _one(padding) and _one(dilation)) or images.device.type != "cpu":
+        return False
+    samples, _, height, width = images.shape
+    enough = 2 * samples * height * width >= 3 * max(weight.shape[:2])  # to pay for the weights at the points
+    return enough and min(weight.shape[:2]) >= CHANNELS and images.is_contiguous(memory_format=torch.channels_last)
+
+
+def _one(size: Any) -> bool:
+    return size in (1, (1, 1), [1, 1])
+
+
 def _parts(
     images: Tensor, weight: Tensor, _bias: Tensor | None, stride: Any, padding: Any, _dilation: Any, groups: int
 ) -> int:
     """Into how many parts each image is split; 1: it stays whole."""
     samples, _, height, width = images.shape
-    whole = stride in (1, (1, 1), [1, 1]) and padding in (0, (0, 0), [0, 0])
+    whole = _one(stride) and padding in (0, (0, 0), [0, 0])
     plain = weight.shape[-2:] == (1, 1) and whole and groups == 1
     alone = torch.get_num_threads() == 1 and images.device.type == "cpu"
     if not plain or not alone or not 0 < samples < SAMPLES:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from lesionlens.config.training import Backbone
 from lesionlens.errors import one_line
+from lesionlens.models.backbones import BACKBONES
 from lesionlens.models.classifier import Classifier
-from lesionlens.models.registry import BACKBONES
 
 HEADS = {"vgg": "classifier", "resnet": "fc", "efficientnet": "classifier.1"}
 """Where torchvision's networks hold their linear layer. VGG's three are one here, behind an average over all places."""

@@ -18,9 +18,9 @@ from torchvision import models
 from lesionlens.config.training import Backbone, RunConfig, TrainingConfig
 from lesionlens.errors import WeightsMissingError
 from lesionlens.identity import bytes_digest
+from lesionlens.models.backbones import network, trunk_state
 from lesionlens.models.classifier import Classifier, together
 from lesionlens.models.names import Fit, best_fit, unwrapped
-from lesionlens.models.registry import network, trunk_state
 from lesionlens.records import SampleArrays
 from lesionlens.settings import settings
 

@@ -25,8 +25,8 @@ from upath import UPath
 from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.errors import CheckpointError
 from lesionlens.identity import digest
+from lesionlens.models.backbones import network
 from lesionlens.models.classifier import Classifier
-from lesionlens.models.registry import network
 from lesionlens.records import Checkpoint
 from lesionlens.training.strategies import Stopper
 

@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy
 from lesionlens.config.study import StudyConfig
 from lesionlens.config.training import Backbone, Precision
 from lesionlens.models.arithmetic import arithmetic
+from lesionlens.models.backbones import build
 from lesionlens.models.classifier import Classifier, Level
-from lesionlens.models.registry import build
 from lesionlens.training.augment import COPIES
 from lesionlens.training.feature_cache import VARIANTS_BYTES
 from lesionlens.training.strategies import PHASES, set_modes

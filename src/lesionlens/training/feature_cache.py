@@ -25,6 +25,7 @@ from torch import Tensor
 
 from lesionlens.errors import TrainingError
 from lesionlens.identity import digest
+from lesionlens.models.arithmetic import float32
 from lesionlens.models.classifier import Classifier, Level, together
 from lesionlens.models.weights import state_digest
 from lesionlens.training.inputs import Inputs
@@ -122,7 +123,7 @@ class FeatureCache:
         before, given = self._begin(model, keys)
         count, half_written = len(self.inputs), {level: self.folder / f"{key}.tmp" for level, key in keys.items()}
         try:
-            with ExitStack() as stack, torch.no_grad():
+            with ExitStack() as stack, torch.no_grad(), float32():
                 files = {level: stack.enter_context(path.open("wb")) for level, path in half_written.items()}
                 for rows in torch.split(torch.arange(count), together(BUILD_BATCH, self.inputs.patches.pixels.shape)):
                     x = self.inputs(rows) if given is None else given[rows].to(self.inputs.device)

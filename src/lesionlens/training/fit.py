@@ -17,8 +17,8 @@ from upath import UPath
 from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.errors import DivergedError, TrainingError
 from lesionlens.models.arithmetic import arithmetic
+from lesionlens.models.backbones import network
 from lesionlens.models.classifier import Classifier, Level
-from lesionlens.models.registry import network
 from lesionlens.models.weights import Start, initial_model
 from lesionlens.records import Checkpoint, EpochResult, SampleArrays
 from lesionlens.training import checkpoints as files

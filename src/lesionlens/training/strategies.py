@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from lesionlens.config.training import RateRule, RunConfig, StoppingConfig, Strategy, TrainingConfig
+from lesionlens.models.backbones import BACKBONES
 from lesionlens.models.classifier import Block, Classifier, Level
-from lesionlens.models.registry import BACKBONES
 
 
 @dataclass(frozen=True, slots=True)

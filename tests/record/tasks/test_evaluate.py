@@ -21,8 +21,8 @@ from lesionlens.config import study as revision
 from lesionlens.config.evaluation import ALL, EvaluationConfig, Method
 from lesionlens.config.study import StudyConfig
 from lesionlens.localization.metrics import score_grids
+from lesionlens.models.backbones import BACKBONES
 from lesionlens.models.classifier import Classifier
-from lesionlens.models.registry import BACKBONES
 from tasks import evaluate, grid
 from tasks.db_task import samples_of
 from tasks.evaluate import audit_shortcuts, compare_runs, evaluate_run, plan_evaluations

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from lesionlens.models.backbones import build
 from lesionlens.models.classifier import Classifier, Trunk
-from lesionlens.models.registry import build
 
 SIDE = 64
 ODD = 80  # maps of 5 and 3: VGG's last max pooling leaves a row and a column out

@@ -11,7 +11,7 @@ from lesionlens.attribution.predicting import Predictor, box_of_mask, box_within
 from lesionlens.config.study import StudyConfig
 from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.images.image import GreyImage
-from lesionlens.models.registry import build
+from lesionlens.models.backbones import build
 from lesionlens.records import Box, Statistics
 from lesionlens.samples.normalise import normalise
 

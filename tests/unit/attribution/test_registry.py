@@ -15,9 +15,9 @@ from lesionlens.attribution.pixels import CELLS
 from lesionlens.attribution.registry import METHODS
 from lesionlens.config.evaluation import ALL, BOXES, Method
 from lesionlens.config.training import PrototypeConfig
+from lesionlens.models.backbones import build
 from lesionlens.models.classifier import Classifier, Layer
 from lesionlens.models.prototypes import with_prototypes
-from lesionlens.models.registry import build
 from lesionlens.models.weights import calibrate
 from tests.unit.attribution.networks import CLASSES, SIDE, calibrated, narrow, pixels, tiny
 

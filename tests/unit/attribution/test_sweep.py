@@ -13,7 +13,7 @@ from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.localization.baselines import film_maps
 from lesionlens.localization.maps import evaluated_split
 from lesionlens.localization.samples import lifts
-from lesionlens.models.registry import build
+from lesionlens.models.backbones import build
 from lesionlens.records import Statistics
 from lesionlens.training.inputs import Inputs
 from tests.unit.test_evaluate_films import film_arrays

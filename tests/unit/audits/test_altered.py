@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from lesionlens.attribution.closed_form import fast
 from lesionlens.audits.altered import altered_probabilities, changed_features, intact_films, over_flips, reach, taken
 from lesionlens.config.training import Top
+from lesionlens.models.backbones import build
 from lesionlens.models.classifier import Level
-from lesionlens.models.registry import build
 from lesionlens.training.feature_cache import FeatureCache, Stored
 from lesionlens.training.inputs import Inputs
 from tests.unit.arrays import bright_squares

@@ -21,7 +21,7 @@ from lesionlens.audits.occlusion import (
 )
 from lesionlens.config.training import Normalise
 from lesionlens.frames import FRAMES
-from lesionlens.models.registry import build
+from lesionlens.models.backbones import build
 from lesionlens.records import SampleArrays, Statistics
 from lesionlens.scoring.bootstrap import draw
 from lesionlens.training.inputs import Inputs

@@ -15,8 +15,8 @@ from lesionlens.audits.randomisation import layers, randomisation_test
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.frames import FRAMES
 from lesionlens.localization.maps import drawn_lesions
+from lesionlens.models.backbones import build
 from lesionlens.models.classifier import Classifier
-from lesionlens.models.registry import build
 from lesionlens.records import SampleArrays
 from lesionlens.training.inputs import Inputs
 from tests.unit.audits.repeated import more_of_the_same

@@ -10,7 +10,7 @@ import torch
 
 from lesionlens.audits.shortcuts import PENALTIES, SHORTCUTS, block_means, outside, reference, shortcut_audit
 from lesionlens.config.evaluation import EvaluationConfig
-from lesionlens.models.registry import build
+from lesionlens.models.backbones import build
 from lesionlens.records import SampleArrays
 from lesionlens.training.augment import draw_variants
 from lesionlens.training.inputs import Inputs

@@ -7,7 +7,7 @@ from torch import nn
 
 from lesionlens.detection.network import MOST, SCORE, Detector
 from lesionlens.models.arithmetic import arithmetic
-from lesionlens.models.registry import build
+from lesionlens.models.backbones import build
 
 
 def detector(backbone: str = "resnet18", network: str = "fcos", **other: object) -> Detector:

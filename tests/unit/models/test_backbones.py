@@ -1,12 +1,15 @@
-"""Blocks of every backbone against the protocol's table and torchvision's own networks, and modules to be hooked."""
+"""Backbones by name: weights of a seed, blocks against the protocol's table and torchvision's networks, and hooks."""
+
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torchvision import models
 
+from lesionlens.config.training import Backbone
+from lesionlens.models.backbones import BACKBONES, build
 from lesionlens.models.classifier import BLOCKS, Level
-from lesionlens.models.registry import BACKBONES, build
 
 LEVELS: tuple[Level, ...] = ("pixels", "stem", "unit2", "pooled")
 # Convolutions in stem, unit2 and unit1.
@@ -69,3 +72,27 @@ def test_grid_of_a_full_size_sample(name: str, side: int) -> None:
     with torch.no_grad():
         block = model.unit1(model.to_level("unit2", torch.randn(1, 3, 224, 224)))
     assert block.shape[2:] == (side, side)
+
+
+def test_seed_decides_the_weights_and_nothing_else_changes() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first, again, other = (build("resnet18", 5, seed).state_dict() for seed in (0, 0, 1))
+    assert torch.equal(torch.rand(3), expected)
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not torch.equal(first["stem.conv1.weight"], other["stem.conv1.weight"])
+
+
+def test_unknown_name_lists_the_known() -> None:
+    with pytest.raises(ValueError, match=r"'vgg13'.*vgg16"):
+        build("vgg13", 5, 0)
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    with pytest.raises(ValueError, match="do not fit resnet34"):
+        build("resnet34", 5, 0, models.resnet18(weights=None).state_dict())
+
+
+def test_every_backbone_can_be_configured() -> None:
+    assert set(get_args(Backbone)) == set(BACKBONES)

@@ -11,9 +11,9 @@ import safetensors.torch
 import torch
 
 from lesionlens.config.training import Backbone, PrototypeConfig
+from lesionlens.models.backbones import build
 from lesionlens.models.export import loading, torchvision_state, write_onnx
 from lesionlens.models.prototypes import with_prototypes
-from lesionlens.models.registry import build
 
 SIZE = 64
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torchvision import models
 
+from lesionlens.models.backbones import BACKBONES, trunk_state
 from lesionlens.models.names import best_fit, unwrapped
-from lesionlens.models.registry import BACKBONES, trunk_state
 
 
 def filled(backbone: str) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from lesionlens.attribution.closed_form import fast
 from lesionlens.attribution.explain import Source, explain
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.training import RunConfig, StoppingConfig, Top, TrainingConfig
-from lesionlens.models.registry import build
+from lesionlens.models.backbones import build
 from lesionlens.models.weights import initial_model
 from lesionlens.training.augment import as_mammogram
 from lesionlens.training.checkpoints import load_model

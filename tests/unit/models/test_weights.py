@@ -15,7 +15,7 @@ from torchvision import models
 from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.errors import WeightsMissingError
 from lesionlens.models import weights
-from lesionlens.models.registry import BACKBONES, build
+from lesionlens.models.backbones import BACKBONES, build
 from lesionlens.models.weights import (
     fetch_weights,
     imagenet_url,

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from lesionlens.config.training import GuidanceConfig, RunConfig, StoppingConfig, TrainingConfig
-from lesionlens.models.registry import BACKBONES
+from lesionlens.models.backbones import BACKBONES
 from lesionlens.records import SampleArrays
 from lesionlens.training import feature_cache
 from lesionlens.training.augment import (

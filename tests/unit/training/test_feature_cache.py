@@ -14,8 +14,8 @@ import torch
 import torchvision
 
 from lesionlens.errors import TrainingError
+from lesionlens.models.backbones import build
 from lesionlens.models.classifier import Classifier, Level
-from lesionlens.models.registry import build
 from lesionlens.records import SampleArrays
 from lesionlens.training import feature_cache
 from lesionlens.training.feature_cache import FeatureCache

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lesionlens.models.registry import build
+from lesionlens.models.backbones import build
 from lesionlens.records import SampleArrays
 from lesionlens.training.inputs import Inputs, cached, computed
 

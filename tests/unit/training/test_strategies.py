@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lesionlens.config.training import RateRule, RunConfig, StoppingConfig, Strategy
-from lesionlens.models.registry import BACKBONES, build
+from lesionlens.models.backbones import BACKBONES, build
 from lesionlens.training.strategies import (
     HEAD,
     HEAD_1,

@@ -12,9 +12,9 @@ from upath import UPath
 
 from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.errors import DivergedError
+from lesionlens.models.backbones import network
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.prototypes import layer_of
-from lesionlens.models.registry import network
 from lesionlens.models.weights import Start
 from lesionlens.records import Checkpoint, EpochResult, SampleArrays
 from lesionlens.training import checkpoints as files

@@ -1,0 +1,103 @@
+"""Winograd's way to a convolution, against torch's own sums in float64."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from lesionlens.models import winograd
+from lesionlens.models.arithmetic import Convolutions
+from lesionlens.models.winograd import Winograd
+
+EPSILON = torch.finfo(torch.float32).eps
+
+
+def convolved(images: Tensor, weight: Tensor, bias: Tensor | None, gradient: Tensor, own: bool) -> tuple[Tensor, ...]:
+    """Output, and the gradients of images, weight and bias."""
+    leaves = [each.detach().clone().requires_grad_() for each in (images, weight, bias) if each is not None]
+    given_bias = leaves[2] if bias is not None else None
+    found = (
+        Winograd.apply(leaves[0], leaves[1], given_bias)
+        if own
+        else torch.conv2d(leaves[0], leaves[1], given_bias, padding=1)
+    )
+    return found, *torch.autograd.grad(found, leaves, gradient)
+
+
+def apart(
+    samples: int, channels: int, kernels: int, height: int, width: int, bias: bool, seed: int
+) -> tuple[list[float], list[float]]:
+    """How far both ways lie from float64, as shares of the largest magnitude: Winograd's, and torch's in float32."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(samples, channels, height, width, generator=generator)
+    images = images.contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(kernels, channels, 3, 3, generator=generator) / (3 * channels**0.5)
+    added = torch.randn(kernels, generator=generator) if bias else None
+    gradient = torch.randn(samples, kernels, height, width, generator=generator)
+    exact = convolved(images.double(), weight.double(), added.double() if added is not None else None,
+                      gradient.double(), own=False)  # fmt: skip
+    found = []
+    for own in (True, False):
+        sides = zip(convolved(images, weight, added, gradient, own), exact, strict=True)
+        found.append([float(((side - right).abs().max() / right.abs().max()).detach()) for side, right in sides])
+    return found[0], found[1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.integers(1, 14), st.integers(1, 14), st.booleans())
+def test_values_and_gradients_are_those_of_the_sums(
+    samples: int, channels: int, kernels: int, height: int, width: int, bias: bool
+) -> None:
+    """Of any size, multiples of a tile or not."""
+    own, _ = apart(samples, channels, kernels, height, width, bias, seed=0)
+    assert max(own) < 40 * EPSILON
+
+
+def test_many_channels_round_no_worse_than_the_direct_sums() -> None:
+    """What the points sqrt(1/2) and sqrt(2) are chosen for; 1 and 2 round six times as much."""
+    own, direct = apart(2, 256, 128, 28, 20, bias=True, seed=1)
+    assert all(a < 3 * b + 8 * EPSILON for a, b in zip(own, direct, strict=True))
+
+
+@pytest.mark.parametrize("size", [1, 5000, 1 << 40])
+def test_bands_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """One row of tiles at a time, some, and all images at once."""
+    monkeypatch.setattr(winograd, "BYTES", size)
+    own, _ = apart(3, 2, 4, 25, 9, bias=False, seed=2)
+    assert max(own) < 40 * EPSILON
+
+
+def test_only_what_asks_has_a_gradient() -> None:
+    images = torch.randn(1, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(2, 3, 3, 3)
+    assert Winograd.apply(images, weight, None).grad_fn is None
+    for asks in ((True, False), (False, True)):
+        leaves = [each.clone().requires_grad_(ask) for each, ask in zip((images, weight), asks, strict=True)]
+        Winograd.apply(*leaves, None).sum().backward()
+        assert [leaf.grad is not None for leaf in leaves] == list(asks)
+
+
+def test_it_is_taken_where_it_pays_and_means_the_same() -> None:
+    def taken(layer: nn.Module, samples: int = 2, size: int = 12, layout: Any = torch.channels_last) -> bool:
+        kind = next(layer.parameters()).dtype
+        images = torch.zeros(samples, 128, size, size, dtype=kind).contiguous(memory_format=layout)
+        with Convolutions(planar=False):
+            return "Winograd" in type(layer(images).grad_fn).__name__
+
+    wide = nn.Conv2d(128, 128, 3, padding=1)
+    others = {
+        "stride": nn.Conv2d(128, 128, 3, padding=1, stride=2),
+        "unpadded": nn.Conv2d(128, 128, 3),
+        "dilation": nn.Conv2d(128, 128, 3, padding=1, dilation=2),
+        "groups": nn.Conv2d(128, 128, 3, padding=1, groups=2),
+        "point": nn.Conv2d(128, 128, 1),
+        "five": nn.Conv2d(128, 128, 5, padding=1),
+        "few": nn.Conv2d(128, 8, 3, padding=1),
+        "double": nn.Conv2d(128, 128, 3, padding=1).double(),
+        "reflected": nn.Conv2d(128, 128, 3, padding=1, padding_mode="reflect"),
+    }
+    assert taken(wide) and not [name for name, layer in others.items() if taken(layer)]
+    assert not taken(wide, layout=torch.contiguous_format) and not taken(wide, samples=1) and not taken(wide, size=6)
