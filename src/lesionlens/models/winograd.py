@@ -25,11 +25,12 @@ KERNEL = torch.tensor(
         [1 / 3, B / 3, 2 / 3],
         [1 / 3, -B / 3, 2 / 3],
         [0, 0, 1],
-    ]
+    ],
+    dtype=torch.float64,
 )
-"""float32 [6, 3]: a kernel at the points 0, a, -a, b, -b and infinity, with the factors that outputs are spared."""
+"""float64 [6, 3]: a kernel at the points 0, a, -a, b, -b and infinity, with the factors that outputs are spared."""
 KERNELS = torch.kron(KERNEL, KERNEL)
-"""float32 [36, 9]: the same along both axes."""
+"""float64 [36, 9]: the same along both axes."""
 BYTES = 8 << 20
 """Of a band at its points: what a processor's cache holds."""
 
@@ -75,7 +76,7 @@ class _Band(NamedTuple):
 
 def _at_points(weight: Tensor, kernels: Tensor) -> Tensor:
     """A weight [k, c, 3, 3] by kernels [36, 9] at the points: [36, k, c]."""
-    return torch.matmul(kernels, weight.permute(0, 2, 3, 1).flatten(1, 2)).transpose(0, 1)
+    return torch.matmul(kernels.to(weight.dtype), weight.permute(0, 2, 3, 1).flatten(1, 2)).transpose(0, 1)
 
 
 def _convolved(images: Tensor, weight: Tensor) -> Tensor:
@@ -105,7 +106,7 @@ def _gradient_of_weight(images: Tensor, gradient: Tensor) -> Tensor:
         points = columns.new_empty(REACH, REACH, *columns.shape[2:])
         _from_outputs(columns.transpose(0, 1), points)
         found.baddbmm_(points.flatten(0, 1).flatten(1, 3).transpose(1, 2), inputs)
-    return (KERNELS.T @ found.flatten(1)).view(3, 3, kernels, channels).permute(2, 3, 0, 1)
+    return (KERNELS.T.to(found.dtype) @ found.flatten(1)).view(3, 3, kernels, channels).permute(2, 3, 0, 1)
 
 
 def _bands(shape: Sequence[int], channels: int, kernels: int) -> Iterator[_Band]:
