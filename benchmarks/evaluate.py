@@ -40,6 +40,7 @@ from lesionlens.config.evaluation import Method
 from lesionlens.config.training import Backbone
 from lesionlens.localization import curves
 from lesionlens.localization.metrics import CHUNK, histogram_scores
+from lesionlens.models.arithmetic import float32
 from lesionlens.models.backbones import build
 from lesionlens.models.classifier import Classifier, Level
 from lesionlens.processes import keep_freed_memory
@@ -96,10 +97,11 @@ def our_maps(work: Work, cached: bool) -> NDArray[np.float32]:
     source = work.stem if cached else work.pixels
     source = source.contiguous(memory_format=torch.channels_last)
     parts = []
-    for batch in torch.split(source, BATCH):
-        outputs = closed_form.forward(work.fast, "block", batch, level)
-        grids = closed_form.grad_cam(work.model, "block", outputs, outputs.logits.argmax(dim=1))
-        parts.append(activation_maps(grids.numpy(), (work.size, work.size), "relu_max")[0])
+    with float32():
+        for batch in torch.split(source, BATCH):
+            outputs = closed_form.forward(work.fast, "block", batch, level)
+            grids = closed_form.grad_cam(work.model, "block", outputs, outputs.logits.argmax(dim=1))
+            parts.append(activation_maps(grids.numpy(), (work.size, work.size), "relu_max")[0])
     return np.concatenate(parts)
 
 
@@ -175,16 +177,17 @@ def our_attributions(work: Work, method: Method) -> tuple[NDArray[np.int64], NDA
     """The same from batches by the quick copy; the pass that predicts gives saliency, too, as where no features are
     stored."""
     predicted, parts = [], []
-    for batch in torch.split(work.pixels, BATCH):
-        if method == "saliency":
-            outputs, cells = predict_with_saliency(work.fast, "block", batch, "logit")
-            predicted.append(outputs.logits.argmax(dim=1).numpy())
-            parts.append(cells)
-            continue
-        with torch.no_grad():
-            logits = work.fast(batch.contiguous(memory_format=torch.channels_last))
-        predicted.append(logits.argmax(dim=1).numpy())
-        parts.append(METHODS[method].maps(work.fast, batch, predicted[-1], work.fast.unit1, "logit"))
+    with float32():
+        for batch in torch.split(work.pixels, BATCH):
+            if method == "saliency":
+                outputs, cells = predict_with_saliency(work.fast, "block", batch, "logit")
+                predicted.append(outputs.logits.argmax(dim=1).numpy())
+                parts.append(cells)
+                continue
+            with torch.no_grad():
+                logits = work.fast(batch.contiguous(memory_format=torch.channels_last))
+            predicted.append(logits.argmax(dim=1).numpy())
+            parts.append(METHODS[method].maps(work.fast, batch, predicted[-1], work.fast.unit1, "logit"))
     return np.concatenate(predicted), np.concatenate(parts)
 
 
