@@ -42,7 +42,7 @@ class Winograd(torch.autograd.Function):
     def forward(context: Any, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         context.save_for_backward(images, weight)
         found = _convolved(images.permute(0, 2, 3, 1), _at_points(weight, KERNELS).transpose(1, 2))
-        return (found if bias is None else found.add_(bias)).permute(0, 3, 1, 2)
+        return found if bias is None else found.add_(bias[:, None, None])
 
     @staticmethod
     @once_differentiable
@@ -51,7 +51,7 @@ class Winograd(torch.autograd.Function):
         gradient = gradients[0].permute(0, 2, 3, 1).contiguous()
         own, learnt, biased = context.needs_input_grad
         return (
-            _convolved(gradient, _at_points(weight, KERNELS.flip(1))).permute(0, 3, 1, 2) if own else None,
+            _convolved(gradient, _at_points(weight, KERNELS.flip(1))) if own else None,
             _gradient_of_weight(images.permute(0, 2, 3, 1), gradient) if learnt else None,
             gradient.sum((0, 1, 2)) if biased else None,
         )
@@ -80,18 +80,23 @@ def _at_points(weight: Tensor, kernels: Tensor) -> Tensor:
 
 
 def _convolved(images: Tensor, weight: Tensor) -> Tensor:
-    """Images [n, h, w, c] convolved by a weight at the points [36, c, k]: [n, h, w, k]."""
+    """Images [n, h, w, c] convolved by a weight at the points [36, c, k]: [n, k, h, w] in channels_last, and no view,
+    which autograd would let nobody change in place."""
     (count, height, width, channels), kernels = images.shape, weight.shape[-1]
-    found = images.new_empty(count, height + -height % TILE, width + -width % TILE, kernels)
-    for band in _bands(found.shape, channels, kernels):
+    size = (count, kernels, height + -height % TILE, width + -width % TILE)
+    found = torch.empty(size, dtype=images.dtype, memory_format=torch.channels_last)
+    outputs = found.permute(0, 2, 3, 1)
+    for band in _bands(outputs.shape, channels, kernels):
         inputs = _inputs(band.padded(images, 1))
         shape = (*inputs.shape[:-1], kernels)
         products = torch.bmm(inputs.flatten(0, 1).flatten(1, 3), weight).view(shape)
         rows = products.new_empty(TILE, *shape[1:])
         _to_outputs(products, rows)
-        part = found[band.images, TILE * band.rows.start : TILE * band.rows.stop]
+        part = outputs[band.images, TILE * band.rows.start : TILE * band.rows.stop]
         _to_outputs(rows.transpose(0, 1), _tiles(part).permute(4, 2, 0, 1, 3, 5))
-    return found[:, :height, :width].contiguous()
+    if size[2:] == (height, width):
+        return found
+    return outputs[:, :height, :width].permute(0, 3, 1, 2).clone(memory_format=torch.channels_last)
 
 
 def _gradient_of_weight(images: Tensor, gradient: Tensor) -> Tensor:

@@ -60,6 +60,18 @@ def test_bands_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch, size: 
     assert apart((3, 2, 4, 25, 9), torch.float64) < 1e-13
 
 
+@pytest.mark.parametrize("size", [8, 9])
+def test_what_follows_may_work_in_place(size: int) -> None:
+    """As the ReLU of a residual block does."""
+    images = torch.randn(2, 3, size, size).contiguous(memory_format=torch.channels_last)
+    weight, found = torch.randn(4, 3, 3, 3).requires_grad_(), []
+    for own in (True, False):
+        output = Winograd.apply(images, weight, None) if own else torch.conv2d(images, weight, None, padding=1)
+        assert output.is_contiguous(memory_format=torch.channels_last)
+        found.append(torch.autograd.grad(torch.relu_(output).sum(), weight)[0])
+    assert torch.allclose(*found, rtol=1e-3, atol=1e-4)
+
+
 def test_only_what_asks_has_a_gradient() -> None:
     images = torch.randn(1, 3, 8, 8).contiguous(memory_format=torch.channels_last)
     weight = torch.randn(2, 3, 3, 3)
