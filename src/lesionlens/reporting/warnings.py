@@ -6,12 +6,15 @@ from dataclasses import dataclass
 import polars as pl
 
 from lesionlens.records import ReportData
-from lesionlens.reporting.data import evaluated, frame, headline, lookup, models, shown
-from lesionlens.reporting.formatting import ENTITIES, SPLITS, STATUSES, count, counted, joined, number, term
+from lesionlens.reporting.data import evaluated, frame, headline, headline_method, lookup, models, shown
+from lesionlens.reporting.formatting import ENTITIES, METHODS, SPLITS, STATUSES, count, counted, joined, number, term
+from lesionlens.reporting.verdict import chosen
 
 FEW_TEST = 30
 FEW_LESIONS = 50
 LISTED = 8
+LINEAR = ("grad_cam", "hires_cam")
+"""Methods whose maps are linear in the score that they explain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ def warnings(data: ReportData) -> tuple[Warning, ...]:
     found = [
         *_configuration(data),
         *_guided(data),
+        *_turned(data),
         *_patients(data),
         *_leaks(data),
         *_few(data),
@@ -83,6 +87,25 @@ def _guided(data: ReportData) -> Iterator[Warning]:
             "Maps of guided models were trained to lie on annotations. Their localisation scores are ranked apart, and "
             "say nothing without the occlusion and the swap test beside them.",
         )
+
+
+def _turned(data: ReportData) -> Iterator[Warning]:
+    """Of two classes each one's logit less the mean of both is the other's with its sign turned."""
+    method, labels, best = headline_method(data), frame(data, "labels"), chosen(data)
+    turned = method in LINEAR and lookup(data.study.get("config"), "evaluation.explains") == "contrast"
+    if not turned or labels.height != 2 or not labels["is_lesion"].all() or best is None:
+        return
+    scored = frame(data, "sample_results").filter(pl.col("iou").is_not_null() & pl.col("correct"), run_id=best.run_id)
+    parts = []
+    for code, name in labels.select("code", "name").rows():
+        mean, n = scored.filter(true_code=code).select(pl.col("iou").mean(), n=pl.len()).row(0)
+        parts.append(f"{name} {number(mean)} ({counted(n, 'lesion', 'lesions')})")
+    yield Warning(
+        "Two classes share one map",
+        f"There are two classes, both of lesions. The {METHODS[method]} map of one is that of the other with its sign "
+        "turned: it shows where the other is not seen, and a network that looks at the lesion for one class may have maps "
+        f"beside it for the other. LL by class of {best.title}: {joined(parts)}.",
+    )
 
 
 def _patients(data: ReportData) -> Iterator[Warning]:

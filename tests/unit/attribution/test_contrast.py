@@ -95,6 +95,11 @@ def test_contrast_maps_of_all_classes_cancel_and_of_two_are_opposite() -> None:
         closed_form.grad_cam(two, "block", outputs, torch.full((3,), label), "contrast").numpy() for label in (0, 1)
     )
     assert first == pytest.approx(-second, abs=1e-6)
+    first, second = (
+        METHODS["hires_cam"].maps(two, pixels(), np.full(3, label), two.map_block("block"), "contrast")
+        for label in (0, 1)
+    )
+    assert first == pytest.approx(-second, abs=1e-6) and np.abs(first).max() > 1e-3
 
 
 def test_the_contrast_is_the_logit_minus_the_mean() -> None:

@@ -69,6 +69,32 @@ def test_sound_real_data_needs_no_warning(enough):
     assert warnings(enough(sound())) == ()
 
 
+TWO = (("b", "benign", "mass", True), ("m", "malignant", "mass", True))
+THREE = (*TWO, ("c", "cyst", "mass", True))
+
+
+@pytest.mark.parametrize(
+    ("labels", "option", "value", "said"),
+    [
+        (TWO, "explains", "contrast", True),
+        (TWO, "methods", ["hires_cam", "saliency"], True),
+        (TWO, "methods", ["saliency", "grad_cam"], False),
+        (TWO, "explains", "logit", False),
+        (THREE, "explains", "contrast", False),
+        (((*TWO[0][:3], False), TWO[1]), "explains", "contrast", False),
+    ],
+)
+def test_two_classes_of_lesions_share_one_map(make_data, changed, labels, option, value, said):
+    """Not where there is a third class, one without lesions, another score that maps explain, or a map without sign."""
+    config = sound()
+    config["evaluation"][option] = value
+    data = make_data(config=config, labels=labels, per_class=6, size=24)
+    first = pl.col("true_code") == "b"
+    scored = {"correct": pl.lit(True), "iou": pl.when(first).then(0.25).otherwise(0.5)}
+    found = by_title(changed(data, sample_results=scored)).get("Two classes share one map", "")
+    assert bool(found) == said and (not said or "benign 0.25 (6 lesions) and malignant 0.50 (6 lesions)" in found)
+
+
 def test_a_planted_marker_is_named(make_data):
     config = demo().model_dump(mode="json")
     config["data"]["phantom"]["confounder"] = 0.9
