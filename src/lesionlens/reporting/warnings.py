@@ -103,8 +103,8 @@ def _turned(data: ReportData) -> Iterator[Warning]:
     yield Warning(
         "Two classes share one map",
         f"There are two classes, both of lesions. The {METHODS[method]} map of one is that of the other with its sign "
-        "turned: it shows where the other is not seen, and a network that looks at the lesion for one class may have maps "
-        f"beside it for the other. LL by class of {best.title}: {joined(parts)}.",
+        "turned: it shows where the other is not seen, and a network that looks at the lesion for one class may have "
+        f"maps beside it for the other. LL by class of {best.title}: {joined(parts)}.",
     )
 
 
