@@ -102,7 +102,7 @@ def _convolved(images: Tensor, weight: Tensor) -> Tensor:
 def _gradient_of_weight(images: Tensor, gradient: Tensor) -> Tensor:
     """[k, c, 3, 3] from images [n, h, w, c] and the gradient [n, h, w, k] of their convolution."""
     channels, kernels = images.shape[-1], gradient.shape[-1]
-    found = images.new_zeros(REACH * REACH, kernels, channels)
+    found = None
     for band in _bands(gradient.shape, channels, kernels):
         inputs = _inputs(band.padded(images, 1)).flatten(0, 1).flatten(1, 3)
         outputs = _tiles(band.padded(gradient, 0)).permute(4, 2, 0, 1, 3, 5)
@@ -110,7 +110,9 @@ def _gradient_of_weight(images: Tensor, gradient: Tensor) -> Tensor:
         _from_outputs(outputs, columns)
         points = columns.new_empty(REACH, REACH, *columns.shape[2:])
         _from_outputs(columns.transpose(0, 1), points)
-        found.baddbmm_(points.flatten(0, 1).flatten(1, 3).transpose(1, 2), inputs)
+        points = points.flatten(0, 1).flatten(1, 3).transpose(1, 2)
+        found = torch.bmm(points, inputs) if found is None else found.baddbmm_(points, inputs)
+    assert found is not None  # there is an image
     return (KERNELS.T.to(found.dtype) @ found.flatten(1)).view(3, 3, kernels, channels).permute(2, 3, 0, 1)
 
 
