@@ -82,14 +82,14 @@ def test_only_what_asks_has_a_gradient() -> None:
         assert [leaf.grad is not None for leaf in leaves] == list(asks)
 
 
-def test_it_is_taken_where_it_pays_and_means_the_same() -> None:
+def test_it_is_taken_where_it_pays_and_means_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     def taken(layer: nn.Module, samples: int = 2, size: int = 12, layout: Any = torch.channels_last) -> bool:
         kind = next(layer.parameters()).dtype
         images = torch.zeros(samples, 128, size, size, dtype=kind).contiguous(memory_format=layout)
         with Convolutions(planar=False):
             return "Winograd" in type(layer(images).grad_fn).__name__
 
-    wide = nn.Conv2d(128, 128, 3, padding=1)
+    wide, narrow = nn.Conv2d(128, 128, 3, padding=1), nn.Conv2d(128, 64, 3, padding=1)
     others = {
         "stride": nn.Conv2d(128, 128, 3, padding=1, stride=2),
         "unpadded": nn.Conv2d(128, 128, 3),
@@ -102,4 +102,8 @@ def test_it_is_taken_where_it_pays_and_means_the_same() -> None:
         "reflected": nn.Conv2d(128, 128, 3, padding=1, padding_mode="reflect"),
     }
     assert taken(wide) and not [name for name, layer in others.items() if taken(layer)]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert taken(narrow) and taken(wide)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert not taken(narrow) and taken(wide)
     assert not taken(wide, layout=torch.contiguous_format) and not taken(wide, samples=1) and not taken(wide, size=6)
