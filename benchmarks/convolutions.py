@@ -35,7 +35,7 @@ SHAPES = {
 }
 WAYS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "Winograd": lambda images, weight: Winograd.apply(images, weight, None),
-    "oneDNN": lambda images, weight: torch.conv2d(images, weight, None, 1, 1),
+    "oneDNN": lambda images, weight: torch.conv2d(images, weight, None, 1, 1, 1, 1),
 }
 
 

@@ -102,8 +102,7 @@ def test_it_is_taken_where_it_pays_and_means_the_same(monkeypatch: pytest.Monkey
         "reflected": nn.Conv2d(128, 128, 3, padding=1, padding_mode="reflect"),
     }
     assert taken(wide) and not [name for name, layer in others.items() if taken(layer)]
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    assert taken(narrow) and taken(wide)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    assert not taken(narrow) and taken(wide)
+    for threads in (1, 2):
+        monkeypatch.setattr(torch, "get_num_threads", lambda found=threads: found)
+        assert taken(narrow, size=100) == (threads == 1) and not taken(narrow, size=99) and taken(wide)
     assert not taken(wide, layout=torch.contiguous_format) and not taken(wide, samples=1) and not taken(wide, size=6)
