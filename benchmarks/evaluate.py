@@ -277,7 +277,7 @@ def main() -> None:
         return
     for backbone in GOALS:
         measure_maps(backbone, 32, 224, options.rounds)
-        measure_attributions(backbone, 16, 224, options.rounds, ["saliency"])
+        measure_attributions(backbone, BATCH, 224, options.rounds, ["saliency"])
     measure_attributions("resnet18", 8, 96, options.rounds, PASSES)
     measure_sweep(860, 224, options.rounds)
 
