@@ -16,9 +16,8 @@ LARGE = 24 * 24
 """Pixels of an image from which on a gradient in NCHW pays."""
 SAMPLES = 16
 """From which on torch has oneDNN compute 1 x 1 convolutions on one thread."""
-CHANNELS, FEW_CHANNELS, PIXELS = 128, 64, 100 * 100
-"""From which on fewer products pay for the sums that Winograd's way takes beside them; on one thread also from few
-channels on, in images of so many pixels."""
+CHANNELS = 128
+"""From which on fewer products pay for the sums that Winograd's way takes beside them."""
 
 
 class Convolutions(TorchFunctionMode):
@@ -70,9 +69,7 @@ def _is_winograd(
         return False
     samples, _, height, width = images.shape
     enough = 2 * samples * height * width >= 3 * max(weight.shape[:2])  # to pay for the weights at the points
-    few = height * width >= PIXELS and torch.get_num_threads() == 1
-    wide = min(weight.shape[:2]) >= (FEW_CHANNELS if few else CHANNELS)
-    return enough and wide and images.is_contiguous(memory_format=torch.channels_last)
+    return enough and min(weight.shape[:2]) >= CHANNELS and images.is_contiguous(memory_format=torch.channels_last)
 
 
 def _one(size: Any) -> bool:

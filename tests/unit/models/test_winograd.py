@@ -82,14 +82,14 @@ def test_only_what_asks_has_a_gradient() -> None:
         assert [leaf.grad is not None for leaf in leaves] == list(asks)
 
 
-def test_it_is_taken_where_it_pays_and_means_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_taken_where_it_pays_and_means_the_same() -> None:
     def taken(layer: nn.Module, samples: int = 2, size: int = 12, layout: Any = torch.channels_last) -> bool:
         kind = next(layer.parameters()).dtype
         images = torch.zeros(samples, 128, size, size, dtype=kind).contiguous(memory_format=layout)
         with Convolutions(planar=False):
             return "Winograd" in type(layer(images).grad_fn).__name__
 
-    wide, narrow = nn.Conv2d(128, 128, 3, padding=1), nn.Conv2d(128, 64, 3, padding=1)
+    wide = nn.Conv2d(128, 128, 3, padding=1)
     others = {
         "stride": nn.Conv2d(128, 128, 3, padding=1, stride=2),
         "unpadded": nn.Conv2d(128, 128, 3),
@@ -97,12 +97,9 @@ def test_it_is_taken_where_it_pays_and_means_the_same(monkeypatch: pytest.Monkey
         "groups": nn.Conv2d(128, 128, 3, padding=1, groups=2),
         "point": nn.Conv2d(128, 128, 1),
         "five": nn.Conv2d(128, 128, 5, padding=1),
-        "few": nn.Conv2d(128, 8, 3, padding=1),
+        "few": nn.Conv2d(128, 64, 3, padding=1),
         "double": nn.Conv2d(128, 128, 3, padding=1).double(),
         "reflected": nn.Conv2d(128, 128, 3, padding=1, padding_mode="reflect"),
     }
     assert taken(wide) and not [name for name, layer in others.items() if taken(layer)]
-    for threads in (1, 2):
-        monkeypatch.setattr(torch, "get_num_threads", lambda found=threads: found)
-        assert taken(narrow, size=100) == (threads == 1) and not taken(narrow, size=99) and taken(wide)
     assert not taken(wide, layout=torch.contiguous_format) and not taken(wide, samples=1) and not taken(wide, size=6)
