@@ -8,7 +8,7 @@
 The data are ../shared/cbis/masses (`--data` names another folder); its README says how the weights of VGG16 are
 made. Studies, three seeds each: the recipe of `sound`, without it (`plain`), so and normalised by statistics of the
 true class (`leak`), on two blocks by either of the study's strategies (`strategies`, in bfloat16 where that pays), with
-annotations at weight 3 beside weight 0 (`guided`), with lesions in other patients' tissue (`surroundings`); of one
+annotations at weight 3 beside weight 0 (`guided`) and with a part of them (`fractions`), with lesions in other patients' tissue (`surroundings`); of one
 seed, by every attribution method on a part of the test split (`methods`), and the same run in bfloat16 (`bfloat16`: ask
 for `methods`, too), and the preset `paper` by either strategy with one set (`paper gradual`, `paper simultaneous`); and
 where a study stores variants the reference, a penalised regression on block 4 of the first weights. AUC of malignancy
@@ -67,6 +67,11 @@ STUDIES: dict[str, dict[str, Any]] = {
         "evaluation": {"flips": False},
     },
     "guided": {"grid": {"guidance": [{"weight": 0}, {"weight": 3}]}},
+    "fractions": {
+        "training": {"precision": "auto"},
+        "grid": {"guidance": [{"weight": 0}, *({"weight": 3, "fraction": fraction} for fraction in (0.01, 0.1, 1))]},
+        "evaluation": {"flips": False},
+    },
     "surroundings": {"training": {"augment": "surroundings"}},
     "bfloat16": {"training": {"precision": "bfloat16"}, "grid": {"seeds": [0]}},
     "methods": {"grid": {"seeds": [0]}, "evaluation": {"methods": list(ALL), "perturbation_samples": 12}},

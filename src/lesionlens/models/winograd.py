@@ -7,7 +7,7 @@ Winograd convolution for deep neural networks: efficient point selection).
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -36,23 +36,27 @@ BYTES = 8 << 20
 
 
 class Winograd(torch.autograd.Function):
-    """The convolution of images [n, c, h, w] in channels_last by a weight [k, c, 3, 3], stride 1, padding 1."""
+    """The convolution of images [n, c, h, w] in channels_last by a weight [k, c, 3, 3], stride 1, padding 1.
+
+    The weight at the points is kept for the gradients, four times its size, and so are images that are one band.
+    """
 
     @staticmethod
     def forward(context: Any, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        context.save_for_backward(images, weight)
-        found = _convolved(images.permute(0, 2, 3, 1), _at_points(weight, KERNELS).transpose(1, 2))
+        kernels = _at_points(weight)
+        found, inputs = _convolved(images.permute(0, 2, 3, 1), kernels.transpose(1, 2))
+        context.save_for_backward(images, kernels, inputs if context.needs_input_grad[1] else None)
         return found if bias is None else found.add_(bias[:, None, None])
 
     @staticmethod
     @once_differentiable
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        images, weight = context.saved_tensors
+        images, kernels, inputs = context.saved_tensors
         gradient = gradients[0].permute(0, 2, 3, 1).contiguous()
         own, learnt, biased = context.needs_input_grad
         return (
-            _convolved(gradient, _at_points(weight, KERNELS.flip(1))) if own else None,
-            _gradient_of_weight(images.permute(0, 2, 3, 1), gradient) if learnt else None,
+            _convolved(gradient, kernels, turned=True)[0] if own else None,
+            _gradient_of_weight(images.permute(0, 2, 3, 1), gradient, inputs) if learnt else None,
             gradient.sum((0, 1, 2)) if biased else None,
         )
 
@@ -74,57 +78,64 @@ class _Band(NamedTuple):
         )
 
 
-def _at_points(weight: Tensor, kernels: Tensor) -> Tensor:
-    """A weight [k, c, 3, 3] by kernels [36, 9] at the points: [36, k, c]."""
-    return torch.matmul(kernels.to(weight.dtype), weight.permute(0, 2, 3, 1).flatten(1, 2)).transpose(0, 1)
+def _at_points(weight: Tensor) -> Tensor:
+    """A weight [k, c, 3, 3] at the points: [36, k, c]."""
+    return torch.matmul(KERNELS.to(weight.dtype), weight.permute(0, 2, 3, 1).flatten(1, 2)).transpose(0, 1)
 
 
-def _convolved(images: Tensor, weight: Tensor) -> Tensor:
-    """Images [n, h, w, c] convolved by a weight at the points [36, c, k]: [n, k, h, w] in channels_last, and no view,
-    which autograd would let nobody change in place."""
-    (count, height, width, channels), kernels = images.shape, weight.shape[-1]
-    size = (count, kernels, height + -height % TILE, width + -width % TILE)
+def _convolved(images: Tensor, kernels: Tensor, turned: bool = False) -> tuple[Tensor, Tensor | None]:
+    """Images [n, h, w, c] convolved by a weight at the points [36, c, k], or by the weight turned by 180 degrees:
+    [n, k, h, w] in channels_last, and no view, which autograd would let nobody change in place; and the images at the
+    points if they are one band."""
+    (count, height, width, _), of = images.shape, kernels.shape[-1]
+    size = (count, of, height + -height % TILE, width + -width % TILE)
     found = torch.empty(size, dtype=images.dtype, memory_format=torch.channels_last)
-    outputs = found.permute(0, 2, 3, 1)
-    for band in _bands(outputs.shape, channels, kernels):
-        inputs = _inputs(band.padded(images, 1))
-        shape = (*inputs.shape[:-1], kernels)
-        products = torch.bmm(inputs.flatten(0, 1).flatten(1, 3), weight).view(shape)
+    outputs, inputs = found.permute(0, 2, 3, 1), None
+    bands = _bands(outputs.shape, *kernels.shape[1:])
+    way = -1 if turned else 1  # turning every tile, and its outputs back, turns the weight
+    for band in bands:
+        inputs = _inputs(band.padded(images, 1), way)
+        shape = (*inputs.shape[:-1], of)
+        products = torch.bmm(inputs.flatten(0, 1).flatten(1, 3), kernels).view(shape)
         rows = products.new_empty(TILE, *shape[1:])
-        _to_outputs(products, rows)
-        part = outputs[band.images, TILE * band.rows.start : TILE * band.rows.stop]
-        _to_outputs(rows.transpose(0, 1), _tiles(part).permute(4, 2, 0, 1, 3, 5))
-    if size[2:] == (height, width):
-        return found
-    return outputs[:, :height, :width].permute(0, 3, 1, 2).clone(memory_format=torch.channels_last)
+        _to_outputs(products, rows.unbind()[::way])
+        tiles = _tiles(outputs[band.images, TILE * band.rows.start : TILE * band.rows.stop])
+        _to_outputs(rows.transpose(0, 1), tiles.permute(4, 2, 0, 1, 3, 5).unbind()[::way])
+    if size[2:] != (height, width):
+        found = outputs[:, :height, :width].permute(0, 3, 1, 2).clone(memory_format=torch.channels_last)
+    return found, inputs if len(bands) == 1 else None
 
 
-def _gradient_of_weight(images: Tensor, gradient: Tensor) -> Tensor:
-    """[k, c, 3, 3] from images [n, h, w, c] and the gradient [n, h, w, k] of their convolution."""
+def _gradient_of_weight(images: Tensor, gradient: Tensor, inputs: Tensor | None) -> Tensor:
+    """[k, c, 3, 3] from images [n, h, w, c] or, at the points, `inputs`, and the gradient [n, h, w, k] of their
+    convolution."""
     channels, kernels = images.shape[-1], gradient.shape[-1]
     found = None
     for band in _bands(gradient.shape, channels, kernels):
-        inputs = _inputs(band.padded(images, 1)).flatten(0, 1).flatten(1, 3)
+        own = _inputs(band.padded(images, 1)) if inputs is None else inputs
         outputs = _tiles(band.padded(gradient, 0)).permute(4, 2, 0, 1, 3, 5)
         columns = outputs.new_empty(REACH, *outputs.shape[1:])
         _from_outputs(outputs, columns)
         points = columns.new_empty(REACH, REACH, *columns.shape[2:])
         _from_outputs(columns.transpose(0, 1), points)
-        points = points.flatten(0, 1).flatten(1, 3).transpose(1, 2)
-        found = torch.bmm(points, inputs) if found is None else found.baddbmm_(points, inputs)
+        factors = points.flatten(0, 1).flatten(1, 3).transpose(1, 2), own.flatten(0, 1).flatten(1, 3)
+        found = torch.bmm(*factors) if found is None else found.baddbmm_(*factors)
     assert found is not None  # there is an image
-    return (KERNELS.T.to(found.dtype) @ found.flatten(1)).view(3, 3, kernels, channels).permute(2, 3, 0, 1)
+    learnt = torch.matmul(KERNELS.T.to(found.dtype), found.transpose(0, 1))  # in the order that weights lie in memory
+    return learnt.view(kernels, 3, 3, channels).permute(0, 3, 1, 2)
 
 
-def _bands(shape: Sequence[int], channels: int, kernels: int) -> Iterator[_Band]:
+def _bands(shape: Sequence[int], channels: int, kernels: int) -> list[_Band]:
     """All rows of tiles of images of shape [n, h, w, _], in parts that a cache holds, and no smaller than the weights
     that each part reads."""
     count, down, across = shape[0], math.ceil(shape[1] / TILE), math.ceil(shape[2] / TILE)
     most = max(BYTES // (4 * REACH * REACH * max(channels, kernels) * across), min(channels, kernels) // across, 1)
     images, rows = max(most // down, 1), math.ceil(down / math.ceil(down / most))
-    for first in range(0, count, images):
-        for top in range(0, down, rows):
-            yield _Band(slice(first, min(first + images, count)), slice(top, min(top + rows, down)))
+    return [
+        _Band(slice(first, min(first + images, count)), slice(top, min(top + rows, down)))
+        for first in range(0, count, images)
+        for top in range(0, down, rows)
+    ]
 
 
 def _tiles(images: Tensor) -> Tensor:
@@ -133,14 +144,15 @@ def _tiles(images: Tensor) -> Tensor:
     return images.view(count, height // TILE, TILE, width // TILE, TILE, channels)
 
 
-def _inputs(padded: Tensor) -> Tensor:
-    """Images [m, 4 rows + 2, 4 across + 2, c] at the points: [6, 6, m, rows, across, c], along rows and columns."""
+def _inputs(padded: Tensor, way: int = 1) -> Tensor:
+    """Images [m, 4 rows + 2, 4 across + 2, c] at the points: [6, 6, m, rows, across, c], along rows and columns; way
+    -1: each tile turned by 180 degrees."""
     count, height, width, channels = padded.shape
     down, across = height // TILE, width // TILE
     columns = padded.new_empty(REACH, count, height, across, channels)
-    _from_inputs([padded[:, :, at : at + width - REACH + 1 : TILE] for at in range(REACH)], columns)
+    _from_inputs([padded[:, :, at : at + width - REACH + 1 : TILE] for at in range(REACH)][::way], columns)
     found = padded.new_empty(REACH, REACH, count, down, across, channels)
-    _from_inputs([columns[:, :, at : at + height - REACH + 1 : TILE] for at in range(REACH)], found)
+    _from_inputs([columns[:, :, at : at + height - REACH + 1 : TILE] for at in range(REACH)][::way], found)
     return found
 
 
@@ -155,7 +167,7 @@ def _from_inputs(parts: Sequence[Tensor], found: Tensor) -> None:
         torch.sub(even, odd, alpha=point, out=found[at + 1])
 
 
-def _to_outputs(points: Tensor, found: Tensor) -> None:
+def _to_outputs(points: Tensor, found: Sequence[Tensor]) -> None:
     """Four outputs in line, into found[4], from products at the points [6]."""
     small, big = points[1] + points[2], points[3] + points[4]
     torch.add(points[0], small, alpha=2, out=found[0]).add_(big, alpha=0.5)

@@ -72,6 +72,13 @@ def test_what_follows_may_work_in_place(size: int) -> None:
     assert torch.allclose(*found, rtol=1e-3, atol=1e-4)
 
 
+def test_gradients_lie_in_memory_as_weights_do() -> None:
+    """So that nothing is copied where they are kept."""
+    weight = torch.randn(4, 3, 3, 3).contiguous(memory_format=torch.channels_last).requires_grad_()
+    found = Winograd.apply(torch.randn(2, 3, 8, 8).contiguous(memory_format=torch.channels_last), weight, None)
+    assert torch.autograd.grad(found.sum(), weight)[0].stride() == weight.stride()
+
+
 def test_only_what_asks_has_a_gradient() -> None:
     images = torch.randn(1, 3, 8, 8).contiguous(memory_format=torch.channels_last)
     weight = torch.randn(2, 3, 3, 3)
