@@ -12,12 +12,15 @@ DECIDED: LiteralString = """
     WHERE study = %(study)s AND group_name IS NULL AND value IS NOT NULL
     ORDER BY question, variant, measure, strategy, guidance"""
 RECALLS: LiteralString = """
-    SELECT strategy, seed, code, support, recall, recall_low, recall_high FROM class_scores
-    WHERE study = %(study)s ORDER BY strategy, seed, ordinal"""
+    SELECT own.strategy || ', guidance ' || runs.guidance AS model, own.seed, own.code, own.support, own.recall,
+        own.recall_low, own.recall_high
+    FROM class_scores AS own JOIN runs USING (study_id, run_id)
+    WHERE own.study = %(study)s ORDER BY model, own.seed, own.ordinal"""
 METHODS: LiteralString = """
-    SELECT own.strategy, own.seed, own.method, own.ll, own.low, own.high, own.n, gap.baseline, gap.difference,
+    SELECT own.strategy || ', guidance ' || runs.guidance AS model, own.seed, own.method, own.ll, own.low, own.high, own.n, gap.baseline, gap.difference,
         gap.low AS gap_low, gap.high AS gap_high
     FROM localization_scores AS own
+    JOIN runs USING (study_id, run_id)
     JOIN evaluation ON evaluation.id = own.evaluation_id
     JOIN baseline_differences AS gap
         ON gap.study_id = own.study_id AND gap.evaluation_id = own.evaluation_id AND gap.method = own.method
@@ -25,7 +28,7 @@ METHODS: LiteralString = """
         AND gap.group_name = own.group_name
     WHERE own.study = %(study)s AND own.target = 'predicted' AND own.policy = evaluation.config ->> 'policy'
         AND own.population = 'correct_lesions' AND own.group_name = 'all'
-    ORDER BY own.strategy, own.seed, own.method, gap.baseline"""
+    ORDER BY model, own.seed, own.method, gap.baseline"""
 COMPARED: LiteralString = """
     SELECT seed_a, strategy_a, strategy_b, score, value_a, value_b, difference, low, high, n FROM model_comparisons
     WHERE study = %(study)s AND seed_a = seed_b AND strategy_a <> strategy_b ORDER BY score, seed_a"""
@@ -67,11 +70,11 @@ def decided(title: str) -> None:
     for strategy, guidance, question, variant, measure, value, low, high, lesions in rows.rows():
         of = f"{question}, {variant}, {measure}, {strategy}, guidance {guidance}"
         print(f"  {of}: {interval(value, low, high)}, n {lesions}")
-    for strategy, seed, code, support, recall, low, high in recalls.rows():
-        print(f"  recall of {code}, {strategy}, seed {seed}: {interval(recall, low, high)}, n {support}")
-    for own in methods.partition_by("strategy", "seed", "method", maintain_order=True):
-        strategy, seed, method, ll, low, high, n, *_ = own.row(0)
-        print(f"  LL of {method}, {strategy}, seed {seed}: {interval(ll, low, high)}, n {n}")
+    for model, seed, code, support, recall, low, high in recalls.rows():
+        print(f"  recall of {code}, {model}, seed {seed}: {interval(recall, low, high)}, n {support}")
+    for own in methods.partition_by("model", "seed", "method", maintain_order=True):
+        model, seed, method, ll, low, high, n, *_ = own.row(0)
+        print(f"  LL of {method}, {model}, seed {seed}: {interval(ll, low, high)}, n {n}")
         for baseline, *gap in own.drop_nulls("difference").select(own.columns[7:]).rows():
             print(f"    minus {baseline}: {interval(*gap)}")
     for seed, one, other, score, first, second, difference, low, high, n in compared.rows():

@@ -23,7 +23,7 @@ from lesionlens.models.classifier import Classifier
 from lesionlens.records import Checkpoint, SampleArrays, Statistics
 from lesionlens.training import feature_cache
 from lesionlens.training.checkpoints import Position, Saved, optimizer_tensors, write_checkpoint
-from lesionlens.training.epochs import Graphed, Scored, Step, batches, eager, validate
+from lesionlens.training.epochs import Graphed, Scored, Step, batches, eager, reproducible, validate
 from lesionlens.training.feature_cache import FeatureCache
 from lesionlens.training.fit import first_model, fit
 from lesionlens.training.inputs import Inputs, cached
@@ -123,9 +123,10 @@ def train_phase(bench: Bench, phase: Phase, clock: Callable[[], float], epochs: 
     marks = []
     for epoch in range(1, epochs + 1):
         set_modes(network, phase)
-        for batch in batches(train, bench.run.batch_size, bench.run.seed, epoch):
-            marks.append(clock())
-            step(batch.to(device))
+        with reproducible(device, bench.run.seed, epoch):
+            for batch in batches(train, bench.run.batch_size, bench.run.seed, epoch):
+                marks.append(clock())
+                step(batch.to(device))
     marks.append(clock())
     network.eval()
     loss, *_ = validate(scored, labels, validation, bench.run.batch_size)

@@ -16,8 +16,6 @@ LARGE = 24 * 24
 """Pixels of an image from which on a gradient in NCHW pays."""
 SAMPLES = 16
 """From which on torch has oneDNN compute 1 x 1 convolutions on one thread."""
-PIXELS = 256
-"""Of an image, up to which oneDNN's gradient of the weights of 1 x 1 convolutions is fast."""
 CHANNELS = 128
 """From which on fewer products pay for the sums that Winograd's way takes beside them."""
 
@@ -27,9 +25,8 @@ class Convolutions(TorchFunctionMode):
 
     3 x 3 convolutions of many channels take Winograd's way, with a quarter of the products. On one thread torch gives
     1 x 1 convolutions of fewer than SAMPLES images to its own matrix products; split along their pixels they are as
-    many images as oneDNN takes, and no larger than PIXELS. planar: the gradient of the weights of large images is
-    computed in NCHW, whatever their layout; by AVX2 it takes up to twice as long in channels_last. Values are the same
-    but for rounding.
+    many images as oneDNN takes. planar: the gradient of the weights of large images is computed in NCHW, whatever their
+    layout; by AVX2 it takes up to twice as long in channels_last. Values are the same but for rounding.
     """
 
     def __init__(self, planar: bool) -> None:
@@ -87,9 +84,11 @@ def _parts(
     whole = _one(stride) and padding in (0, (0, 0), [0, 0])
     plain = weight.shape[-2:] == (1, 1) and whole and groups == 1
     alone = torch.get_num_threads() == 1 and images.device.type == "cpu"
-    if not plain or not alone or not samples or not images.is_contiguous(memory_format=torch.channels_last):
+    if not plain or not alone or not 0 < samples < SAMPLES:
         return 1
-    least = max(math.ceil(SAMPLES / samples), math.ceil(height * width / PIXELS))
+    if not images.is_contiguous(memory_format=torch.channels_last):
+        return 1
+    least = math.ceil(SAMPLES / samples)
     return next((parts for parts in range(least, height * width + 1) if height * width % parts == 0), 1)
 
 

@@ -51,11 +51,10 @@ def test_gradients_are_planar_only_where_it_pays(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("samples", "size", "split"),
-    [(8, 6, True), (3, 7, True), (16, 6, False), (1, 3, False), (2, 4, True), (16, 16, False), (16, 18, True)],
+    ("samples", "size", "split"), [(8, 6, True), (3, 7, True), (16, 6, False), (1, 3, False), (2, 4, True)]
 )
 @pytest.mark.parametrize("bias", [True, False])
-def test_pixels_of_few_or_large_samples_are_samples_of_a_point(samples: int, size: int, split: bool, bias: bool) -> None:
+def test_pixels_of_few_samples_are_samples_of_a_point(samples: int, size: int, split: bool, bias: bool) -> None:
     """Values and all gradients are those of float64, where nothing is split."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(samples, 8, size, size, generator=generator).contiguous(memory_format=torch.channels_last)

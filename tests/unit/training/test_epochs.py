@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.errors import DivergedError
 from lesionlens.records import SampleArrays
-from lesionlens.training.epochs import WARM_UP, Graphed, eager, train_epoch
+from lesionlens.training.epochs import WARM_UP, Graphed, eager, reproducible, train_epoch
 from lesionlens.training.fit import fit
 
 CPU = torch.device("cpu")
@@ -162,3 +162,13 @@ def test_a_gpu_says_when_a_loss_is_not_finite(
     spoiled = replace(patches, statistics=(replace(patches.statistics[0], mean=float("nan")),))
     with pytest.raises(DivergedError, match="training loss is nan"):
         next(fit(make_run("vgg16"), make_training(), spoiled, tmp_path, None, "cuda"))
+
+
+def test_an_epoch_is_deterministic_and_pays_for_no_filled_memory() -> None:
+    """torch fills what it has not written with NaN where algorithms are deterministic; both are as before after it."""
+    how: Any = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled(), how.fill_uninitialized_memory
+    with pytest.raises(KeyError), reproducible(CPU, 0, 1):
+        assert (torch.are_deterministic_algorithms_enabled(), how.fill_uninitialized_memory) == (True, False)
+        raise KeyError
+    assert (torch.are_deterministic_algorithms_enabled(), how.fill_uninitialized_memory) == before == (False, True)
