@@ -5,16 +5,16 @@
     python -m benchmarks.real --weights vgg16.pth --flips     and scores eight views of a sample, minutes more a study
     python -m benchmarks.real --weights vgg16.pth --square    square windows, in which these squashed masses look wide
 
-The data are ../shared/cbis/masses (`--data` names another folder); its README says how the weights of VGG16 are
-made. Studies, three seeds each: the recipe of `sound`, without it (`plain`), so and normalised by statistics of the
-true class (`leak`), on two blocks by either of the study's strategies (`strategies`, in bfloat16 where that pays), with
-annotations at weight 3 beside weight 0 (`guided`) and with a part of them (`fractions`), with lesions in other patients' tissue (`surroundings`); of one
-seed, by every attribution method on a part of the test split (`methods`), and the same run in bfloat16 (`bfloat16`: ask
-for `methods`, too), and the preset `paper` by either strategy with one set (`paper gradual`, `paper simultaneous`); and
-where a study stores variants the reference, a penalised regression on block 4 of the first weights. AUC of malignancy
-on the test split, the mean of the seeds, of a sample as it is or over its eight flips and quarter turns; differences
-are paired. 95 % intervals by patient, the same 1,000 resamples for all studies of the same samples. Where a study was
-evaluated, what its decisions rest on follows.
+The data are ../shared/cbis/masses (`--data` names another folder); its README says how the weights of VGG16 are made.
+Studies, three seeds each: the recipe of `sound`, without it (`plain`), so and normalised by statistics of the true
+class (`leak`), on two blocks by either of the study's strategies (`strategies`, in bfloat16 where that pays), with
+annotations at weight 3 beside weight 0 (`guided`) and with a part of them (`fractions`), with lesions in other
+patients' tissue (`surroundings`); of one seed, by every attribution method on a part of the test split (`methods`), and
+the same run in bfloat16 (`bfloat16`: ask for `methods`, too), and the preset `paper` by either strategy with one set
+(`paper gradual`, `paper simultaneous`); and where a study stores variants the reference, a penalised regression on
+block 4 of the first weights. AUC of malignancy on the test split, the mean of the seeds, of a sample as it is or over
+its eight flips and quarter turns; differences are paired. 95 % intervals by patient, the same 1,000 resamples for all
+studies of the same samples. Where a study was evaluated, what its decisions rest on follows.
 """
 
 import argparse
