@@ -31,6 +31,7 @@ def test_studies_differ_from_the_recipe_in_training_alone(tmp_path: Path) -> Non
         "leak": ("none", "lowest", ("last_block",)),
         "strategies": ("none", "lowest", ("gradual", "simultaneous")),
         "guided": ("patch", "averaged", ("last_block",)),
+        "fractions": ("patch", "averaged", ("last_block",)),
         "surroundings": ("surroundings", "averaged", ("last_block",)),
         "bfloat16": ("patch", "averaged", ("last_block",)),
         "methods": ("patch", "averaged", ("last_block",)),
@@ -39,8 +40,9 @@ def test_studies_differ_from_the_recipe_in_training_alone(tmp_path: Path) -> Non
     assert (square.patches.aspect, square.training) == ("keep", found["recipe"].training)
     normalised = {name: each.training.normalise for name, each in found.items()}
     assert normalised == {name: "per_class" if name == "leak" else "train" for name in found}
-    weights = {name: [guidance.weight for guidance in each.grid.guidance] for name, each in found.items()}
-    assert weights == {name: [0, 3] if name == "guided" else [0] for name in found}
+    weights = {name: [(shown.weight, shown.fraction) for shown in each.grid.guidance] for name, each in found.items()}
+    guided = {"guided": [(0, 1), (3, 1)], "fractions": [(0, 1), (3, 0.01), (3, 0.1), (3, 1)]}
+    assert weights == {name: guided.get(name, [(0, 1)]) for name in found}
     methods, reduced = found.pop("methods"), found.pop("bfloat16")  # the recipe's first run, trained once for both
     assert reduced.training == methods.training.model_copy(update={"precision": "bfloat16"})
     assert reduced.grid == methods.grid and reduced.evaluation.methods[0] == methods.evaluation.methods[0]
