@@ -18,8 +18,7 @@ RECALLS: LiteralString = """
     WHERE own.study = %(study)s ORDER BY model, own.seed, own.ordinal"""
 METHODS: LiteralString = """
     SELECT own.strategy || ', guidance ' || runs.guidance AS model, own.seed, own.method, own.ll, own.low,
-        own.high, own.n, gap.baseline, gap.difference,
-        gap.low AS gap_low, gap.high AS gap_high
+        own.high, own.n, gap.baseline, gap.difference, gap.low AS gap_low, gap.high AS gap_high
     FROM localization_scores AS own
     JOIN runs USING (study_id, run_id)
     JOIN evaluation ON evaluation.id = own.evaluation_id

@@ -169,7 +169,7 @@ def reproducible(device: torch.device, seed: int, epoch: int) -> Iterator[None]:
         torch.manual_seed(epoch_seed(seed, epoch))
         if device.type == "cpu":
             torch.use_deterministic_algorithms(True)
-            how.fill_uninitialized_memory = False  # takes 3 to 7 % of a step, and nothing reads what it has not written
+            how.fill_uninitialized_memory = False  # takes 3 to 6 % of a step, and nothing reads what it has not written
         try:
             yield
         finally:
