@@ -1,6 +1,7 @@
 CREATE VIEW activation_precisions AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, score.method, label.ordinal,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
+    score.method, label.ordinal,
     label.code, score.value, score.low, score.high, score.share, score.difference, score.difference_low,
     score.difference_high, score.n, score.reason
 FROM study_evaluations AS e

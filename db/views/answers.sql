@@ -1,6 +1,6 @@
 CREATE VIEW answers AS
 SELECT
-    study.id AS study_id, study.name AS study, answer.run_id, run.backbone, run.strategy, run.seed,
+    study.id AS study_id, study.name AS study, answer.run_id, run.backbone, run.strategy, run.seed, run.guidance,
     answer.question, answer.group_name, answer.verdict,
     answer.measure, answer.number, answer.low, answer.high, answer.n, answer.n_patients, answer.reasons, answer.sentence
 FROM answer

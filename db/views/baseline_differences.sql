@@ -1,6 +1,6 @@
 CREATE VIEW baseline_differences AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
     gap.method, gap.target, gap.policy,
     gap.policy = evaluation.config ->> 'policy' AND gap.method = evaluation.config #>> '{methods,0}'
     AND gap.target = 'predicted' AS headline,

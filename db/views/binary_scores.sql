@@ -1,6 +1,6 @@
 CREATE VIEW binary_scores AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
     split_part(score.name, '_', 1) AS side, split_part(score.name, '_', 2) AS score, score.value, score.low,
     score.high, score.n, score.reason
 FROM study_evaluations AS e

@@ -2,7 +2,8 @@
 -- two-class views; no rows where one is neither. Of patches the strongest stands for its breast, of films their mean.
 CREATE VIEW breast_scores AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, breast.patient, breast.laterality,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
+    breast.patient, breast.laterality,
     breast.label, breast.score, breast.views
 FROM study_evaluations AS e
 JOIN study ON study.id = e.study_id

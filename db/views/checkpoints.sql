@@ -1,6 +1,6 @@
 CREATE VIEW checkpoints AS
 SELECT
-    study.id AS study_id, study.name AS study, run.id AS run_id, run.backbone, run.strategy, run.seed,
+    study.id AS study_id, study.name AS study, run.id AS run_id, run.backbone, run.strategy, run.seed, run.guidance,
     checkpoint.role, checkpoint.phase, checkpoint.epoch, checkpoint.path, checkpoint.sha256, checkpoint.bytes
 FROM study
 JOIN study_run ON study_run.study_id = study.id

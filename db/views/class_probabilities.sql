@@ -1,6 +1,6 @@
 CREATE VIEW class_probabilities AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
     sample.id AS sample_id, sample.key AS sample_key, truth.code AS true_code, label.ordinal, label.code,
     prediction.probabilities[label.ordinal + 1] AS probability, label.id = sample.label_id AS is_true,
     label.id = prediction.predicted_label_id AS is_predicted

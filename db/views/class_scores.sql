@@ -1,6 +1,6 @@
 CREATE VIEW class_scores AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
     label.ordinal, label.code, score.support, score.precision, score.precision_low, score.precision_high,
     score.recall, score.recall_low, score.recall_high, score.f1, score.f1_low, score.f1_high, score.auc,
     score.auc_low, score.auc_high, score.auc_hard, score.auc_hard_low, score.auc_hard_high, score.reason

@@ -1,6 +1,6 @@
 CREATE VIEW confusion_matrix AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
     truth.ordinal AS true_ordinal, truth.code AS true_code,
     predicted.ordinal AS predicted_ordinal, predicted.code AS predicted_code, coalesce(cell.count, 0) AS count,
     coalesce(cell.count, 0)::double precision

@@ -1,6 +1,7 @@
 CREATE VIEW external AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, other.evaluation_id AS other_id,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
+    other.evaluation_id AS other_id,
     dataset.name AS other_dataset, other.is_external, cardinality(other.shared_images) AS shared_images,
     cardinality(other.shared_patients) AS shared_patients, other.left_out, other.missing_classes, score.measure,
     score.internal, score.internal_low, score.internal_high, score.internal_n, score.internal_patients,

@@ -1,6 +1,6 @@
 CREATE VIEW learning_curves AS
 SELECT
-    study.id AS study_id, study.name AS study, run.id AS run_id, run.backbone, run.strategy, run.seed,
+    study.id AS study_id, study.name AS study, run.id AS run_id, run.backbone, run.strategy, run.seed, run.guidance,
     epoch.epoch, epoch.phase, epoch.train_loss, epoch.validation_loss, epoch.validation_accuracy, epoch.validation_froc,
     epoch.improved,
     epoch.seconds, epoch.rates

@@ -32,7 +32,7 @@ baseline AS NOT MATERIALIZED (
     GROUP BY study_id, evaluation_id, population, group_name
 )
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
     ll.method, ll.target, ll.policy,
     ll.policy = evaluation.config ->> 'policy' AND ll.method = evaluation.config #>> '{methods,0}'
     AND ll.target = 'predicted' AS headline,

@@ -1,6 +1,6 @@
 CREATE VIEW map_scores AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
     sample.id AS sample_id, sample.key AS sample_key, image.patient, truth.code AS true_code,
     prediction.predicted_label_id = sample.label_id AS correct, sample.mask_fraction, map.method, map.target,
     explained.code AS explained_code, map.layer, place.policy, place.threshold, place.iou, map.hit, map.energy,

@@ -1,6 +1,7 @@
 CREATE VIEW marks AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, mark.sample_id, image.patient,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
+    mark.sample_id, image.patient,
     image.key AS image_key, mark.method, mark.rank, mark.x, mark.y, mark.x0, mark.y0, mark.x1, mark.y1, mark.score,
     label.code, mark.strongest, mark.on_lesion
 FROM study_evaluations AS e

@@ -1,7 +1,7 @@
 -- The tables themselves, in an order that starts at the run: over sample_results the planner went through all runs.
 CREATE VIEW occlusion_samples AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
     sample.id AS sample_id, sample.key AS sample_key, image.patient, truth.group_name, truth.code AS true_code,
     predicted.code AS predicted_code, truth.id = predicted.id AS correct, map.hit, place.iou, occlusion.variant,
     said.probability, said.lesion_occluded, said.control_occluded,

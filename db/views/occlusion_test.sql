@@ -1,6 +1,6 @@
 CREATE VIEW occlusion_test AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
     lesion_drop.population, lesion_drop.group_name, lesion_drop.n, lesion_drop.value AS lesion_drop,
     lesion_drop.low AS lesion_drop_low, lesion_drop.high AS lesion_drop_high, control_drop.value AS control_drop,
     control_drop.low AS control_drop_low, control_drop.high AS control_drop_high, difference.value AS difference,

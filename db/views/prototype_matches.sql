@@ -1,6 +1,7 @@
 CREATE VIEW prototype_matches AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, sample.id AS sample_id, sample.key AS sample_key, image.patient,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
+    sample.id AS sample_id, sample.key AS sample_key, image.patient,
     truth.code AS true_code, predicted.code AS predicted_code, truth.id = predicted.id AS correct, p.number,
     owner.code AS prototype_code, p.source_id, source.key AS source_key, match."row", match.col, match.similarity,
     p.weights[predicted.ordinal + 1] AS weight, match.similarity * p.weights[predicted.ordinal + 1] AS points,

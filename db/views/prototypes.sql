@@ -1,6 +1,7 @@
 CREATE VIEW prototypes AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, p.number, label.ordinal, label.code, p.kept, p.source_id,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
+    p.number, label.ordinal, label.code, p.kept, p.source_id,
     source.key AS source_key, image.key AS image_key, image.patient, p."row", p.col, p.rows, p.cols,
     p.weights[label.ordinal + 1] AS weight, p.weights, p.neighbours, p.distances, p.purity, p.coverage, p.value,
     p.low, p.high, p.share, p.n, p.reason,

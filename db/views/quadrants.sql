@@ -1,6 +1,6 @@
 CREATE VIEW quadrants AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
     coalesce(label.ordinal, -1::smallint) AS ordinal, coalesce(label.code, 'all') AS code, quadrant.correct,
     quadrant.located, quadrant.n, quadrant.lesions, quadrant.proportion, quadrant.low, quadrant.high
 FROM study_evaluations AS e

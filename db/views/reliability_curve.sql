@@ -1,6 +1,6 @@
 CREATE VIEW reliability_curve AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
     reliability.bin, reliability.lower, reliability.upper, reliability.confidence, reliability.accuracy,
     reliability.low, reliability.high, reliability.n
 FROM study_evaluations AS e

@@ -1,7 +1,7 @@
 -- The curves of one evaluation are drawn for it alone; a common expression drew those of all runs first.
 CREATE VIEW roc_curve AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
     reached.ordinal, reached.code, reached.threshold,
     (reached.negative / nullif(reached.negatives, 0))::double precision AS false_positive_rate,
     (reached.positive / nullif(reached.positives, 0))::double precision AS true_positive_rate

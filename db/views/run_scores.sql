@@ -1,6 +1,6 @@
 CREATE VIEW run_scores AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
     score.name AS score, score.method, score.target, score.policy, score.population, score.group_name, score.value,
     score.low, score.high, score.n, score.reason
 FROM study_evaluations AS e

@@ -1,6 +1,6 @@
 CREATE VIEW sample_results AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
     sample.id AS sample_id, sample.key AS sample_key, image.key AS image_key, image.patient, image.laterality,
     image.view, lesion.key AS lesion_key, image.breast_density, lesion.subtlety, truth.group_name,
     truth.code AS true_code, predicted.code AS predicted_code, truth.id = predicted.id AS correct,

@@ -1,6 +1,6 @@
 CREATE VIEW subgroup_scores AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
     score.subgroup, score.level, score.name, score.population, score.method,
     score.value, score.low, score.high, score.n, score.reason,
     baseline.whole_patch, baseline.centred_disc, baseline.mean_mask, baseline.random_weights,

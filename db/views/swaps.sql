@@ -1,6 +1,7 @@
 CREATE VIEW swaps AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, swap.sample_id, swap.donor_id,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
+    swap.sample_id, swap.donor_id,
     place.code AS surroundings_code, lesion.code AS lesion_code, swap.probabilities
 FROM study_evaluations AS e
 JOIN swap ON swap.evaluation_id = e.evaluation_id

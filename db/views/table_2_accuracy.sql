@@ -1,6 +1,7 @@
 CREATE VIEW table_2_accuracy AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.batch_size, e.unit1_rate, e.guidance, e.seed,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.batch_size, e.unit1_rate, e.guidance,
+    e.seed,
     score.value AS accuracy, score.low, score.high, score.n, best.epoch AS best_epoch, fit.epochs,
     best.validation_loss
 FROM study_evaluations AS e

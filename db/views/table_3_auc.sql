@@ -1,6 +1,6 @@
 CREATE VIEW table_3_auc AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
     label.ordinal, label.code, score.auc, score.auc_hard,
     score.auc_low, score.auc_high, score.auc_hard_low, score.auc_hard_high
 FROM study_evaluations AS e
@@ -8,7 +8,7 @@ JOIN class_score AS score ON score.evaluation_id = e.evaluation_id
 JOIN label ON label.id = score.label_id
 UNION ALL
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
     -1::smallint, 'mean', auc.value, auc_hard.value, auc.low, auc.high, auc_hard.low, auc_hard.high
 FROM study_evaluations AS e
 JOIN run_score AS auc

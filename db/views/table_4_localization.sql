@@ -1,7 +1,7 @@
 -- The tables themselves: over localization_scores the planner went through the scores of all evaluations.
 CREATE VIEW table_4_localization AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
     ll.method, ll.target, ll.policy,
     ll.policy = evaluation.config ->> 'policy' AND ll.method = evaluation.config #>> '{methods,0}'
     AND ll.target = 'predicted' AS headline,

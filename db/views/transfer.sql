@@ -1,7 +1,7 @@
 -- The run that gave first weights stands in the configuration of training by its digest.
 CREATE VIEW transfer AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
     begun.id AS start_run_id, before.study AS start_study, before.ll AS start_ll, before.low AS start_ll_low,
     before.high AS start_ll_high, auc.value AS auc, auc.low AS auc_low, auc.high AS auc_high,
     lift.value AS lift, lift.low AS lift_low, lift.high AS lift_high

@@ -1,6 +1,6 @@
 CREATE VIEW weight_randomisation AS
 SELECT
-    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed,
+    e.study_id, e.study, e.run_id, e.evaluation_id, e.backbone, e.strategy, e.seed, e.guidance,
     randomisation.step, randomisation.layer, randomisation.ssim, randomisation.ssim_low, randomisation.ssim_high,
     chance.ssim AS ssim_chance, randomisation.rank_correlation, randomisation.rank_low, randomisation.rank_high,
     chance.rank_correlation AS rank_chance, randomisation.n

@@ -165,7 +165,7 @@ def test_a_view_of_runs_names_study_and_run_alike(empty: Connection) -> None:
     for relation, name in empty.execute(columns):
         if relation in found:
             found[relation].add(name)
-    common = {"study_id", "study", "backbone", "strategy", "seed"}
+    common = {"study_id", "study", "backbone", "strategy", "seed", "guidance"}
     assert {view: common - names for view, names in found.items() if "run_id" in names and common - names} == {}
 
 
