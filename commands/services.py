@@ -4,6 +4,9 @@ import sys
 from importlib import import_module
 from typing import Any
 
+SCIENCE = ("lesionlens.evaluate", "lesionlens.reporting.compare", "lesionlens.phantom.dataset", "db.reports")
+"""What flows import beside Prefect: seconds of PyTorch."""
+
 
 def serve() -> None:
     """Prefect's server, its page and a worker, until Ctrl-C.
@@ -33,7 +36,8 @@ def stop() -> None:
 def run_flow(module: str, name: str, *arguments: Any) -> Any:
     """What a flow returns.
 
-    Its module is imported once its server runs, since Prefect reads its settings then. KeyboardInterrupt where the flow
+    Its module is imported once its server runs, since Prefect reads its settings then; what else it needs is imported
+    while a server starts. KeyboardInterrupt where the flow
     run was cancelled in the UI.
     """
     from lesionlens.settings import home
@@ -44,7 +48,7 @@ def run_flow(module: str, name: str, *arguments: Any) -> Any:
     from flows import server
 
     make_engine()  # a record that cannot be used is reported before anything else starts
-    with server.running_server(place):
+    with server.running_server(place, meanwhile=lambda: [import_module(each) for each in SCIENCE]):
         from flows.logs import say_errors_once
         from tasks.progress import StoppedError
 

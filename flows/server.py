@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,17 +40,17 @@ ENDED = ("Completed", "Failed", "Cancelled", "Crashed", "Paused")
 
 
 @contextmanager
-def running_server(home: Home, any_port: bool = True) -> Iterator[int]:
+def running_server(home: Home, any_port: bool = True, meanwhile: Callable[[], object] = lambda: None) -> Iterator[int]:
     """A server of this home for the time of the block; yields its port and points Prefect to it.
 
     A server that runs already is used; else one is started on the chosen port or, with `any_port`, on another where
-    that is taken. ServerError if it does not come up, RuntimeError if Prefect was imported before and would talk to
-    another server.
+    that is taken; that takes seconds, in which `meanwhile` is called. ServerError if it does not come up, RuntimeError
+    if Prefect was imported before and would talk to another server.
     """
     if "prefect" in sys.modules:
         raise RuntimeError("Prefect was imported before its server was chosen: import flows inside the block")
     with locked(home.prefect / "users.lock", fcntl.LOCK_SH):
-        port = _ensure_server(home, any_port)
+        port = _ensure_server(home, any_port, meanwhile)
         enter(environment(home, port))
         with chdir(home.prefect):
             importlib.import_module("prefect.main")
@@ -81,7 +81,7 @@ def is_locked(path: Path) -> bool:
         return True
 
 
-def _ensure_server(home: Home, any_port: bool) -> int:
+def _ensure_server(home: Home, any_port: bool, meanwhile: Callable[[], object]) -> int:
     path, log, started = home.prefect / "server.lock", home.prefect / "server.log", False
     until, problem = time.monotonic() + START_SECONDS, f"did not answer within {START_SECONDS} s"
     while time.monotonic() < until:
@@ -92,6 +92,8 @@ def _ensure_server(home: Home, any_port: bool) -> int:
                     break
                 _start_server(home, _free_port(any_port), lock, log)
                 started = True
+            meanwhile()
+            until = time.monotonic() + START_SECONDS
         except BlockingIOError:  # a server holds it; its port is there once it is written
             port = path.read_text()
             if port and _is_healthy(home, int(port)):

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from typing import Literal
 
 import torch
@@ -156,6 +156,8 @@ def device_slot(engine: Engine) -> Iterator[str]:
     device = choose_device(settings().device)
     if device == "cpu":
         keep_freed_memory()
+        if at_once > 1:  # threads of several runs would wait for each other's cores
+            torch.set_num_threads(max(all_threads() // at_once, 1))
     name, waiting = device_name(device), False
 
     def wait() -> None:
@@ -168,6 +170,12 @@ def device_slot(engine: Engine) -> Iterator[str]:
     stop_if_cancelled()
     with slot(engine, name, at_once, wait):
         yield device
+
+
+@cache
+def all_threads() -> int:
+    """Threads that torch would use on a CPU by itself: the cores, or what OMP_NUM_THREADS says."""
+    return torch.get_num_threads()
 
 
 def device_name(device: str) -> str:

@@ -17,10 +17,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO
 
+from commands.services import SCIENCE
+
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 300.0
 """Seconds to wait for an event; generous, since other work may share the machine."""
-PRELOAD = ("lesionlens.evaluate", "lesionlens.reporting.compare", "lesionlens.phantom.dataset", "db.reports")
 
 
 class Zygote:
@@ -91,7 +92,7 @@ class Command:
 
 def serve(ours: socket.socket) -> None:
     """Fork a command for every message; write each one's status where its caller reads it."""
-    for name in PRELOAD:
+    for name in SCIENCE:
         import_module(name)
     waker, wakes = os.pipe()
     os.set_blocking(wakes, False)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import polars as pl
 import pytest
+import torch
 from sqlalchemy import Connection, Engine, text
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -22,7 +23,7 @@ from lesionlens.models.classifier import Classifier
 from lesionlens.records import EpochResult
 from lesionlens.training.checkpoints import checkpoint_folder, load_model, read_checkpoint
 from lesionlens.training.fit import first_model
-from tasks.train import Outcome, lock_name, train_run
+from tasks.train import Outcome, all_threads, device_slot, lock_name, train_run
 from tests.record.makers import LABELS
 from tests.record.tasks.conftest import STUDY, Planned
 
@@ -177,6 +178,22 @@ def test_two_workers_never_train_the_same_run(engine: Engine, plan: Plan) -> Non
         assert claim is not None
         assert train_run.fn(run, "run", datetime.now(UTC), wait=False) == "elsewhere"
     assert statuses(engine) == [("pending", None)]
+
+
+@pytest.mark.parametrize(("at_once", "threads"), [("1", 4), ("2", 2), ("3", 1), ("8", 1)])
+def test_runs_side_by_side_share_the_cores(
+    at_once: str, threads: int, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LESIONLENS_RUNS_PER_DEVICE", at_once)
+    torch.set_num_threads(4)
+    all_threads.cache_clear()
+    try:
+        for _ in range(2):
+            with device_slot(engine):
+                assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(1)
+        all_threads.cache_clear()
 
 
 def test_a_run_that_failed_in_this_step_is_not_tried_again(engine: Engine, plan: Plan) -> None:

@@ -44,5 +44,32 @@ def test_a_server_that_ends_at_once_is_an_error_with_the_end_of_its_log(
 
     monkeypatch.setattr(server, "start", fail)
     with pytest.raises(server.ServerError, match=r"ended while it started(.|\n)*no such module"):
-        server._ensure_server(Home(tmp_path), any_port=True)
+        server._ensure_server(Home(tmp_path), any_port=True, meanwhile=lambda: None)
     assert len(begun) == 1, "it is not tried again"
+
+
+def test_what_can_be_done_while_a_server_starts_is_done_then_and_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = list[str]()
+
+    def start(_module: list[str], _variables: dict[str, str], _log: Path, *inherited: IO[str]) -> None:
+        files = [file.fileno() for file in inherited]
+        wait = "import sys; sys.stdin.read()"
+        running.append(subprocess.Popen([sys.executable, "-S", "-c", wait], pass_fds=files, stdin=subprocess.PIPE))
+        done.append("started")
+
+    def answers(_home: Home, _port: int) -> bool:
+        done.append("asked")
+        return done.count("asked") > 1
+
+    running = list[subprocess.Popen[bytes]]()
+    monkeypatch.setattr(server, "start", start)
+    monkeypatch.setattr(server, "_is_healthy", answers)
+    try:
+        for _ in range(2):
+            server._ensure_server(Home(tmp_path), any_port=True, meanwhile=lambda: done.append("meanwhile"))
+    finally:
+        for process in running:
+            process.communicate()
+    assert done == ["started", "meanwhile", "asked", "asked", "asked"]
