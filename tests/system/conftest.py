@@ -4,9 +4,11 @@ import contextlib
 import fcntl
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +22,8 @@ import psycopg
 import pytest
 
 from db.postgres import server as record
+from flows.environment import environment
+from lesionlens import settings
 from lesionlens.config.data import BackgroundConfig, DataConfig, PatchConfig, PhantomConfig
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.study import StudyConfig
@@ -180,12 +184,24 @@ def kill_group(process: Command) -> None:
 
 
 @pytest.fixture(scope="session")
-def new_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Home]]:
-    """A maker of fresh homes; whatever runs in them is stopped at the end."""
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prefect's database without an entry: what takes a server seconds to make at its first start."""
+    place = settings.Home(tmp_path_factory.mktemp("history")).ensure()
+    command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"]
+    subprocess.run(command, cwd=place.prefect, env=environment(place, free_port()), check=True, capture_output=True)
+    return place.prefect / "prefect.db"
+
+
+@pytest.fixture(scope="session")
+def new_home(tmp_path_factory: pytest.TempPathFactory, history: Path) -> Iterator[Callable[[], Home]]:
+    """A maker of homes with a history of Prefect, but nothing in it; whatever runs in them is stopped at the end."""
     homes: list[Home] = []
 
     def make() -> Home:
         homes.append(Home(tmp_path_factory.mktemp("home") / "state", free_port()))
+        folder = homes[-1].path / "prefect"
+        folder.mkdir(mode=0o700, parents=True)
+        shutil.copy(history, folder)
         return homes[-1]
 
     yield make
@@ -196,8 +212,9 @@ def new_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], 
 
 @pytest.fixture(scope="session")
 def finished(new_home: Callable[[], Home]) -> Home:
-    """The home of an undisturbed study."""
+    """The home of an undisturbed study, which began with nothing."""
     home = new_home()
+    shutil.rmtree(home.path)
     done = home.study(small_study())
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return home

@@ -1,6 +1,6 @@
 """A finished run on other mammograms, by the command: beside its own test split, on the page and in the record."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,10 +12,16 @@ from tests.system.conftest import Home, study
 pytestmark = pytest.mark.slow
 
 
-def test_another_data_set_stands_beside_the_own_one_and_is_evaluated_once(
-    new_home: Callable[[], Home], tmp_path: Path
-) -> None:
-    home, config = new_home(), study("carried", epochs=1)
+@pytest.fixture
+def home(new_home: Callable[[], Home]) -> Iterator[Home]:
+    """A home whose server stays from command to command."""
+    found = new_home()
+    with found.kept_server():
+        yield found
+
+
+def test_another_data_set_stands_beside_the_own_one_and_is_evaluated_once(home: Home, tmp_path: Path) -> None:
+    config = study("carried", epochs=1)
     assert home.study(config).returncode == 0
     drawn = config.data.phantom.model_dump() | {"seed": 1, "train_per_class": 2, "callback_free": 2}
     write_phantom(PhantomConfig(**drawn), tmp_path / "other")

@@ -52,9 +52,12 @@ def breasts(start: str) -> StudyConfig:
 
 def test_films_begin_with_patches_at_their_scale_and_are_reported(new_home: Callable[[], Home]) -> None:
     home = new_home()
-    for config in (study("patches"), films("patches"), breasts("films")):
-        done = home.study(config)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    with home.kept_server():
+        for config in (study("patches"), films("patches"), breasts("films")):
+            done = home.study(config)
+            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+        wrong = home.study(films("patches", height=160))
+        assert wrong.returncode != 0 and "films of another size or fit" in wrong.stdout + wrong.stderr
     shape = home.sql("SELECT sample_height, sample_width FROM studies WHERE study = 'films'")
     assert shape.rows() == [("128", "80")]
     classes = home.sql("SELECT code FROM classes WHERE study = 'films' ORDER BY ordinal").to_series().to_list()
@@ -81,8 +84,6 @@ def test_films_begin_with_patches_at_their_scale_and_are_reported(new_home: Call
     page = next((home.path / "reports").glob("films-*.html")).read_text()
     assert "sweep of the patch run" in page and "Every evaluated test film" in page and "whole film" in page
     assert "Bright blobs" in page and "whole films, stretched to 128 x 80 pixels" in page
-    wrong = home.study(films("patches", height=160))
-    assert wrong.returncode != 0 and "films of another size or fit" in wrong.stdout + wrong.stderr
 
 
 def _breasts_are_scored(home: Home) -> None:

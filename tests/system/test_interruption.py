@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-from tests.system.conftest import Home, api_of, kill_group, small_study, study, until
+from tests.system.conftest import Home, api_of, kill_group, study, until
 from tests.system.kill import EVENTS
 
 pytestmark = pytest.mark.slow
@@ -36,14 +36,15 @@ def home(new_home: Callable[[], Home]) -> Iterator[Home]:
         yield found
 
 
-def test_killed_at_five_events_a_study_ends_in_the_same_numbers(finished: Home, home: Home) -> None:
-    config = small_study()
+def test_killed_at_five_events_a_study_ends_in_the_same_numbers(new_home: Callable[[], Home], home: Home) -> None:
+    config, calm = study("killed again and again", seeds=3), new_home()
+    assert calm.study(config).returncode == 0
     for event in KILLS:
         assert home.stop_at(event, config) == -signal.SIGKILL, event
     done = home.study(config)
     assert done.returncode == 0, done.stderr[-4000:]
     for name, query in NUMBERS.items():
-        undisturbed = finished.sql(query)
+        undisturbed = calm.sql(query)
         assert undisturbed.height, name
         assert home.sql(query).equals(undisturbed), name
 

@@ -263,10 +263,11 @@ def test_what_the_shell_holds_for_others_changes_nothing(finished: Home) -> None
 
 
 def test_studies_and_runs_are_compared_by_one_command(finished: Home) -> None:
-    by_name, by_run = (
-        finished.run("commands", "compare", "small"),
-        finished.run("commands", "compare", "--runs", "2", "3"),
-    )
+    with finished.kept_server():
+        by_name, by_run = (
+            finished.run("commands", "compare", "small"),
+            finished.run("commands", "compare", "--runs", "2", "3"),
+        )
     for done, models in ((by_name, 4), (by_run, 2)):
         assert done.returncode == 0, done.stderr[-3000:]
         page = Path(done.stdout.rpartition("Comparison: ")[2].strip())

@@ -8,7 +8,7 @@ of `honest` are filled in as the occlusion test does it: what is left must not t
 import csv
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,10 +135,8 @@ def study(world: World, root: Path) -> StudyConfig:
 
 
 @pytest.fixture(scope="module")
-def answered(
-    new_home: Callable[[], Home], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], tuple[str, dict]]:
-    """What page and view say of a world: the page's text, and verdicts over all lesions by question."""
+def answered(new_home: Callable[[], Home], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], dict]]:
+    """What page and view say of a world: verdicts over all lesions by question."""
     home, root = new_home(), tmp_path_factory.mktemp("worlds")
 
     def answer(name: str) -> dict:
@@ -155,7 +153,8 @@ def answered(
             assert f"{question.capitalize()}: {verdict}" in text
         return dict(whole.select("question", "verdict").rows())
 
-    return answer
+    with home.kept_server():
+        yield answer
 
 
 ANY = ("no", "not shown", "partly", "yes")
