@@ -14,6 +14,7 @@ from lesionlens.phantom.dataset import write_phantom
 from lesionlens.records import SampleArrays
 from tests.unit.arrays import bright_squares, stripes
 from tests.unit.files import CASE_FILES, PHANTOM, Kaggle, Own
+from tests.unit.thin import thin_networks
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +57,13 @@ def own(tmp_path: Path) -> Own:
     root = tmp_path / "own"
     root.mkdir()
     return Own(root)
+
+
+@pytest.fixture(scope="module")
+def thin() -> Iterator[None]:
+    """Networks with an eighth of the channels."""
+    with thin_networks():
+        yield
 
 
 @pytest.fixture(autouse=True)

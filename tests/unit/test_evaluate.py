@@ -22,6 +22,8 @@ from lesionlens.models.backbones import build
 from lesionlens.records import Evaluation, SampleArrays, Statistics
 from lesionlens.scoring.bootstrap import draw, interval, ratios
 
+pytestmark = pytest.mark.usefixtures("thin")
+
 RUN = RunConfig(backbone="resnet18", strategy="gradual")
 TRAINING = TrainingConfig(weights="none")
 CONFIG = EvaluationConfig(methods=("grad_cam", "layer_cam"), resamples=100, randomisation_samples=4)

@@ -16,6 +16,8 @@ from lesionlens.localization.samples import lifts
 from lesionlens.models.own import OwnNetwork
 from lesionlens.records import Evaluation, SampleArrays, Statistics
 
+pytestmark = pytest.mark.usefixtures("thin")
+
 HEIGHT, WIDTH, SCALE = 96, 64, 4
 CONFIG = EvaluationConfig(resamples=200, randomisation_samples=0, explains="contrast")
 

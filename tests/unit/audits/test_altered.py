@@ -17,6 +17,8 @@ from lesionlens.training.feature_cache import FeatureCache, Stored
 from lesionlens.training.inputs import Inputs
 from tests.unit.arrays import bright_squares
 
+pytestmark = pytest.mark.usefixtures("thin")
+
 
 class Corner(nn.Module):
     """Sure of the second class by how bright the upper left corner of the sample is."""

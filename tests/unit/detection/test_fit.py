@@ -14,6 +14,8 @@ from lesionlens.records import EpochResult, SampleArrays, Statistics
 from lesionlens.training.checkpoints import read_checkpoint
 from lesionlens.training.inputs import Inputs
 
+pytestmark = pytest.mark.usefixtures("thin")
+
 RUN = RunConfig(backbone="resnet18", strategy="simultaneous", batch_size=4, head_rate=1e-3, unit1_rate=1e-3, seed=0)
 
 

@@ -1,5 +1,6 @@
 """Tops of films' networks: shapes, maps of unit1 through them, and the two steps in which they are trained."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +21,15 @@ from lesionlens.training.fit import class_weights, first_model, fit
 from lesionlens.training.inputs import Inputs
 from lesionlens.training.strategies import ALL, TOP, parameter_groups, set_modes
 from tests.unit.arrays import bright_squares
+from tests.unit.thin import thin_networks
 
 SET = {"batch_size": 8, "head_rate": 1e-3, "unit1_rate": 1e-4}
+
+
+@pytest.fixture
+def thin_trunk() -> Iterator[None]:
+    with thin_networks():
+        yield
 
 
 def run(backbone: str = "resnet18", strategy: str = "two_step") -> RunConfig:
@@ -106,6 +114,7 @@ def test_maps_are_of_unit1_and_follow_the_gradient_through_the_top() -> None:
     np.testing.assert_allclose(found.maps["grad_cam", "predicted"], expected, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.usefixtures("thin_trunk")
 def test_the_top_trains_first_and_then_every_layer(tmp_path: Path) -> None:
     samples, how = bright_squares(60), training("residual", balance="class_weights")
     results = list(fit(run(), how, samples, tmp_path / "run", tmp_path / "cache", "cpu"))
@@ -114,6 +123,7 @@ def test_the_top_trains_first_and_then_every_layer(tmp_path: Path) -> None:
     assert results[2].rates == dict.fromkeys(("head", "top", "unit1", "unit2", "stem"), 1e-4)
 
 
+@pytest.mark.usefixtures("thin_trunk")
 @pytest.mark.parametrize("top", ["mbconv", "two_views"])
 def test_the_last_block_trains_with_the_top_and_what_lies_below_stays(tmp_path: Path, top: Top) -> None:
     films, given = bright_squares(60), run("vgg11_bn", "last_block")
@@ -130,6 +140,7 @@ def test_the_last_block_trains_with_the_top_and_what_lies_below_stays(tmp_path: 
         assert same is (name in ("stem", "unit2")), name
 
 
+@pytest.mark.usefixtures("thin_trunk")
 @pytest.mark.parametrize("strategy", ["two_step", "last_block"])
 def test_features_below_the_top_are_computed_once_and_give_the_same_losses(tmp_path: Path, strategy: str) -> None:
     samples, how = bright_squares(60), training("residual")
@@ -177,6 +188,7 @@ def test_the_auc_ranks_and_weights_balance() -> None:
     assert weights.tolist() == pytest.approx([4 / 6, 2, 1]) and weights[labels].mean() == pytest.approx(1)
 
 
+@pytest.mark.usefixtures("thin_trunk")
 def test_the_best_epoch_is_that_of_the_highest_auc(tmp_path: Path) -> None:
     samples = bright_squares(60)
     how = training("none", stopping=StoppingConfig(patience=3, max_epochs=3, monitor="auc"))

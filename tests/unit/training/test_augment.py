@@ -29,6 +29,8 @@ from lesionlens.training.fit import fit
 from lesionlens.training.guidance import guide
 from lesionlens.training.inputs import Inputs
 
+pytestmark = pytest.mark.usefixtures("thin")
+
 CPU = torch.device("cpu")
 
 

@@ -10,6 +10,8 @@ from benchmarks.train import Measured, composed, measure
 from benchmarks.train_ours import CPU, bench_of
 from lesionlens.config.training import Precision
 
+pytestmark = pytest.mark.usefixtures("thin")
+
 
 def test_whole_runs_are_sums_of_what_was_measured() -> None:
     found = Measured()

@@ -29,6 +29,8 @@ from lesionlens.training.checkpoints import (
 from lesionlens.training.fit import fit
 from lesionlens.training.strategies import Stopper
 
+pytestmark = pytest.mark.usefixtures("thin")
+
 Place = UPath | Path
 
 

@@ -20,6 +20,8 @@ from lesionlens.training.fit import Fit, choose_device, first_model, fit
 from lesionlens.training.inputs import Inputs
 from lesionlens.training.strategies import HEAD_1, HEAD_1_2, PHASES, Stopper, parameter_groups
 
+pytestmark = pytest.mark.usefixtures("thin")
+
 CPU = torch.device("cpu")
 Make = Callable[..., SampleArrays]
 MakeRun = Callable[..., RunConfig]

@@ -15,6 +15,8 @@ from lesionlens.records import EpochResult, SampleArrays
 from lesionlens.training.fit import fit
 from lesionlens.training.guidance import evidence_within, guide, shown
 
+pytestmark = pytest.mark.usefixtures("thin")
+
 Make = Callable[..., SampleArrays]
 MakeRun = Callable[..., RunConfig]
 MakeTraining = Callable[..., TrainingConfig]

@@ -22,6 +22,8 @@ from lesionlens.training.prototypes.fit import fit_prototypes
 from lesionlens.training.prototypes.projection import neighbours, prune, push
 from lesionlens.training.prototypes.schedule import stages
 
+pytestmark = pytest.mark.usefixtures("thin")
+
 CPU = torch.device("cpu")
 TINY = PrototypeConfig(per_class=2, channels=8, warm=2, push_every=2, last=2, rounds=2, prune=(4, 2), topk=0.3)
 

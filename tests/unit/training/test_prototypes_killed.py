@@ -8,12 +8,15 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import pytest
 from pydantic import TypeAdapter
 
 from lesionlens.config.training import PrototypeConfig, RunConfig, TrainingConfig
 from lesionlens.records import EpochResult, SampleArrays
 from lesionlens.training.prototypes import fit as module
 from lesionlens.training.prototypes.fit import fit_prototypes
+
+pytestmark = pytest.mark.usefixtures("thin")
 
 TINY = PrototypeConfig(per_class=2, channels=8, warm=2, push_every=2, last=2, rounds=1, prune=(4, 2), topk=0.3)
 KILLS = ("epoch 2", "epoch 4", "push", "epoch 6", "prune", "epoch 8")

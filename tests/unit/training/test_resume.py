@@ -20,6 +20,8 @@ from lesionlens.training import checkpoints, feature_cache
 from lesionlens.training import fit as fit_module
 from lesionlens.training.fit import fit
 
+pytestmark = pytest.mark.usefixtures("thin")
+
 EPOCHS = 6
 Stream = Callable[..., Iterator[EpochResult]]
 Epochs = dict[int, EpochResult]
