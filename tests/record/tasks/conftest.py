@@ -18,6 +18,7 @@ from lesionlens.identity import digest
 from lesionlens.records import Box, DatasetIndex, Image, Label, Lesion, Sample, Statistics
 from tasks.db_task import samples_of
 from tests.record.makers import save_samples
+from tests.unit.thin import thin_networks
 
 LABELS = (
     Label("B", "background", "background", 0, False),
@@ -43,6 +44,13 @@ class Planned:
     config: StudyConfig
     study_id: int
     runs: tuple[int, ...]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def thin() -> Iterator[None]:
+    """Networks with an eighth of the channels."""
+    with thin_networks():
+        yield
 
 
 def noise_samples() -> list[Sample]:

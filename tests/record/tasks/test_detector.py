@@ -12,7 +12,6 @@ from PIL import Image
 from safetensors.torch import save_file
 from sqlalchemy import Engine, text
 from torch import Tensor
-from torchvision.models import resnet18
 
 from commands.__main__ import main
 from db import studies
@@ -28,6 +27,7 @@ from tasks.db_task import samples_of
 from tasks.evaluate import evaluate_run, plan_evaluations
 from tasks.prepare import prepare_study
 from tasks.train import train_run
+from tests.unit.thin import ThinResNet
 
 Study = Callable[..., StudyConfig]
 FILMS = ImageConfig(height=96, width=64)
@@ -128,7 +128,7 @@ def test_a_detector_begins_with_the_blocks_of_patches_or_films(engine: Engine, s
 
 def test_a_detector_begins_with_an_own_file(engine: Engine, study: Study, tmp_path: Path) -> None:
     torch.manual_seed(1)
-    state = resnet18(num_classes=3).state_dict()
+    state = ThinResNet().state_dict()
     save_file(state, tmp_path / "own.safetensors")
     _, _, found = trained(engine, study("own", weights=str(tmp_path / "own.safetensors")))
     kept = [tensor for name, tensor in stem(found, "network.backbone.body.stem.").items() if tensor.ndim == 4]

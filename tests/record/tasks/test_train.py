@@ -93,7 +93,7 @@ def test_a_full_disk_fails_its_run_only_and_the_same_command_goes_on_later(
     kind: str,
 ) -> None:
     disk = small_disk(100_000_000)
-    (large,) = plan(study("resnet18")).runs
+    (large,) = plan(study("resnet34")).runs
     (small,) = plan(study("efficientnet_b0", strategy="gradual", unit1_rate=1e-9)).runs
     if kind == "folder":
         monkeypatch.setenv("LESIONLENS_HOME", str(disk))
