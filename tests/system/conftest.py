@@ -28,7 +28,7 @@ from lesionlens.config.data import BackgroundConfig, DataConfig, PatchConfig, Ph
 from lesionlens.config.evaluation import EvaluationConfig
 from lesionlens.config.study import StudyConfig
 from lesionlens.config.training import GridConfig, HyperSet, StoppingConfig, TrainingConfig
-from tests.system.zygote import PATIENCE, Command, Zygote
+from tests.system.zygote import PATIENCE, THIN, Command, Zygote
 
 ROOT = Path(__file__).resolve().parents[2]
 ZYGOTE = Zygote()
@@ -105,15 +105,17 @@ def api_of(port: int, path: str = "", auth: tuple[str, str] | None = None) -> ht
 
 @dataclass(frozen=True)
 class Home:
-    """A state folder and the commands run in it."""
+    """A state folder and the commands run in it, of thin networks where what they learn is not asked."""
 
     path: Path
     port: int
+    thin: bool = False
 
     @property
     def environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("LESIONLENS_", "PREFECT_"))}
         own = {"HOME": str(self.path), "PORT": str(self.port), "DEVICE": "cpu"}
+        kept |= {THIN: "1"} if self.thin else {}
         return kept | {f"LESIONLENS_{name}": value for name, value in own.items()} | {"OMP_NUM_THREADS": "1"}
 
     def write(self, config: StudyConfig) -> Path:
@@ -193,12 +195,12 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def new_home(tmp_path_factory: pytest.TempPathFactory, history: Path) -> Iterator[Callable[[], Home]]:
+def new_home(tmp_path_factory: pytest.TempPathFactory, history: Path) -> Iterator[Callable[..., Home]]:
     """A maker of homes with a history of Prefect, but nothing in it; whatever runs in them is stopped at the end."""
     homes: list[Home] = []
 
-    def make() -> Home:
-        homes.append(Home(tmp_path_factory.mktemp("home") / "state", free_port()))
+    def make(thin: bool = False) -> Home:
+        homes.append(Home(tmp_path_factory.mktemp("home") / "state", free_port(), thin))
         folder = homes[-1].path / "prefect"
         folder.mkdir(mode=0o700, parents=True)
         shutil.copy(history, folder)
@@ -211,7 +213,7 @@ def new_home(tmp_path_factory: pytest.TempPathFactory, history: Path) -> Iterato
 
 
 @pytest.fixture(scope="session")
-def finished(new_home: Callable[[], Home]) -> Home:
+def finished(new_home: Callable[..., Home]) -> Home:
     """The home of an undisturbed study, which began with nothing."""
     home = new_home()
     shutil.rmtree(home.path)

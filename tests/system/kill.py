@@ -49,7 +49,7 @@ def at_call(owner: Any, name: str, number: int, act: Callable[[], None], after: 
 EVENTS: dict[str, Callable[[], None]] = {
     "while cutting, after a batch": lambda: at_call(datasets.SampleWriter, "add", 2, die),
     "after the third saved epoch": lambda: at_call(studies, "save_epoch", 4, die),
-    "before a checkpoint is stored": lambda: at_call(checkpoints, "_write_here", 6, die),
+    "before a checkpoint is stored": lambda: at_call(checkpoints, "_write_here", 3, die),
     "before an evaluation is committed": lambda: at_call(evaluations, "save_evaluation", 2, die, after=True),
     "before the report is committed": lambda: at_call(reports, "save_report", 1, die, after=True),
     "the record crashes after two epochs": lambda: at_call(studies, "save_epoch", 3, crash_record),

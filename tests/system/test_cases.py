@@ -35,8 +35,8 @@ def tiny(config: StudyConfig, name: str) -> StudyConfig:
     return StudyConfig.model_validate(config.model_copy(update=changed).model_dump())
 
 
-def test_cases_begin_with_the_black_box_and_are_on_record_and_page(new_home: Callable[[], Home]) -> None:
-    home = new_home()
+def test_cases_begin_with_the_black_box_and_are_on_record_and_page(new_home: Callable[..., Home]) -> None:
+    home = new_home(thin=True)
     with home.kept_server():
         for config, name in zip(demo_cases(), ("black box", "cases"), strict=True):
             done = home.study(tiny(config, name))

@@ -13,9 +13,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def home(new_home: Callable[[], Home]) -> Iterator[Home]:
+def home(new_home: Callable[..., Home]) -> Iterator[Home]:
     """A home whose server stays from command to command."""
-    found = new_home()
+    found = new_home(thin=True)
     with found.kept_server():
         yield found
 

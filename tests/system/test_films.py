@@ -50,8 +50,8 @@ def breasts(start: str) -> StudyConfig:
     return study(**values)  # type: ignore[arg-type]
 
 
-def test_films_begin_with_patches_at_their_scale_and_are_reported(new_home: Callable[[], Home]) -> None:
-    home = new_home()
+def test_films_begin_with_patches_at_their_scale_and_are_reported(new_home: Callable[..., Home]) -> None:
+    home = new_home(thin=True)
     with home.kept_server():
         for config in (study("patches"), films("patches"), breasts("films")):
             done = home.study(config)

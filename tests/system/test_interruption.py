@@ -29,15 +29,15 @@ NUMBERS = {
 
 
 @pytest.fixture(scope="module")
-def home(new_home: Callable[[], Home]) -> Iterator[Home]:
+def home(new_home: Callable[..., Home]) -> Iterator[Home]:
     """A home whose server outlives what is killed in it."""
-    found = new_home()
+    found = new_home(thin=True)
     with found.kept_server():
         yield found
 
 
-def test_killed_at_five_events_a_study_ends_in_the_same_numbers(new_home: Callable[[], Home], home: Home) -> None:
-    config, calm = study("killed again and again", seeds=3), new_home()
+def test_killed_at_five_events_a_study_ends_in_the_same_numbers(new_home: Callable[..., Home], home: Home) -> None:
+    config, calm = study("killed again and again", seeds=3), new_home(thin=True)
     assert calm.study(config).returncode == 0
     for event in KILLS:
         assert home.stop_at(event, config) == -signal.SIGKILL, event

@@ -135,9 +135,11 @@ def study(world: World, root: Path) -> StudyConfig:
 
 
 @pytest.fixture(scope="module")
-def answered(new_home: Callable[[], Home], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], dict]]:
+def answered(
+    new_home: Callable[..., Home], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], dict]]:
     """What page and view say of a world: verdicts over all lesions by question."""
-    home, root = new_home(), tmp_path_factory.mktemp("worlds")
+    home, root = new_home(thin=True), tmp_path_factory.mktemp("worlds")
 
     def answer(name: str) -> dict:
         done = home.study(study(WORLDS[name], root))

@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import IO
 
 from commands.services import SCIENCE
+from tests.unit.thin import thin_networks
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 300.0
 """Seconds to wait for an event; generous, since other work may share the machine."""
+THIN = "THIN_NETWORKS"
+"""Variable of a command whose networks have an eighth of the channels; not of processes that it starts."""
 
 
 class Zygote:
@@ -145,7 +148,8 @@ def _become(output: int, errors: int, words: list[str], environment: dict[str, s
     sys.argv = ["-m", *words[1:]]
     status: object = 0
     try:
-        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+        with thin_networks() if environment.get(THIN) else contextlib.nullcontext():
+            runpy.run_module(words[0], run_name="__main__", alter_sys=True)
     except SystemExit as ended:
         status = ended.code or 0
     except BaseException:
