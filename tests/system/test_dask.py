@@ -13,7 +13,7 @@ from tests.system.conftest import Home, study, until
 pytestmark = pytest.mark.slow
 
 
-def test_a_scheduler_elsewhere_trains_and_evaluates_the_runs(new_home: Callable[[], Home], tmp_path: Path) -> None:
+def test_a_scheduler_elsewhere_trains_and_evaluates_the_runs(new_home: Callable[..., Home], tmp_path: Path) -> None:
     pytest.importorskip("prefect_dask")
     home, log = new_home(), tmp_path / "scheduler.log"
     started = []

@@ -84,8 +84,8 @@ def assert_other_programs_find_the_same(home: Home, place: Path) -> None:
         assert judged.eval["precision"][0, :, 0, 0, -1].mean() == pytest.approx(float(str(row["value"])))
 
 
-def test_boxes_alone_are_enough_for_a_detector(new_home: Callable[[], Home], tmp_path: Path) -> None:
-    home = new_home()
+def test_boxes_alone_are_enough_for_a_detector(new_home: Callable[..., Home], tmp_path: Path) -> None:
+    home = new_home(thin=True)
     done = home.study(study(draw(tmp_path / "own")))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     epochs = rows(home, "SELECT validation_accuracy, validation_froc FROM learning_curves ORDER BY epoch")

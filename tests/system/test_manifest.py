@@ -69,8 +69,8 @@ def study(root: Path) -> StudyConfig:
 
 
 @pytest.fixture(scope="module")
-def shapes(new_home: Callable[[], Home], tmp_path_factory: pytest.TempPathFactory) -> Home:
-    home = new_home()
+def shapes(new_home: Callable[..., Home], tmp_path_factory: pytest.TempPathFactory) -> Home:
+    home = new_home(thin=True)
     done = home.study(study(draw(tmp_path_factory.mktemp("own") / "shapes")))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return home

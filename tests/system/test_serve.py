@@ -97,7 +97,7 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(new_home: Callable[[], Home], new_database: Callable[..., str]) -> Iterator[Served]:
+def served(new_home: Callable[..., Home], new_database: Callable[..., str]) -> Iterator[Served]:
     """A served home whose record is on a server that is named with a password."""
     url = new_database().replace("postgres@/", f"postgres:{PASSWORD}@/")
     assert PASSWORD in url

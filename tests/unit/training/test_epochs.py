@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lesionlens.config.training import RunConfig, TrainingConfig
 from lesionlens.errors import DivergedError
 from lesionlens.records import SampleArrays
-from lesionlens.training.epochs import WARM_UP, Graphed, eager, reproducible, train_epoch
+from lesionlens.training.epochs import WARM_UP, Graphed, batches, eager, reproducible, train_epoch
 from lesionlens.training.fit import fit
 
 CPU = torch.device("cpu")
@@ -172,3 +172,15 @@ def test_an_epoch_is_deterministic_and_pays_for_no_filled_memory() -> None:
         assert (torch.are_deterministic_algorithms_enabled(), how.fill_uninitialized_memory) == (True, False)
         raise KeyError
     assert (torch.are_deterministic_algorithms_enabled(), how.fill_uninitialized_memory) == before == (False, True)
+
+
+def test_every_epoch_of_every_seed_has_an_order_of_its_own() -> None:
+    orders = {key: torch.cat(batches(range(100, 140), 8, *key)).tolist() for key in ((0, 1), (0, 2), (1, 1))}
+    assert all(sorted(order) == list(range(100, 140)) for order in orders.values())
+    assert len({tuple(order) for order in (*orders.values(), range(100, 140))}) == 4
+    assert torch.cat(batches(range(100, 140), 8, 0, 1)).tolist() == orders[0, 1]
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(16, [8, 8]), (18, [8, 8, 2]), (17, [8, 9]), (1, [1])])
+def test_no_batch_is_one_sample_alone_where_another_can_take_it(count: int, sizes: list[int]) -> None:
+    assert [len(batch) for batch in batches(range(count), 8, 0, 1)] == sizes

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from lesionlens.config.training import GuidanceConfig, RunConfig, TrainingConfig
+from lesionlens.models.classifier import Classifier
 from lesionlens.records import EpochResult, SampleArrays
+from lesionlens.training.checkpoints import load_model
 from lesionlens.training.fit import fit
 from lesionlens.training.guidance import evidence_within, guide, shown
+from lesionlens.training.inputs import Inputs
 
 pytestmark = pytest.mark.usefixtures("thin")
 
@@ -104,7 +108,9 @@ def test_only_what_is_shown_adds_to_the_loss_and_annotations_grow(make_patches: 
     features, head = torch.rand(6, 4, 4, 4), torch.rand(5, 4)
     term = made.term(head, features, torch.tensor(patches.labels)[rows], rows)
     there = torch.tensor(patches.has_mask)[rows] & torch.tensor(patches.splits != "test")[rows]
-    assert (term[there] > 0).all() and (term[there] <= 3).all() and not term[~there].any()
+    shares = made.masks[rows].float().unflatten(1, (4, -1)).unflatten(3, (4, -1)).mean(dim=(2, 4))
+    own = 3 * (1 - evidence_within(head, features, torch.tensor(patches.labels)[rows], shares))
+    assert there.any() and torch.allclose(term[there], own[there]) and not term[~there].any()
     [first] = np.flatnonzero(patches.has_mask & (patches.splits == "train"))[:1]
     size, reach = masks.shape[1], 0.125 * masks.shape[1]
     assert made.masks[first].sum() == 64 and grown.masks[first][8, 8 - int(reach)] and size == len(grown.masks[first])
@@ -116,6 +122,15 @@ def annotated(make_patches: Make) -> SampleArrays:
     masks = np.zeros_like(patches.masks)
     masks[:, : masks.shape[1] // 2, : masks.shape[1] // 2] = True
     return replace(patches, masks=masks & patches.has_mask[:, None, None])
+
+
+@torch.no_grad()
+def evidence(patches: SampleArrays, model: Classifier) -> float:
+    """Mean proportion of the evidence for the true class on the annotations that training showed."""
+    rows = np.flatnonzero(patches.has_mask & (patches.splits == "train"))
+    features = model.to_level("unit1", Inputs(patches, "train", CPU)(rows.tolist()))
+    shares = adaptive_avg_pool2d(torch.from_numpy(patches.masks[rows]).float(), features.shape[2:])
+    return float(evidence_within(model.head.weight, features, torch.from_numpy(patches.labels[rows]), shares).mean())
 
 
 def figures(results: list[EpochResult]) -> list[tuple[float, float]]:
@@ -137,19 +152,23 @@ def test_guided_runs_move_the_evidence_and_resume_to_the_bit(
     tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining, strategy: str
 ) -> None:
     patches, training = annotated(make_patches), make_training(3)
-    run = make_run(strategy=strategy, guidance=GuidanceConfig(weight=3))
+    run = make_run("vgg11_bn", strategy, guidance=GuidanceConfig(weight=3))
     whole = list(fit(run, training, patches, tmp_path / "a", tmp_path / "cache", "cpu"))
     course = fit(run, training, patches, tmp_path / "b", tmp_path / "cache", "cpu")
     some = [next(course) for _ in range(len(whole) - 2)]
     course.close()
     rest = fit(run, training, patches, tmp_path / "b", tmp_path / "cache", "cpu", some[-1].checkpoints)
     assert figures([*some, *rest]) == figures(whole)
-    plain = list(fit(make_run(strategy=strategy), training, patches, tmp_path / "c", tmp_path / "cache", "cpu"))
+    unguided = make_run("vgg11_bn", strategy)
+    plain = list(fit(unguided, training, patches, tmp_path / "c", tmp_path / "cache", "cpu"))
     head_only = [each.phase == 1 and strategy == "gradual" for each in plain]
     for one, other, same in zip(figures(whole), figures(plain), head_only, strict=False):
         assert (one == other) == same
-    guided = [each.train_loss for each in whole if each.phase == whole[-1].phase]
-    assert guided[-1] < guided[0]
+    moved, left = (
+        evidence(patches, load_model(each, training, patches.classes, tmp_path / folder, results[-1].checkpoints[1]))
+        for each, folder, results in ((run, "a", whole), (unguided, "c", plain))
+    )
+    assert moved > left + 0.1
 
 
 def test_a_phase_that_guidance_begins_with_does_not_compete_with_the_loss_before(
