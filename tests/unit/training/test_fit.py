@@ -147,14 +147,14 @@ def test_regularised_epochs_are_those_of_a_loop_and_resume(
     assert figures(list(rest)) == figures(results)[2:]
 
 
-@pytest.mark.parametrize("option", REGULARISED)
-def test_each_of_them_changes_training(
-    option: str, tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+@pytest.mark.parametrize(("option", "value"), [*REGULARISED.items(), ("normalise", "per_class")])
+def test_each_option_changes_training(
+    option: str, value: object, tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
 ) -> None:
     patches, run = make_patches(16, 8, size=64), make_run("resnet18", "last_block", head_rate=1e-2)
     losses = [
         [each.validation_loss for each in fit(run, training, patches, tmp_path / str(i), tmp_path / "cache", "cpu")]
-        for i, training in enumerate((make_training(2), make_training(2, **{option: REGULARISED[option]})))
+        for i, training in enumerate((make_training(2), make_training(2, **{option: value})))
     ]
     assert losses[0] != losses[1]
 
