@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lesionlens.attribution import closed_form
-from lesionlens.config.training import RunConfig, StoppingConfig, TrainingConfig
+from lesionlens.config.training import Normalise, RunConfig, StoppingConfig, TrainingConfig
 from lesionlens.errors import CheckpointError, DivergedError, TrainingError
 from lesionlens.models.classifier import BLOCKS
 from lesionlens.records import Checkpoint, EpochResult, SampleArrays, Statistics
@@ -147,7 +147,19 @@ def test_regularised_epochs_are_those_of_a_loop_and_resume(
     assert figures(list(rest)) == figures(results)[2:]
 
 
-@pytest.mark.parametrize(("option", "value"), [*REGULARISED.items(), ("normalise", "per_class")])
+@pytest.mark.parametrize("mode", ["train", "per_class"])
+def test_what_trains_is_normalised_as_asked(
+    mode: Normalise, tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
+) -> None:
+    patches, rows = make_patches(), list(range(10))
+    made = Fit(make_run(), make_training(normalise=mode), patches, tmp_path, tmp_path / "cache", CPU)
+    assert made.features is not None
+    for inputs in (made.inputs, made.features.inputs):
+        assert torch.equal(inputs(rows), Inputs(patches, mode, CPU)(rows))
+    assert not torch.equal(Inputs(patches, "per_class", CPU)(rows), Inputs(patches, "train", CPU)(rows))
+
+
+@pytest.mark.parametrize(("option", "value"), REGULARISED.items())
 def test_each_option_changes_training(
     option: str, value: object, tmp_path: Path, make_patches: Make, make_run: MakeRun, make_training: MakeTraining
 ) -> None:
