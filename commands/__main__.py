@@ -3,6 +3,8 @@
 What is imported here must be light: the first line of a command must not wait for torch, Prefect or SQLAlchemy.
 """
 
+import atexit
+import gc
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -50,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             with suppress(OSError, ValueError):  # it may be closed
                 stream.reconfigure(errors="backslashreplace")  # a letter it lacks ends no study
+    atexit.register(gc.freeze)  # Python would look through all that PyTorch and Prefect made, for 2 s, as it ends
     for ending in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(ending) != signal.SIG_IGN:  # nohup stays in force
             signal.signal(ending, signal.default_int_handler)

@@ -13,11 +13,10 @@ import socket
 import subprocess
 import sys
 import time
-from importlib import import_module
 from pathlib import Path
 from typing import IO
 
-from commands.services import SCIENCE
+from commands.services import SCIENCE, imported
 from tests.unit.thin import thin_networks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,8 +94,7 @@ class Command:
 
 def serve(ours: socket.socket) -> None:
     """Fork a command for every message; write each one's status where its caller reads it."""
-    for name in SCIENCE:
-        import_module(name)
+    imported(*SCIENCE)
     waker, wakes = os.pipe()
     os.set_blocking(wakes, False)
     signal.set_wakeup_fd(wakes)
