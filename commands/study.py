@@ -1,12 +1,13 @@
 """The whole study and its steps: demo, study, prepare, train, evaluate, report."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from commands.configuration import SOUND, Wanted
 from commands.services import run_flow, say
 from lesionlens.config.presets import demo_systems
-from lesionlens.config.study import StudyConfig, started_by
+from lesionlens.config.study import StudyConfig, measured_step, started_by
 from lesionlens.settings import home
 
 
@@ -102,6 +103,11 @@ def _finished(config: StudyConfig) -> "tuple[int, Path, str] | None":
     root = config.data.root or home().phantom / digest(config.data.phantom)[:16]
     if config.data.source == "phantom" and not (root / PHANTOM).is_file():
         return None
+    if config.training.precision == "auto":
+        taken = _taken(config)
+        if taken is None:
+            return None
+        config = config.model_copy(update={"training": config.training.model_copy(update={"precision": taken})})
     identity = sample_set_digest(config, read_index(config.data, root).digest)
     with make_engine().connect() as connection:
         samples = datasets.find_sample_set(connection, identity)
@@ -114,6 +120,14 @@ def _finished(config: StudyConfig) -> "tuple[int, Path, str] | None":
         study = study_digest(config, datasets.sample_set_digest(connection, samples))
         found = catalogue.finished(connection, study, evaluation_digest(config))
     return (found[0], Path(found[1]), study) if found and Path(found[1]).is_file() else None
+
+
+def _taken(config: StudyConfig) -> str | None:
+    """The precision that `auto` took in this home, where it did so once; on another machine it may take another."""
+    path, step = home().precision, measured_step(config)
+    known = json.loads(path.read_text()).values() if path.is_file() else ()
+    taken = [each["taken"] for each in known if step.items() <= each.items()]
+    return taken[0] if len(taken) == 1 else None
 
 
 def prepare(*, wanted: Wanted = SOUND, dry_run: bool = False) -> None:

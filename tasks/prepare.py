@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import torch
 from filelock import FileLock
@@ -17,7 +18,14 @@ from db.engine import make_engine
 from db.locks import lease
 from db.queries import starts
 from lesionlens.config.data import DataConfig
-from lesionlens.config.study import PREPARED, StudyConfig, evaluation_digest, sample_set_digest, study_digest
+from lesionlens.config.study import (
+    PREPARED,
+    StudyConfig,
+    evaluation_digest,
+    measured_step,
+    sample_set_digest,
+    study_digest,
+)
 from lesionlens.config.training import Precision
 from lesionlens.datasets.registry import read_index, resolve_source
 from lesionlens.detection.fit import step_seconds as detector_seconds
@@ -64,25 +72,23 @@ def settled_precision(config: StudyConfig) -> Precision:
         return config.training.precision
     if choose_device(settings().device) == "cuda":
         return "bfloat16"
-    run, path = config.grid.runs()[0], home().ensure().root / "precision.json"
-    finds, backbone = run.system == "detector", run.backbone
-    size = list(config.sample_shape[:2]) if finds else config.patches.size
-    key = digest(platform.node(), run.system, backbone, size, torch.__version__)
+    run, step, path = config.grid.runs()[0], measured_step(config), home().ensure().precision
+    key = digest(platform.node(), *step.values(), torch.__version__)
     with FileLock(path.with_suffix(".lock")):
         known = json.loads(path.read_text()) if path.exists() else {}
-        if key not in known:
-            measured = (
+        if "taken" not in known.get(key, {}):
+            seconds = (
                 detector_seconds(run, config.training, config.sample_shape[:2])
-                if finds
-                else step_seconds(backbone, config.patches.size)
+                if run.system == "detector"
+                else step_seconds(run.backbone, config.patches.size)
             )
-            known[key] = {"backbone": backbone, "size": size, "seconds": measured}
+            taken = "bfloat16" if seconds["bfloat16"] <= PAYS * seconds["float32"] else "float32"
+            known[key] = step | {"seconds": seconds, "taken": taken}
             path.write_text(json.dumps(known, indent=1))
-    seconds = known[key]["seconds"]
-    found: Precision = "bfloat16" if seconds["bfloat16"] <= PAYS * seconds["float32"] else "float32"
+    seconds, found = known[key]["seconds"], cast(Precision, known[key]["taken"])
     run_logger().info(
         "A step of %s takes %.3f s in float32, %.3f s in bfloat16: trained in %s",
-        backbone, seconds["float32"], seconds["bfloat16"], found,
+        run.backbone, seconds["float32"], seconds["bfloat16"], found,
     )  # fmt: skip
     return found
 

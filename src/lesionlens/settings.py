@@ -103,6 +103,11 @@ class Home:
         """Synthetic data sets; derived, may be deleted at any time."""
         return self.root / "phantom"
 
+    @property
+    def precision(self) -> Path:
+        """What `training.precision: auto` measured and took on this machine."""
+        return self.root / "precision.json"
+
     def ensure(self) -> "Home":
         """Create the root, readable by its owner only where it is new. ValueError where nothing can be kept in it."""
         try:

@@ -193,6 +193,13 @@ PREPARED = {"data", "annotation", "patches", "images", "background", "split"}
 """Parts that decide the samples, by whose digest a study knows them."""
 
 
+def measured_step(config: StudyConfig) -> dict[str, Any]:
+    """Of which training step `training.precision: auto` asks how long it takes: that of the grid's first run."""
+    run = config.grid.runs()[0]
+    size = list(config.sample_shape[:2]) if run.system == "detector" else config.patches.size
+    return {"system": run.system, "backbone": run.backbone, "size": size}
+
+
 def sample_set_digest(config: StudyConfig, index: str) -> str:
     """Identity of the samples that a study cuts from a data set whose index has this digest."""
     cut: tuple[Any, ...] = (config.patches, config.background)

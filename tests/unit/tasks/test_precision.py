@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from commands import study
 from lesionlens.config.presets import demo_detector, sound
 from lesionlens.config.study import StudyConfig, study_digest
 from tasks import prepare
@@ -32,6 +33,22 @@ def test_auto_is_what_was_measured_first(
     for named in ("float32", "bfloat16"):
         assert prepare.settled_precision(wanted(named, tmp_path)) == named
     assert len(measured) == 1
+
+
+def test_what_was_taken_is_known_without_asking_the_processor_unless_it_was_asked_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LESIONLENS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LESIONLENS_DEVICE", "cpu")
+    monkeypatch.setattr(prepare, "step_seconds", lambda *_: {"float32": 1.0, "bfloat16": 0.5})
+    config = wanted("auto", tmp_path)
+    assert study._taken(config) is None
+    for machine, known in (("one", "bfloat16"), ("another", None)):
+        monkeypatch.setattr(prepare.platform, "node", lambda machine=machine: machine)
+        assert prepare.settled_precision(config) == "bfloat16"
+        assert study._taken(config) == known
+    smaller = config.model_copy(update={"patches": config.patches.model_copy(update={"size": 96})})
+    assert prepare.settled_precision(smaller) == study._taken(smaller) == "bfloat16"
 
 
 def test_a_detector_is_measured_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
