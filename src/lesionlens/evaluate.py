@@ -26,8 +26,7 @@ from lesionlens.detection.outputs import detector_outputs
 from lesionlens.detection.scores import mark_frames
 from lesionlens.errors import EvaluationError
 from lesionlens.frames import FRAMES
-from lesionlens.localization.baselines import constant_baselines, film_maps, random_weights
-from lesionlens.localization.ceiling import ceiling
+from lesionlens.localization.baselines import ceiling, constant_baselines, film_maps, random_weights
 from lesionlens.localization.dealt import Dealt, dealt_frames, dealt_maps, nulls
 from lesionlens.localization.maps import EvaluatedSplit, drawn_lesions, evaluated_split, model_maps, scored_methods
 from lesionlens.localization.prototypes import Cases, cases

@@ -1,6 +1,7 @@
 """How passes through a network compute: precision, and the fastest way to each convolution on a CPU."""
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
 from lesionlens.config.training import Precision
-from lesionlens.models.winograd import Winograd
+from lesionlens.models.convolutions import strided, winograd
 
 LARGE = 24 * 24
 """Pixels of an image from which on a gradient in NCHW pays."""
@@ -18,15 +19,18 @@ SAMPLES = 16
 """From which on torch has oneDNN compute 1 x 1 convolutions on one thread."""
 CHANNELS = 128
 """From which on fewer products pay for the sums that Winograd's way takes beside them."""
+LEARNT = 64
+"""From which on they do for the gradient of the weight alone, which takes oneDNN longer than a forward pass."""
 
 
 class Convolutions(TorchFunctionMode):
     """Convolutions of float32 images on a CPU, each in the way that is fastest (benchmarks/RESULTS.md).
 
-    3 x 3 convolutions of many channels take Winograd's way, with a quarter of the products. On one thread torch gives
-    1 x 1 convolutions of fewer than SAMPLES images to its own matrix products; split along their pixels they are as
-    many images as oneDNN takes. planar: the gradient of the weights of large images is computed in NCHW, whatever their
-    layout; by AVX2 it takes up to twice as long in channels_last. Values are the same but for rounding.
+    3 x 3 convolutions of many channels take Winograd's way, with a quarter of the products, and of fewer channels or
+    with stride 2 the gradient of their weight does. On one thread torch gives 1 x 1 convolutions of fewer than SAMPLES
+    images to its own matrix products; split along their pixels they are as many images as oneDNN takes. planar: the
+    gradient of the weights of large images is computed in NCHW, whatever their layout; by AVX2 it takes up to twice as
+    long in channels_last. Values are the same but for rounding.
     """
 
     def __init__(self, planar: bool) -> None:
@@ -40,9 +44,9 @@ class Convolutions(TorchFunctionMode):
         convolution = function is torch.conv2d and not kwargs and len(args) == 7
         if convolution and args[0].dtype == torch.float32 and args[0].dim() == 4:
             if _is_winograd(*args):
-                return Winograd.apply(*args[:3])
-            if self.planar and _is_planar(*args):
-                return _Planar.apply(*args)
+                return winograd.Winograd.apply(*args[:3])
+            if (way := _way_to_learn(self.planar, *args)) is not None:
+                return _Learnt.apply(way, *args)
             if (parts := _parts(*args)) > 1:
                 return _split(args[0], args[1], args[2], parts)
         return function(*args, **(kwargs or {}))
@@ -64,16 +68,42 @@ def float32() -> Convolutions:
 def _is_winograd(
     images: Tensor, weight: Tensor, _bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> bool:
-    plain = weight.shape[-2:] == (3, 3) and groups == 1
-    if not plain or not (_one(stride) and _one(padding) and _one(dilation)) or images.device.type != "cpu":
-        return False
+    plain = _is_of_tiles(images, weight, padding, dilation, groups) and _all(1, stride)
+    return plain and min(weight.shape[:2]) >= CHANNELS and _is_enough(images, weight, stride=1)
+
+
+def _way_to_learn(
+    planar: bool, images: Tensor, weight: Tensor, _bias: Tensor | None, stride: Any, padding: Any, dilation: Any,
+    groups: int,
+) -> "OfWeight | None":  # fmt: skip
+    """How the gradient of the weight is computed, where not by torch."""
+    if not (weight.requires_grad and torch.is_grad_enabled()) or images.device.type != "cpu":
+        return None
+    large = images.shape[-2] * images.shape[-1] >= LARGE and weight.shape[-1] > 1
+    if planar and large and not isinstance(padding, str):
+        return _planar
+    if not _is_of_tiles(images, weight, padding, dilation, groups) or min(weight.shape[:2]) < LEARNT:
+        return None
+    if _all(1, stride):
+        return _in_tiles if _is_enough(images, weight, stride=1) else None
+    even = images.shape[-2] % 2 == 0 and images.shape[-1] % 2 == 0
+    return _in_strides if even and _all(2, stride) and _is_enough(images, weight, stride=2) else None
+
+
+def _is_of_tiles(images: Tensor, weight: Tensor, padding: Any, dilation: Any, groups: int) -> bool:
+    """Whether it is a plain 3 x 3 convolution, of images in channels_last on a CPU."""
+    plain = weight.shape[-2:] == (3, 3) and groups == 1 and _all(1, padding) and _all(1, dilation)
+    return plain and images.device.type == "cpu" and images.is_contiguous(memory_format=torch.channels_last)
+
+
+def _is_enough(images: Tensor, weight: Tensor, stride: int) -> bool:
+    """Whether there are outputs enough to pay for the weights at the points."""
     samples, _, height, width = images.shape
-    enough = 2 * samples * height * width >= 3 * max(weight.shape[:2])  # to pay for the weights at the points
-    return enough and min(weight.shape[:2]) >= CHANNELS and images.is_contiguous(memory_format=torch.channels_last)
+    return 2 * samples * (height // stride) * (width // stride) >= 3 * max(weight.shape[:2])
 
 
-def _one(size: Any) -> bool:
-    return size in (1, (1, 1), [1, 1])
+def _all(size: int, sizes: Any) -> bool:
+    return sizes in (size, (size, size), [size, size])
 
 
 def _parts(
@@ -81,7 +111,7 @@ def _parts(
 ) -> int:
     """Into how many parts each image is split; 1: it stays whole."""
     samples, _, height, width = images.shape
-    whole = _one(stride) and padding in (0, (0, 0), [0, 0])
+    whole = _all(1, stride) and padding in (0, (0, 0), [0, 0])
     plain = weight.shape[-2:] == (1, 1) and whole and groups == 1
     alone = torch.get_num_threads() == 1 and images.device.type == "cpu"
     if not plain or not alone or not 0 < samples < SAMPLES:
@@ -100,28 +130,46 @@ def _split(images: Tensor, weight: Tensor, bias: Tensor | None, parts: int) -> T
     return found.view(samples, height, width, -1).permute(0, 3, 1, 2)
 
 
-def _is_planar(images: Tensor, weight: Tensor, _bias: Tensor | None, _stride: Any, padding: Any, *_how: Any) -> bool:
-    learns = weight.requires_grad and torch.is_grad_enabled() and not isinstance(padding, str)
-    large = images.shape[-2] * images.shape[-1] >= LARGE and weight.shape[-1] > 1
-    return learns and large and images.device.type == "cpu"
+OfWeight = Callable[[Tensor, Tensor, Tensor, tuple[Any, ...]], Tensor]
+"""The gradient of a weight from images, the gradient of their convolution, the weight and how it is convolved."""
 
 
-class _Planar(torch.autograd.Function):
+def _planar(images: Tensor, gradient: Tensor, weight: Tensor, how: tuple[Any, ...]) -> Tensor:
+    planar = (each.contiguous() for each in (gradient, images, weight))
+    learnt: Tensor = torch.ops.aten.convolution_backward(*planar, *how, [False, True, False])[1]
+    return learnt
+
+
+def _in_tiles(images: Tensor, gradient: Tensor, _weight: Tensor, _how: tuple[Any, ...]) -> Tensor:
+    return winograd.gradient_of_weight(_channels_last(images), _channels_last(gradient))
+
+
+def _in_strides(images: Tensor, gradient: Tensor, _weight: Tensor, _how: tuple[Any, ...]) -> Tensor:
+    return strided.gradient_of_weight(_channels_last(images), _channels_last(gradient))
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    return images.permute(0, 2, 3, 1).contiguous()
+
+
+class _Learnt(torch.autograd.Function):
+    """A convolution by torch, but for the gradient of its weight."""
+
     @staticmethod
-    def forward(context: Any, images: Tensor, weight: Tensor, bias: Tensor | None, *how: Any) -> Tensor:
+    def forward(context: Any, way: OfWeight, images: Tensor, weight: Tensor, bias: Tensor | None, *how: Any) -> Tensor:
         context.save_for_backward(images, weight)
-        context.how, context.biased = how, bias is not None
+        context.way, context.how, context.biased = way, how, bias is not None
         return torch.conv2d(images, weight, bias, *how)
 
     @staticmethod
     @once_differentiable
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,), (images, weight) = gradients, context.saved_tensors
-        stride, padding, dilation, groups = context.how
+        *sizes, groups = context.how
+        stride, padding, dilation = ([size, size] if isinstance(size, int) else size for size in sizes)
         how = (None, stride, padding, dilation, False, [0, 0], groups)
-        backward, own = torch.ops.aten.convolution_backward, None
-        if context.needs_input_grad[0]:
-            own = backward(gradient, images, weight, *how, [True, False, False])[0]
-        planar = (each.contiguous() for each in (gradient, images, weight))
-        learnt = backward(*planar, *how, [False, True, False])[1]
-        return own, learnt, gradient.sum((0, 2, 3)) if context.biased else None, *[None] * 4
+        own = None
+        if context.needs_input_grad[1]:
+            own = torch.ops.aten.convolution_backward(gradient, images, weight, *how, [True, False, False])[0]
+        learnt = context.way(images, gradient, weight, how)
+        return None, own, learnt, gradient.sum((0, 2, 3)) if context.biased else None, *[None] * 4

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lesionlens.config.evaluation import EvaluationConfig
-from lesionlens.localization.ceiling import ceiling, cell_means
+from lesionlens.localization.baselines import ceiling, cell_means
 from lesionlens.localization.maps import EvaluatedSplit, evaluated_split
 from lesionlens.localization.samples import scorable
 from lesionlens.records import SampleArrays

@@ -29,7 +29,7 @@ def test_planar_gradients_are_those_of_the_convolution(how: dict[str, Any]) -> N
         own, x = copy.deepcopy(layer).to(kind), images.to(kind).requires_grad_()
         with Convolutions(planar=True):
             output = own(x)
-        assert ("_Planar" in type(output.grad_fn).__name__) == (kind == torch.float32)
+        assert ("_Learnt" in type(output.grad_fn).__name__) == (kind == torch.float32)
         output.square().sum().backward()
         found[kind] = [x.grad, *(parameter.grad for parameter in own.parameters())]
     for exact, planar in zip(found[torch.float64], found[torch.float32], strict=True):
@@ -45,9 +45,47 @@ def test_gradients_are_planar_only_where_it_pays(monkeypatch: pytest.MonkeyPatch
     frozen = copy.deepcopy(wide).requires_grad_(False)
     for capability, planar in (("AVX2", True), ("AVX512", False)):
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda found=capability: found)
-        assert ("_Planar" in kind(wide, 24)) == planar
+        assert ("_Learnt" in kind(wide, 24)) == planar
         others = [kind(wide, 23), kind(point, 24), kind(named, 24), kind(frozen, 24), kind(wide, 24, learns=False)]
-        assert not any("_Planar" in each for each in others)
+        assert not any("_Learnt" in each for each in others)
+
+
+@pytest.mark.parametrize("how", [{"padding": 1}, {"padding": 1, "stride": 2}])
+@pytest.mark.parametrize("numbers", [True, False])
+def test_a_weight_learns_in_fewer_products_where_it_pays(how: dict[str, int], numbers: bool) -> None:
+    """Values and all gradients are those of float64; the output and the images' gradient are torch's own."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(4, 64, 20, 12, generator=generator).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(96, 64, 3, 3, generator=generator) / 24
+    bias, found = torch.randn(96, generator=generator), {}
+    for kind in (torch.float64, torch.float32):
+        leaves = [each.to(kind).requires_grad_() for each in (images, weight, bias)]
+        sizes = [how.get("stride", 1), 1, 1] if numbers else [(how.get("stride", 1),) * 2, (1, 1), (1, 1)]
+        with Convolutions(planar=False):
+            output = torch.conv2d(*leaves, *sizes, 1)
+        assert ("_Learnt" in type(output.grad_fn).__name__) == (kind == torch.float32)
+        found[kind] = [output, *torch.autograd.grad((output.sin() * torch.arange(output.shape[-1])).sum(), leaves)]
+    for exact, learnt in zip(found[torch.float64], found[torch.float32], strict=True):
+        assert learnt.dim() < 4 or learnt.is_contiguous(memory_format=torch.channels_last)
+        assert torch.allclose(exact, learnt.double(), rtol=1e-4, atol=1e-5 * exact.abs().max().item())
+
+
+def test_other_weights_learn_by_torch() -> None:
+    def kind(layer: nn.Conv2d, samples: int = 4, size: int = 12, layout: Any = torch.channels_last) -> str:
+        images = torch.zeros(samples, layer.in_channels, size, size).contiguous(memory_format=layout)
+        with Convolutions(planar=False):
+            return type(layer(images).grad_fn).__name__
+
+    few = {"padding": 1, "stride": 2}
+    others = {
+        "few": nn.Conv2d(64, 32, 3, **few), "unpadded": nn.Conv2d(64, 64, 3, stride=2),
+        "three": nn.Conv2d(64, 64, 3, stride=3, padding=1),
+        "dilation": nn.Conv2d(64, 64, 3, dilation=2, **few), "groups": nn.Conv2d(128, 128, 3, groups=2, **few),
+        "five": nn.Conv2d(64, 64, 5, **few), "frozen": nn.Conv2d(64, 64, 3, **few).requires_grad_(False),
+    }  # fmt: skip
+    wide = nn.Conv2d(64, 64, 3, **few)
+    assert "_Learnt" in kind(wide) and not [name for name, layer in others.items() if "_Learnt" in kind(layer)]
+    assert "_Learnt" not in kind(wide, layout=torch.contiguous_format) + kind(wide, samples=1) + kind(wide, size=13)
 
 
 @pytest.mark.parametrize(

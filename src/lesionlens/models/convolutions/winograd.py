@@ -56,12 +56,12 @@ class Winograd(torch.autograd.Function):
         own, learnt, biased = context.needs_input_grad
         return (
             _convolved(gradient, kernels, turned=True)[0] if own else None,
-            _gradient_of_weight(images.permute(0, 2, 3, 1), gradient, inputs) if learnt else None,
+            gradient_of_weight(images.permute(0, 2, 3, 1), gradient, inputs) if learnt else None,
             gradient.sum((0, 1, 2)) if biased else None,
         )
 
 
-class _Band(NamedTuple):
+class Band(NamedTuple):
     """Rows of tiles of some images."""
 
     images: slice
@@ -91,9 +91,9 @@ def _convolved(images: Tensor, kernels: Tensor, turned: bool = False) -> tuple[T
     size = (count, of, height + -height % TILE, width + -width % TILE)
     found = torch.empty(size, dtype=images.dtype, memory_format=torch.channels_last)
     outputs, inputs = found.permute(0, 2, 3, 1), None
-    bands = _bands(outputs.shape, *kernels.shape[1:])
+    parts = bands(outputs.shape, *kernels.shape[1:])
     way = -1 if turned else 1  # turning every tile, and its outputs back, turns the weight
-    for band in bands:
+    for band in parts:
         inputs = _inputs(band.padded(images, 1), way)
         shape = (*inputs.shape[:-1], of)
         products = torch.bmm(inputs.flatten(0, 1).flatten(1, 3), kernels).view(shape)
@@ -103,15 +103,15 @@ def _convolved(images: Tensor, kernels: Tensor, turned: bool = False) -> tuple[T
         _to_outputs(rows.transpose(0, 1), tiles.permute(4, 2, 0, 1, 3, 5).unbind()[::way])
     if size[2:] != (height, width):
         found = outputs[:, :height, :width].permute(0, 3, 1, 2).clone(memory_format=torch.channels_last)
-    return found, inputs if len(bands) == 1 else None
+    return found, inputs if len(parts) == 1 else None
 
 
-def _gradient_of_weight(images: Tensor, gradient: Tensor, inputs: Tensor | None) -> Tensor:
+def gradient_of_weight(images: Tensor, gradient: Tensor, inputs: Tensor | None = None) -> Tensor:
     """[k, c, 3, 3] from images [n, h, w, c] or, at the points, `inputs`, and the gradient [n, h, w, k] of their
     convolution."""
     channels, kernels = images.shape[-1], gradient.shape[-1]
     found = None
-    for band in _bands(gradient.shape, channels, kernels):
+    for band in bands(gradient.shape, channels, kernels):
         own = _inputs(band.padded(images, 1)) if inputs is None else inputs
         outputs = _tiles(band.padded(gradient, 0)).permute(4, 2, 0, 1, 3, 5)
         columns = outputs.new_empty(REACH, *outputs.shape[1:])
@@ -125,14 +125,14 @@ def _gradient_of_weight(images: Tensor, gradient: Tensor, inputs: Tensor | None)
     return learnt.view(kernels, 3, 3, channels).permute(0, 3, 1, 2)
 
 
-def _bands(shape: Sequence[int], channels: int, kernels: int) -> list[_Band]:
+def bands(shape: Sequence[int], channels: int, kernels: int) -> list[Band]:
     """All rows of tiles of images of shape [n, h, w, _], in parts that a cache holds, and no smaller than the weights
     that each part reads."""
     count, down, across = shape[0], math.ceil(shape[1] / TILE), math.ceil(shape[2] / TILE)
     most = max(BYTES // (4 * REACH * REACH * max(channels, kernels) * across), min(channels, kernels) // across, 1)
     images, rows = max(most // down, 1), math.ceil(down / math.ceil(down / most))
     return [
-        _Band(slice(first, min(first + images, count)), slice(top, min(top + rows, down)))
+        Band(slice(first, min(first + images, count)), slice(top, min(top + rows, down)))
         for first in range(0, count, images)
         for top in range(0, down, rows)
     ]

@@ -1,0 +1,1 @@
+"""Ways to a convolution on a CPU that take fewer products than its sums."""
