@@ -32,7 +32,7 @@ from benchmarks.allocation import of_a_script
 from benchmarks.interleaved import Seconds, interleaved, ratios, spread
 from lesionlens.attribution import closed_form
 from lesionlens.attribution.explain import predict_with_saliency
-from lesionlens.attribution.pixels import CELLS, DRAWS, SHAP, STEPS, seeded
+from lesionlens.attribution.pixels import CELLS, POINTS, SHAP, STEPS, seeded
 from lesionlens.attribution.pixels import spread as spread_of
 from lesionlens.attribution.registry import METHODS
 from lesionlens.attribution.scaling import activation_maps
@@ -51,7 +51,7 @@ CACHE_GOAL, SWEEP_GOAL, PIXEL_GOAL = 8.0, 10.0, 2.0
 PASSES: dict[Method, tuple[int, ...]] = {
     "saliency": (1,),
     "integrated_gradients": (STEPS, 200),
-    "gradient_shap": (DRAWS, 50),
+    "gradient_shap": (POINTS, 50),
 }
 """Of methods of pixels the passes for an image: ours, and those of captum's tutorial where it takes more."""
 DRAWN, MANY = 50, 800
@@ -207,6 +207,7 @@ def measure_attributions(backbone: Backbone, count: int, size: int, rounds: int,
             print(f"      {_agreement(our_attributions(work, method), tutorial(work, method, passes[0]))}")
         if len(passes) > 1:
             many = tutorial(work, method, MANY)
+            print(f"      ours and {MANY}: {_agreement(our_attributions(work, method), many)}")
             for each in passes:
                 print(f"      passes {each} and {MANY}: {_agreement(tutorial(work, method, each), many)}")
 

@@ -6,24 +6,29 @@ as fine as the maps of the finest last block at 448 pixels.
 """
 
 import contextlib
+import math
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from captum.attr import GradientShap, IntegratedGradients, NoiseTunnel, Saliency
+from captum.attr import IntegratedGradients, NoiseTunnel, Saliency
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from lesionlens.attribution.cam import Maps
 from lesionlens.config.evaluation import Explains
+from lesionlens.models.classifier import together
 
 CELLS = 28
 STEPS = 32
 """Points on the straight way from the baseline, at which integrated gradients are read."""
 DRAWS = 16
+"""Noisy copies for SmoothGrad."""
+POINTS = 24
+"""For GradientSHAP, of which each reference has as many; spread evenly they say as much as 40 to 45 at random."""
 SMOOTH, SHAP = 0.1, 0.05
 """Standard deviation of the noise of SmoothGrad and GradientSHAP, in ranges of the sample's values."""
 Score = Callable[[Tensor], Tensor]
@@ -55,7 +60,7 @@ def integrated_gradients(score: Score, asked: Asked) -> Tensor:
 
     They sum to the score of the input minus that of the baseline.
     """
-    method, size = IntegratedGradients(score), max(len(asked.grey), STEPS)
+    method, size = IntegratedGradients(score), max(len(asked.grey), together(STEPS, asked.grey.shape))
     found: Tensor = method.attribute(asked.grey, 0.0, target=asked.classes, n_steps=STEPS, internal_batch_size=size)
     return found
 
@@ -63,19 +68,29 @@ def integrated_gradients(score: Score, asked: Asked) -> Tensor:
 def smooth_grad(score: Score, image: Tensor, label: Tensor, _references: Tensor) -> Tensor:
     """The mean gradient of noisy copies (Smilkov et al. 2017), of one image."""
     noisy = {"nt_type": "smoothgrad", "nt_samples": DRAWS, "stdevs": spread(image) * SMOOTH}
+    noisy["nt_samples_batch_size"] = together(DRAWS, image.shape)
     found: Tensor = NoiseTunnel(Saliency(score)).attribute(image, target=label, abs=False, **noisy)
     return found
 
 
 def gradient_shap(score: Score, image: Tensor, label: Tensor, references: Tensor) -> Tensor:
-    """Gradient times difference, at random points between noisy copies and training samples of other classes (Lundberg
-    and Lee 2017), of one image.
+    """Gradient times difference, at points between noisy copies and training samples of other classes (Lundberg and Lee
+    2017), of one image.
 
-    In expectation they sum to the score of the input minus the mean score of the references.
+    In expectation they sum to the score of the input minus the mean score of the references. captum draws all at
+    random; here each reference has as many points, they are evenly spaced on the way from it, from a random start, and
+    noise comes with both signs, which changes no expectation.
     """
-    noise = spread(image) * SHAP
-    found: Tensor = GradientShap(score).attribute(image, references, n_samples=DRAWS, stdevs=noise, target=label)
-    return found
+    others, noise = len(references), spread(image) * SHAP
+    each = max(POINTS // others, 1)
+    starts = (torch.randperm(others, device=image.device) + torch.rand(others, device=image.device)) / others
+    way = ((torch.arange(each, device=image.device)[:, None] + starts) / each).view(-1, 1, 1, 1)
+    signed = torch.randn(math.ceil(len(way) / 2), *image.shape[1:], device=image.device)
+    copies = image.detach() + noise * torch.cat([signed, -signed])[: len(way)]
+    beginnings = references.repeat(each, 1, 1, 1)
+    parts = torch.split(beginnings + way * (copies - beginnings), together(POINTS, image.shape))
+    gradients = [Saliency(score).attribute(part.requires_grad_(), target=int(label), abs=False) for part in parts]
+    return (torch.cat(gradients) * (copies - beginnings)).mean(dim=0, keepdim=True)
 
 
 def spread(image: Tensor) -> float:
