@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.interleaved import interleaved, ratios, spread
 from lesionlens.models.arithmetic import Convolutions
-from lesionlens.models.convolutions.winograd import Winograd
+from lesionlens.models.winograd import Winograd
 from lesionlens.processes import keep_freed_memory
 
 SHAPES = {
@@ -33,17 +33,8 @@ SHAPES = {
     "ResNet50 on films, layer 3": (8, 256, 36, 28),
     "ResNet50 on films, layer 4": (8, 512, 18, 14),
 }
-LEARNT = {
-    "ResNet50 at 224, layer 1": (16, 64, 56, 56, 1),
-    "ResNet50 at 224, first of layer 2": (16, 128, 56, 56, 2),
-    "ResNet50 at 224, first of layer 3": (16, 256, 28, 28, 2),
-    "ResNet50 at 224, first of layer 4": (16, 512, 14, 14, 2),
-    "ResNet50 on films, layer 1": (8, 64, 144, 112, 1),
-    "ResNet50 on films, first of layer 2": (8, 128, 144, 112, 2),
-    "ResNet50 on films, first of layer 3": (8, 256, 72, 56, 2),
-    "ResNet50 on films, first of layer 4": (8, 512, 36, 28, 2),
-}
-"""samples, channels, height, width, stride"""
+LEARNT = ("ResNet50 at 224, layer 1", "ResNet50 on films, layer 1")
+"""Where it is taken for the gradient of the weight alone."""
 WAYS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "Winograd": lambda images, weight: Winograd.apply(images, weight, None),
     "oneDNN": lambda images, weight: torch.conv2d(images, weight, None, 1, 1, 1, 1),
@@ -75,11 +66,11 @@ def measure(name: str, samples: int, channels: int, height: int, width: int, rou
           f"apart by {apart:.1e} of the largest; {way} is taken", flush=True)  # fmt: skip
 
 
-def measure_learning(name: str, samples: int, channels: int, height: int, width: int, stride: int, rounds: int) -> None:
+def measure_learning(name: str, samples: int, channels: int, height: int, width: int, rounds: int) -> None:
     """Print how many times as long oneDNN's gradient of a weight takes, and how far both lie apart."""
     images = torch.randn(samples, channels, height, width).contiguous(memory_format=torch.channels_last)
     weight = torch.randn(channels, channels, 3, 3).contiguous(memory_format=torch.channels_last).requires_grad_()
-    how = (None, [stride] * 2, [1, 1], [1, 1], 1)
+    how = (None, [1, 1], [1, 1], [1, 1], 1)
     with Convolutions(planar=False):
         found = {"lesionlens": torch.conv2d(images, weight, *how)}
     found["oneDNN"] = torch.conv2d(images, weight, *how)
@@ -92,7 +83,7 @@ def measure_learning(name: str, samples: int, channels: int, height: int, width:
     ours, theirs = learn("lesionlens"), learn("oneDNN")
     apart, taken = float((ours - theirs).abs().max() / theirs.abs().max()), type(found["lesionlens"].grad_fn).__name__
     ratio = spread(ratios(seconds, "lesionlens", "oneDNN"))
-    print(f"{name:35s} {samples} x {channels} x {height} x {width}, stride {stride}: gradient of the weight x {ratio}; "
+    print(f"{name:27s} {samples} x {channels} x {height} x {width}: gradient of the weight x {ratio}; "
           f"apart by {apart:.1e} of the largest; {taken}", flush=True)  # fmt: skip
 
 
@@ -107,8 +98,8 @@ def main() -> None:
     torch.manual_seed(0)
     for name, shape in SHAPES.items():
         measure(name, *shape, options.rounds)
-    for name, learnt in LEARNT.items():
-        measure_learning(name, *learnt, options.rounds)
+    for name in LEARNT:
+        measure_learning(name, *SHAPES[name], options.rounds)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
 from lesionlens.config.training import Precision
-from lesionlens.models.convolutions import strided, winograd
+from lesionlens.models import winograd
 
 LARGE = 24 * 24
 """Pixels of an image from which on a gradient in NCHW pays."""
@@ -26,8 +26,8 @@ LEARNT = 64
 class Convolutions(TorchFunctionMode):
     """Convolutions of float32 images on a CPU, each in the way that is fastest (benchmarks/RESULTS.md).
 
-    3 x 3 convolutions of many channels take Winograd's way, with a quarter of the products, and of fewer channels or
-    with stride 2 the gradient of their weight does. On one thread torch gives 1 x 1 convolutions of fewer than SAMPLES
+    3 x 3 convolutions of many channels take Winograd's way, with a quarter of the products, and of fewer channels the
+    gradient of their weight does. On one thread torch gives 1 x 1 convolutions of fewer than SAMPLES
     images to its own matrix products; split along their pixels they are as many images as oneDNN takes. planar: the
     gradient of the weights of large images is computed in NCHW, whatever their layout; by AVX2 it takes up to twice as
     long in channels_last. Values are the same but for rounding.
@@ -68,8 +68,7 @@ def float32() -> Convolutions:
 def _is_winograd(
     images: Tensor, weight: Tensor, _bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> bool:
-    plain = _is_of_tiles(images, weight, padding, dilation, groups) and _all(1, stride)
-    return plain and min(weight.shape[:2]) >= CHANNELS and _is_enough(images, weight, stride=1)
+    return _is_of_tiles(images, weight, CHANNELS) and groups == 1 and _all(1, stride, padding, dilation)
 
 
 def _way_to_learn(
@@ -82,28 +81,21 @@ def _way_to_learn(
     large = images.shape[-2] * images.shape[-1] >= LARGE and weight.shape[-1] > 1
     if planar and large and not isinstance(padding, str):
         return _planar
-    if not _is_of_tiles(images, weight, padding, dilation, groups) or min(weight.shape[:2]) < LEARNT:
-        return None
-    if _all(1, stride):
-        return _in_tiles if _is_enough(images, weight, stride=1) else None
-    even = images.shape[-2] % 2 == 0 and images.shape[-1] % 2 == 0
-    return _in_strides if even and _all(2, stride) and _is_enough(images, weight, stride=2) else None
+    tiles = _is_of_tiles(images, weight, LEARNT) and groups == 1 and _all(1, stride, padding, dilation)
+    return _in_tiles if tiles else None
 
 
-def _is_of_tiles(images: Tensor, weight: Tensor, padding: Any, dilation: Any, groups: int) -> bool:
-    """Whether it is a plain 3 x 3 convolution, of images in channels_last on a CPU."""
-    plain = weight.shape[-2:] == (3, 3) and groups == 1 and _all(1, padding) and _all(1, dilation)
-    return plain and images.device.type == "cpu" and images.is_contiguous(memory_format=torch.channels_last)
-
-
-def _is_enough(images: Tensor, weight: Tensor, stride: int) -> bool:
-    """Whether there are outputs enough to pay for the weights at the points."""
+def _is_of_tiles(images: Tensor, weight: Tensor, channels: int) -> bool:
+    """Whether images in channels_last on a CPU and a 3 x 3 weight have so many channels, and outputs enough to pay for
+    the weight at the points."""
     samples, _, height, width = images.shape
-    return 2 * samples * (height // stride) * (width // stride) >= 3 * max(weight.shape[:2])
+    fits = weight.shape[-2:] == (3, 3) and images.device.type == "cpu" and min(weight.shape[:2]) >= channels
+    enough = 2 * samples * height * width >= 3 * max(weight.shape[:2])
+    return fits and enough and images.is_contiguous(memory_format=torch.channels_last)
 
 
-def _all(size: int, sizes: Any) -> bool:
-    return sizes in (size, (size, size), [size, size])
+def _all(size: int, *sizes: Any) -> bool:
+    return all(each in (size, (size, size), [size, size]) for each in sizes)
 
 
 def _parts(
@@ -141,15 +133,8 @@ def _planar(images: Tensor, gradient: Tensor, weight: Tensor, how: tuple[Any, ..
 
 
 def _in_tiles(images: Tensor, gradient: Tensor, _weight: Tensor, _how: tuple[Any, ...]) -> Tensor:
-    return winograd.gradient_of_weight(_channels_last(images), _channels_last(gradient))
-
-
-def _in_strides(images: Tensor, gradient: Tensor, _weight: Tensor, _how: tuple[Any, ...]) -> Tensor:
-    return strided.gradient_of_weight(_channels_last(images), _channels_last(gradient))
-
-
-def _channels_last(images: Tensor) -> Tensor:
-    return images.permute(0, 2, 3, 1).contiguous()
+    rows = (each.permute(0, 2, 3, 1).contiguous() for each in (images, gradient))
+    return winograd.gradient_of_weight(*rows)
 
 
 class _Learnt(torch.autograd.Function):

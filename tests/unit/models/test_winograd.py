@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from lesionlens.models import winograd
 from lesionlens.models.arithmetic import Convolutions
-from lesionlens.models.convolutions import winograd
-from lesionlens.models.convolutions.winograd import Winograd
+from lesionlens.models.winograd import Winograd
 
 Shape = tuple[int, int, int, int, int]
 

@@ -1,1 +1,0 @@
-"""Ways to a convolution on a CPU that take fewer products than its sums."""
