@@ -27,10 +27,10 @@ class Convolutions(TorchFunctionMode):
     """Convolutions of float32 images on a CPU, each in the way that is fastest (benchmarks/RESULTS.md).
 
     3 x 3 convolutions of many channels take Winograd's way, with a quarter of the products, and of fewer channels the
-    gradient of their weight does. On one thread torch gives 1 x 1 convolutions of fewer than SAMPLES
-    images to its own matrix products; split along their pixels they are as many images as oneDNN takes. planar: the
-    gradient of the weights of large images is computed in NCHW, whatever their layout; by AVX2 it takes up to twice as
-    long in channels_last. Values are the same but for rounding.
+    gradient of their weight does. On one thread torch gives 1 x 1 convolutions of fewer than SAMPLES images to its own
+    matrix products; split along their pixels they are as many images as oneDNN takes. planar: the gradient of the
+    weights of large images is computed in NCHW, whatever their layout; by AVX2 it takes up to twice as long in
+    channels_last. Values are the same but for rounding.
     """
 
     def __init__(self, planar: bool) -> None:
