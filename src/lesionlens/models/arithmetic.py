@@ -43,7 +43,7 @@ class Convolutions(TorchFunctionMode):
         """The function's result; of a convolution by another way where one pays."""
         convolution = function is torch.conv2d and not kwargs and len(args) == 7
         if convolution and args[0].dtype == torch.float32 and args[0].dim() == 4:
-            if _is_winograd(*args):
+            if _is_of_tiles(CHANNELS, *args):
                 return winograd.Winograd.apply(*args[:3])
             if (way := _way_to_learn(self.planar, *args)) is not None:
                 return _Learnt.apply(way, *args)
@@ -65,33 +65,27 @@ def float32() -> Convolutions:
     return Convolutions(planar=torch.backends.cpu.get_cpu_capability() == "AVX2")
 
 
-def _is_winograd(
-    images: Tensor, weight: Tensor, _bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
-) -> bool:
-    return _is_of_tiles(images, weight, CHANNELS) and groups == 1 and _all(1, stride, padding, dilation)
-
-
-def _way_to_learn(
-    planar: bool, images: Tensor, weight: Tensor, _bias: Tensor | None, stride: Any, padding: Any, dilation: Any,
-    groups: int,
-) -> "OfWeight | None":  # fmt: skip
+def _way_to_learn(planar: bool, images: Tensor, weight: Tensor, *how: Any) -> "OfWeight | None":
     """How the gradient of the weight is computed, where not by torch."""
     if not (weight.requires_grad and torch.is_grad_enabled()) or images.device.type != "cpu":
         return None
-    large = images.shape[-2] * images.shape[-1] >= LARGE and weight.shape[-1] > 1
-    if planar and large and not isinstance(padding, str):
+    large, (_bias, _stride, padding, *_) = images.shape[-2] * images.shape[-1] >= LARGE, how
+    if planar and large and weight.shape[-1] > 1 and not isinstance(padding, str):
         return _planar
-    tiles = _is_of_tiles(images, weight, LEARNT) and groups == 1 and _all(1, stride, padding, dilation)
-    return _in_tiles if tiles else None
+    return _in_tiles if _is_of_tiles(LEARNT, images, weight, *how) else None
 
 
-def _is_of_tiles(images: Tensor, weight: Tensor, channels: int) -> bool:
-    """Whether images in channels_last on a CPU and a 3 x 3 weight have so many channels, and outputs enough to pay for
-    the weight at the points."""
+def _is_of_tiles(
+    channels: int, images: Tensor, weight: Tensor, _bias: Tensor | None, stride: Any, padding: Any, dilation: Any,
+    groups: int,
+) -> bool:  # fmt: skip
+    """Whether it is a plain 3 x 3 convolution of images in channels_last on a CPU, with at least so many channels and
+    outputs enough to pay for the weight at the points."""
     samples, _, height, width = images.shape
-    fits = weight.shape[-2:] == (3, 3) and images.device.type == "cpu" and min(weight.shape[:2]) >= channels
+    plain = weight.shape[-2:] == (3, 3) and groups == 1 and _all(1, stride, padding, dilation)
     enough = 2 * samples * height * width >= 3 * max(weight.shape[:2])
-    return fits and enough and images.is_contiguous(memory_format=torch.channels_last)
+    fits = plain and enough and min(weight.shape[:2]) >= channels and images.device.type == "cpu"
+    return fits and images.is_contiguous(memory_format=torch.channels_last)
 
 
 def _all(size: int, *sizes: Any) -> bool:
