@@ -14,6 +14,7 @@ from lesionlens.attribution.pixels import copied, grey_of, saliency_of_pass
 from lesionlens.attribution.registry import METHODS
 from lesionlens.config.evaluation import EvaluationConfig, Explains, Method
 from lesionlens.errors import EvaluationError
+from lesionlens.models.arithmetic import channels_last
 from lesionlens.models.classifier import Classifier, Layer, together
 from lesionlens.models.own import Network, OwnNetwork
 from lesionlens.training.feature_cache import Stored
@@ -205,13 +206,13 @@ def _batches(
         saliency = None
         if stored is not None and isinstance(fast, Classifier):
             features = stored.features[torch.from_numpy(at)].to(inputs.device).float()
-            outputs = closed_form.forward(fast, layer, _channels_last(features), stored.level)
+            outputs = closed_form.forward(fast, layer, channels_last(features), stored.level)
         else:
             assert pixels is not None
             if "saliency" in methods:
                 outputs, saliency = predict_with_saliency(fast, layer, pixels, evaluation.explains)
             else:
-                outputs = _forward(fast, layer, _channels_last(pixels))
+                outputs = _forward(fast, layer, channels_last(pixels))
         yield at, _Batch(model, fast, evaluation, pixels, others, outputs, saliency)
 
 
@@ -234,10 +235,6 @@ def _forward(model: Network, layer: Layer, pixels: Tensor) -> closed_form.LayerO
         logits = model.logits(pixels)
     nothing = logits.new_empty(len(logits), 0)
     return closed_form.LayerOutputs(logits, nothing, nothing)
-
-
-def _channels_last(images: Tensor) -> Tensor:
-    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _joined(parts: list[NDArray[np.float32]], empty: tuple[int, ...]) -> NDArray[np.float32]:

@@ -162,7 +162,7 @@ def grey_of(inputs: Tensor) -> Tensor:
 
 def copied(grey: Tensor, channels: int) -> Tensor:
     """The network's inputs [n, channels, s, s]."""
-    return grey.expand(-1, channels, -1, -1).contiguous(memory_format=torch.channels_last)
+    return grey.expand(-1, channels, -1, -1)
 
 
 def saliency_of_pass(grey: Tensor, logits: Tensor, classes: Tensor, explains: Explains) -> NDArray[np.float32]:

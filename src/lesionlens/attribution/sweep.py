@@ -83,8 +83,7 @@ def _lesion(run: PatchRun, windows: NDArray[np.uint8], device: torch.device) -> 
     # the statistics of a window's own class would need its label
     mode: Normalise = "train" if run.normalise == "per_class" else run.normalise
     grey = torch.from_numpy(normalise(windows, np.zeros(len(windows), dtype=np.str_), run.statistics, mode))
-    pixels = grey.to(device).unsqueeze(1).expand(-1, 3, -1, -1)
-    logits = run.model.logits(pixels.contiguous(memory_format=torch.channels_last))
+    logits = run.model.logits(grey.to(device).unsqueeze(1).expand(-1, 3, -1, -1))
     said: NDArray[np.float32] = (
         torch.softmax(logits.double(), dim=1)[:, list(run.lesion)].sum(dim=1).float().cpu().numpy()
     )

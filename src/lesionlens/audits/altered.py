@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from lesionlens.models.arithmetic import channels_last
 from lesionlens.models.classifier import Classifier, together
 from lesionlens.records import SampleArrays, Statistics
 from lesionlens.training.feature_cache import Stored
@@ -97,7 +98,7 @@ def altered_probabilities(
         part = slice(start, min(start + size, len(rows)))
         pictures = change(part)
         normalised = _normalised_as(inputs, rows[part], pictures)(range(len(pictures)))
-        pixels = normalised.contiguous(memory_format=torch.channels_last)
+        pixels = channels_last(normalised)
         if intact is None or not isinstance(model, Classifier):
             logits = model(pixels)
         else:
@@ -110,20 +111,20 @@ def altered_probabilities(
 
 
 def changed_features(model: Classifier, pixels: Tensor, changed: NDArray[np.bool_], row: int, intact: Intact) -> Tensor:
-    """The stored level's values [1, c, h, w] of a film's pixels [1, 3, H, W], which differ from those at `row` of what
+    """The stored level's values [1, c, h, w] of a film's pixels [1, 3, H, W], grey, which differ from those at `row` of what
     is stored where bool [H, W] says so. Both films of a breast take the same window."""
     level, views = intact.stored.level, intact.views
     known = intact.stored.features[row : row + 1].to(pixels.device, copy=True)
     _, ys, xs = np.nonzero(changed.reshape(views, -1, pixels.shape[3]))
     if not len(ys):
         return known
-    films, cells = torch.unflatten(pixels, 2, (views, -1)), torch.unflatten(known, 2, (views, -1))
+    films, cells = torch.unflatten(pixels[:, :1], 2, (views, -1)), torch.unflatten(known, 2, (views, -1))
     down = _span(ys, films.shape[3], cells.shape[3], intact.reach)
     across = _span(xs, films.shape[4], cells.shape[4], intact.reach)
     window = films[..., down.pixels, across.pixels].flatten(2, 3)
     if window.numel() > LARGEST * pixels.numel():
         return model.to_level(level, pixels)
-    part = model.to_level(level, window.contiguous(memory_format=torch.channels_last))
+    part = model.to_level(level, window.expand(-1, pixels.shape[1], -1, -1))
     cells[..., down.cells, across.cells] = torch.unflatten(part, 2, (views, -1))[..., down.inside, across.inside]
     return cells.flatten(2, 3)
 

@@ -12,6 +12,7 @@ from lesionlens.frames import FRAMES
 from lesionlens.localization.maps import EvaluatedSplit
 from lesionlens.localization.metrics import FIXED_THRESHOLD, MapScores, score_grids
 from lesionlens.localization.samples import ScoredMaps, scorable
+from lesionlens.models.arithmetic import channels_last
 from lesionlens.models.classifier import Classifier
 from lesionlens.models.own import Network
 from lesionlens.models.prototypes import Prototypes, nearest, similarity
@@ -88,9 +89,7 @@ def _similarities(
     """g [n, p], maps s [n, p, h, w] and distances of the nearest places [n, p] of the samples at these positions."""
     pooled, maps, least = [], [], []
     for batch in torch.split(torch.tensor(list(rows)), BATCH):
-        features = (inputs(batch) if stored is None else stored.features[batch].to(inputs.device)).contiguous(
-            memory_format=torch.channels_last
-        )
+        features = channels_last(inputs(batch) if stored is None else stored.features[batch].to(inputs.device))
         for module in model.between("pixels" if stored is None else stored.level, "unit1"):
             features = module(features)
         distances = layer.distances(features)

@@ -1,8 +1,9 @@
 """How passes through a network compute: precision, and the fastest way to each convolution on a CPU."""
 
-import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import torch
@@ -17,6 +18,12 @@ LARGE = 24 * 24
 """Pixels of an image from which on a gradient in NCHW pays."""
 SAMPLES = 16
 """From which on torch has oneDNN compute 1 x 1 convolutions on one thread."""
+PIXELS, PIXELS_OF_WIDE, WIDE = 200, 400, 1024
+"""Of a sample at most, so that oneDNN's gradient of a 1 x 1 weight finds them in the cache; of WIDE channels and more."""
+ALIGNED = 8
+"""Samples of a multiple of so many pixels lie in memory where they drive each other out of the cache."""
+FEW = 48
+"""Pixels of a sample below which calls cost more than that."""
 CHANNELS = 128
 """From which on fewer products pay for the sums that Winograd's way takes beside them."""
 LEARNT = 64
@@ -27,10 +34,11 @@ class Convolutions(TorchFunctionMode):
     """Convolutions of float32 images on a CPU, each in the way that is fastest (benchmarks/RESULTS.md).
 
     3 x 3 convolutions of many channels take Winograd's way, with a quarter of the products, and of fewer channels the
-    gradient of their weight does. On one thread torch gives 1 x 1 convolutions of fewer than SAMPLES images to its own
-    matrix products; split along their pixels they are as many images as oneDNN takes. planar: the gradient of the
-    weights of large images is computed in NCHW, whatever their layout; by AVX2 it takes up to twice as long in
-    channels_last. Values are the same but for rounding.
+    gradient of their weight does. 1 x 1 convolutions are split along their pixels, into samples of their own: on one
+    thread torch gives fewer than SAMPLES to its own matrix products instead of oneDNN, and of large ones the gradient
+    of the weight takes up to 1.6 times as long. Grey images, one channel repeated (`expand`), meet kernels once and not
+    in every channel. planar: the gradient of the weights of large images is computed in NCHW, whatever their
+    layout; by AVX2 it takes up to twice as long in channels_last. Values are the same but for rounding.
     """
 
     def __init__(self, planar: bool) -> None:
@@ -47,8 +55,12 @@ class Convolutions(TorchFunctionMode):
                 return winograd.Winograd.apply(*args[:3])
             if (way := _way_to_learn(self.planar, *args)) is not None:
                 return _Learnt.apply(way, *args)
-            if (parts := _parts(*args)) > 1:
-                return _split(args[0], args[1], args[2], parts)
+            if _is_point(*args):
+                return _at_each_pixel(*args[:3])
+            if _is_grey(*args):
+                images, weight, bias, *sizes = args[:5]
+                grey = images[:, 0, :, :, None].permute(0, 3, 1, 2)  # strides by which oneDNN takes it as channels_last
+                return _Grey.apply(grey, weight.sum(1, keepdim=True), bias, *map(_pair, sizes))
         return function(*args, **(kwargs or {}))
 
 
@@ -63,6 +75,16 @@ def arithmetic(device: torch.device, wanted: Precision = "float32") -> AbstractC
 def float32() -> Convolutions:
     """Passes in float32, with the fastest convolutions of this processor."""
     return Convolutions(planar=torch.backends.cpu.get_cpu_capability() == "AVX2")
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """Images as networks are fastest with them on a CPU: in channels_last, or grey ones, one channel repeated, as they
+    are."""
+    return images if _is_repeated(images) else images.contiguous(memory_format=torch.channels_last)
+
+
+def _is_repeated(images: Tensor) -> bool:
+    return images.shape[1] > 1 and images.stride(1) == 0
 
 
 def _way_to_learn(planar: bool, images: Tensor, weight: Tensor, *how: Any) -> "OfWeight | None":
@@ -92,28 +114,82 @@ def _all(size: int, *sizes: Any) -> bool:
     return all(each in (size, (size, size), [size, size]) for each in sizes)
 
 
-def _parts(
+def _is_point(
     images: Tensor, weight: Tensor, _bias: Tensor | None, stride: Any, padding: Any, _dilation: Any, groups: int
-) -> int:
-    """Into how many parts each image is split; 1: it stays whole."""
-    samples, _, height, width = images.shape
+) -> bool:
+    """Whether it is a plain 1 x 1 convolution of images in channels_last on a CPU."""
     whole = _all(1, stride) and padding in (0, (0, 0), [0, 0])
-    plain = weight.shape[-2:] == (1, 1) and whole and groups == 1
-    alone = torch.get_num_threads() == 1 and images.device.type == "cpu"
-    if not plain or not alone or not 0 < samples < SAMPLES:
-        return 1
-    if not images.is_contiguous(memory_format=torch.channels_last):
-        return 1
-    least = math.ceil(SAMPLES / samples)
-    return next((parts for parts in range(least, height * width + 1) if height * width % parts == 0), 1)
+    plain = weight.shape[-2:] == (1, 1) and whole and groups == 1 and images.device.type == "cpu"
+    return plain and len(images) > 0 and images.is_contiguous(memory_format=torch.channels_last)
 
 
-def _split(images: Tensor, weight: Tensor, bias: Tensor | None, parts: int) -> Tensor:
+@lru_cache(maxsize=1024)
+def parts(samples: int, pixels: int, channels: int) -> int:
+    """Into how many samples each of `samples` images of so many pixels and channels is split; 1: it stays whole."""
+    most = min(pixels, PIXELS if channels < WIDE else PIXELS_OF_WIDE)
+    sizes = [size for size in range(1, most + 1) if pixels % size == 0 and samples * pixels >= SAMPLES * size]
+    apart = [size for size in sizes if size >= FEW and size % ALIGNED]
+    return pixels // max(apart or sizes or [pixels])
+
+
+def _at_each_pixel(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """A 1 x 1 convolution of images in channels_last, whose pixels are samples of their own as far as it can tell."""
     samples, channels, height, width = images.shape
-    pixels = images.permute(0, 2, 3, 1).view(samples * parts, -1, 1, channels)
+    if (count := parts(samples, height * width, channels)) == 1:
+        return torch.conv2d(images, weight, bias)
+    pixels = images.permute(0, 2, 3, 1).view(samples * count, -1, 1, channels)
     found = torch.conv2d(pixels.permute(0, 3, 1, 2), weight, bias).permute(0, 2, 3, 1)
     return found.view(samples, height, width, -1).permute(0, 3, 1, 2)
+
+
+def _is_grey(
+    images: Tensor, weight: Tensor, _bias: Tensor | None, _stride: Any, padding: Any, dilation: Any, groups: int
+) -> bool:
+    """Whether the channels of images on a CPU are one."""
+    one = _is_repeated(images) and len(images) > 0 and images.device.type == "cpu"
+    return one and weight.shape[-2:].numel() > 1 and groups == 1 and not isinstance(padding, str) and _all(1, dilation)
+
+
+def _pair(size: Any) -> list[int]:
+    return [size, size] if isinstance(size, int) else list(size)
+
+
+class _Grey(torch.autograd.Function):
+    """A convolution of one channel; oneDNN takes five times as long for the gradient of so few."""
+
+    @staticmethod
+    def forward(
+        context: Any, grey: Tensor, weight: Tensor, bias: Tensor | None, stride: list[int], padding: list[int]
+    ) -> Tensor:
+        context.save_for_backward(grey, weight)
+        context.stride, context.padding = stride, padding
+        return torch.conv2d(grey, weight, bias, stride, padding)
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,), (grey, weight), how = gradients, context.saved_tensors, (context.stride, context.padding)
+        own, learnt, biased, *_ = context.needs_input_grad
+        return (
+            _of_grey(gradient, grey.shape, weight, *how) if own else None,
+            torch.ops.aten.convolution_backward(
+                gradient, grey, weight, None, *how, [1, 1], False, [0, 0], 1, [False, True, False]
+            )[1] if learnt else None,
+            gradient.sum((0, 2, 3)) if biased else None,
+            None, None,
+        )  # fmt: skip
+
+
+def _of_grey(gradient: Tensor, shape: torch.Size, weight: Tensor, stride: list[int], padding: list[int]) -> Tensor:
+    """The gradient of images [n, 1, h, w] from that of their convolution: each value of the kernel adds to the pixels
+    that it has met."""
+    (down, across), (above, aside), (_, _, height, width) = stride, padding, shape
+    count, _, rows, columns = gradient.shape
+    met = torch.mm(weight.flatten(1).T, gradient.permute(0, 2, 3, 1).flatten(0, 2).T).view(-1, count, rows, columns)
+    found = gradient.new_zeros(count, height + 2 * above, width + 2 * aside)
+    for value, (y, x) in zip(met, product(*map(range, weight.shape[-2:])), strict=True):
+        found[:, y : y + down * rows : down, x : x + across * columns : across] += value
+    return found[:, None, above : above + height, aside : aside + width]
 
 
 OfWeight = Callable[[Tensor, Tensor, Tensor, tuple[Any, ...]], Tensor]

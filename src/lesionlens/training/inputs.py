@@ -21,7 +21,7 @@ Source = Callable[[Tensor], Tensor]
 
 
 class Inputs:
-    """Called with positions: pixels float32 [n, 3, h, w], normalised, grey repeated in three channels, on the device.
+    """Called with positions: pixels float32 [n, 3, h, w], normalised, on the device, all three channels one memory.
 
     Behind the positions of the samples lie those of their variants, if any, made when asked for. A GPU keeps all
     normalised samples in its memory if they take less than half of what is free.
@@ -45,7 +45,7 @@ class Inputs:
         grey = grey.to(self.device)
         if self.variants is not None:
             grey = self.variants.pixels(grey, at.to(self.device))
-        return grey.unsqueeze(1).expand(-1, 3, -1, -1).contiguous()
+        return grey.unsqueeze(1).expand(-1, 3, -1, -1)
 
     def _grey(self, at: NDArray[np.int64]) -> Tensor:
         """Normalised grey values float32 [n, h, w], on the CPU."""
@@ -100,11 +100,11 @@ def cached(features: Tensor, device: torch.device) -> Source:
 def computed(
     model: Classifier, level: Level, inputs: Inputs, augment: Callable[[Tensor], Tensor] = lambda pixels: pixels
 ) -> Source:
-    """The frozen blocks run anew for every batch; `augment` changes its pixels at random."""
+    """The frozen blocks run anew for every batch; `augment` changes its pixels [n, 1, h, w] at random."""
 
     @torch.no_grad()
     def source(rows: Tensor) -> Tensor:
         pixels = inputs(rows)
-        return model.to_level(level, augment(pixels))
+        return model.to_level(level, augment(pixels[:, :1]).expand_as(pixels))
 
     return source

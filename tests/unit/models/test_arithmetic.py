@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from lesionlens.models.arithmetic import Convolutions, arithmetic
+from lesionlens.models.arithmetic import Convolutions, arithmetic, parts
 
 CPU = torch.device("cpu")
 
@@ -86,10 +86,11 @@ def test_other_weights_learn_by_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("samples", "size", "split"), [(8, 6, True), (3, 7, True), (16, 6, False), (1, 3, False), (2, 4, True)]
+    ("samples", "size", "split"),
+    [(8, 6, True), (3, 7, True), (16, 6, False), (16, 20, True), (1, 3, False), (2, 4, True)],
 )
 @pytest.mark.parametrize("bias", [True, False])
-def test_pixels_of_few_samples_are_samples_of_a_point(samples: int, size: int, split: bool, bias: bool) -> None:
+def test_pixels_are_samples_of_a_point(samples: int, size: int, split: bool, bias: bool) -> None:
     """Values and all gradients are those of float64, where nothing is split."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(samples, 8, size, size, generator=generator).contiguous(memory_format=torch.channels_last)
@@ -107,7 +108,7 @@ def test_pixels_of_few_samples_are_samples_of_a_point(samples: int, size: int, s
         assert split_up is not None and torch.allclose(exact, split_up.double(), rtol=1e-4, atol=1e-5)
 
 
-def test_only_points_of_few_samples_on_one_thread_are_split() -> None:
+def test_only_plain_points_are_split() -> None:
     images = torch.zeros(2, 4, 8, 8).contiguous(memory_format=torch.channels_last)
     kinds = {
         "point": nn.Conv2d(4, 4, 1), "stride": nn.Conv2d(4, 4, 1, stride=2), "padded": nn.Conv2d(4, 4, 1, padding=1),
@@ -117,11 +118,56 @@ def test_only_points_of_few_samples_on_one_thread_are_split() -> None:
         found = {name for name, layer in kinds.items() if "Permute" in type(layer(images).grad_fn).__name__}
         numbers = torch.conv2d(images, kinds["point"].weight, None, 1, 0, 1, 1).grad_fn
         planes = kinds["point"](images.contiguous()).grad_fn
-        before = torch.get_num_threads()
-        torch.set_num_threads(2)
-        threads = kinds["point"](images).grad_fn
-        torch.set_num_threads(before)
         for shape in ((0, 4, 8, 8), (4, 8, 8)):  # no image, and one without its batch
             assert kinds["point"](torch.zeros(shape)).shape == shape
     assert found == {"point"} and "Permute" in type(numbers).__name__
-    assert not any("Permute" in type(each).__name__ for each in (planes, threads))
+    assert "Permute" not in type(planes).__name__
+
+
+@pytest.mark.parametrize(
+    ("samples", "pixels", "channels", "size"),
+    [
+        (8, 144 * 112, 64, 126), (8, 144 * 112, 256, 126), (8, 36 * 28, 512, 126), (8, 36 * 28, 1024, 252),
+        (16, 56 * 56, 64, 196), (16, 14 * 14, 1024, 196), (16, 7 * 7, 2048, 49), (8, 7 * 7, 512, 7),
+        (16, 128 * 128, 64, 128), (16, 8 * 8, 64, 64), (1, 9, 64, 9), (8, 211, 64, 1),
+    ],
+)  # fmt: skip
+def test_samples_of_a_point_fit_the_cache(samples: int, pixels: int, channels: int, size: int) -> None:
+    """Films of 576 x 448, patches of 224 and 256, few pixels; a power of two and a prime number have no better size."""
+    assert pixels // parts(samples, pixels, channels) == size
+
+
+@pytest.mark.parametrize(("stride", "padding"), [(2, 3), ((2, 1), (0, 2)), (1, 3), (3, 0)])
+@pytest.mark.parametrize("shown", [True, False])
+def test_grey_images_meet_a_kernel_once(stride: Any, padding: Any, shown: bool) -> None:
+    """Values and all gradients are those of float64, in all three channels; shown: pixels need no gradient."""
+    generator = torch.Generator().manual_seed(0)
+    grey = torch.randn(4, 1, 21, 30, generator=generator)
+    layer, found = nn.Conv2d(3, 6, (7, 5), stride, padding).to(memory_format=torch.channels_last), {}
+    for kind in (torch.float64, torch.float32):
+        own, x = copy.deepcopy(layer).to(kind), grey.to(kind).requires_grad_(not shown)
+        with Convolutions(planar=False):
+            output = own(x.expand(-1, 3, -1, -1))
+        assert ("_Grey" in type(output.grad_fn).__name__) == (kind == torch.float32)
+        (output.sin() * torch.arange(output.shape[-1])).sum().backward()
+        found[kind] = [output, own.weight.grad, own.bias.grad] + [x.grad] * (not shown)
+    assert found[torch.float32][0].is_contiguous(memory_format=torch.channels_last)
+    for exact, once in zip(found[torch.float64], found[torch.float32], strict=True):
+        assert once.shape == exact.shape
+        assert torch.allclose(exact, once.double(), rtol=1e-4, atol=1e-5 * exact.abs().max().item())
+
+
+def test_other_images_and_points_meet_every_channel() -> None:
+    def kind(images: torch.Tensor, **how: Any) -> str:
+        layer = nn.Conv2d(images.shape[1], 6, **{"kernel_size": 7} | how)
+        with Convolutions(planar=False):
+            return type(layer(images).grad_fn).__name__
+
+    grey = torch.randn(2, 1, 20, 20).expand(-1, 3, -1, -1)
+    others = [
+        kind(grey.contiguous()), kind(grey, kernel_size=1), kind(grey, dilation=2), kind(grey, padding="same"),
+        kind(grey, groups=3), kind(grey[:, :1]),
+    ]  # fmt: skip
+    assert "_Grey" in kind(grey) and not any("_Grey" in each for each in others)
+    with Convolutions(planar=False):
+        assert nn.Conv2d(3, 6, 7)(grey[:0]).shape == (0, 6, 14, 14)

@@ -51,3 +51,4 @@ def test_computed_features_are_those_of_the_frozen_blocks(make_patches: Callable
     assert not found.requires_grad and torch.equal(found, model.unit2(model.stem(inputs([4, 1]))))
     changed = computed(model, "pixels", inputs, lambda pixels: -pixels)(rows)
     assert torch.equal(changed, -inputs(rows))
+    assert changed.stride(1) == inputs(rows).stride(1) == 0  # by which convolutions know that they are grey
