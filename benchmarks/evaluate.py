@@ -40,7 +40,7 @@ from lesionlens.config.evaluation import Method
 from lesionlens.config.training import Backbone
 from lesionlens.localization import curves
 from lesionlens.localization.metrics import CHUNK, histogram_scores
-from lesionlens.models.arithmetic import float32
+from lesionlens.models.arithmetic import channels_last, float32
 from lesionlens.models.backbones import build
 from lesionlens.models.classifier import Classifier, Level
 from lesionlens.processes import keep_freed_memory
@@ -185,7 +185,7 @@ def our_attributions(work: Work, method: Method) -> tuple[NDArray[np.int64], NDA
                 parts.append(cells)
                 continue
             with torch.no_grad():
-                logits = work.fast(batch.contiguous(memory_format=torch.channels_last))
+                logits = work.fast(channels_last(batch))
             predicted.append(logits.argmax(dim=1).numpy())
             parts.append(METHODS[method].maps(work.fast, batch, predicted[-1], work.fast.unit1, "logit"))
     return np.concatenate(predicted), np.concatenate(parts)

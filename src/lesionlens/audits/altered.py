@@ -111,8 +111,8 @@ def altered_probabilities(
 
 
 def changed_features(model: Classifier, pixels: Tensor, changed: NDArray[np.bool_], row: int, intact: Intact) -> Tensor:
-    """The stored level's values [1, c, h, w] of a film's pixels [1, 3, H, W], grey, which differ from those at `row` of what
-    is stored where bool [H, W] says so. Both films of a breast take the same window."""
+    """The stored level's values [1, c, h, w] of a film's grey pixels [1, 3, H, W], which differ from those at `row` of
+    what is stored where bool [H, W] says so. Both films of a breast take the same window."""
     level, views = intact.stored.level, intact.views
     known = intact.stored.features[row : row + 1].to(pixels.device, copy=True)
     _, ys, xs = np.nonzero(changed.reshape(views, -1, pixels.shape[3]))

@@ -19,7 +19,7 @@ LARGE = 24 * 24
 SAMPLES = 16
 """From which on torch has oneDNN compute 1 x 1 convolutions on one thread."""
 PIXELS, PIXELS_OF_WIDE, WIDE = 200, 400, 1024
-"""Of a sample at most, so that oneDNN's gradient of a 1 x 1 weight finds them in the cache; of WIDE channels and more."""
+"""Of a sample at most, so that oneDNN finds them in the cache for the gradient of a 1 x 1 weight; of WIDE channels."""
 ALIGNED = 8
 """Samples of a multiple of so many pixels lie in memory where they drive each other out of the cache."""
 FEW = 48
