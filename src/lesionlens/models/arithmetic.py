@@ -1,5 +1,6 @@
 """How passes through a network compute: precision, and the fastest way to each convolution on a CPU."""
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import lru_cache
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
 from torch.overrides import TorchFunctionMode
 
 from lesionlens.config.training import Precision
@@ -24,17 +26,17 @@ ALIGNED = 8
 """Samples of a multiple of so many pixels lie in memory where they drive each other out of the cache."""
 FEW = 48
 """Pixels of a sample below which calls cost more than that."""
-CHANNELS = 128
+CHANNELS = 64
 """From which on fewer products pay for the sums that Winograd's way takes beside them."""
-LEARNT = 64
-"""From which on they do for the gradient of the weight alone, which takes oneDNN longer than a forward pass."""
+LEARNT, SEEN = 512, 1024
+"""A weight of so many channels or more learns faster by matrix products where its kernel meets so few pixels or less."""
 
 
 class Convolutions(TorchFunctionMode):
     """Convolutions of float32 images on a CPU, each in the way that is fastest (benchmarks/RESULTS.md).
 
-    3 x 3 convolutions of many channels take Winograd's way, with a quarter of the products, and of fewer channels the
-    gradient of their weight does. 1 x 1 convolutions are split along their pixels, into samples of their own: on one
+    3 x 3 convolutions take Winograd's way, with a quarter of the products, but where channels or pixels are few; with
+    few pixels the gradient of the weight is a sum of matrix products. 1 x 1 convolutions are split along their pixels, into samples of their own: on one
     thread torch gives fewer than SAMPLES to its own matrix products instead of oneDNN, and of large ones the gradient
     of the weight takes up to 1.6 times as long. Grey images, one channel repeated (`expand`), meet kernels once and not
     in every channel. planar: the gradient of the weights of large images is computed in NCHW, whatever their
@@ -51,7 +53,7 @@ class Convolutions(TorchFunctionMode):
         """The function's result; of a convolution by another way where one pays."""
         convolution = function is torch.conv2d and not kwargs and len(args) == 7
         if convolution and args[0].dtype == torch.float32 and args[0].dim() == 4:
-            if _is_of_tiles(CHANNELS, *args):
+            if _is_of_tiles(*args):
                 return winograd.Winograd.apply(*args[:3])
             if (way := _way_to_learn(self.planar, *args)) is not None:
                 return _Learnt.apply(way, *args)
@@ -94,20 +96,32 @@ def _way_to_learn(planar: bool, images: Tensor, weight: Tensor, *how: Any) -> "O
     large, (_bias, _stride, padding, *_) = images.shape[-2] * images.shape[-1] >= LARGE, how
     if planar and large and weight.shape[-1] > 1 and not isinstance(padding, str):
         return _planar
-    return _in_tiles if _is_of_tiles(LEARNT, images, weight, *how) else None
+    return _in_products if _is_of_few(images, weight, *how) else None
 
 
 def _is_of_tiles(
-    channels: int, images: Tensor, weight: Tensor, _bias: Tensor | None, stride: Any, padding: Any, dilation: Any,
-    groups: int,
-) -> bool:  # fmt: skip
-    """Whether it is a plain 3 x 3 convolution of images in channels_last on a CPU, with at least so many channels and
-    outputs enough to pay for the weight at the points."""
+    images: Tensor, weight: Tensor, _bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
+) -> bool:
+    """Whether it is a plain 3 x 3 convolution of images in channels_last on a CPU, with channels enough, and outputs
+    enough to pay for the weight at the points."""
     samples, _, height, width = images.shape
     plain = weight.shape[-2:] == (3, 3) and groups == 1 and _all(1, stride, padding, dilation)
     enough = 2 * samples * height * width >= 3 * max(weight.shape[:2])
-    fits = plain and enough and min(weight.shape[:2]) >= channels and images.device.type == "cpu"
+    fits = plain and enough and min(weight.shape[:2]) >= CHANNELS and images.device.type == "cpu"
     return fits and images.is_contiguous(memory_format=torch.channels_last)
+
+
+def _is_of_few(
+    images: Tensor, weight: Tensor, _bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
+) -> bool:
+    """Whether a wide weight learns from few pixels of images in channels_last."""
+    plain = groups == 1 and not isinstance(padding, str) and _all(1, dilation)
+    if not plain or weight.shape[1] < LEARNT or not images.is_contiguous(memory_format=torch.channels_last):
+        return False
+    sizes = zip(images.shape[2:], weight.shape[2:], _pair(stride), _pair(padding), strict=True)
+    seen = len(images) * math.prod((size + 2 * edge - kernel) // step + 1 for size, kernel, step, edge in sizes)
+    alone = len(images) < SAMPLES and _is_point(images, weight, None, stride, padding, dilation, groups)
+    return 0 < seen <= SEEN and not alone  # which is split
 
 
 def _all(size: int, *sizes: Any) -> bool:
@@ -202,9 +216,17 @@ def _planar(images: Tensor, gradient: Tensor, weight: Tensor, how: tuple[Any, ..
     return learnt
 
 
-def _in_tiles(images: Tensor, gradient: Tensor, _weight: Tensor, _how: tuple[Any, ...]) -> Tensor:
-    rows = (each.permute(0, 2, 3, 1).contiguous() for each in (images, gradient))
-    return winograd.gradient_of_weight(*rows)
+def _in_products(images: Tensor, gradient: Tensor, weight: Tensor, how: tuple[Any, ...]) -> Tensor:
+    """One product for each place of the kernel: of the gradient, and of the pixels that it meets there."""
+    _, (down, across), (above, aside), *_ = how
+    rows = gradient.permute(0, 2, 3, 1)
+    _, height, width, kernels = rows.shape
+    padded = pad(images.permute(0, 2, 3, 1), (0, 0, aside, aside, above, above))
+    learnt = torch.empty_like(weight, memory_format=torch.channels_last)
+    for y, x in product(*map(range, weight.shape[2:])):
+        met = padded[:, y : y + down * (height - 1) + 1 : down, x : x + across * (width - 1) + 1 : across]
+        learnt[:, :, y, x] = torch.mm(rows.reshape(-1, kernels).T, met.flatten(0, 2))
+    return learnt
 
 
 class _Learnt(torch.autograd.Function):

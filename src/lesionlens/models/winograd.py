@@ -8,6 +8,7 @@ Winograd convolution for deep neural networks: efficient point selection).
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -31,6 +32,13 @@ KERNEL = torch.tensor(
 """float64 [6, 3]: a kernel at the points 0, a, -a, b, -b and infinity, with the factors that outputs are spared."""
 KERNELS = torch.kron(KERNEL, KERNEL)
 """float64 [36, 9]: the same along both axes."""
+OUTPUT = torch.tensor(
+    [[1, 2, 2, 0.5, 0.5, 0], [0, 2 * A, -2 * A, A, -A, 0], [0, 1, 1, 1, 1, 0], [0, A, -A, B * B * A, -B * B * A, 1]],
+    dtype=torch.float64,
+)
+"""float64 [4, 6]: outputs in line from products at the points."""
+OUTPUTS = torch.kron(OUTPUT, OUTPUT)
+"""float64 [16, 36]: the same along both axes."""
 BYTES = 8 << 20
 """Of a band at its points: what a processor's cache holds."""
 
@@ -38,27 +46,69 @@ BYTES = 8 << 20
 class Winograd(torch.autograd.Function):
     """The convolution of images [n, c, h, w] in channels_last by a weight [k, c, 3, 3], stride 1, padding 1.
 
-    The weight at the points is kept for the gradients, four times its size, and so are images that are one band.
+    Kept for the gradients are the images as they are laid out, those that are one band at the points, too, and the
+    weight at the points, four times its size.
     """
 
     @staticmethod
     def forward(context: Any, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        kernels = _at_points(weight)
-        found, inputs = _convolved(images.permute(0, 2, 3, 1), kernels.transpose(1, 2))
-        context.save_for_backward(images, kernels, inputs if context.needs_input_grad[1] else None)
+        kernels, sheet = _at_points(weight), _sheet(images)
+        found, inputs = _convolved(sheet, kernels.transpose(1, 2))
+        context.save_for_backward(sheet, kernels, inputs if context.needs_input_grad[1] else None)
+        found = _cut(found, images.shape)
         return found if bias is None else found.add_(bias[:, None, None])
 
     @staticmethod
     @once_differentiable
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        images, kernels, inputs = context.saved_tensors
-        gradient = gradients[0].permute(0, 2, 3, 1).contiguous()
+        (sheet, kernels, inputs), (gradient,) = context.saved_tensors, gradients
         own, learnt, biased = context.needs_input_grad
+        laid = _sheet(gradient)
         return (
-            _convolved(gradient, kernels, turned=True)[0] if own else None,
-            gradient_of_weight(images.permute(0, 2, 3, 1), gradient, inputs) if learnt else None,
-            gradient.sum((0, 1, 2)) if biased else None,
+            _cut(_convolved(laid, kernels, turned=True)[0], gradient.shape) if own else None,
+            gradient_of_weight(sheet, laid, inputs) if learnt else None,
+            gradient.sum((0, 2, 3)) if biased else None,
         )
+
+
+@lru_cache(maxsize=1024)
+def beside(count: int, height: int, width: int) -> int:
+    """How many of so many images lie side by side where all are laid out as one, a line of zeros between them, because
+    fewer tiles then reach beyond an edge; 0: each image has tiles of its own, and they are no more."""
+
+    def tiles(down: int, across: int) -> int:
+        return math.ceil((down * (height + 1) - 1) / TILE) * math.ceil((across * (width + 1) - 1) / TILE)
+
+    found = {across: tiles(count // across, across) for across in range(1, count + 1) if count % across == 0}
+    best = min(found, key=lambda across: found[across])
+    return best if found[best] < count * tiles(1, 1) else 0
+
+
+def _sheet(images: Tensor) -> Tensor:
+    """Images [n, c, h, w] in channels_last as they are laid out: [m, h', w', c]."""
+    count, channels, height, width = images.shape
+    rows = images.permute(0, 2, 3, 1).contiguous()
+    if not (across := beside(count, height, width)):
+        return rows
+    down = count // across
+    laid = rows.new_zeros(down, height + 1, across, width + 1, channels)
+    laid[:, :height, :, :width] = rows.view(down, across, height, width, channels).transpose(1, 2)
+    return laid.view(1, down * (height + 1), across * (width + 1), channels)[:, :-1, :-1]
+
+
+def _cut(found: Tensor, shape: torch.Size) -> Tensor:
+    """Whole tiles [m, k, h', w'] of images as they are laid out as images [n, k, h, w] in channels_last, and no view,
+    which autograd would let nobody change in place."""
+    count, _, height, width = shape
+    if found.shape[0] == count and found.shape[2:] == (height, width):
+        return found
+    across = beside(count, height, width) or 1
+    laid = found.permute(0, 2, 3, 1).unfold(1, height, height + 1).unfold(2, width, width + 1)
+    laid = laid.flatten(0, 1)[: count // across, :across].permute(0, 1, 3, 4, 2)  # [down, across, h, w, k]
+    size = (count, found.shape[1], height, width)
+    cut = torch.empty(size, dtype=found.dtype, memory_format=torch.channels_last)
+    cut.permute(0, 2, 3, 1).view(laid.shape).copy_(laid)
+    return cut
 
 
 class Band(NamedTuple):
@@ -84,41 +134,33 @@ def _at_points(weight: Tensor) -> Tensor:
 
 
 def _convolved(images: Tensor, kernels: Tensor, turned: bool = False) -> tuple[Tensor, Tensor | None]:
-    """Images [n, h, w, c] convolved by a weight at the points [36, c, k], or by the weight turned by 180 degrees:
-    [n, k, h, w] in channels_last, and no view, which autograd would let nobody change in place; and the images at the
-    points if they are one band."""
+    """Images [m, h, w, c] convolved by a weight at the points [36, c, k], or by the weight turned by 180 degrees:
+    whole tiles [m, k, h', w'] in channels_last; and the images at the points if they are one band."""
     (count, height, width, _), of = images.shape, kernels.shape[-1]
     size = (count, of, height + -height % TILE, width + -width % TILE)
     found = torch.empty(size, dtype=images.dtype, memory_format=torch.channels_last)
     outputs, inputs = found.permute(0, 2, 3, 1), None
     parts = bands(outputs.shape, *kernels.shape[1:])
     way = -1 if turned else 1  # turning every tile, and its outputs back, turns the weight
+    to_outputs = (OUTPUTS.flip(0) if turned else OUTPUTS).to(images.dtype)
     for band in parts:
         inputs = _inputs(band.padded(images, 1), way)
-        shape = (*inputs.shape[:-1], of)
-        products = torch.bmm(inputs.flatten(0, 1).flatten(1, 3), kernels).view(shape)
-        rows = products.new_empty(TILE, *shape[1:])
-        _to_outputs(products, rows.unbind()[::way])
+        products = torch.bmm(inputs.flatten(0, 1).flatten(1, 3), kernels)
+        values = torch.mm(to_outputs, products.flatten(1)).view(TILE, TILE, *inputs.shape[2:-1], of)
         tiles = _tiles(outputs[band.images, TILE * band.rows.start : TILE * band.rows.stop])
-        _to_outputs(rows.transpose(0, 1), tiles.permute(4, 2, 0, 1, 3, 5).unbind()[::way])
-    if size[2:] != (height, width):
-        found = outputs[:, :height, :width].permute(0, 3, 1, 2).clone(memory_format=torch.channels_last)
+        tiles.permute(2, 4, 0, 1, 3, 5).copy_(values)
     return found, inputs if len(parts) == 1 else None
 
 
 def gradient_of_weight(images: Tensor, gradient: Tensor, inputs: Tensor | None = None) -> Tensor:
-    """[k, c, 3, 3] from images [n, h, w, c] or, at the points, `inputs`, and the gradient [n, h, w, k] of their
+    """[k, c, 3, 3] from images [m, h, w, c] or, at the points, `inputs`, and the gradient [m, h, w, k] of their
     convolution."""
-    channels, kernels = images.shape[-1], gradient.shape[-1]
-    found = None
+    channels, kernels, found = images.shape[-1], gradient.shape[-1], None
     for band in bands(gradient.shape, channels, kernels):
         own = _inputs(band.padded(images, 1)) if inputs is None else inputs
-        outputs = _tiles(band.padded(gradient, 0)).permute(4, 2, 0, 1, 3, 5)
-        columns = outputs.new_empty(REACH, *outputs.shape[1:])
-        _from_outputs(outputs, columns)
-        points = columns.new_empty(REACH, REACH, *columns.shape[2:])
-        _from_outputs(columns.transpose(0, 1), points)
-        factors = points.flatten(0, 1).flatten(1, 3).transpose(1, 2), own.flatten(0, 1).flatten(1, 3)
+        outputs = _tiles(band.padded(gradient, 0)).permute(2, 4, 0, 1, 3, 5).reshape(TILE * TILE, -1)
+        points = torch.mm(OUTPUTS.T.to(outputs.dtype), outputs).view(REACH * REACH, -1, kernels)
+        factors = points.transpose(1, 2), own.flatten(0, 1).flatten(1, 3)
         found = torch.bmm(*factors) if found is None else found.baddbmm_(*factors)
     assert found is not None  # there is an image
     learnt = torch.matmul(KERNELS.T.to(found.dtype), found.transpose(0, 1))  # in the order that weights lie in memory
@@ -163,25 +205,5 @@ def _from_inputs(parts: Sequence[Tensor], found: Tensor) -> None:
     torch.sub(parts[1], parts[3], alpha=2.5, out=found[5]).add_(parts[5])
     for at, point, other in ((1, A, 2), (3, B, 0.5)):
         even, odd = torch.sub(parts[4], parts[2], alpha=other), torch.sub(parts[3], parts[1], alpha=other)
-        torch.add(even, odd, alpha=point, out=found[at])
-        torch.sub(even, odd, alpha=point, out=found[at + 1])
-
-
-def _to_outputs(points: Tensor, found: Sequence[Tensor]) -> None:
-    """Four outputs in line, into found[4], from products at the points [6]."""
-    small, big = points[1] + points[2], points[3] + points[4]
-    torch.add(points[0], small, alpha=2, out=found[0]).add_(big, alpha=0.5)
-    torch.add(small, big, out=found[2])
-    small, big = points[1] - points[2], points[3] - points[4]
-    torch.add(big, small, alpha=2, out=found[1]).mul_(A)
-    torch.add(points[5], small.add_(big, alpha=2), alpha=A, out=found[3])
-
-
-def _from_outputs(parts: Tensor, found: Tensor) -> None:
-    """The transpose of `_to_outputs`: gradients [4] of outputs in line, into found[6]."""
-    found[0].copy_(parts[0])
-    found[5].copy_(parts[3])
-    for at, power, point in ((1, 2, A), (3, 0.5, B)):
-        even, odd = torch.add(parts[2], parts[0], alpha=power), torch.add(parts[3], parts[1], alpha=power)
         torch.add(even, odd, alpha=point, out=found[at])
         torch.sub(even, odd, alpha=point, out=found[at + 1])
