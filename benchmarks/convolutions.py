@@ -1,5 +1,5 @@
-"""3 x 3 convolutions: Winograd's way beside oneDNN's, forward and with both gradients, and where it is taken for the
-gradient of the weight alone, that.
+"""Convolutions as lesionlens computes them beside torch's own: 3 x 3 by Winograd's way, forward and with both
+gradients, and others of which a part is computed by another way.
 
     python -m benchmarks.convolutions [--threads 1] [--rounds 5]
 
@@ -33,8 +33,17 @@ SHAPES = {
     "ResNet50 on films, layer 3": (8, 256, 36, 28),
     "ResNet50 on films, layer 4": (8, 512, 18, 14),
 }
-LEARNT = ("ResNet50 at 224, layer 1", "ResNet50 on films, layer 1")
-"""Where it is taken for the gradient of the weight alone."""
+OTHERS = {
+    "films, first layer": (8, 3, 576, 448, 64, 7, 2),
+    "patches of 224, first layer": (16, 3, 224, 224, 64, 7, 2),
+    "patches of 224, first layer of VGG": (16, 3, 224, 224, 64, 3, 1),
+    "films, layer 1, to four times the channels": (8, 64, 144, 112, 256, 1, 1),
+    "films, layer 2, to four times the channels": (8, 128, 72, 56, 512, 1, 1),
+    "patches of 224, layer 1, to four times the channels": (16, 64, 56, 56, 256, 1, 1),
+    "patches of 224, layer 4, stride 2": (16, 512, 14, 14, 512, 3, 2),
+    "patches of 224, layer 4, to a quarter of the channels": (16, 2048, 7, 7, 512, 1, 1),
+}
+"""Samples, channels, height, width, kernels, side of a kernel, stride; three channels are one grey value."""
 WAYS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "Winograd": lambda images, weight: Winograd.apply(images, weight, None),
     "oneDNN": lambda images, weight: torch.conv2d(images, weight, None, 1, 1, 1, 1),
@@ -66,25 +75,36 @@ def measure(name: str, samples: int, channels: int, height: int, width: int, rou
           f"apart by {apart:.1e} of the largest; {way} is taken", flush=True)  # fmt: skip
 
 
-def measure_learning(name: str, samples: int, channels: int, height: int, width: int, rounds: int) -> None:
-    """Print how many times as long oneDNN's gradient of a weight takes, and how far both lie apart."""
-    images = torch.randn(samples, channels, height, width).contiguous(memory_format=torch.channels_last)
-    weight = torch.randn(channels, channels, 3, 3).contiguous(memory_format=torch.channels_last).requires_grad_()
-    how = (None, [1, 1], [1, 1], [1, 1], 1)
-    with Convolutions(planar=False):
-        found = {"lesionlens": torch.conv2d(images, weight, *how)}
-    found["oneDNN"] = torch.conv2d(images, weight, *how)
-    gradient = torch.randn_like(found["oneDNN"])
+def measure_other(name: str, shape: tuple[int, int, int, int], kernels: int, side: int, by: int, rounds: int) -> None:
+    """Print how many times as long torch takes forward and for either gradient, and how far both ways lie apart."""
+    samples, channels, height, width = shape
+    grey = channels == 3
+    values = torch.randn(samples, 1 if grey else channels, height, width).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(kernels, channels, side, side).contiguous(memory_format=torch.channels_last)
 
-    def learn(way: str) -> Tensor:
-        return torch.autograd.grad(found[way], weight, gradient, retain_graph=True)[0]
+    def forward(way: str, values: Tensor, weight: Tensor) -> Tensor:
+        images = values.expand(-1, channels, -1, -1) if grey else values
+        if way == "torch":
+            return torch.conv2d(images.contiguous(memory_format=torch.channels_last), weight, None, by, side // 2, 1, 1)
+        with Convolutions(planar=False):
+            return torch.conv2d(images, weight, None, by, side // 2, 1, 1)
 
-    seconds = interleaved({way: partial(learn, way) for way in found}, rounds)
-    ours, theirs = learn("lesionlens"), learn("oneDNN")
-    apart, taken = float((ours - theirs).abs().max() / theirs.abs().max()), type(found["lesionlens"].grad_fn).__name__
-    ratio = spread(ratios(seconds, "lesionlens", "oneDNN"))
-    print(f"{name:27s} {samples} x {channels} x {height} x {width}: gradient of the weight x {ratio}; "
-          f"apart by {apart:.1e} of the largest; {taken}", flush=True)  # fmt: skip
+    ways = ("lesionlens", "torch")
+    found = {"forward": interleaved({way: partial(forward, way, values, weight) for way in ways}, rounds)}
+    gradient, apart = torch.randn_like(forward("torch", values, weight)), []
+    for of in ("pixels", "weight"):  # alone: what asks for a gradient gets one
+        leaves = (values.requires_grad_(of == "pixels"), weight.requires_grad_(of == "weight"))
+        outputs = {way: forward(way, *leaves) for way in ways}
+
+        def learn(way: str, outputs: dict[str, Tensor] = outputs, leaf: Tensor = leaves[of == "weight"]) -> Tensor:
+            return torch.autograd.grad(outputs[way], leaf, gradient, retain_graph=True)[0]
+
+        found[of] = interleaved({way: partial(learn, way) for way in ways}, rounds)
+        ours, theirs = learn("lesionlens"), learn("torch")
+        apart.append(float((ours - theirs).abs().max() / theirs.abs().max()))
+    times = ", ".join(f"{part} x {spread(ratios(seconds, *ways))}" for part, seconds in found.items())
+    print(f"{name} {list(shape)}, {kernels} of {side} x {side}, stride {by}: {times}; "
+          f"apart by {max(apart):.1e} of the largest", flush=True)  # fmt: skip
 
 
 def main() -> None:
@@ -98,8 +118,8 @@ def main() -> None:
     torch.manual_seed(0)
     for name, shape in SHAPES.items():
         measure(name, *shape, options.rounds)
-    for name in LEARNT:
-        measure_learning(name, *SHAPES[name], options.rounds)
+    for name, (samples, channels, height, width, kernels, side, by) in OTHERS.items():
+        measure_other(name, (samples, channels, height, width), kernels, side, by, options.rounds)
 
 
 if __name__ == "__main__":

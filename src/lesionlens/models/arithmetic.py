@@ -29,18 +29,19 @@ FEW = 48
 CHANNELS = 64
 """From which on fewer products pay for the sums that Winograd's way takes beside them."""
 LEARNT, SEEN = 512, 1024
-"""A weight of so many channels or more learns faster by matrix products where its kernel meets so few pixels or less."""
+"""A weight of so many channels and more learns by matrix products where its kernel meets so few pixels and less."""
 
 
 class Convolutions(TorchFunctionMode):
     """Convolutions of float32 images on a CPU, each in the way that is fastest (benchmarks/RESULTS.md).
 
     3 x 3 convolutions take Winograd's way, with a quarter of the products, but where channels or pixels are few; with
-    few pixels the gradient of the weight is a sum of matrix products. 1 x 1 convolutions are split along their pixels, into samples of their own: on one
-    thread torch gives fewer than SAMPLES to its own matrix products instead of oneDNN, and of large ones the gradient
-    of the weight takes up to 1.6 times as long. Grey images, one channel repeated (`expand`), meet kernels once and not
-    in every channel. planar: the gradient of the weights of large images is computed in NCHW, whatever their
-    layout; by AVX2 it takes up to twice as long in channels_last. Values are the same but for rounding.
+    few pixels the gradient of the weight is a sum of matrix products. 1 x 1 convolutions are split along their pixels,
+    into samples of their own: on one thread torch gives fewer than SAMPLES to its own matrix products instead of
+    oneDNN, and of large ones the gradient of the weight takes up to 1.6 times as long. Grey images, one channel
+    repeated (`expand`), meet kernels once and not in every channel. planar: the gradient of the weights of large images
+    is computed in NCHW, whatever their layout; by AVX2 it takes up to twice as long in channels_last. Values are the
+    same but for rounding.
     """
 
     def __init__(self, planar: bool) -> None:
