@@ -28,7 +28,7 @@ STEPS = 32
 DRAWS = 16
 """Noisy copies for SmoothGrad."""
 POINTS = 32
-"""For GradientSHAP, of which each reference has as many; spread evenly they say as much as 32 to 45 at random."""
+"""For GradientSHAP, of which each reference has as many; spread evenly they say as much as 50 at random."""
 SMOOTH, SHAP = 0.1, 0.05
 """Standard deviation of the noise of SmoothGrad and GradientSHAP, in ranges of the sample's values."""
 Score = Callable[[Tensor], Tensor]

@@ -20,7 +20,7 @@ from lesionlens.config.training import GridConfig, TrainingConfig
 from lesionlens.config.words import unknown
 from lesionlens.identity import digest
 
-REVISION = 7
+REVISION = 8
 """Raised by every change of the evaluation after which the same options give other numbers, or more of them."""
 
 Unit = Literal["patch", "image", "breast"]
