@@ -170,7 +170,7 @@ def _pair(size: Any) -> list[int]:
 
 
 class _Grey(torch.autograd.Function):
-    """A convolution of one channel; oneDNN takes five times as long for the gradient of so few."""
+    """A convolution of one channel; oneDNN takes three to four times as long for the gradient of so few."""
 
     @staticmethod
     def forward(
@@ -244,7 +244,7 @@ class _Learnt(torch.autograd.Function):
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,), (images, weight) = gradients, context.saved_tensors
         *sizes, groups = context.how
-        stride, padding, dilation = ([size, size] if isinstance(size, int) else size for size in sizes)
+        stride, padding, dilation = map(_pair, sizes)
         how = (None, stride, padding, dilation, False, [0, 0], groups)
         own = None
         if context.needs_input_grad[1]:
