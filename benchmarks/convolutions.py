@@ -67,7 +67,7 @@ def measure(name: str, samples: int, channels: int, height: int, width: int, rou
     whole = interleaved({way: partial(step, way, *leaves, gradient) for way in WAYS}, rounds)
     sides = zip(*(step(way, *leaves, gradient) for way in WAYS), strict=True)
     apart = max(float((ours - theirs).abs().max() / theirs.abs().max()) for ours, theirs in sides)
-    with Convolutions(planar=False):
+    with Convolutions(products=False):
         taken = "Winograd" in type(WAYS["oneDNN"](*leaves).grad_fn).__name__
     first, both = (spread(ratios(seconds, "Winograd", "oneDNN")) for seconds in (forward, whole))
     way = "Winograd" if taken else "oneDNN"
@@ -86,7 +86,7 @@ def measure_other(name: str, shape: tuple[int, int, int, int], kernels: int, sid
         images = values.expand(-1, channels, -1, -1) if grey else values
         if way == "torch":
             return torch.conv2d(images.contiguous(memory_format=torch.channels_last), weight, None, by, side // 2, 1, 1)
-        with Convolutions(planar=False):
+        with Convolutions(products=False):
             return torch.conv2d(images, weight, None, by, side // 2, 1, 1)
 
     ways = ("lesionlens", "torch")

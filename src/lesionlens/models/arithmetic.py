@@ -16,8 +16,6 @@ from torch.overrides import TorchFunctionMode
 from lesionlens.config.training import Precision
 from lesionlens.models import winograd
 
-LARGE = 24 * 24
-"""Pixels of an image from which on a gradient in NCHW pays."""
 SAMPLES = 16
 """From which on torch has oneDNN compute 1 x 1 convolutions on one thread."""
 PIXELS, PIXELS_OF_WIDE, WIDE = 200, 400, 1024
@@ -30,6 +28,8 @@ CHANNELS = 64
 """From which on fewer products pay for the sums that Winograd's way takes beside them."""
 LEARNT, SEEN = 512, 1024
 """A weight of so many channels and more learns by matrix products where its kernel meets so few pixels and less."""
+PLACES = 9
+"""Of a kernel at most, where weights learn by matrix products for want of AVX-512; each takes a product of its own."""
 
 
 class Convolutions(TorchFunctionMode):
@@ -39,14 +39,14 @@ class Convolutions(TorchFunctionMode):
     few pixels the gradient of the weight is a sum of matrix products. 1 x 1 convolutions are split along their pixels,
     into samples of their own: on one thread torch gives fewer than SAMPLES to its own matrix products instead of
     oneDNN, and of large ones the gradient of the weight takes up to 1.6 times as long. Grey images, one channel
-    repeated (`expand`), meet kernels once and not in every channel. planar: the gradient of the weights of large images
-    is computed in NCHW, whatever their layout; by AVX2 it takes up to twice as long in channels_last. Values are the
-    same but for rounding.
+    repeated (`expand`), meet kernels once and not in every channel. products: other weights learn by matrix products,
+    however many pixels they see; by AVX2 oneDNN takes up to three times as long for them in channels_last. Values are
+    the same but for rounding.
     """
 
-    def __init__(self, planar: bool) -> None:
+    def __init__(self, products: bool) -> None:
         super().__init__()
-        self.planar = planar
+        self.products = products
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -56,14 +56,12 @@ class Convolutions(TorchFunctionMode):
         if convolution and args[0].dtype == torch.float32 and args[0].dim() == 4:
             if _is_of_tiles(*args):
                 return winograd.Winograd.apply(*args[:3])
-            if (way := _way_to_learn(self.planar, *args)) is not None:
-                return _Learnt.apply(way, *args)
-            if _is_point(*args):
-                return _at_each_pixel(*args[:3])
             if _is_grey(*args):
                 images, weight, bias, *sizes = args[:5]
                 grey = images[:, 0, :, :, None].permute(0, 3, 1, 2)  # strides by which oneDNN takes it as channels_last
                 return _Grey.apply(grey, weight.sum(1, keepdim=True), bias, *map(_pair, sizes))
+            way = _Learnt.apply if _learns_in_products(self.products, *args) else torch.conv2d
+            return _at_each_pixel(way, *args[:3]) if _is_point(*args) else way(*args)
         return function(*args, **(kwargs or {}))
 
 
@@ -77,7 +75,7 @@ def arithmetic(device: torch.device, wanted: Precision = "float32") -> AbstractC
 
 def float32() -> Convolutions:
     """Passes in float32, with the fastest convolutions of this processor."""
-    return Convolutions(planar=torch.backends.cpu.get_cpu_capability() == "AVX2")
+    return Convolutions(products=torch.backends.cpu.get_cpu_capability() == "AVX2")
 
 
 def channels_last(images: Tensor) -> Tensor:
@@ -88,16 +86,6 @@ def channels_last(images: Tensor) -> Tensor:
 
 def _is_repeated(images: Tensor) -> bool:
     return images.shape[1] > 1 and images.stride(1) == 0
-
-
-def _way_to_learn(planar: bool, images: Tensor, weight: Tensor, *how: Any) -> "OfWeight | None":
-    """How the gradient of the weight is computed, where not by torch."""
-    if not (weight.requires_grad and torch.is_grad_enabled()) or images.device.type != "cpu":
-        return None
-    large, (_bias, _stride, padding, *_) = images.shape[-2] * images.shape[-1] >= LARGE, how
-    if planar and large and weight.shape[-1] > 1 and not isinstance(padding, str):
-        return _planar
-    return _in_products if _is_of_few(images, weight, *how) else None
 
 
 def _is_of_tiles(
@@ -112,17 +100,28 @@ def _is_of_tiles(
     return fits and images.is_contiguous(memory_format=torch.channels_last)
 
 
-def _is_of_few(
-    images: Tensor, weight: Tensor, _bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
+def _learns_in_products(
+    wanted: bool,
+    images: Tensor,
+    weight: Tensor,
+    _bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
 ) -> bool:
-    """Whether a wide weight learns from few pixels of images in channels_last."""
+    """Whether a weight learns by matrix products from images in channels_last on a CPU: where they are wanted one with
+    channels enough for its kernel, else a wide one that sees few pixels."""
+    learns = weight.requires_grad and torch.is_grad_enabled() and images.device.type == "cpu" and len(images) > 0
     plain = groups == 1 and not isinstance(padding, str) and _all(1, dilation)
-    if not plain or weight.shape[1] < LEARNT or not images.is_contiguous(memory_format=torch.channels_last):
+    if not (learns and plain and images.is_contiguous(memory_format=torch.channels_last)):
         return False
-    sizes = zip(images.shape[2:], weight.shape[2:], _pair(stride), _pair(padding), strict=True)
-    seen = len(images) * math.prod((size + 2 * edge - kernel) // step + 1 for size, kernel, step, edge in sizes)
-    alone = len(images) < SAMPLES and _is_point(images, weight, None, stride, padding, dilation, groups)
-    return 0 < seen <= SEEN and not alone  # which is split
+    (channels, *kernel), places = weight.shape[1:], weight.shape[2:].numel()
+    if wanted and (places == 1 or (channels >= CHANNELS and places <= PLACES)):
+        return True
+    sizes = zip(images.shape[2:], kernel, _pair(stride), _pair(padding), strict=True)
+    seen = len(images) * math.prod((size + 2 * edge - side) // step + 1 for size, side, step, edge in sizes)
+    return channels >= LEARNT and 0 < seen <= SEEN
 
 
 def _all(size: int, *sizes: Any) -> bool:
@@ -147,13 +146,13 @@ def parts(samples: int, pixels: int, channels: int) -> int:
     return pixels // max(apart or sizes or [pixels])
 
 
-def _at_each_pixel(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _at_each_pixel(way: Callable[..., Tensor], images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """A 1 x 1 convolution of images in channels_last, whose pixels are samples of their own as far as it can tell."""
     samples, channels, height, width = images.shape
     if (count := parts(samples, height * width, channels)) == 1:
-        return torch.conv2d(images, weight, bias)
+        return way(images, weight, bias, 1, 0, 1, 1)
     pixels = images.permute(0, 2, 3, 1).view(samples * count, -1, 1, channels)
-    found = torch.conv2d(pixels.permute(0, 3, 1, 2), weight, bias).permute(0, 2, 3, 1)
+    found = way(pixels.permute(0, 3, 1, 2), weight, bias, 1, 0, 1, 1).permute(0, 2, 3, 1)
     return found.view(samples, height, width, -1).permute(0, 3, 1, 2)
 
 
@@ -207,36 +206,13 @@ def _of_grey(gradient: Tensor, shape: torch.Size, weight: Tensor, stride: list[i
     return found[:, None, above : above + height, aside : aside + width]
 
 
-OfWeight = Callable[[Tensor, Tensor, Tensor, tuple[Any, ...]], Tensor]
-"""The gradient of a weight from images, the gradient of their convolution, the weight and how it is convolved."""
-
-
-def _planar(images: Tensor, gradient: Tensor, weight: Tensor, how: tuple[Any, ...]) -> Tensor:
-    planar = (each.contiguous() for each in (gradient, images, weight))
-    learnt: Tensor = torch.ops.aten.convolution_backward(*planar, *how, [False, True, False])[1]
-    return learnt
-
-
-def _in_products(images: Tensor, gradient: Tensor, weight: Tensor, how: tuple[Any, ...]) -> Tensor:
-    """One product for each place of the kernel: of the gradient, and of the pixels that it meets there."""
-    _, (down, across), (above, aside), *_ = how
-    rows = gradient.permute(0, 2, 3, 1)
-    _, height, width, kernels = rows.shape
-    padded = pad(images.permute(0, 2, 3, 1), (0, 0, aside, aside, above, above))
-    learnt = torch.empty_like(weight, memory_format=torch.channels_last)
-    for y, x in product(*map(range, weight.shape[2:])):
-        met = padded[:, y : y + down * (height - 1) + 1 : down, x : x + across * (width - 1) + 1 : across]
-        learnt[:, :, y, x] = torch.mm(rows.reshape(-1, kernels).T, met.flatten(0, 2))
-    return learnt
-
-
 class _Learnt(torch.autograd.Function):
     """A convolution by torch, but for the gradient of its weight."""
 
     @staticmethod
-    def forward(context: Any, way: OfWeight, images: Tensor, weight: Tensor, bias: Tensor | None, *how: Any) -> Tensor:
+    def forward(context: Any, images: Tensor, weight: Tensor, bias: Tensor | None, *how: Any) -> Tensor:
         context.save_for_backward(images, weight)
-        context.way, context.how, context.biased = way, how, bias is not None
+        context.how, context.biased = how, bias is not None
         return torch.conv2d(images, weight, bias, *how)
 
     @staticmethod
@@ -245,9 +221,24 @@ class _Learnt(torch.autograd.Function):
         (gradient,), (images, weight) = gradients, context.saved_tensors
         *sizes, groups = context.how
         stride, padding, dilation = map(_pair, sizes)
-        how = (None, stride, padding, dilation, False, [0, 0], groups)
         own = None
-        if context.needs_input_grad[1]:
+        if context.needs_input_grad[0]:
+            how = (None, stride, padding, dilation, False, [0, 0], groups)
             own = torch.ops.aten.convolution_backward(gradient, images, weight, *how, [True, False, False])[0]
-        learnt = context.way(images, gradient, weight, how)
-        return None, own, learnt, gradient.sum((0, 2, 3)) if context.biased else None, *[None] * 4
+        learnt = _in_products(images, gradient, weight, stride, padding)
+        return own, learnt, gradient.sum((0, 2, 3)) if context.biased else None, *[None] * 4
+
+
+def _in_products(images: Tensor, gradient: Tensor, weight: Tensor, stride: list[int], padding: list[int]) -> Tensor:
+    """The gradient of a weight, by one product for each place of the kernel: of the gradient of the convolution, and of
+    the pixels that the place meets."""
+    (down, across), (above, aside) = stride, padding
+    rows = images.permute(0, 2, 3, 1)
+    padded = pad(rows, (0, 0, aside, aside, above, above)) if above or aside else rows
+    _, kernels, height, width = gradient.shape
+    factor = gradient.permute(1, 0, 2, 3).reshape(kernels, -1)
+    learnt = torch.empty_like(weight, memory_format=torch.channels_last)
+    for y, x in product(*map(range, weight.shape[2:])):
+        met = padded[:, y : y + down * (height - 1) + 1 : down, x : x + across * (width - 1) + 1 : across]
+        learnt[:, :, y, x] = torch.mm(factor, met.flatten(0, 2))
+    return learnt

@@ -19,48 +19,39 @@ def test_the_cpu_computes_in_float32_unless_another_precision_is_wanted() -> Non
             assert (torch.randn(2, 2) @ torch.randn(2, 2)).dtype == kind
 
 
-@pytest.mark.parametrize("how", [{}, {"stride": 2, "bias": False}, {"dilation": 2, "padding": 0}, {"groups": 2}])
-def test_planar_gradients_are_those_of_the_convolution(how: dict[str, Any]) -> None:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(3, 8, 40, 30, generator=generator).contiguous(memory_format=torch.channels_last)
-    layer = nn.Conv2d(8, 6, 3, **{"padding": 1} | how).to(memory_format=torch.channels_last)
-    found = {}
-    for kind in (torch.float64, torch.float32):
-        own, x = copy.deepcopy(layer).to(kind), images.to(kind).requires_grad_()
-        with Convolutions(planar=True):
-            output = own(x)
-        assert ("_Learnt" in type(output.grad_fn).__name__) == (kind == torch.float32)
-        output.square().sum().backward()
-        found[kind] = [x.grad, *(parameter.grad for parameter in own.parameters())]
-    for exact, planar in zip(found[torch.float64], found[torch.float32], strict=True):
-        assert torch.allclose(exact, planar.double(), rtol=1e-4, atol=1e-4 * float(exact.abs().max()))
-
-
-def test_gradients_are_planar_only_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    def kind(layer: nn.Module, size: int, learns: bool = True) -> str:
+def test_weights_learn_by_products_where_there_is_no_avx_512(monkeypatch: pytest.MonkeyPatch) -> None:
+    def kind(layer: nn.Conv2d, learns: bool = True, layout: Any = torch.channels_last) -> str:
+        images = torch.zeros(2, layer.in_channels, 24, 24).contiguous(memory_format=layout)
         with arithmetic(CPU), nullcontext() if learns else torch.no_grad():
-            return type(layer(torch.zeros(2, 4, size, size)).grad_fn).__name__
+            return type(layer(images).grad_fn).__name__
 
-    wide, point, named = nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3, padding="same")
-    frozen = copy.deepcopy(wide).requires_grad_(False)
-    for capability, planar in (("AVX2", True), ("AVX512", False)):
+    wide, point = nn.Conv2d(64, 4, 3, 2), nn.Conv2d(8, 4, 1, 2)
+    others = [
+        nn.Conv2d(32, 4, 3, 2), nn.Conv2d(64, 4, 5), nn.Conv2d(64, 4, 3, 2, dilation=2),
+        nn.Conv2d(64, 4, 1, padding="same"), nn.Conv2d(128, 4, 3, 2, groups=2),
+        copy.deepcopy(wide).requires_grad_(False),
+    ]  # fmt: skip
+    for capability, products in (("AVX2", True), ("AVX512", False)):
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda found=capability: found)
-        assert ("_Learnt" in kind(wide, 24)) == planar
-        others = [kind(wide, 23), kind(point, 24), kind(named, 24), kind(frozen, 24), kind(wide, 24, learns=False)]
-        assert not any("_Learnt" in each for each in others)
+        assert ("_Learnt" in kind(wide)) == ("_Learnt" in kind(point)) == products
+        assert not any("_Learnt" in each for each in map(kind, others))
+        assert "_Learnt" not in kind(wide, learns=False) + kind(wide, layout=torch.contiguous_format)
 
 
-@pytest.mark.parametrize("how", [{"stride": 2}, {"stride": (1, 3), "bias": False}, {"padding": (0, 2)}])
-@pytest.mark.parametrize("kernel", [(3, 3), (1, 1), (2, 5)])
-def test_a_wide_weight_learns_from_few_pixels_by_products(how: dict[str, Any], kernel: tuple[int, int]) -> None:
+@pytest.mark.parametrize("how", [{"stride": 2}, {"stride": (1, 3), "bias": False}, {"padding": (0, 2)}, {"padding": 0}])
+@pytest.mark.parametrize(
+    ("products", "channels", "kernel"), [(False, 512, (3, 3)), (False, 512, (1, 1)), (False, 512, (2, 5)),
+                                         (True, 64, (3, 3)), (True, 6, (1, 1))],
+)  # fmt: skip
+def test_weights_learn_by_products(how: dict[str, Any], products: bool, channels: int, kernel: tuple[int, int]) -> None:
     """Values and all gradients are those of float64; the output and the images' gradient are torch's own."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(16, 512, 5, 7, generator=generator).contiguous(memory_format=torch.channels_last)
-    layer = nn.Conv2d(512, 24, kernel, **{"padding": 1} | how).to(memory_format=torch.channels_last)
+    images = torch.randn(16, channels, 5, 7, generator=generator).contiguous(memory_format=torch.channels_last)
+    layer = nn.Conv2d(channels, 24, kernel, **{"padding": 1} | how).to(memory_format=torch.channels_last)
     found = {}
     for kind in (torch.float64, torch.float32):
         own, x = copy.deepcopy(layer).to(kind), images.to(kind).requires_grad_()
-        with Convolutions(planar=False):
+        with Convolutions(products):
             output = own(x)
         assert ("_Learnt" in type(output.grad_fn).__name__) == (kind == torch.float32)
         (output.sin() * torch.arange(output.shape[-1])).sum().backward()
@@ -73,7 +64,7 @@ def test_a_wide_weight_learns_from_few_pixels_by_products(how: dict[str, Any], k
 def test_other_weights_learn_by_torch() -> None:
     def kind(layer: nn.Conv2d, samples: int = 16, size: int = 8, layout: Any = torch.channels_last) -> str:
         images = torch.zeros(samples, layer.in_channels, size, size).contiguous(memory_format=layout)
-        with Convolutions(planar=False):
+        with Convolutions(products=False):
             return type(layer(images).grad_fn).__name__
 
     others = {
@@ -83,7 +74,7 @@ def test_other_weights_learn_by_torch() -> None:
     }  # fmt: skip
     wide, point = nn.Conv2d(512, 64, 3, 2, 1), nn.Conv2d(512, 64, 1)
     assert "_Learnt" in kind(wide) and not [name for name, layer in others.items() if "_Learnt" in kind(layer)]
-    assert "_Learnt" in kind(point) and "Permute" in kind(point, samples=8)  # few samples of a point are split
+    assert "_Learnt" in kind(point) and "Permute" in kind(point, samples=8)  # few samples of a point are split as well
     assert "_Learnt" not in kind(wide, layout=torch.contiguous_format) + kind(wide, size=18)
 
 
@@ -92,7 +83,8 @@ def test_other_weights_learn_by_torch() -> None:
     [(8, 6, True), (3, 7, True), (16, 6, False), (16, 20, True), (1, 3, False), (2, 4, True)],
 )
 @pytest.mark.parametrize("bias", [True, False])
-def test_pixels_are_samples_of_a_point(samples: int, size: int, split: bool, bias: bool) -> None:
+@pytest.mark.parametrize("products", [True, False])
+def test_pixels_are_samples_of_a_point(samples: int, size: int, split: bool, bias: bool, products: bool) -> None:
     """Values and all gradients are those of float64, where nothing is split."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(samples, 8, size, size, generator=generator).contiguous(memory_format=torch.channels_last)
@@ -100,7 +92,7 @@ def test_pixels_are_samples_of_a_point(samples: int, size: int, split: bool, bia
     found = {}
     for kind in (torch.float64, torch.float32):
         own, x = copy.deepcopy(layer).to(kind), images.to(kind).requires_grad_()
-        with Convolutions(planar=False):
+        with Convolutions(products):
             output = own(x)
         assert ("Permute" in type(output.grad_fn).__name__) == (split and kind == torch.float32)
         assert output.is_contiguous(memory_format=torch.channels_last)
@@ -117,7 +109,7 @@ def test_only_plain_points_are_split() -> None:
         "point": nn.Conv2d(4, 4, 1), "stride": nn.Conv2d(4, 4, 1, stride=2), "padded": nn.Conv2d(4, 4, 1, padding=1),
         "groups": nn.Conv2d(4, 4, 1, groups=2), "wide": nn.Conv2d(4, 4, 3), "named": nn.Conv2d(4, 4, 1, padding="same"),
     }  # fmt: skip
-    with Convolutions(planar=False):
+    with Convolutions(products=False):
         found = {name for name, layer in kinds.items() if "Permute" in type(layer(images).grad_fn).__name__}
         numbers = torch.conv2d(images, kinds["point"].weight, None, 1, 0, 1, 1).grad_fn
         planes = kinds["point"](images.contiguous()).grad_fn
@@ -149,7 +141,7 @@ def test_grey_images_meet_a_kernel_once(stride: Any, padding: Any, shown: bool) 
     layer, found = nn.Conv2d(3, 6, (7, 5), stride, padding).to(memory_format=torch.channels_last), {}
     for kind in (torch.float64, torch.float32):
         own, x = copy.deepcopy(layer).to(kind), grey.to(kind).requires_grad_(not shown)
-        with Convolutions(planar=False):
+        with Convolutions(products=False):
             output = own(x.expand(-1, 3, -1, -1))
         assert ("_Grey" in type(output.grad_fn).__name__) == (kind == torch.float32)
         (output.sin() * torch.arange(output.shape[-1])).sum().backward()
@@ -163,7 +155,7 @@ def test_grey_images_meet_a_kernel_once(stride: Any, padding: Any, shown: bool) 
 def test_other_images_and_points_meet_every_channel() -> None:
     def kind(images: torch.Tensor, **how: Any) -> str:
         layer = nn.Conv2d(images.shape[1], 6, **{"kernel_size": 7} | how)
-        with Convolutions(planar=False):
+        with Convolutions(products=False):
             return type(layer(images).grad_fn).__name__
 
     grey = torch.randn(2, 1, 20, 20).expand(-1, 3, -1, -1)
@@ -172,5 +164,5 @@ def test_other_images_and_points_meet_every_channel() -> None:
         kind(grey, groups=3), kind(grey[:, :1]),
     ]  # fmt: skip
     assert "_Grey" in kind(grey) and not any("_Grey" in each for each in others)
-    with Convolutions(planar=False):
+    with Convolutions(products=False):
         assert nn.Conv2d(3, 6, 7)(grey[:0]).shape == (0, 6, 14, 14)

@@ -106,7 +106,7 @@ def test_it_is_taken_where_it_pays_and_means_the_same() -> None:
     def taken(layer: nn.Conv2d, samples: int = 2, size: int = 12, layout: Any = torch.channels_last) -> bool:
         weight, channels = next(layer.parameters()), layer.in_channels
         images = torch.zeros(samples, channels, size, size, dtype=weight.dtype).contiguous(memory_format=layout)
-        with Convolutions(planar=False):
+        with Convolutions(products=False):
             return "Winograd" in type(layer(images).grad_fn).__name__
 
     wide = nn.Conv2d(128, 128, 3, padding=1)
