@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.interleaved import interleaved, ratios, spread
-from lesionlens.models.arithmetic import Convolutions
+from lesionlens.models.arithmetic import float32
 from lesionlens.models.winograd import Winograd
 from lesionlens.processes import keep_freed_memory
 
@@ -39,6 +39,8 @@ OTHERS = {
     "patches of 224, first layer of VGG": (16, 3, 224, 224, 64, 3, 1),
     "films, layer 1, to four times the channels": (8, 64, 144, 112, 256, 1, 1),
     "films, layer 2, to four times the channels": (8, 128, 72, 56, 512, 1, 1),
+    "films, layer 2, stride 2": (8, 128, 144, 112, 128, 3, 2),
+    "films, layer 4, beside it": (8, 1024, 36, 28, 2048, 1, 2),
     "patches of 224, layer 1, to four times the channels": (16, 64, 56, 56, 256, 1, 1),
     "patches of 224, layer 4, stride 2": (16, 512, 14, 14, 512, 3, 2),
     "patches of 224, layer 4, to a quarter of the channels": (16, 2048, 7, 7, 512, 1, 1),
@@ -67,7 +69,7 @@ def measure(name: str, samples: int, channels: int, height: int, width: int, rou
     whole = interleaved({way: partial(step, way, *leaves, gradient) for way in WAYS}, rounds)
     sides = zip(*(step(way, *leaves, gradient) for way in WAYS), strict=True)
     apart = max(float((ours - theirs).abs().max() / theirs.abs().max()) for ours, theirs in sides)
-    with Convolutions(products=False):
+    with float32():
         taken = "Winograd" in type(WAYS["oneDNN"](*leaves).grad_fn).__name__
     first, both = (spread(ratios(seconds, "Winograd", "oneDNN")) for seconds in (forward, whole))
     way = "Winograd" if taken else "oneDNN"
@@ -86,7 +88,7 @@ def measure_other(name: str, shape: tuple[int, int, int, int], kernels: int, sid
         images = values.expand(-1, channels, -1, -1) if grey else values
         if way == "torch":
             return torch.conv2d(images.contiguous(memory_format=torch.channels_last), weight, None, by, side // 2, 1, 1)
-        with Convolutions(products=False):
+        with float32():
             return torch.conv2d(images, weight, None, by, side // 2, 1, 1)
 
     ways = ("lesionlens", "torch")
