@@ -40,7 +40,7 @@ OTHERS = {
     "films, layer 1, to four times the channels": (8, 64, 144, 112, 256, 1, 1),
     "films, layer 2, to four times the channels": (8, 128, 72, 56, 512, 1, 1),
     "films, layer 2, stride 2": (8, 128, 144, 112, 128, 3, 2),
-    "films, layer 4, beside it": (8, 1024, 36, 28, 2048, 1, 2),
+    "films, to layer 4 beside it": (8, 1024, 36, 28, 2048, 1, 2),
     "patches of 224, layer 1, to four times the channels": (16, 64, 56, 56, 256, 1, 1),
     "patches of 224, layer 4, stride 2": (16, 512, 14, 14, 512, 3, 2),
     "patches of 224, layer 4, to a quarter of the channels": (16, 2048, 7, 7, 512, 1, 1),

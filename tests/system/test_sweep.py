@@ -28,13 +28,13 @@ from lesionlens.training.fit import fit
 
 pytestmark = pytest.mark.slow
 
-PHANTOM = PhantomConfig(height=512, train_per_class=12, test_per_class=8, callback_free=60)
+PHANTOM = PhantomConfig(height=512, train_per_class=12, test_per_class=12, callback_free=60)
 STUDY = StudyConfig(
     data=DataConfig(source="phantom", phantom=PHANTOM),
     images=ImageConfig(height=256, width=160),
-    patches=PatchConfig(size=32, frame="image", copies=4),
-    background=BackgroundConfig(size="matched", train=480, test=8, per_image=8),
-    training=TrainingConfig(weights="none", stopping=StoppingConfig(patience=3, max_epochs=3)),
+    patches=PatchConfig(size=32, frame="image", copies=8),
+    background=BackgroundConfig(size="matched", train=960, test=8, per_image=16),
+    training=TrainingConfig(weights="none", stopping=StoppingConfig(patience=4, max_epochs=4)),
 )
 RUN = RunConfig(backbone="resnet18", strategy="simultaneous", batch_size=16, head_rate=1e-3, unit1_rate=3e-4)
 
